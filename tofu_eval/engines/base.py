@@ -1,0 +1,37 @@
+"""What an engine is: one method that turns requests into responses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from tofu_eval.types import Request, Response, Sampling
+
+
+class Engine(Protocol):
+    """A loaded model that generates.
+
+    `family` names the kind of engine ("transformers", "vllm", …); rows of different families are
+    never mixed. `identity` says exactly which model this is: file hashes or Hub revisions.
+    """
+
+    family: str
+    identity: Mapping[str, Any]
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, done: Collection[str] = ()
+    ) -> Iterator[list[Response]]:
+        """Yield the responses in lists; each list is saved before the next is asked for.
+
+        `requests` are all that the run wants, `done` the keys it already has. An engine whose
+        rows depend on their batch cuts batches from `requests` alone, skips those that are done
+        and makes the others again as a whole, so that a resumed run equals an undisturbed one.
+
+        Raises:
+            ModelError: before the first list, where a request cannot be served (too long, …).
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        ...

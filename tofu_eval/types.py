@@ -1,0 +1,303 @@
+"""The nouns: what flows through the house, and the Arrow schema of each table.
+
+Task -> Prompt -> Response -> Group -> Score -> Estimate, all inside one Run (`store.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from tofu_eval.errors import ConfigError
+
+PromptFormat = Literal["base", "sft", "chat"]
+Report = Callable[[str, int, int], None]
+"""Progress: `report(stage, done, total)`; a stage is over when done == total."""
+
+NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+def check_name(noun: str, name: str) -> str:
+    """Return `name`, or raise ConfigError: it becomes a folder, so no spaces and no slashes."""
+    if not NAME_PATTERN.match(name):
+        raise ConfigError(
+            f"Invalid {noun} name '{name}': use letters, digits, '.', '_' and '-', "
+            "starting with a letter or a digit."
+        )
+    return name
+
+
+def digest(value: object) -> str:
+    """Hex SHA-256 of a JSON-able value; equal values have equal digests on every machine."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def no_report(stage: str, done: int, total: int) -> None:
+    """A Report that says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked, with what is known about good answers.
+
+    A plain text prompt is one user message. `references` are gold or human answers;
+    `metadata` is for tasks and their own metrics.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    references: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_text(
+        cls,
+        id: str,
+        text: str,
+        *,
+        references: Iterable[str] = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> Prompt:
+        """A prompt of one user message."""
+        return cls(id, (Message("user", text),), tuple(references), dict(metadata or {}))
+
+    @property
+    def text(self) -> str:
+        """The contents of the messages, a blank line between them."""
+        return "\n\n".join(message.content for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How responses are drawn. Temperature 0 is greedy decoding."""
+
+    samples: int = 10
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "max_tokens"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}.")
+        for name in ("temperature", "top_p"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ConfigError(f"{name} must be a number, got {value!r}.")
+        if not math.isfinite(self.temperature) or self.temperature < 0:
+            raise ConfigError(f"temperature must be at least 0, got {self.temperature}.")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p must lie in (0, 1], got {self.top_p}.")
+        if self.temperature == 0 and self.samples > 1:
+            raise ConfigError(
+                f"temperature 0 is greedy: all {self.samples} samples would be the same text. "
+                "Use samples=1 or a temperature above 0."
+            )
+
+    def decoder(self) -> dict[str, float | int]:
+        """What shapes one response: all fields except how many are drawn."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "samples"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A named, versioned set of prompts and what to do with the responses.
+
+    Any change to the prompts or to the sampling is a new `version`. `load` returns the prompts;
+    it is called once per run. `source` says where the prompts come from, `origin` which file
+    defines the task.
+    """
+
+    name: str
+    version: int
+    load: Callable[[], Sequence[Prompt]]
+    description: str = ""
+    format: PromptFormat = "base"
+    sampling: Sampling = Sampling()
+    metrics: tuple[str, ...] = ()
+    licence: str = ""
+    source: str = ""
+    citation: str = ""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model as the user names it: local directory or Hub id, at a revision, with an adapter."""
+
+    name: str
+    model: str
+    revision: str | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One response to be made.
+
+    Exactly one of `text` (given to the model as it is) and `messages` (for the chat template of
+    the model's tokenizer) is set. `seed` alone decides the row's random stream.
+    """
+
+    key: str
+    seed: int
+    model: str
+    task: str
+    prompt_id: str
+    sample: int
+    text: str | None = None
+    messages: tuple[Message, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One row of the table `responses/`.
+
+    `logprob` is the sum over the generated tokens, the end token included, of the model's own
+    log-probability in nats (temperature 1, nothing cut off); null where the source has none.
+    """
+
+    key: str
+    model: str
+    task: str
+    prompt_id: str
+    sample: int
+    text: str
+    token_ids: tuple[int, ...] | None = None
+    finish_reason: str | None = None
+    logprob: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """All responses of one model to one prompt, with the features that were asked for.
+
+    `features[name][i]` belongs to `texts[i]`.
+    """
+
+    prompt: Prompt
+    texts: tuple[str, ...]
+    model: str = "model"
+    task: str = "responses"
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One value of one metric: of a prompt's group, or of the corpus (`prompt_id` null).
+
+    Undefined is `value` null and a `reason`; `n` counts the responses it stands on.
+    """
+
+    model: str
+    task: str
+    prompt_id: str | None
+    metric: str
+    value: float | None
+    reason: str | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The mean of a metric over prompts with its 95% interval.
+
+    `n` counts the prompts it stands on, `undefined` those whose score is null. `low` and `high`
+    are null where fewer than two prompts are defined. `signature` names the metric's version,
+    its settings and the feature models behind it.
+    """
+
+    model: str
+    task: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    undefined: int
+    method: str
+    signature: str
+
+
+PROMPT_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field(
+            "messages",
+            pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+            nullable=False,
+        ),
+        pa.field("references", pa.list_(pa.string()), nullable=False),
+        pa.field("metadata", pa.map_(pa.string(), pa.string()), nullable=False),
+    ]
+)
+
+RESPONSE_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("prompt_id", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("token_ids", pa.list_(pa.int32())),
+        pa.field("finish_reason", pa.string()),
+        pa.field("logprob", pa.float64()),
+        pa.field("seed", pa.uint32()),
+    ]
+)
+
+SCORE_SCHEMA = pa.schema(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("prompt_id", pa.string()),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("reason", pa.string()),
+        pa.field("n", pa.int32(), nullable=False),
+    ]
+)
+
+ESTIMATE_SCHEMA = pa.schema(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("n", pa.int32(), nullable=False),
+        pa.field("undefined", pa.int32(), nullable=False),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("signature", pa.string(), nullable=False),
+    ]
+)
+
+
+def to_table(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
+    """Frozen rows (Response, Score, Estimate) as an Arrow table of their schema."""
+    rows = list(rows)
+    columns = [[getattr(row, name) for row in rows] for name in schema.names]
+    return pa.table(
+        [pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
+    )
