@@ -1,0 +1,105 @@
+"""What a user can set on a run: the same fields in a YAML file, in flags and in Python."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tofu_eval.errors import ConfigError
+
+EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+Model = TypeVar("Model", bound=BaseModel)
+Count = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Settings(BaseModel):
+    """How to run. A sampling field that is left out is the task's own.
+
+    `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
+    left out, each task's own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: str = "transformers"
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    samples: Count | None = None
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Count | None = None
+    limit: Count | None = None
+    batch_size: Count = 128
+    device: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    format: str | dict[str, str] | None = None
+    metrics: tuple[str, ...] | None = None
+    embedding_model: str = EMBEDDING_MODEL
+    reward_model: str | None = None
+    trust_remote_code: bool = False
+
+    def sampling(self) -> dict[str, float | int]:
+        """The sampling fields that were given."""
+        fields = ("samples", "temperature", "top_p", "max_tokens")
+        return {name: value for name in fields if (value := getattr(self, name)) is not None}
+
+
+class RunFile(Settings):
+    """A YAML config file of `tofu-eval run`: the settings, and what to run."""
+
+    models: dict[str, str] = {}
+    tasks: tuple[str, ...] = ()
+    output: Path | None = None
+
+
+def settings(values: Mapping[str, Any]) -> Settings:
+    """Check settings that come from Python or from flags.
+
+    Raises:
+        ConfigError: names the first field that is wrong, what it got and what it may be.
+    """
+    return _validated(Settings, values, "")
+
+
+def run_file(path: Path) -> RunFile:
+    """Read a config file; safe YAML, unknown keys refused.
+
+    Raises:
+        ConfigError: the file is not there, not YAML, or a field is wrong.
+    """
+    try:
+        values = yaml.safe_load(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the config file {path}: {error.strerror or error}."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ConfigError(f"{where}: not YAML: {problem}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path}: expected fields such as 'models:' and 'tasks:', got {values!r}."
+        )
+    return _validated(RunFile, values, f"{path}: ")
+
+
+def _validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(name, kind.model_fields, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            known = ", ".join(kind.model_fields)
+            raise ConfigError(f"{where}unknown setting '{name}'.{hint} Known: {known}.") from error
+        message = first["msg"].removeprefix("Input ")
+        raise ConfigError(f"{where}{name} {message}, got {first['input']!r}.") from error

@@ -1,0 +1,230 @@
+"""Responses that somebody already has: JSONL or Parquet in, prompts and rows out.
+
+A row is either a prompt with all its responses or one response:
+
+    {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}     (or "generations")
+    {"prompt": "Name a fruit.", "response": "apple"}                (or "generation")
+
+`id` may stand beside or instead of `prompt`; `model` names the model where one file holds several.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tofu_eval.errors import DataError
+from tofu_eval.types import Prompt, Response, digest
+
+MANY = ("responses", "generations")
+ONE = ("response", "generation")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass
+class Responses:
+    """What a file held: prompts by id, rows by model, and remarks for the user."""
+
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+    rows: dict[str, list[Response]] = field(default_factory=dict)
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_responses(files: Sequence[tuple[str | None, Path]], task: str) -> Responses:
+    """Read one or more files of responses.
+
+    Args:
+        files: (model name or None, path); without a name, rows say `model`, or else the file's
+            name is the model's.
+        task: the task's name, written into each row.
+
+    Raises:
+        DataError: with file and line, for anything that is not as the module's docstring says.
+    """
+    found = Responses()
+    for name, path in files:
+        _File(found, path, name, task).read()
+    return found
+
+
+@dataclass
+class _File:
+    """One file on its way into `found`."""
+
+    found: Responses
+    path: Path
+    name: str | None
+    task: str
+    replaced: int = 0
+    first_line: dict[tuple[str, str], int] = field(default_factory=dict)
+    shape: str | None = None
+
+    def read(self) -> None:
+        source = {"kind": "file", "file": self.path.name, "sha256": _sha256(self.path)}
+        before = set(self.found.rows)
+        count = 0
+        for line, row in _rows(self.path):
+            self._take(line, row, before)
+            count += 1
+        if not count:
+            raise DataError(
+                f"{self.path} is empty: expected one JSON object a line. "
+                'Example: {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}'
+            )
+        for model in set(self.found.rows) - before:
+            self.found.sources[model] = source
+        if self.replaced:
+            self.found.notes.append(
+                f"{self.path}: {self.replaced} texts had unpaired surrogates (half an emoji, "
+                "usually); each such half is scored as U+FFFD."
+            )
+
+    def _take(self, line: int, row: object, before: set[str]) -> None:
+        if not isinstance(row, dict):
+            raise self._error(line, f"expected a JSON object, got {_kind(row)}")
+        model = self._model(line, row)
+        if model in before:
+            raise self._error(
+                line,
+                f"model '{model}' has responses in an earlier file too; "
+                "name them apart: tofu-eval score NAME=FILE …",
+            )
+        prompt = self._prompt(line, row)
+        texts = self._texts(line, row)
+        rows = self.found.rows.setdefault(model, [])
+        mark = (model, prompt.id)
+        if self.shape == "many":
+            if mark in self.first_line:
+                raise self._error(
+                    line,
+                    f"prompt '{prompt.id}' of model '{model}' stands on line "
+                    f"{self.first_line[mark]} already; put its responses into one row",
+                )
+            self.first_line[mark] = line
+            start = 0
+        else:
+            start = self.first_line.get(mark, 0)
+            self.first_line[mark] = start + 1
+        for sample, text in enumerate(texts, start=start):
+            key = digest([self.task, model, prompt.id, sample, text])
+            rows.append(Response(key, model, self.task, prompt.id, sample, text))
+
+    def _model(self, line: int, row: Mapping[str, Any]) -> str:
+        name = self.name or row.get("model") or self.path.stem
+        if not isinstance(name, str):
+            raise self._error(line, f"'model' must be a string, got {_kind(name)}")
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "model"
+
+    def _prompt(self, line: int, row: Mapping[str, Any]) -> Prompt:
+        text, id = row.get("prompt"), row.get("id")
+        if text is None and id is None:
+            raise self._error(line, f"expected 'prompt' or 'id', got {_fields(row)}")
+        if text is not None and not isinstance(text, str):
+            raise self._error(line, f"'prompt' must be a string, got {_kind(text)}")
+        if id is not None and (isinstance(id, bool) or not isinstance(id, str | int)):
+            raise self._error(line, f"'id' must be a string or a whole number, got {_kind(id)}")
+        text = self._clean(text or "")
+        name = digest(text)[:12] if id is None else self._clean(str(id))
+        prompt = Prompt.of_text(name, text)
+        known = self.found.prompts.setdefault(name, prompt)
+        if known.text != text:
+            raise self._error(line, f"prompt '{name}' had another text before; ids must be unique")
+        return prompt
+
+    def _texts(self, line: int, row: Mapping[str, Any]) -> list[str]:
+        many = [name for name in MANY if name in row]
+        one = [name for name in ONE if name in row]
+        if len(many) + len(one) != 1:
+            raise self._error(line, f"expected one of {', '.join(MANY + ONE)}, got {_fields(row)}")
+        shape = "many" if many else "one"
+        if self.shape not in (None, shape):
+            raise self._error(
+                line, f"'{(many or one)[0]}' here, but the lines before have the other form"
+            )
+        self.shape = shape
+        value = row[(many or one)[0]]
+        if many and (not isinstance(value, list) or not value):
+            raise self._error(
+                line, f"'{many[0]}' must be a list of at least one string, got {_kind(value)}"
+            )
+        texts = value if many else [value]
+        for place, text in enumerate(texts, start=1):
+            if not isinstance(text, str):
+                where = f"response {place} of '{many[0]}'" if many else f"'{one[0]}'"
+                raise self._error(line, f"{where} must be a string, got {_kind(text)}")
+        return [self._clean(text) for text in texts]
+
+    def _clean(self, text: str) -> str:
+        """UTF-8, and so Parquet, cannot hold half of a surrogate pair."""
+        clean, halves = SURROGATE.subn("\ufffd", text)
+        self.replaced += bool(halves)
+        return clean
+
+    def _error(self, line: int, what: str) -> DataError:
+        unit = "row" if _is_parquet(self.path) else "line"
+        return DataError(f"{self.path}, {unit} {line}: {what}. Mend that {unit} and try again.")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, object]]:
+    """Rows with their line (JSONL) or row (Parquet) number, counted from 1."""
+    if _is_parquet(path):
+        try:
+            batches = pq.ParquetFile(path).iter_batches()
+            yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path} cannot be read as Parquet: {reason}.") from error
+        return
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                # A byte-order mark is only one at the start of the file.
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                if text.strip():
+                    yield number, json.loads(text)
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}, line {number}: not UTF-8 (byte {error.start + 1} of the line). "
+                    f"Convert the file: iconv -t UTF-8 {path.name}"
+                ) from error
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f"{path}, line {number}: not JSON: {error}. Expected one object a line; "
+                    "mend that line and try again."
+                ) from error
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"Cannot read {path}: {error.strerror or error}. Give a JSONL or Parquet file."
+        ) from error
+
+
+def _fields(row: Mapping[str, Any]) -> str:
+    return f"fields {', '.join(map(str, row))}" if row else "no fields"
+
+
+def _kind(value: object) -> str:
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return "an empty list" if not value else "a list"
+    return names.get(type(value), "an object")

@@ -1,0 +1,346 @@
+"""A run directory: what was asked for, what is done, and nothing half-written.
+
+    run.json                                what was asked for, what made it, how long it took
+    prompts/TASK.parquet
+    responses/MODEL/TASK/part-000000.parquet
+    features/NAME/ID/part-000000.parquet    one row per distinct text, ID = which model made it
+    scores/MODEL/TASK.parquet
+    estimates.parquet
+    leaderboard.json
+
+Every file is written under a temporary name, flushed to the disk and renamed; none is ever
+appended to. So whatever exists is whole, and what is left to do is what does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from tofu_eval.errors import StoreError
+from tofu_eval.types import (
+    ESTIMATE_SCHEMA,
+    PROMPT_SCHEMA,
+    RESPONSE_SCHEMA,
+    SCORE_SCHEMA,
+    Estimate,
+    Message,
+    Prompt,
+    Response,
+    Score,
+    to_table,
+)
+
+FORMAT = 1
+"""Version of the layout above, in run.json."""
+
+TEMPORARY = ".tmp-"
+
+
+def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Make `path` appear whole or not at all: temporary name, fsync, rename, fsync the folder.
+
+    Raises:
+        StoreError: the disk is full, read-only or gone; the file that was there is untouched.
+    """
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror or error}. What is finished is kept: "
+            "make room or choose another --output, then run the same command again."
+        ) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    atomic_write(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table atomically, with a checksum on every page."""
+    atomic_write(
+        path,
+        lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True),
+    )
+
+
+def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
+    """Read a table that this module wrote.
+
+    Raises:
+        StoreError: the file is damaged, or has other columns than `schema`.
+    """
+    try:
+        # One path, no dataset discovery: folder names are never read as data.
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        return table if schema is None else table.select(schema.names).cast(schema)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise StoreError(
+            f"Cannot read {path}: {reason}. Delete that file and run the same command again: "
+            "only what it held is made again."
+        ) from error
+
+
+class Run:
+    """A run directory. Open it with `Run.open` to read, with `Run.writing` to write."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """An existing run, for reading.
+
+        Raises:
+            StoreError: there is no run, or its run.json is not one.
+        """
+        path = Path(path)
+        try:
+            manifest = json.loads((path / "run.json").read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{path} is not a run: it has no run.json. "
+                f"Make one: tofu-eval run --output {path} … or tofu-eval score … --output {path}"
+            ) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise StoreError(
+                f"{path / 'run.json'} cannot be read: {type(error).__name__}: {error}. "
+                "Restore that file or use a new --output."
+            ) from error
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != FORMAT:
+            raise StoreError(
+                f"{path / 'run.json'} has format {found!r}, this tofu-eval reads {FORMAT}. "
+                "Use a new --output."
+            )
+        return cls(path, manifest)
+
+    @classmethod
+    @contextmanager
+    def writing(cls, path: Path | str) -> Iterator[Run]:
+        """A new or existing run, locked against other processes until the block ends.
+
+        Raises:
+            StoreError: another process is writing it, or the directory cannot be made.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            # The operating system drops the lock when the process dies, however it dies.
+            lock = FileLock(path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise StoreError(
+                f"{path} is being written by another process. "
+                "Wait for it to end, or use a new --output."
+            ) from error
+        except (OSError, NotImplementedError) as error:
+            raise StoreError(
+                f"Cannot write {path}: {getattr(error, 'strerror', None) or error}. "
+                "Choose another --output."
+            ) from error
+        try:
+            if (path / "run.json").exists():
+                run = cls.open(path)
+            elif any(child.name != ".lock" for child in path.iterdir()):
+                raise StoreError(
+                    f"{path} is not empty and not a run. Use a new or empty directory as --output."
+                )
+            else:
+                run = cls(path, {"format": FORMAT, "status": "new", "models": {}, "tasks": {}})
+            for leftover in path.rglob(f"{TEMPORARY}*"):  # of a process that was killed
+                leftover.unlink(missing_ok=True)
+            yield run
+        finally:
+            lock.release()
+
+    def save(self, **changes: Any) -> None:
+        """Merge `changes` into run.json."""
+        self.manifest = {**self.manifest, **changes}
+        write_json(self.path / "run.json", self.manifest)
+
+    # Prompts
+
+    def write_prompts(self, task: str, prompts: Sequence[Prompt]) -> None:
+        """Save the prompts of a task, in their order."""
+        rows = [
+            {
+                "id": prompt.id,
+                "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
+                "references": list(prompt.references),
+                "metadata": list(prompt.metadata.items()),
+            }
+            for prompt in prompts
+        ]
+        table = pa.Table.from_pylist(rows, schema=PROMPT_SCHEMA)
+        write_parquet(self.path / "prompts" / f"{task}.parquet", table)
+
+    def prompts(self, task: str) -> list[Prompt]:
+        """The prompts of a task, in their order."""
+        table = read_parquet(self.path / "prompts" / f"{task}.parquet", PROMPT_SCHEMA)
+        return [
+            Prompt(
+                row["id"],
+                tuple(Message(m["role"], m["content"]) for m in row["messages"]),
+                tuple(row["references"]),
+                dict(row["metadata"]),
+            )
+            for row in table.to_pylist()
+        ]
+
+    # Responses
+
+    def add_responses(self, model: str, task: str, rows: Sequence[Response]) -> None:
+        """Save one batch of responses as a part file of its own."""
+        folder = self.path / "responses" / model / task
+        write_parquet(_next_part(folder), to_table(rows, RESPONSE_SCHEMA))
+
+    def response_keys(self, model: str, task: str) -> set[str]:
+        """The keys of the responses on the disk."""
+        parts = _parts(self.path / "responses" / model / task)
+        return {
+            key
+            for part in parts
+            for key in read_parquet(part, RESPONSE_SCHEMA).column("key").to_pylist()
+        }
+
+    def responses(self, model: str, task: str) -> pa.Table:
+        """All responses of one model to one task, by prompt (in the task's order) and sample."""
+        parts = _parts(self.path / "responses" / model / task)
+        table = pa.concat_tables(
+            [RESPONSE_SCHEMA.empty_table(), *(read_parquet(p, RESPONSE_SCHEMA) for p in parts)]
+        )
+        order = {prompt.id: i for i, prompt in enumerate(self.prompts(task))}
+        position = [order[id] for id in table.column("prompt_id").to_pylist()]
+        rows = np.lexsort((table.column("sample").to_numpy(), np.asarray(position, dtype=np.int64)))
+        return table.take(pa.array(rows))
+
+    # Features
+
+    def features(self, name: str, identity: str) -> FeatureCache:
+        """The rows of a feature that one model made; `identity` is that model's digest."""
+        return FeatureCache(self.path / "features" / name / identity[:16])
+
+    # Scores and estimates
+
+    def write_scores(self, model: str, task: str, rows: Iterable[Score]) -> None:
+        """Replace the scores of one model on one task."""
+        path = self.path / "scores" / model / f"{task}.parquet"
+        write_parquet(path, to_table(rows, SCORE_SCHEMA))
+
+    def scores(self) -> pa.Table:
+        """The scores of every model on every task, in the manifest's order."""
+        files = [
+            path
+            for model in self.manifest["models"]
+            for task in self.manifest["tasks"]
+            if (path := self.path / "scores" / model / f"{task}.parquet").exists()
+        ]
+        if not files:
+            raise StoreError(
+                f"{self.path} has no scores yet. Finish it: run the command that made it again."
+            )
+        return pa.concat_tables([read_parquet(path, SCORE_SCHEMA) for path in files])
+
+    def write_estimates(self, rows: Iterable[Estimate]) -> None:
+        """Replace the estimates."""
+        write_parquet(self.path / "estimates.parquet", to_table(rows, ESTIMATE_SCHEMA))
+
+    def estimates(self) -> pa.Table:
+        """Mean and interval of every model, task and metric."""
+        return read_parquet(self.path / "estimates.parquet", ESTIMATE_SCHEMA)
+
+
+class FeatureCache:
+    """Rows of numbers by key, in part files: what a model has computed is never computed again.
+
+    Without a folder it lives in memory only.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._rows: dict[str, NDArray[np.float32]] = {}
+        for part in _parts(folder) if folder else ():
+            table = read_parquet(part)
+            rows = np.stack(table.column("row").to_pylist()).astype(np.float32)
+            self._rows.update(zip(table.column("key").to_pylist(), rows, strict=True))
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """The distinct keys that have no row yet, in their order."""
+        return [key for key in dict.fromkeys(keys) if key not in self._rows]
+
+    def add(self, keys: Sequence[str], rows: NDArray[np.float32]) -> None:
+        """Keep new rows, (len(keys), width), as a part file of their own."""
+        if len(keys) != len(rows):
+            raise StoreError(f"{len(keys)} keys and {len(rows)} rows do not fit in a feature part.")
+        if self._folder:
+            values = pa.array(np.ascontiguousarray(rows, dtype=np.float32).ravel())
+            column = pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
+            table = pa.table({"key": pa.array(list(keys)), "row": column})
+            write_parquet(_next_part(self._folder), table)
+        self._rows.update(zip(keys, rows, strict=True))
+
+    def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:
+        """The rows of `keys`, (len(keys), width); all must be there."""
+        return np.stack([self._rows[key] for key in keys])
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def _next_part(folder: Path) -> Path:
+    parts = _parts(folder)
+    number = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
+    return folder / f"part-{number:06d}.parquet"
+
+
+def conflict(path: Path, what: str, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:
+    """Raise if what a run was made with differs from what is asked for now.
+
+    Raises:
+        StoreError: names the first field that differs, however deep, with both values.
+    """
+    for field in dict.fromkeys([*have, *want]):
+        old, new = have.get(field), want.get(field)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            conflict(path, what, old, new)
+        elif old != new:
+            raise StoreError(
+                f"Cannot resume {path}: its {what} has {field}={_short(old)}, you asked for "
+                f"{_short(new)}. Use a new --output, or ask for the same."
+            )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
