@@ -154,7 +154,8 @@ class Request:
     """One response to be made.
 
     Exactly one of `text` (given to the model as it is) and `messages` (for the chat template of
-    the model's tokenizer) is set. `seed` alone decides the row's random stream.
+    the model's tokenizer) is set. `seed` alone decides the row's random stream. Each request
+    carries its `sampling`, so that an engine can be given all the tasks of a model at once.
     """
 
     key: str
@@ -163,6 +164,7 @@ class Request:
     task: str
     prompt_id: str
     sample: int
+    sampling: Sampling
     text: str | None = None
     messages: tuple[Message, ...] | None = None
 

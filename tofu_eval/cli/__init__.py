@@ -1,1 +1,74 @@
-"""TODO."""
+"""The command line: parse, call, print.
+
+Importing this module costs Click alone; each command's module is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from tofu_eval import __version__
+from tofu_eval.errors import TofuEvalError
+
+COMMANDS = {
+    "run": "Generate with models on tasks, score and compare.",
+    "score": "Score responses that you already have.",
+    "compare": "Compare the models of a run with a baseline.",
+    "tasks": "List, show and check tasks.",
+    "metrics": "List and show metrics.",
+    "leaderboard": "Show and validate leaderboard files.",
+    "quickstart": "Train three tiny models and compare them, offline.",
+}
+"""Each command's module in this package, with the help that the listing shows."""
+
+
+class Failure(click.ClickException):
+    """One line on stderr, and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, and turns our errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run; an error of ours is one line and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except TofuEvalError as error:
+            if ctx.params["debug"]:
+                raise
+            raise Failure(str(error), exit_code=2) from error
+        except KeyboardInterrupt as interrupt:
+            raise Failure(
+                "Interrupted. What is finished is kept; the same command goes on from there.",
+                exit_code=130,
+            ) from interrupt
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tofu-eval")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Did fine-tuning narrow your language model? By how much, and how sure is that?"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from tofu_eval.types import Request, Response, Sampling
+from tofu_eval.types import Request, Response
 
 
 class Engine(Protocol):
@@ -19,13 +19,14 @@ class Engine(Protocol):
     identity: Mapping[str, Any]
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, done: Collection[str] = ()
+        self, requests: Sequence[Request], done: Collection[str] = ()
     ) -> Iterator[list[Response]]:
         """Yield the responses in lists; each list is saved before the next is asked for.
 
-        `requests` are all that the run wants, `done` the keys it already has. An engine whose
-        rows depend on their batch cuts batches from `requests` alone, skips those that are done
-        and makes the others again as a whole, so that a resumed run equals an undisturbed one.
+        `requests` are all that the run wants of this model, on all tasks, each with its own
+        `sampling`; `done` are the keys that the run has already. An engine whose rows depend on
+        their batch cuts batches from `requests` alone, skips those that are done and makes the
+        others again as a whole, so that a resumed run equals an undisturbed one.
 
         Raises:
             ModelError: before the first list, where a request cannot be served (too long, …).

@@ -1,0 +1,226 @@
+"""The command line: what it prints, and one line and exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tofu_eval.cli import COMMANDS, main
+from tofu_eval.store import Run
+
+LEXICAL = ["--metric", "distinct_1", "--metric", "self_bleu", "--metric", "unique_rate"]
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: object) -> str:
+    """The one line of a refusal."""
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def responses(tmp_path: Path) -> Path:
+    rows = [
+        {"id": id, "prompt": id, "model": model, "responses": texts}
+        for model, tables in {
+            "base": [["a red fox", "one blue jay"], ["two green frogs", "some grey mice"]],
+            "sft": [["a red fox", "a red fox"], ["two green frogs", "two green newts"]],
+        }.items()
+        for id, texts in zip(("p", "q"), tables, strict=True)
+    ]
+    path = tmp_path / "responses.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.fixture
+def scored(tmp_path: Path, responses: Path) -> Path:
+    result = invoke("score", responses, "--output", tmp_path / "run", *LEXICAL)
+    assert result.exit_code == 0, result.output
+    return tmp_path / "run"
+
+
+def test_help_lists_every_command() -> None:
+    result = invoke("--help")
+    assert result.exit_code == 0
+    for name in COMMANDS:
+        assert name in result.output
+        assert invoke(name, "--help").exit_code == 0
+
+
+def test_score_writes_a_run_and_prints_the_comparison(scored: Path) -> None:
+    run = Run.open(scored)
+    values = {
+        (r["model"], r["prompt_id"], r["metric"]): r["value"] for r in run.scores().to_pylist()
+    }
+    assert values["sft", "p", "unique_rate"] == 0.5
+    assert values["base", "p", "distinct_1"] == 1
+    again = invoke("compare", scored)
+    assert "base" in again.output
+    assert "sft" in again.output
+    assert (scored / "leaderboard.json").exists()
+
+
+def test_score_again_changes_nothing(scored: Path, responses: Path) -> None:
+    before = Run.open(scored).estimates()
+    assert invoke("score", responses, "--output", scored, *LEXICAL).exit_code == 0
+    assert Run.open(scored).estimates().equals(before)
+
+
+def test_score_of_another_file_into_the_same_run_is_refused(
+    scored: Path, responses: Path
+) -> None:
+    responses.write_text(responses.read_text().replace("fox", "owl"))
+    line = refused("score", responses, "--output", scored, *LEXICAL)
+    assert "Cannot resume" in line
+    assert "sha256=" in line
+
+
+def test_compare_in_every_format(scored: Path) -> None:
+    table = invoke("compare", scored, "--baseline", "sft", "--metric", "unique_rate")
+    assert "unique_rate" in table.output
+    assert "self_bleu" not in table.output
+    assert max(map(len, table.output.splitlines())) <= 80
+    found = json.loads(invoke("compare", scored, "--format", "json").output)
+    assert found
+    rows = list(csv.DictReader(io.StringIO(invoke("compare", scored, "--format", "csv").output)))
+    assert {row["metric"] for row in rows} == {"distinct_1", "self_bleu", "unique_rate"}
+    assert invoke("compare", scored, "--format", "markdown").output.startswith("|")
+
+
+def test_compare_names_what_is_unknown(scored: Path, tmp_path: Path) -> None:
+    assert "Did you mean 'base'" in refused("compare", scored, "--baseline", "bse")
+    assert "Unknown metric 'vendi'" in refused("compare", scored, "--metric", "vendi")
+    assert "is not a run" in refused("compare", tmp_path / "nothing")
+
+
+def test_tasks_and_metrics_are_listed_and_shown() -> None:
+    assert "open-prompts" in invoke("tasks", "list").output
+    shown = invoke("tasks", "show", "open-prompts")
+    assert "licence" in shown.output
+    listed = invoke("metrics", "list").output
+    for name in ("distinct_1", "self_bleu", "vendi", "reward"):
+        assert name in listed
+    assert "Formula:" in invoke("metrics", "show", "vendi").output
+    assert "Did you mean 'vendi'" in refused("metrics", "show", "vendy")
+    assert "Did you mean 'open-prompts'" in refused("tasks", "show", "open-prompt")
+
+
+def test_tasks_check(tmp_path: Path) -> None:
+    result = invoke("tasks", "check")
+    assert result.exit_code == 0, result.output
+    good = tmp_path / "good.yaml"
+    good.write_text(
+        "name: mine\nversion: 1\nlicence: CC0-1.0\nsource: me\nprompts:\n  - Name a fruit.\n"
+    )
+    assert invoke("tasks", "check", good).exit_code == 0, invoke("tasks", "check", good).output
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(good.read_text().replace("version: 1", "versoin: 1"))
+    result = invoke("tasks", "check", bad)
+    assert result.exit_code == 2
+    assert f"{bad}:2: " in result.stderr
+    assert "version" in result.stderr
+
+
+def test_leaderboard_show_validate_and_nonsense(scored: Path) -> None:
+    board = scored / "leaderboard.json"
+    assert "valid, schema version 1, 2 models" in invoke("leaderboard", "validate", board).output
+    assert "unique_rate" in invoke("leaderboard", "show", board).output
+    value = json.loads(board.read_text())
+    value["rows"][0]["value"] = "nonsense"
+    board.write_text(json.dumps(value))
+    line = refused("leaderboard", "validate", board)
+    assert "leaderboard.json" in line
+    assert "nonsense" in line
+    board.write_text("{nonsense")
+    assert "leaderboard.json" in refused("leaderboard", "show", board)
+
+
+def test_run_names_what_is_missing(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    assert "No run directory" in refused("run", "--model", "m=x", "--task", "open-prompts")
+    assert "No models" in refused("run", "--task", "open-prompts", "--output", output)
+    assert "No tasks" in refused("run", "--model", "m=x", "--output", output)
+    line = refused("run", "--model", "a=x", "--model", "a=y", "--task", "t", "--output", output)
+    assert "Two models are called 'a'" in line
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models: [", r"bad.yaml:1: not YAML"),
+        ("- a", "expected fields such as models and tasks"),
+        ("temprature: 1", "unknown setting 'temprature'. Did you mean 'temperature'"),
+        ("samples: many", "samples should be a valid integer, got 'many'"),
+        ("models: !!python/object/apply:os.getcwd []", "not YAML"),
+    ],
+)
+def test_a_bad_config_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    assert message in refused("run", "--config", path, "--output", tmp_path / "run")
+
+
+def test_run_with_a_real_model_and_a_config_file(tmp_path: Path, tiny_model: Path) -> None:
+    task = tmp_path / "mine.yaml"
+    task.write_text(
+        "name: mine\nversion: 1\nlicence: CC0-1.0\nsource: me\nsampling: {samples: 3}\n"
+        "prompts:\n  - Name a fruit.\n  - Name a tree.\n"
+    )
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"models: {{base: {tiny_model}}}\ntasks: [{task}]\noutput: {tmp_path / 'run'}\n"
+        "max_tokens: 4\ntemperature: 0.5\nmetrics: [distinct_1]\n"
+    )
+    result = invoke("run", "--config", config, "--max-tokens", "6")
+    assert result.exit_code == 0, result.output
+    run = Run.open(tmp_path / "run")
+    assert run.manifest["tasks"]["mine"]["sampling"] == {
+        "samples": 3,
+        "temperature": 0.5,
+        "top_p": 1.0,
+        "max_tokens": 6,
+    }
+    table = run.responses("base", "mine")
+    assert table.num_rows == 6
+    assert max(map(len, table.column("token_ids").to_pylist())) <= 6
+    assert table.column("logprob").null_count == 0
+
+
+def test_ctrl_c_is_one_line_and_keeps_what_is_finished(tmp_path: Path, tiny_model: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "tofu_eval.cli", "run", "--model", f"m={tiny_model}"),
+        *("--task", "open-prompts", "--samples", "30", "--max-tokens", "32"),
+        *("--batch-size", "8", "--metric", "unique_rate", "--output", str(tmp_path / "run")),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    parts = tmp_path / "run" / "responses"
+    deadline = time.monotonic() + 90
+    while not list(parts.rglob("part-*")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted. What is finished is kept" in stderr
+    assert "Traceback" not in stderr
+    assert list(parts.rglob("part-*"))

@@ -1,0 +1,223 @@
+"""The way of the data, from prompts to the leaderboard, with an engine that needs no model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from fakes import FakeEngine
+
+import tofu_eval as te
+from tofu_eval.errors import ConfigError, StoreError, TofuEvalError, UnknownNameError
+from tofu_eval.store import Run
+
+METRICS = ["distinct_1", "self_bleu", "unique_rate", "mean_length"]
+
+
+def make_task(name: str = "fruit", count: int = 5, **changes: Any) -> te.Task:
+    prompts = [te.Prompt.of_text(f"p{i}", f"Name fruit number {i}.") for i in range(count)]
+    fields: dict[str, Any] = {"version": 1, "sampling": te.Sampling(samples=3, max_tokens=8)}
+    return te.Task(name, load=lambda: prompts, **(fields | changes))
+
+
+def evaluate(output: Path, **changes: Any) -> te.Result:
+    arguments: dict[str, Any] = {
+        "models": {"base": FakeEngine(), "sft": FakeEngine(3)},
+        "tasks": [make_task()],
+        "metrics": METRICS,
+    }
+    return te.evaluate(**(arguments | changes), output=output)
+
+
+def test_tables_estimates_and_leaderboard(tmp_path: Path) -> None:
+    result = evaluate(tmp_path / "run")
+    assert result.scores.num_rows == 2 * 5 * len(METRICS)
+    assert result.estimates.num_rows == 2 * len(METRICS)
+    rows = {(r["model"], r["metric"]): r for r in result.to_arrow().to_pylist()}
+    for (model, metric), row in rows.items():
+        values = [
+            r["value"]
+            for r in result.scores.to_pylist()
+            if (r["model"], r["metric"]) == (model, metric)
+        ]
+        assert row["value"] == pytest.approx(sum(values) / 5)
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["n"] == 5
+        assert row["signature"].startswith(f"{metric}|v:1|")
+    # Three words instead of twelve: the narrower model is narrower.
+    assert rows["sft", "distinct_1"]["value"] < rows["base", "distinct_1"]["value"]
+    assert rows["sft", "self_bleu"]["value"] > rows["base", "self_bleu"]["value"]
+    board = json.loads((tmp_path / "run" / "leaderboard.json").read_text("utf-8"))
+    assert {(r["model"], r["metric"]): r["value"] for r in board["rows"]} == {
+        place: row["value"] for place, row in rows.items()
+    }
+    assert len(result.to_pandas()) == result.estimates.num_rows
+
+
+def test_run_json_says_what_was_run(tmp_path: Path) -> None:
+    evaluate(tmp_path / "run", seed=3)
+    manifest = Run.open(tmp_path / "run").manifest
+    assert manifest["status"] == "complete"
+    assert manifest["settings"]["seed"] == 3
+    assert manifest["models"]["sft"] == {
+        "identity": {"kind": "fake", "words": 3},
+        "engine": "fake",
+        "prompt_format": "base",
+    }
+    assert manifest["tasks"]["fruit"]["sampling"]["samples"] == 3
+    assert manifest["versions"]["pyarrow"]
+    assert set(manifest["timings"]) >= {"generate base", "score", "estimate"}
+
+
+def test_a_row_has_its_own_key_and_seed(tmp_path: Path) -> None:
+    evaluate(tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    rows = [r for m in ("base", "sft") for r in run.responses(m, "fruit").to_pylist()]
+    assert len({row["key"] for row in rows}) == len(rows) == 30
+    assert len({row["seed"] for row in rows}) == 30
+    assert [row["sample"] for row in rows[:6]] == [0, 1, 2, 0, 1, 2]
+
+
+def test_the_seed_changes_the_rows_and_only_the_seed_does(tmp_path: Path) -> None:
+    tables = {}
+    for name, changes in {
+        "a": {},
+        "same": {},
+        "other models": {"models": {"base": FakeEngine(batch_size=7)}},
+        "other task too": {"tasks": [make_task(), make_task("second")]},
+        "seed": {"seed": 1},
+    }.items():
+        evaluate(tmp_path / name, **changes)
+        tables[name] = Run.open(tmp_path / name).responses("base", "fruit")
+    for name in ("same", "other models", "other task too"):
+        assert tables[name].equals(tables["a"])
+    assert not tables["seed"].equals(tables["a"])
+
+
+@pytest.mark.parametrize("batches", range(4))
+def test_an_interrupted_run_goes_on_and_equals_an_undisturbed_one(
+    tmp_path: Path, batches: int
+) -> None:
+    evaluate(tmp_path / "whole")
+    broken = {"base": FakeEngine(fail_after=batches), "sft": FakeEngine(3)}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tmp_path / "run", models=broken)
+    assert Run.open(tmp_path / "run").manifest["status"] == "running"
+    engine = FakeEngine()
+    evaluate(tmp_path / "run", models={"base": engine, "sft": FakeEngine(3)})
+    assert len(engine.made) == 15 - 4 * batches
+    for table in ("scores", "estimates"):
+        whole, run = (Run.open(tmp_path / name) for name in ("whole", "run"))
+        assert getattr(run, table)().equals(getattr(whole, table)())
+    for model in ("base", "sft"):
+        assert run.responses(model, "fruit").equals(whole.responses(model, "fruit"))
+
+
+def test_a_second_run_makes_nothing_again(tmp_path: Path) -> None:
+    first = evaluate(tmp_path / "run")
+    engines = {"base": FakeEngine(), "sft": FakeEngine(3)}
+    second = evaluate(tmp_path / "run", models=engines)
+    assert engines["base"].made == engines["sft"].made == []
+    assert second.estimates.equals(first.estimates)
+
+
+def test_models_and_tasks_may_be_added(tmp_path: Path) -> None:
+    evaluate(tmp_path / "run", models={"base": FakeEngine()})
+    evaluate(tmp_path / "run", models={"sft": FakeEngine(3)}, tasks=[make_task()])
+    result = evaluate(
+        tmp_path / "run",
+        models={"base": FakeEngine(), "sft": FakeEngine(3)},
+        tasks=[make_task(), make_task("second")],
+    )
+    places = {(r["model"], r["task"]) for r in result.estimates.to_pylist()}
+    assert places == {(m, t) for m in ("base", "sft") for t in ("fruit", "second")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"temperature": 0.7}, r"its task 'fruit' has temperature=1\.0, you asked for 0\.7"),
+        ({"samples": 4}, r"its task 'fruit' has samples=3, you asked for 4"),
+        ({"limit": 2}, r"its task 'fruit' has prompts=5, you asked for 2"),
+        ({"seed": 1}, r"its run\.json has seed=0, you asked for 1"),
+        ({"models": {"base": FakeEngine(5)}}, r"its model 'base' has words=12, you asked for 5"),
+        ({"tasks": [make_task(version=2)]}, r"its task 'fruit' has version=1, you asked for 2"),
+        ({"format": "sft"}, r"its model 'base' has prompt_format=\"base\", you asked for \"sft"),
+    ],
+)
+def test_another_configuration_is_refused_and_nothing_is_lost(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    before = evaluate(tmp_path / "run")
+    with pytest.raises(StoreError, match=f"Cannot resume .*{message}"):
+        evaluate(tmp_path / "run", **changes)
+    assert evaluate(tmp_path / "run").estimates.equals(before.estimates)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"models": {}}, ConfigError, "No models. Name at least one"),
+        ({"tasks": []}, ConfigError, "No tasks. Name at least one"),
+        ({"tasks": [make_task(), make_task()]}, ConfigError, "'fruit' is asked for twice"),
+        ({"tasks": ["opne-prompts"]}, UnknownNameError, "Did you mean 'open-prompts'"),
+        ({"metrics": ["self_blue"]}, UnknownNameError, "Did you mean 'self_bleu'"),
+        ({"models": {"a/b": FakeEngine()}}, ConfigError, "Invalid model name 'a/b'"),
+        ({"samples": 0}, ConfigError, "samples should be greater than or equal to 1, got 0"),
+        ({"sample": 3}, ConfigError, "unknown setting 'sample'. Did you mean 'samples'"),
+        ({"metrics": ["reward"]}, ConfigError, "needs a reward model. Name one: --reward-model"),
+        ({"temperature": 0.0}, ConfigError, "temperature 0 is greedy: all 3 samples"),
+        ({"tasks": [make_task(count=0)]}, ConfigError, "Task 'fruit' has no prompts"),
+    ],
+)
+def test_bad_arguments_make_no_run(
+    tmp_path: Path, changes: dict[str, Any], error: type[TofuEvalError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        evaluate(tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_sample_is_null_with_a_reason(tmp_path: Path) -> None:
+    result = evaluate(tmp_path / "run", samples=1)
+    rows = {r["metric"]: r for r in result.estimates.to_pylist()}
+    assert (rows["self_bleu"]["value"], rows["self_bleu"]["undefined"]) == (None, 5)
+    assert rows["mean_length"]["value"] == 6
+    reasons = {
+        r["reason"] for r in result.scores.to_pylist() if r["metric"] == "self_bleu"
+    }
+    assert len(reasons) == 1
+    assert "two" in reasons.pop()
+
+
+def test_scoring_groups_in_memory() -> None:
+    groups = [
+        te.Group(te.Prompt.of_text("p", "Name a fruit."), ("apple", "apple", "pear"), model="m"),
+        te.Group(te.Prompt.of_text("q", "Name a tree."), ("oak", "elm", "ash"), model="m"),
+    ]
+    result = te.score(groups, metrics=["unique_rate", "distinct_1"])
+    values = {(r["prompt_id"], r["metric"]): r["value"] for r in result.scores.to_pylist()}
+    assert values["p", "unique_rate"] == pytest.approx(2 / 3)
+    assert values["q", "distinct_1"] == 1
+    assert isinstance(result.to_arrow(), pa.Table)
+    assert result.path is None
+
+
+def test_a_feature_that_a_group_brings_is_used() -> None:
+    vectors = [[1.0, 0.0], [0.0, 1.0]]
+    group = te.Group(te.Prompt.of_text("p", "P"), ("a", "b"), features={"embedding": vectors})
+    result = te.score([group], metrics=["vendi"])
+    assert result.scores.to_pylist()[0]["value"] == pytest.approx(2)
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    evaluate(tmp_path / "run", report=lambda *step: told.append(step))
+    stages = {stage for stage, _, _ in told}
+    assert stages >= {"generate base", "generate sft", "score"}
+    for stage in stages:
+        done = [(d, t) for s, d, t in told if s == stage]
+        assert done[-1][0] == done[-1][1]

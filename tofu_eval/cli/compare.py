@@ -1,0 +1,75 @@
+"""`tofu-eval compare`, and the table at the end of `run` and `score`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tofu_eval.pipeline import Result
+    from tofu_eval.store import Run
+
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+@click.command("compare")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
+@click.option("--metric", "metrics", multiple=True, help="Only these metrics.")
+@click.option("--task", "tasks", multiple=True, help="Only these tasks.")
+@click.option("--format", "style", type=click.Choice(FORMATS), default="table")
+def command(
+    run: Path,
+    baseline: str | None,
+    metrics: tuple[str, ...],
+    tasks: tuple[str, ...],
+    style: str,
+) -> None:
+    """Models x metrics with 95% intervals over prompts, and paired differences to a baseline."""
+    from tofu_eval.store import Run
+
+    print_comparison(Run.open(run), baseline, metrics, tasks, style)
+
+
+def print_run(result: Result) -> None:
+    """What `run` and `score` print at their end."""
+    from tofu_eval.store import Run
+
+    if result.path is None:
+        return
+    print_comparison(Run.open(result.path), None, (), (), "table")
+    click.echo(f"\nRun:         {result.path}\nLeaderboard: {result.path / 'leaderboard.json'}")
+
+
+def print_comparison(
+    run: Run, baseline: str | None, metrics: Sequence[str], tasks: Sequence[str], style: str
+) -> None:
+    """Compare on stdout, in one of FORMATS."""
+    from tofu_eval.errors import UnknownNameError
+    from tofu_eval.leaderboard import compare, render, table
+    from tofu_eval.metrics import METRICS
+
+    scores = run.scores()
+    for noun, column, wanted in (("metric", "metric", metrics), ("task", "task", tasks)):
+        known = scores.column(column).unique().to_pylist()
+        for name in wanted:
+            if name not in known:
+                raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
+        if wanted:
+            scores = scores.filter([name in wanted for name in scores.column(column).to_pylist()])
+    names = scores.column("metric").unique().to_pylist()
+    comparison = compare(
+        scores,
+        baseline or next(iter(run.manifest["models"])),
+        seed=run.manifest["settings"]["seed"],
+        metrics={name: METRICS.get(name).direction for name in names},
+    )
+    if style == "table":
+        from rich.console import Console
+
+        Console().print(table(comparison))
+    else:
+        click.echo(render(comparison, style), nl=False)

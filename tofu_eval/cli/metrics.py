@@ -1,0 +1,52 @@
+"""`tofu-eval metrics`."""
+
+from __future__ import annotations
+
+import inspect
+
+import click
+
+ARROWS = {"higher": "↑", "lower": "↓", "none": "·"}
+
+
+@click.group("metrics")
+def command() -> None:
+    """List and show metrics."""
+
+
+@command.command("list")
+def list_() -> None:
+    """Every metric: direction, cost, needs and paper."""
+    from tofu_eval.cli.console import print_table
+    from tofu_eval.metrics import METRICS
+
+    rows = []
+    for entry in METRICS.entries():
+        metric = entry.item
+        if metric is None:
+            rows.append([entry.name, "", "", "", f"broken: {entry.error}", ""])
+        else:
+            arrow = f"{ARROWS[metric.direction]} {metric.measures}"
+            needs = ", ".join(metric.needs)
+            rows.append([metric.name, arrow, metric.cost, needs, metric.summary, metric.paper])
+    print_table(["metric", "direction", "cost", "needs", "what it is", "paper"], rows)
+    click.echo("↑ higher is more diverse (quality: better)   ↓ lower is   · neither")
+
+
+@command.command("show")
+@click.argument("name")
+def show(name: str) -> None:
+    """All that there is to know about one metric."""
+    from tofu_eval.metrics import METRICS
+
+    metric = METRICS.get(name)
+    low, high = metric.range
+    settings = ", ".join(f"{key}={value}" for key, value in metric.settings.items()) or "none"
+    click.echo(f"{metric.name}  (version {metric.version}, measures {metric.measures})\n")
+    click.echo(f"{inspect.getdoc(metric.function)}\n")
+    click.echo(f"direction  {ARROWS[metric.direction]} {metric.direction}")
+    click.echo(f"range      [{low}, {high}]")
+    click.echo(f"needs      {', '.join(metric.needs)}")
+    click.echo(f"cost       {metric.cost}")
+    click.echo(f"settings   {settings}")
+    click.echo(f"paper      {metric.paper}")

@@ -1,0 +1,51 @@
+"""Options that `run` and `score` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tofu_eval.config import EMBEDDING_MODEL
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SCORING = (
+    click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        help="Only these metrics. List all: tofu-eval metrics list",
+    ),
+    click.option(
+        "--embedding-model",
+        metavar="MODEL",
+        help=f"sentence-transformers directory or Hub id. Default: {EMBEDDING_MODEL}",
+    ),
+    click.option(
+        "--reward-model",
+        metavar="MODEL",
+        help="Sequence-classification model with one output, for the metric 'reward'.",
+    ),
+    click.option("--limit", type=int, help="Only the first N prompts of each task."),
+    click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
+    click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is."),
+)
+
+output_option = click.option(
+    "--output", type=click.Path(path_type=Path), help="The run directory; an existing one goes on."
+)
+
+
+def scoring_options(command: Command) -> Command:
+    """Add what concerns scoring."""
+    for option in reversed(_SCORING):
+        command = option(command)
+    return command
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave: not None, not an empty tuple."""
+    return {name: value for name, value in options.items() if value not in (None, ())}

@@ -1,0 +1,107 @@
+"""`tofu-eval run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tofu_eval.cli.options import given, output_option, scoring_options
+
+
+@click.command("run")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=REF",
+    help="A local directory, a Hub id (@revision) or BASE+ADAPTER; repeat for each model.",
+)
+@click.option(
+    "--task", "tasks", multiple=True, metavar="NAME", help="A task's name or file; repeatable."
+)
+@output_option
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="YAML file with the same settings; flags win over it.",
+)
+@click.option("--samples", type=int, help="Responses a prompt. Default: the task's.")
+@click.option("--temperature", type=float, help="Default: the task's. 0 is greedy.")
+@click.option("--top-p", type=float, help="Nucleus size in (0, 1]. Default: the task's.")
+@click.option("--max-tokens", type=int, help="Longest response in tokens. Default: the task's.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="[MODEL=]FORMAT",
+    help="Prompt format: base, sft, chat or a .jinja file; for all models or for one.",
+)
+@click.option("--engine", help="What generates. Default: transformers")
+@click.option("--batch-size", type=int, help="Responses made at once. Default: 128")
+@click.option("--dtype", help="auto, float32, bfloat16 or float16.")
+@click.option("--trust-remote-code", is_flag=True, default=None, help="Run code from the model.")
+@scoring_options
+def command(
+    models: tuple[str, ...],
+    tasks: tuple[str, ...],
+    output: Path | None,
+    config_file: Path | None,
+    formats: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Generate with models on tasks, score, estimate, and write the leaderboard.
+
+    The same command again finishes what is left. Models and tasks may be added to a run.
+
+    \b
+    tofu-eval run --model base=BASE --model sft=SFT --model tofu=BASE+ADAPTER \\
+        --task open-prompts --output runs/x
+    """
+    from tofu_eval import pipeline
+    from tofu_eval.cli.compare import print_run
+    from tofu_eval.cli.console import progress
+    from tofu_eval.config import RunFile, run_file
+    from tofu_eval.engines import parse_model
+    from tofu_eval.errors import ConfigError
+
+    file = run_file(config_file) if config_file else RunFile()
+    specs = {spec.name: spec for spec in (parse_model(f"{k}={v}") for k, v in file.models.items())}
+    if models:
+        specs = _named([parse_model(text) for text in models])
+    output = output or file.output
+    if output is None:
+        raise ConfigError("No run directory. Name one: --output runs/x")
+    fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "output"})
+    fields |= given(**options)
+    if formats:
+        fields["format"] = _formats(formats)
+    with progress() as report:
+        result = pipeline.evaluate(specs, tasks or file.tasks, output, report=report, **fields)
+    print_run(result)
+
+
+def _named(specs: list[Any]) -> dict[str, Any]:
+    from tofu_eval.errors import ConfigError
+
+    named = {spec.name: spec for spec in specs}
+    if len(named) < len(specs):
+        names = [spec.name for spec in specs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"Two models are called '{twice}'. Name them apart: --model NAME=REF")
+    return named
+
+
+def _formats(formats: tuple[str, ...]) -> str | dict[str, str]:
+    from tofu_eval.errors import ConfigError
+
+    pairs = [text.partition("=") for text in formats]
+    if len(pairs) == 1 and not pairs[0][1]:
+        return formats[0]
+    if not all(equals for _, equals, _ in pairs):
+        raise ConfigError(
+            f"--format got {' and '.join(formats)}: give one for all models, or MODEL=FORMAT each."
+        )
+    return {model: format for model, _, format in pairs}

@@ -1,0 +1,47 @@
+"""`tofu-eval score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tofu_eval.cli.options import given, output_option, scoring_options
+
+
+@click.command("score")
+@click.argument("files", nargs=-1, required=True, metavar="[NAME=]FILE...")
+@output_option
+@scoring_options
+def command(files: tuple[str, ...], output: Path | None, **options: Any) -> None:
+    """Score responses that you already have, from JSONL or Parquet; no model is needed.
+
+    A row is a prompt with all its responses or one response:
+
+    \b
+    {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}   (or "generations")
+    {"prompt": "Name a fruit.", "response": "apple"}              (or "generation")
+
+    "id" may stand beside or instead of "prompt"; "model" names the model where one file holds
+    several. Otherwise NAME=FILE does, or the file's own name.
+    """
+    from tofu_eval import pipeline
+    from tofu_eval.cli.compare import print_run
+    from tofu_eval.cli.console import note, progress
+    from tofu_eval.errors import ConfigError
+
+    if output is None:
+        raise ConfigError("No run directory. Name one: --output runs/y")
+    with progress() as report:
+        result = pipeline.score_files(
+            [_named(text) for text in files], output, report=report, **given(**options)
+        )
+    for remark in result.notes:
+        note(remark)
+    print_run(result)
+
+
+def _named(text: str) -> tuple[str | None, Path]:
+    name, equals, file = text.partition("=")
+    return (None, Path(text)) if not equals or Path(text).exists() else (name, Path(file))
