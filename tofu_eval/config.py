@@ -43,7 +43,7 @@ class Settings(BaseModel):
     reward_model: str | None = None
     trust_remote_code: bool = False
 
-    def sampling(self) -> dict[str, float | int]:
+    def sampling(self) -> dict[str, Any]:
         """The sampling fields that were given."""
         fields = ("samples", "temperature", "top_p", "max_tokens")
         return {name: value for name in fields if (value := getattr(self, name)) is not None}

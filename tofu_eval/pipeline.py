@@ -88,9 +88,10 @@ class Result:
             MissingDependencyError: pandas is not installed.
         """
         try:
-            return self.estimates.to_pandas()
+            frame: pd.DataFrame = self.estimates.to_pandas()
         except ModuleNotFoundError as error:
             raise MissingDependencyError.of("to_pandas", "pandas", "pandas") from error
+        return frame
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def evaluate(
     _check_lists(models, plans)
     # Everything that can be wrong is found out before hours of generation.
     scorers = {plan.task.name: _metrics(chosen, plan.task.metrics) for plan in plans}
-    features = _feature_models(chosen, {m for ms in scorers.values() for m in ms})
+    features = _feature_models(chosen, _all(scorers))
     with Run.writing(output) as run:
         _begin(run, chosen)
         _add_tasks(run, plans)
@@ -174,7 +175,7 @@ def score_files(
     """
     chosen = settings(options)
     scorers = {check_name("task", task): _metrics(chosen, ())}
-    features = _feature_models(chosen, set(scorers[task]))
+    features = _feature_models(chosen, _all(scorers))
     found = read_responses(files, task)
     prompts = tuple(found.prompts.values())
     if chosen.limit:
@@ -221,7 +222,7 @@ def score(
     groups = list(groups)
     scorers = _metrics(chosen, ())
     given = set.intersection(*(set(group.features) for group in groups)) if groups else set()
-    models = _feature_models(chosen, set(scorers), given)
+    models = _feature_models(chosen, scorers, given)
     for model in models.values():
         groups = featurize(groups, model, FeatureCache(), report)
     scores = score_groups(groups, scorers, report)
@@ -392,6 +393,11 @@ def _metrics(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     return [METRICS.get(name) for name in dict.fromkeys(names)]
 
 
+def _all(scorers: Mapping[str, Sequence[Metric]]) -> list[Metric]:
+    """The metrics of all tasks, each once."""
+    return list({m.name: m for metrics in scorers.values() for m in metrics}.values())
+
+
 def _feature_models(
     chosen: Settings, metrics: Iterable[Metric], given: Iterable[str] = ()
 ) -> dict[str, FeatureModel]:
@@ -487,8 +493,8 @@ def _generate_model(
         engine = model
     given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
     formats = {plan.task.name: load_format(given or plan.task.format) for plan in plans}
-    names = {format.name for format in formats.values()}
-    _add_model(run, name, engine.identity, engine.family, "+".join(sorted(names)))
+    used = "+".join(sorted({_format_name(format) for format in formats.values()}))
+    _add_model(run, name, engine.identity, engine.family, used)
     identity = digest(dict(engine.identity))
     wanted = [
         request
@@ -503,6 +509,12 @@ def _generate_model(
     finally:
         if engine is not model:
             engine.close()
+
+
+def _format_name(format: Format) -> str:
+    """`base`, `sft`, `chat`; a template of the user's own with the start of its digest."""
+    own = format.digest != load_format(format.name).digest
+    return f"{format.name}:{format.digest[:12]}" if own else format.name
 
 
 def _score_run(
@@ -534,7 +546,7 @@ def _score_run(
             rows = score_groups(members, scorers[task], report)
             run.write_scores(model, task, rows)
             scores += rows
-    metrics = list({m.name: m for ms in scorers.values() for m in ms}.values())
+    metrics = _all(scorers)
     with _timed(run, "estimate"):
         estimates = estimate(scores, metrics, _signatures(features), seed=chosen.seed)
         run.write_estimates(estimates)

@@ -102,7 +102,7 @@ def test_compare_in_every_format(scored: Path) -> None:
     assert found
     rows = list(csv.DictReader(io.StringIO(invoke("compare", scored, "--format", "csv").output)))
     assert {row["metric"] for row in rows} == {"distinct_1", "self_bleu", "unique_rate"}
-    assert invoke("compare", scored, "--format", "markdown").output.startswith("|")
+    assert invoke("compare", scored, "--format", "markdown").output.startswith("### responses")
 
 
 def test_compare_names_what_is_unknown(scored: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_run_names_what_is_missing(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("models: [", r"bad.yaml:1: not YAML"),
-        ("- a", "expected fields such as models and tasks"),
+        ("- a", "expected fields such as 'models:' and 'tasks:'"),
         ("temprature: 1", "unknown setting 'temprature'. Did you mean 'temperature'"),
         ("samples: many", "samples should be a valid integer, got 'many'"),
         ("models: !!python/object/apply:os.getcwd []", "not YAML"),

@@ -26,11 +26,18 @@ COMMANDS = {
 
 
 class Failure(click.ClickException):
-    """One line on stderr, and an exit code."""
+    """One line on stderr, and exit code 2."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    exit_code = 2
+
+    def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
+
+
+class Interrupted(Failure):
+    """Ctrl-C: the exit code that shells expect."""
+
+    exit_code = 130
 
 
 class LazyGroup(click.Group):
@@ -59,11 +66,10 @@ class LazyGroup(click.Group):
         except TofuEvalError as error:
             if ctx.params["debug"]:
                 raise
-            raise Failure(str(error), exit_code=2) from error
+            raise Failure(str(error)) from error
         except KeyboardInterrupt as interrupt:
-            raise Failure(
-                "Interrupted. What is finished is kept; the same command goes on from there.",
-                exit_code=130,
+            raise Interrupted(
+                "Interrupted. What is finished is kept; the same command goes on from there."
             ) from interrupt
 
 

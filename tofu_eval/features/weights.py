@@ -1,0 +1,125 @@
+"""Where the files of a feature model are, and exactly which files they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.types import digest
+
+HUB_TIMEOUT = 2.0
+"""Seconds to wait for the Hub's answer before the cache is used."""
+
+LOADED = frozenset({".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"})
+"""Suffixes of the files that loading a model can read."""
+
+OTHER_FORMATS = ("onnx/*", "openvino/*", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.pth")
+"""The same weights for other libraries; not downloaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model on the disk: `identity` names every bit of it, `signature` is the short form."""
+
+    path: Path
+    identity: Mapping[str, Any]
+    signature: str
+
+
+def find_weights(model: str, option: str) -> Weights:
+    """A local directory or a Hub id (`@revision`), without loading the model.
+
+    A directory is known by the SHA-256 of its files, a Hub model by its commit. Where the Hub
+    cannot be reached, what is in its cache is used.
+
+    Args:
+        model: the directory or the id.
+        option: the flag that sets it, named in errors.
+
+    Raises:
+        ModelError: there is no such directory, and it cannot be had from the Hub or its cache.
+        MissingDependencyError: a Hub id, and huggingface-hub is not installed.
+    """
+    try:
+        path = Path(model).expanduser()
+        local = path.is_dir()
+    except (OSError, RuntimeError):  # too long a name, no such home
+        local = False
+    if local:
+        return of_directory(path)
+    repo, _, revision = model.partition("@")
+    path = _snapshot(repo, revision or None, option)
+    # The cache keeps a snapshot in a folder that is called after its commit.
+    identity = {"kind": "hub", "id": repo, "commit": path.name}
+    return Weights(path, identity, f"{repo}@{path.name[:12]}")
+
+
+def of_directory(path: Path) -> Weights:
+    """A model in a directory. Its place may change, its name and its contents are its identity."""
+    name = path.resolve().name
+    files = hashes(path)
+    identity = {"kind": "local", "id": name, "files": files}
+    return Weights(path, identity, f"{name}@{digest(files)[:12]}")
+
+
+def hashes(path: Path) -> dict[str, str]:
+    """SHA-256 of each file under `path` that loading a model can read, by relative name.
+
+    Raises:
+        ModelError: there is no such file, or one cannot be read.
+    """
+    found: dict[str, str] = {}
+    try:
+        for file in sorted(path.rglob("*")):
+            name = file.relative_to(path)
+            # Training leaves its checkpoints inside; they are other models.
+            nested = any(part.startswith((".", "checkpoint-")) for part in name.parts)
+            if file.suffix in LOADED and file.is_file() and not nested:
+                with file.open("rb") as stream:
+                    found[name.as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"Cannot read the model in {path}: {error}.") from error
+    if not found:
+        raise ModelError(
+            f"No model in {path}: expected config.json, a tokenizer and weights. Look: ls {path}"
+        )
+    return found
+
+
+def said(error: Exception) -> str:
+    """What a foreign error says, in one line, without a full stop."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(".: ")
+
+
+def _snapshot(repo: str, revision: str | None, option: str) -> Path:
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import HTTPError
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError.of(
+            f"The model '{repo}', not a local directory,", "huggingface-hub", "hf"
+        ) from error
+    failures = (HTTPError, OSError, ValueError)
+    try:
+        # snapshot_download would wait for ever for a Hub that does not answer; this does not.
+        info = HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT)
+        # Weights come as safetensors, as pickles, or twice.
+        twice = any(file.rfilename.endswith(".safetensors") for file in info.siblings)
+        skip = [*OTHER_FORMATS, *(["*.bin"] if twice else [])]
+        return Path(snapshot_download(repo, revision=revision, ignore_patterns=skip))
+    except failures as error:
+        try:
+            skip = [*OTHER_FORMATS, "*.bin"]
+            cached = snapshot_download(
+                repo, revision=revision, local_files_only=True, ignore_patterns=skip
+            )
+        except failures:
+            raise ModelError(
+                f"Cannot get the model '{repo}': it is no directory here, not in the Hub's "
+                f"cache, and the Hub says: {said(error)}. Give another: {option} PATH_OR_ID"
+            ) from error
+        return Path(cached)
