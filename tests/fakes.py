@@ -9,7 +9,7 @@ import numpy as np
 
 from tofu_eval.types import Request, Response
 
-WORDS = "apple pear plum fig lime kiwi date sloe mango peach quince cherry".split()
+WORDS = ["apple", "pear", "plum", "fig", "lime", "kiwi", "date", "sloe", "mango", "quince"]
 
 
 class FakeEngine:

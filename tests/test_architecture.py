@@ -62,9 +62,7 @@ def test_imports_point_down(file: Path) -> None:
 @pytest.mark.parametrize("module", ["tofu_eval", "tofu_eval.cli"])
 def test_importing_is_light(module: str) -> None:
     code = f"import {module}, sys; print(*sorted(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert loaded.isdisjoint(HEAVY)
 

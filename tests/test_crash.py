@@ -54,7 +54,7 @@ def tables(path: Path, task: str) -> list[object]:
     run = Run.open(path)
     models = list(run.manifest["models"])
     responses = [run.responses(model, task).to_pylist() for model in models]
-    return [models, *responses, run.scores().to_pylist(), run.estimates().to_pylist()]
+    return [models, *responses, run.scores().to_pylist(), run.estimates()]
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_killed_at_ten_random_moments_with_a_real_model(tmp_path: Path, tiny_mod
         process.send_signal(signal.SIGKILL)
         process.wait()
         made.append(len(list(parts.glob("part-*"))))
-    assert 0 < made[0] or made[-1] > 0  # some of the kills fell into generation
+    assert max(made) > 0  # some of the kills fell into generation
     assert made[-1] < 24
     subprocess.run(command(killed), check=True, capture_output=True)
     assert tables(killed, "open-prompts") == tables(tmp_path / "whole", "open-prompts")

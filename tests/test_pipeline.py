@@ -47,7 +47,7 @@ def test_tables_estimates_and_leaderboard(tmp_path: Path) -> None:
         assert row["low"] <= row["value"] <= row["high"]
         assert row["n"] == 5
         assert row["signature"].startswith(f"{metric}|v:1|")
-    # Three words instead of twelve: the narrower model is narrower.
+    # Three words instead of ten: the narrower model is narrower.
     assert rows["sft", "distinct_1"]["value"] < rows["base", "distinct_1"]["value"]
     assert rows["sft", "self_bleu"]["value"] > rows["base", "self_bleu"]["value"]
     board = json.loads((tmp_path / "run" / "leaderboard.json").read_text("utf-8"))
@@ -109,9 +109,9 @@ def test_an_interrupted_run_goes_on_and_equals_an_undisturbed_one(
     engine = FakeEngine()
     evaluate(tmp_path / "run", models={"base": engine, "sft": FakeEngine(3)})
     assert len(engine.made) == 15 - 4 * batches
-    for table in ("scores", "estimates"):
-        whole, run = (Run.open(tmp_path / name) for name in ("whole", "run"))
-        assert getattr(run, table)().equals(getattr(whole, table)())
+    whole, run = (Run.open(tmp_path / name) for name in ("whole", "run"))
+    assert run.scores().equals(whole.scores())
+    assert run.estimates() == whole.estimates()
     for model in ("base", "sft"):
         assert run.responses(model, "fruit").equals(whole.responses(model, "fruit"))
 
@@ -136,6 +136,18 @@ def test_models_and_tasks_may_be_added(tmp_path: Path) -> None:
     assert places == {(m, t) for m in ("base", "sft") for t in ("fruit", "second")}
 
 
+def test_a_call_with_fewer_tasks_keeps_the_others(tmp_path: Path) -> None:
+    tasks = [make_task(), make_task("second")]
+    whole = evaluate(tmp_path / "run", tasks=tasks)
+    again = evaluate(tmp_path / "run", tasks=tasks[:1])
+    places = ["model", "task", "metric"]
+    assert again.estimates.sort_by([(p, "ascending") for p in places]).equals(
+        whole.estimates.sort_by([(p, "ascending") for p in places])
+    )
+    board = json.loads((tmp_path / "run" / "leaderboard.json").read_text("utf-8"))
+    assert {row["task"] for row in board["rows"]} == {"fruit", "second"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -143,7 +155,7 @@ def test_models_and_tasks_may_be_added(tmp_path: Path) -> None:
         ({"samples": 4}, r"its task 'fruit' has samples=3, you asked for 4"),
         ({"limit": 2}, r"its task 'fruit' has prompts=5, you asked for 2"),
         ({"seed": 1}, r"its run\.json has seed=0, you asked for 1"),
-        ({"models": {"base": FakeEngine(5)}}, r"its model 'base' has words=12, you asked for 5"),
+        ({"models": {"base": FakeEngine(5)}}, r"its model 'base' has words=10, you asked for 5"),
         ({"tasks": [make_task(version=2)]}, r"its task 'fruit' has version=1, you asked for 2"),
         ({"format": "sft"}, r"its model 'base' has prompt_format=\"base\", you asked for \"sft"),
     ],
@@ -186,9 +198,7 @@ def test_one_sample_is_null_with_a_reason(tmp_path: Path) -> None:
     rows = {r["metric"]: r for r in result.estimates.to_pylist()}
     assert (rows["self_bleu"]["value"], rows["self_bleu"]["undefined"]) == (None, 5)
     assert rows["mean_length"]["value"] == 6
-    reasons = {
-        r["reason"] for r in result.scores.to_pylist() if r["metric"] == "self_bleu"
-    }
+    reasons = {r["reason"] for r in result.scores.to_pylist() if r["metric"] == "self_bleu"}
     assert len(reasons) == 1
     assert "two" in reasons.pop()
 

@@ -187,8 +187,9 @@ def test_features_are_kept_by_key(tmp_path: Path) -> None:
         cache.add(["x"], np.array([[1.0, 2.0]], dtype=np.float32))
         again = run.features("embedding", "a" * 64)
         assert again.missing(["x", "y"]) == ["y"]
-        again.add(["y"], np.array([[3.0, 4.0]], dtype=np.float32))
+        again.add(["y"], np.array([[3.0, 4.0]], dtype=np.float32), truncated=1)
         third = run.features("embedding", "a" * 64)
+        assert third.truncated == 1
         np.testing.assert_array_equal(third.rows(["y", "x", "y"]), [[3, 4], [1, 2], [3, 4]])
         assert run.features("embedding", "b" * 64).missing(["x"]) == ["x"]
 

@@ -307,7 +307,9 @@ def featurize(
     for start in range(0, len(left), FEATURE_CHUNK):
         report(f"{model.name}s", start, len(left))
         chunk = left[start : start + FEATURE_CHUNK]
-        cache.add(chunk, model.compute([pairs[key] for key in chunk]))
+        before = model.truncated
+        rows = model.compute([pairs[key] for key in chunk])
+        cache.add(chunk, rows, model.truncated - before)
     report(f"{model.name}s", len(left), len(left))
     return [
         replace(group, features={**group.features, model.name: cache.rows(row)})
@@ -524,40 +526,56 @@ def _score_run(
     features: Mapping[str, FeatureModel],
     report: Report,
 ) -> Result:
-    """Featurize, score and estimate every model on every task of the run; write the leaderboard."""
+    """Featurize, score and estimate every model on these tasks; write the leaderboard.
+
+    What the run holds of other tasks stays as it is.
+    """
     groups = {
         (model, task): list(_groups(run, model, task))
         for model in run.manifest["models"]
         for task in scorers
     }
+    made_by = dict(run.manifest.get("features", {}))
     for name, feature in features.items():
-        cache = run.features(name, digest(dict(feature.identity)))
-        needing = [
-            place for place in groups if any(name in metric.needs for metric in scorers[place[1]])
-        ]
         with _timed(run, f"{name}s"):
-            flat = featurize([g for p in needing for g in groups[p]], feature, cache, report)
-        rest = iter(flat)
-        for place in needing:
-            groups[place] = [next(rest) for _ in groups[place]]
+            made_by[name] = _featurize_run(run, groups, scorers, feature, report)
     scores = []
     with _timed(run, "score"):
         for (model, task), members in groups.items():
             rows = score_groups(members, scorers[task], report)
             run.write_scores(model, task, rows)
             scores += rows
-    metrics = _all(scorers)
     with _timed(run, "estimate"):
-        estimates = estimate(scores, metrics, _signatures(features), seed=chosen.seed)
-        run.write_estimates(estimates)
-    run.save(
-        status="complete",
-        features={name: dict(model.identity) for name, model in features.items()},
-        finished=_now(),
-    )
-    board = build_leaderboard(run.estimates(), run.manifest, metrics)
+        kept = [row for row in run.estimates() if row.task not in scorers]
+        made = estimate(scores, _all(scorers), _signatures(features), seed=chosen.seed)
+        run.write_estimates([*kept, *made])
+    run.save(status="complete", features=made_by, finished=_now())
+    names = dict.fromkeys(row.metric for row in [*kept, *made])
+    estimates = to_table([*kept, *made], ESTIMATE_SCHEMA)
+    board = build_leaderboard(estimates, run.manifest, [METRICS.get(name) for name in names])
     write_leaderboard(run.path / "leaderboard.json", board)
-    return Result(run.scores(), run.estimates(), run.path, tuple(run.manifest["notes"]))
+    return Result(run.scores(), estimates, run.path, tuple(run.manifest["notes"]))
+
+
+def _featurize_run(
+    run: Run,
+    groups: dict[tuple[str, str], list[Group]],
+    scorers: Mapping[str, Sequence[Metric]],
+    feature: FeatureModel,
+    report: Report,
+) -> dict[str, Any]:
+    """Give the groups that need it one more feature; returns its part of run.json."""
+    cache = run.features(feature.name, digest(dict(feature.identity)))
+    places = [
+        (model, task)
+        for model, task in groups
+        if any(feature.name in metric.needs for metric in scorers[task])
+    ]
+    # All at once, so that a text which several models gave is computed once.
+    made = iter(featurize([g for p in places for g in groups[p]], feature, cache, report))
+    for place in places:
+        groups[place] = [next(made) for _ in groups[place]]
+    return {"identity": dict(feature.identity), "truncated": cache.truncated}
 
 
 def _groups(run: Run, model: str, task: str) -> Iterator[Group]:

@@ -275,30 +275,36 @@ class Run:
         """Replace the estimates."""
         write_parquet(self.path / "estimates.parquet", to_table(rows, ESTIMATE_SCHEMA))
 
-    def estimates(self) -> pa.Table:
-        """Mean and interval of every model, task and metric."""
-        return read_parquet(self.path / "estimates.parquet", ESTIMATE_SCHEMA)
+    def estimates(self) -> list[Estimate]:
+        """Mean and interval of every model, task and metric; empty before the first scoring."""
+        path = self.path / "estimates.parquet"
+        if not path.exists():
+            return []
+        return [Estimate(**row) for row in read_parquet(path, ESTIMATE_SCHEMA).to_pylist()]
 
 
 class FeatureCache:
     """Rows of numbers by key, in part files: what a model has computed is never computed again.
 
-    Without a folder it lives in memory only.
+    Without a folder it lives in memory only. `truncated` counts the rows whose text was too long
+    for the model.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._rows: dict[str, NDArray[np.float32]] = {}
+        self.truncated = 0
         for part in _parts(folder) if folder else ():
             table = read_parquet(part)
             rows = np.stack(table.column("row").to_pylist()).astype(np.float32)
             self._rows.update(zip(table.column("key").to_pylist(), rows, strict=True))
+            self.truncated += int((table.schema.metadata or {}).get(b"truncated", 0))
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The distinct keys that have no row yet, in their order."""
         return [key for key in dict.fromkeys(keys) if key not in self._rows]
 
-    def add(self, keys: Sequence[str], rows: NDArray[np.float32]) -> None:
+    def add(self, keys: Sequence[str], rows: NDArray[np.float32], truncated: int = 0) -> None:
         """Keep new rows, (len(keys), width), as a part file of their own."""
         if len(keys) != len(rows):
             raise StoreError(f"{len(keys)} keys and {len(rows)} rows do not fit in a feature part.")
@@ -306,7 +312,9 @@ class FeatureCache:
             values = pa.array(np.ascontiguousarray(rows, dtype=np.float32).ravel())
             column = pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
             table = pa.table({"key": pa.array(list(keys)), "row": column})
+            table = table.replace_schema_metadata({"truncated": str(truncated)})
             write_parquet(_next_part(self._folder), table)
+        self.truncated += truncated
         self._rows.update(zip(keys, rows, strict=True))
 
     def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:

@@ -21,12 +21,12 @@ PromptFormat = Literal["base", "sft", "chat"]
 Report = Callable[[str, int, int], None]
 """Progress: `report(stage, done, total)`; a stage is over when done == total."""
 
-NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def check_name(noun: str, name: str) -> str:
     """Return `name`, or raise ConfigError: it becomes a folder, so no spaces and no slashes."""
-    if not NAME_PATTERN.match(name):
+    if not NAME_PATTERN.fullmatch(name):
         raise ConfigError(
             f"Invalid {noun} name '{name}': use letters, digits, '.', '_' and '-', "
             "starting with a letter or a digit."

@@ -29,7 +29,7 @@ def list_() -> None:
                 sampling += f" top-p={task.sampling.top_p:g}"
             rows.append(
                 [task.name, str(task.version), task.format, sampling, task.licence,
-                 task.description]
+                 _first_sentence(task.description)]
             )  # fmt: skip
     print_table(["task", "version", "format", "sampling", "licence", "what it is"], rows)
 
@@ -87,3 +87,7 @@ def check(files: tuple[Path, ...]) -> None:
     if problems:
         raise ConfigError(problems[-1])
     click.echo(f"{', '.join(map(str, files)) or 'All registered tasks'}: no problems.")
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split()).partition(". ")[0].rstrip(".")

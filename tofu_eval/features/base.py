@@ -16,11 +16,13 @@ class FeatureModel(Protocol):
 
     `name` is the word that metrics use in `needs` ("embedding", "reward"); `identity` says
     exactly which weights made the numbers; `signature` is its short form, cited with a score.
+    `truncated` counts the texts, of those computed so far, that were too long for the model.
     """
 
     name: str
     identity: Mapping[str, Any]
     signature: str
+    truncated: int
 
     def key(self, prompt: Prompt, text: str) -> str:
         """Hex digest of what the row depends on; pairs with equal keys are computed once."""

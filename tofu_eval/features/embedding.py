@@ -26,7 +26,7 @@ class SentenceEmbedder:
 
     Constructing it finds the files and settles `identity`; the model is loaded at the first
     `compute`. Texts longer than the model's own limit (256 tokens for the default) are cut by
-    the model. An empty text has a vector like any other.
+    the model, and counted in `truncated`. An empty text has a vector like any other.
 
     Args:
         model: a local directory or a Hub id (`@revision`). Where the default can be had neither
@@ -63,6 +63,7 @@ class SentenceEmbedder:
         self._device = device
         self._batch_size = batch_size
         self._encoder: Any = None
+        self.truncated = 0
 
     def key(self, prompt: Prompt, text: str) -> str:
         """Hex digest of the text alone."""
@@ -80,6 +81,7 @@ class SentenceEmbedder:
         # the last bits of the vectors) do not depend on the order of the rows.
         texts = sorted({text for _, text in pairs}, key=lambda text: (-len(text), text))
         vectors = self._encode(texts)
+        self.truncated += self._too_long(texts)
         row = {text: i for i, text in enumerate(texts)}
         return vectors[[row[text] for _, text in pairs]]
 
@@ -103,6 +105,13 @@ class SentenceEmbedder:
                 "Give another: --embedding-model PATH_OR_ID"
             )
         return np.asarray(vectors, dtype=np.float32)
+
+    def _too_long(self, texts: list[str]) -> int:
+        limit = self._encoder.max_seq_length
+        if limit is None:
+            return 0
+        rows = self._encoder.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+        return sum(len(row) > limit for row in rows)
 
     def _load(self) -> Any:
         from sentence_transformers import SentenceTransformer

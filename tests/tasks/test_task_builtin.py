@@ -1,0 +1,110 @@
+"""All built-in tasks at once: their metadata, their prompts and their formats."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from tofu_eval.metrics import METRICS
+from tofu_eval.tasks import TASKS, check_task, load_task, render
+from tofu_eval.types import Sampling, Task
+
+FOLDER = files("tofu_eval.tasks").joinpath("builtin")
+NAMES = sorted(entry.name.removesuffix(".yaml") for entry in FOLDER.iterdir())
+
+
+@pytest.fixture(params=NAMES)
+def task(request: pytest.FixtureRequest) -> Task:
+    return load_task(request.param)
+
+
+def test_every_file_is_listed_under_its_name() -> None:
+    listed = {entry.name: entry.item for entry in TASKS.entries()}
+    for name in NAMES:
+        item = listed[name]
+        assert item is not None
+        assert item.origin.endswith(f"builtin/{name}.yaml:1")
+
+
+def test_it_passes_its_own_check(task: Task) -> None:
+    known = [entry.name for entry in METRICS.entries()]
+    assert check_task(task.origin.rpartition(":")[0], known_metrics=known) == []
+
+
+def test_it_says_what_it_is(task: Task) -> None:
+    assert task.version >= 1
+    for text in (task.description, task.licence, task.source, task.citation):
+        assert text.strip()
+    assert task.metrics
+
+
+def test_ids_and_texts_are_unique_and_trimmed(task: Task) -> None:
+    prompts = task.load()
+    assert len({prompt.id for prompt in prompts}) == len(prompts)
+    assert len({prompt.text.casefold() for prompt in prompts}) == len(prompts)
+    assert all(prompt.text == prompt.text.strip() != "" for prompt in prompts)
+
+
+def test_every_category_is_large_enough_to_speak_of(task: Task) -> None:
+    sizes = Counter(prompt.metadata["category"] for prompt in task.load())
+    assert min(sizes.values()) >= 10
+
+
+def test_each_prompt_renders_in_each_format(task: Task) -> None:
+    for prompt in task.load():
+        base, _ = render(prompt, "base")
+        sft, _ = render(prompt, "sft")
+        nothing, messages = render(prompt, "chat")
+        assert base == prompt.text
+        assert sft is not None
+        assert prompt.text in sft
+        assert sft.endswith("[answer]\n")
+        assert (nothing, messages) == (None, prompt.messages)
+
+
+def test_loading_twice_gives_the_same(task: Task) -> None:
+    assert list(task.load()) == list(task.load())
+
+
+def test_open_prompts_is_what_the_paper_samples() -> None:
+    task = load_task("open-prompts")
+    assert task.sampling == Sampling(samples=10, temperature=1.0, top_p=0.9, max_tokens=256)
+    sizes = Counter(prompt.metadata["category"] for prompt in task.load())
+    assert set(sizes) == {
+        "stories", "poems", "names-and-lists", "opinions", "advice", "random-choices"
+    }  # fmt: skip
+    assert min(sizes.values()) >= 12
+    assert task.load()[0].id == "stories-01"
+
+
+def test_open_prompts_reads_as_raw_text_too() -> None:
+    texts = [prompt.text for prompt in load_task("open-prompts").load()]
+    assert [text for text in texts if not text.endswith(":")] == []
+
+
+def examples(language: str) -> list[str]:
+    text = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text("utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("example", examples("yaml"))
+def test_the_yaml_in_the_docs_is_right(example: str, tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text(
+        '{"question": "Why?", "key": 1, "answers": [], "topic": "x"}\n'
+    )
+    path = tmp_path / "t.yaml"
+    path.write_text(example, "utf-8")
+    known = [entry.name for entry in METRICS.entries()]
+    assert check_task(path, known_metrics=known) == []
+
+
+def test_the_python_and_the_template_in_the_docs_are_right(tmp_path: Path) -> None:
+    (tmp_path / "t.py").write_text(*examples("python"), "utf-8")
+    (tmp_path / "t.jinja").write_text(*examples("jinja"), "utf-8")
+    prompt = load_task(tmp_path / "t.py").load()[0]
+    text, _ = render(prompt, str(tmp_path / "t.jinja"))
+    assert text == "Question: A number below 10, chosen at random:\nAnswer:\n"

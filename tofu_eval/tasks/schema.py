@@ -1,0 +1,263 @@
+"""The task file: what it may say, and in which words it is told what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import model_validator as validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from tofu_eval.errors import ConfigError
+from tofu_eval.tasks.document import Document, Loc
+from tofu_eval.tasks.problems import Placed, did_you_mean, shown
+from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling
+
+SOURCES = ("prompts", "file", "dataset")
+M = TypeVar("M", bound=BaseModel)
+
+_DEFAULT = Sampling()
+
+
+def _matching(pattern: str, words: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise PydanticCustomError("pattern", "{words}", {"words": words})
+        return value
+
+    return check
+
+
+Name = Annotated[
+    str,
+    AfterValidator(
+        _matching(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
+    ),
+]
+Commit = Annotated[
+    str,
+    AfterValidator(
+        _matching(r"[0-9a-f]{40}", "must be a commit of 40 hex digits, so that the data is pinned")
+    ),
+]
+
+
+def _or_text(value: Any, key: str) -> Any:
+    """A mapping, or the text of its most common key."""
+    if not isinstance(value, str | dict):
+        raise PydanticCustomError("shape", "must be text or a mapping")
+    return {key: value} if isinstance(value, str) else value
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Fields(_Model):
+    """Which field of a row holds what; without `id`, rows are numbered from 1."""
+
+    prompt: str = "prompt"
+    id: str | None = None
+    references: str | None = None
+    metadata: list[str] = []
+
+
+class FileSource(_Model):
+    """A JSONL file, relative to the task file; `file: prompts.jsonl` is the short form."""
+
+    path: str = Field(min_length=1)
+    fields: Fields = Fields()
+
+    @validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return _or_text(value, "path")
+
+
+class HubSource(_Model):
+    """A dataset of the Hugging Face Hub at a pinned commit."""
+
+    path: str = Field(min_length=1)
+    split: str = Field(min_length=1)
+    revision: Commit
+    name: str | None = None
+    fields: Fields = Fields()
+
+
+class Turn(_Model):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Inline(_Model):
+    """A prompt in the task file; a plain string is the short form of `text`."""
+
+    id: str | None = Field(default=None, min_length=1)
+    text: str | None = None
+    messages: list[Turn] | None = None
+    references: list[str] = []
+    metadata: dict[str, str] = {}
+
+    @validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return _or_text(value, "text")
+
+    @validator(mode="after")
+    def _one(self) -> Inline:
+        if (self.text is None) == (self.messages is None):
+            raise PydanticCustomError("one_of", "needs either text or messages")
+        return self
+
+    def prompt(self, id: str, category: str | None) -> Prompt:
+        """The prompt, under `id` unless it has its own."""
+        turns = self.messages or []
+        messages = [Message(turn.role, turn.content) for turn in turns]
+        return Prompt(
+            self.id or id,
+            tuple(messages) if self.text is None else (Message("user", self.text),),
+            tuple(self.references),
+            {**({"category": category} if category else {}), **self.metadata},
+        )
+
+
+class SamplingSpec(_Model):
+    """The task's defaults; see `Sampling`."""
+
+    samples: int = Field(default=_DEFAULT.samples, ge=1)
+    temperature: float = Field(default=_DEFAULT.temperature, ge=0, allow_inf_nan=False)
+    top_p: float = Field(default=_DEFAULT.top_p, gt=0, le=1)
+    max_tokens: int = Field(default=_DEFAULT.max_tokens, ge=1)
+
+
+class TaskSpec(_Model):
+    """A whole task file; exactly one of `prompts`, `file` and `dataset` is set."""
+
+    name: Name
+    version: int = Field(ge=1)
+    description: str = ""
+    licence: str = ""
+    source: str = ""
+    citation: str = ""
+    format: PromptFormat = "base"
+    sampling: SamplingSpec = SamplingSpec()
+    metrics: list[str] = []
+    file: FileSource | None = None
+    dataset: HubSource | None = None
+    prompts: Any = None  # read one by one, so that each wrong prompt is told; see inline_prompts
+
+
+def validate(document: Document) -> TaskSpec | None:
+    """The task that a document describes, or None with the reasons in `document.problems`."""
+    value = document.value
+    if not isinstance(value, dict):
+        what = f"a task is a mapping with name, version and prompts, got {shown(value)}"
+        document.report((), what)
+        return None
+    given = [key for key in SOURCES if value.get(key) is not None]
+    if not given:
+        document.report((), f"no prompts: give one of {', '.join(SOURCES)}")
+    if len(given) > 1:
+        what = f"give only one of {', '.join(SOURCES)}, got {' and '.join(given)}"
+        document.report((given[1],), what)
+    spec = _read(TaskSpec, value, (), document)
+    if spec is not None:
+        try:
+            Sampling(**spec.sampling.model_dump())
+        except ConfigError as error:
+            document.report(("sampling",), f"sampling: {error}")
+    return spec
+
+
+def inline_prompts(document: Document) -> list[Placed]:
+    """The prompts that stand in the task file, numbered where they have no id of their own."""
+    value = document.value["prompts"]
+    groups = value if isinstance(value, dict) else {None: value}
+    placed = []
+    for category, items in groups.items():
+        way: Loc = ("prompts",) if category is None else ("prompts", category)
+        if not isinstance(items, list) or not items:
+            document.report(way, f"{_dotted(way)} must be a list of prompts, got {shown(items)}")
+            continue
+        for index, item in enumerate(items):
+            inline = _read(Inline, item, (*way, index), document)
+            if inline is not None:
+                id = str(index + 1) if category is None else f"{category}-{index + 1:02d}"
+                line = document.line((*way, index))
+                placed.append(Placed(inline.prompt(id, category), line, f"line {line}"))
+    if not groups:
+        document.report(("prompts",), "prompts must have at least one category, got {}")
+    return placed
+
+
+def check_metrics(document: Document, known: Collection[str] | None) -> None:
+    """Report metrics that are listed twice or, where the known names are given, unknown."""
+    names = document.value.get("metrics")
+    for index, name in enumerate(names if isinstance(names, list) else []):
+        if name in names[:index]:
+            document.report(("metrics", index), f"metric {shown(name)} is listed twice")
+        elif known is not None and isinstance(name, str) and name not in known:
+            hint = f"unknown metric '{name}'.{did_you_mean(name, known)}"
+            document.report(("metrics", index), f"{hint} List all: tofu-eval metrics list")
+
+
+def _read(model: type[M], value: Any, way: Loc, document: Document) -> M | None:
+    """Validate `value`, which stands at `way`; report each error and return None."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        for detail in error.errors():
+            loc = (*way, *detail["loc"])
+            document.report(loc, _words(loc, detail))
+        return None
+
+
+def _words(loc: Loc, detail: ErrorDetails) -> str:
+    """A pydantic error in the words of this house."""
+    kind = detail["type"]
+    if kind == "missing":
+        return f"{_dotted(loc)} is missing"
+    if kind == "extra_forbidden":
+        where = f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""
+        keys = _model_at(loc[:-1]).model_fields
+        hint = f"{did_you_mean(str(loc[-1]), keys)} Known: {', '.join(keys)}"
+        return f"unknown key '{loc[-1]}'{where}.{hint}"
+    rule = _RULES[kind].format(**detail.get("ctx", {})) if kind in _RULES else detail["msg"]
+    return f"{_dotted(loc) or 'task'} {rule}, got {shown(detail['input'])}"
+
+
+def _model_at(loc: Loc) -> type[BaseModel]:
+    """The model that reads the mapping at `loc`."""
+    if loc and isinstance(loc[-1], int):
+        return Turn if loc[-2] == "messages" else Inline
+    return _MODELS[loc[-1]] if loc else TaskSpec
+
+
+def _dotted(loc: Loc) -> str:
+    return ".".join(str(part) for part in loc)
+
+
+_MODELS: dict[str | int, type[BaseModel]] = {
+    "sampling": SamplingSpec,
+    "file": FileSource,
+    "dataset": HubSource,
+    "fields": Fields,
+}
+_RULES = {
+    "greater_than_equal": "must be ≥ {ge:g}",
+    "greater_than": "must be > {gt:g}",
+    "less_than_equal": "must be ≤ {le:g}",
+    "finite_number": "must be a finite number",
+    "string_type": "must be text (in quotes, where it looks like something else)",
+    "string_too_short": "must not be empty",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "literal_error": "must be {expected}",
+}
