@@ -175,7 +175,7 @@ def test_holm_by_hand() -> None:
     # 4 * 0.005 = 0.02, 3 * 0.01 = 0.03, 2 * 0.03 = 0.06, 1 * 0.04 is not below 0.06;
     # R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
 
 

@@ -5,6 +5,7 @@ Each stage reads the tables of the one before and writes its own; nothing calls 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ from tofu_eval.types import (
     check_name,
     digest,
     no_report,
+    seed_of,
     to_table,
 )
 
@@ -256,8 +258,7 @@ def requests(
         ]
         for sample in range(plan.sampling.samples):
             key = digest([*asked, sample])
-            # 32 bits: what every engine's generator takes whole.
-            row_seed = int(digest([seed, key])[:8], 16)
+            row_seed = seed_of(seed, key)
             wanted.append(
                 Request(
                     key, row_seed, model, plan.task.name, prompt.id, sample, plan.sampling,
@@ -329,6 +330,8 @@ def score_groups(
             value, reason = None, None
             try:
                 value = float(metric(*(inputs[need] for need in metric.needs)))
+                if not math.isfinite(value):
+                    value, reason = None, f"the metric gave {value}"
             except MetricInputError as undefined:
                 reason = str(undefined)
             place = (group.model, group.task, group.prompt.id)
@@ -347,7 +350,7 @@ def estimate(
         values.setdefault((row.model, row.task, row.metric), []).append(row.value)
     estimates = []
     for place, column in values.items():
-        interval = mean_interval(column, seed=int(digest([seed, *place])[:8], 16))
+        interval = mean_interval(column, seed=seed_of(seed, *place))
         signature = f"{by_name[place[2]].signature(features)}|tofu-eval:{__version__}"
         estimates.append(
             Estimate(

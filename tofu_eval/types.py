@@ -40,6 +40,11 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def seed_of(*parts: object) -> int:
+    """A 32-bit seed that depends on JSON-able parts: what every engine's generator takes whole."""
+    return int(digest(parts)[:8], 16)
+
+
 def no_report(stage: str, done: int, total: int) -> None:
     """A Report that says nothing."""
 

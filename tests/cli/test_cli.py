@@ -81,7 +81,7 @@ def test_score_writes_a_run_and_prints_the_comparison(scored: Path) -> None:
 def test_score_again_changes_nothing(scored: Path, responses: Path) -> None:
     before = Run.open(scored).estimates()
     assert invoke("score", responses, "--output", scored, *LEXICAL).exit_code == 0
-    assert Run.open(scored).estimates().equals(before)
+    assert Run.open(scored).estimates() == before
 
 
 def test_score_of_another_file_into_the_same_run_is_refused(

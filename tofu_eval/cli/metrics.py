@@ -17,19 +17,21 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """Every metric: direction, cost, needs and paper."""
-    from tofu_eval.cli.console import print_table
+    from tofu_eval.cli.console import note, print_table
     from tofu_eval.metrics import METRICS
 
-    rows = []
+    rows, broken = [], []
     for entry in METRICS.entries():
         metric = entry.item
         if metric is None:
-            rows.append([entry.name, "", "", "", f"broken: {entry.error}", ""])
+            broken.append(f"{entry.name} is broken: {entry.error}")
         else:
             arrow = f"{ARROWS[metric.direction]} {metric.measures}"
             needs = ", ".join(metric.needs)
-            rows.append([metric.name, arrow, metric.cost, needs, metric.summary, metric.paper])
-    print_table(["metric", "direction", "cost", "needs", "what it is", "paper"], rows)
+            rows.append([metric.name, arrow, metric.cost, needs, metric.paper])
+    print_table(["metric", "direction", "cost", "needs", "paper"], rows)
+    for line in broken:
+        note(line)
     click.echo("↑ higher is more diverse (quality: better)   ↓ lower is   · neither")
 
 

@@ -15,23 +15,22 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """Every task: version, format, sampling, licence."""
-    from tofu_eval.cli.console import print_table
+    from tofu_eval.cli.console import note, print_table
     from tofu_eval.tasks import TASKS
 
-    rows = []
+    rows, broken = [], []
     for entry in TASKS.entries():
         task = entry.item
         if task is None:
-            rows.append([entry.name, "", "", "", "", f"broken: {entry.error}"])
+            broken.append(f"{entry.name} is broken: {entry.error}")
         else:
             sampling = f"{task.sampling.samples} × T={task.sampling.temperature:g}"
             if task.sampling.top_p < 1:
                 sampling += f" top-p={task.sampling.top_p:g}"
-            rows.append(
-                [task.name, str(task.version), task.format, sampling, task.licence,
-                 _first_sentence(task.description)]
-            )  # fmt: skip
-    print_table(["task", "version", "format", "sampling", "licence", "what it is"], rows)
+            rows.append([task.name, str(task.version), task.format, sampling, task.licence])
+    print_table(["task", "version", "format", "sampling", "licence"], rows)
+    for line in broken:
+        note(line)
 
 
 @command.command("show")
@@ -87,7 +86,3 @@ def check(files: tuple[Path, ...]) -> None:
     if problems:
         raise ConfigError(problems[-1])
     click.echo(f"{', '.join(map(str, files)) or 'All registered tasks'}: no problems.")
-
-
-def _first_sentence(text: str) -> str:
-    return " ".join(text.split()).partition(". ")[0].rstrip(".")

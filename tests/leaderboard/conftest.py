@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tofu_eval.leaderboard import build_leaderboard
+from tofu_eval.types import ESTIMATE_SCHEMA, Estimate, to_table
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a leaderboard wants to know about a metric."""
+
+    name: str
+    version: int = 1
+    direction: str = "higher"
+    measures: str = "diversity"
+    range: tuple[str, str] = ("1", "n")
+    paper: str = "arXiv:2210.02410"
+
+
+@pytest.fixture
+def metrics() -> list[Facts]:
+    return [Facts("vendi"), Facts("self_bleu", direction="lower", range=("0", "100"))]
+
+
+@pytest.fixture
+def manifest() -> dict[str, Any]:
+    """run.json as the pipeline writes it, with parts that a leaderboard has no use for."""
+    return {
+        "format": 1,
+        "status": "complete",
+        "tool": {"name": "tofu-eval", "version": "0.1.0", "git_revision": None},
+        "created": "2026-03-01T12:30:00+00:00",
+        "settings": {"seed": 0},
+        "tasks": {
+            "open-prompts": {
+                "version": 1,
+                "prompts": 60,
+                "digest": "ab" * 32,
+                "sampling": {"samples": 10, "temperature": 1.0, "top_p": 1.0, "max_tokens": 256},
+                "licence": "Apache-2.0",
+                "source": "inline",
+                "citation": "",
+            }
+        },
+        "models": {
+            "base": {"identity": {"files": {"w": "c0"}}, "engine": "hf", "prompt_format": "base"},
+            "theirs": {"identity": {"rows": 600}, "engine": "file", "prompt_format": None},
+        },
+    }
+
+
+@pytest.fixture
+def estimates() -> pa.Table:
+    def estimate(model: str, metric: str, *numbers: Any) -> Estimate:
+        return Estimate(model, "open-prompts", metric, *numbers, "bootstrap", f"{metric}|v:1")
+
+    rows = [
+        estimate("base", "vendi", 4.5, 4.25, 4.75, 59, 1),
+        estimate("theirs", "vendi", 3.5, None, None, 1, 59),
+        estimate("base", "self_bleu", None, None, None, 0, 60),
+        estimate("theirs", "self_bleu", 76.0, 70.5, 81.25, 60, 0),
+    ]
+    return to_table(rows, ESTIMATE_SCHEMA)
+
+
+@pytest.fixture
+def board(estimates: pa.Table, manifest: dict[str, Any], metrics: list[Facts]) -> dict[str, Any]:
+    return build_leaderboard(estimates, manifest, metrics)

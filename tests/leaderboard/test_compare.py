@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tofu_eval.errors import DataError, UnknownNameError
+from tofu_eval.leaderboard import Comparison, compare
+from tofu_eval.leaderboard.compare import Cell
+from tofu_eval.stats import holm, mean_interval, paired_difference
+from tofu_eval.types import SCORE_SCHEMA, Score, digest, to_table
+
+METRICS = {"vendi": "higher", "self_bleu": "lower", "never_used": "none"}
+
+
+def study(prompts: int = 12) -> list[Score]:
+    """Three models, two metrics; `sft` lacks vendi on two prompts, `gem` lacks a whole task."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for task in ("open-prompts", "lab"):
+        for model, level in (("base", 5.0), ("sft", 4.0), ("gem", 5.0)):
+            if (model, task) == ("gem", "lab"):
+                continue
+            for metric in ("vendi", "self_bleu"):
+                for i in range(prompts):
+                    value, reason = level + rng.normal(), None
+                    if (model, metric) == ("sft", "vendi") and i < 2:
+                        value, reason = None, "fewer than 2 responses"
+                    rows.append(Score(model, task, f"p{i}", metric, value, reason, 10))
+    return rows
+
+
+@pytest.fixture
+def scores() -> pa.Table:
+    return to_table(study(), SCORE_SCHEMA)
+
+
+def cell(comparison: Comparison, task: str, metric: str, model: str) -> Cell:
+    row = next(row for row in comparison.rows if (row.task, row.metric) == (task, metric))
+    return row.cells[comparison.models.index(model)]
+
+
+def values(task: str, metric: str, model: str) -> dict[str | None, float | None]:
+    place = (task, metric, model)
+    return {s.prompt_id: s.value for s in study() if (s.task, s.metric, s.model) == place}
+
+
+def test_rows_and_models_stand_in_the_order_of_the_table(scores: pa.Table) -> None:
+    got = compare(scores, "sft", metrics=METRICS)
+    assert got.models == ("base", "sft", "gem")
+    assert [(row.task, row.metric, row.direction) for row in got.rows] == [
+        ("open-prompts", "vendi", "higher"),
+        ("open-prompts", "self_bleu", "lower"),
+        ("lab", "vendi", "higher"),
+        ("lab", "self_bleu", "lower"),
+    ]
+    assert all(tuple(cell.model for cell in row.cells) == got.models for row in got.rows)
+
+
+def test_a_cell_is_the_mean_and_the_paired_difference(scores: pa.Table) -> None:
+    got = cell(compare(scores, "base", metrics=METRICS, seed=3), "lab", "vendi", "sft")
+    own, base = values("lab", "vendi", "sft"), values("lab", "vendi", "base")
+    # The seed of pipeline.estimate, so that compare and leaderboard.json print one interval.
+    seed = int(digest([3, "sft", "lab", "vendi"])[:8], 16)
+    assert got.mean == mean_interval(list(own.values()), seed=seed)
+    seed = int(digest([3, "sft", "lab", "vendi", "base"])[:8], 16)
+    assert got.difference == paired_difference(own, base, seed=seed)
+    assert (got.mean.n, got.undefined, got.reasons) == (10, 2, {"fewer than 2 responses": 2})
+    assert (got.difference.n, got.difference.dropped) == (10, 2)
+    both = [own[id] - base[id] for id in own if own[id] is not None]
+    assert got.difference.value == pytest.approx(np.mean(both))
+
+
+def test_a_missing_task_is_empty_and_not_imputed(scores: pa.Table) -> None:
+    got = cell(compare(scores, "base", metrics=METRICS), "lab", "vendi", "gem")
+    assert (got.mean.value, got.mean.n, got.undefined, got.reasons) == (None, 0, 0, {})
+    assert (got.difference.value, got.difference.n, got.difference.dropped) == (None, 0, 12)
+    assert got.p_holm is None
+    turned = cell(compare(scores, "gem", metrics=METRICS), "lab", "vendi", "base")
+    assert turned.mean.n == 12
+    assert turned.difference.value is None
+
+
+def test_p_values_are_adjusted_over_the_whole_comparison(scores: pa.Table) -> None:
+    got = compare(scores, "base", metrics=METRICS)
+    cells = [c for row in got.rows for c in row.cells if c.difference and c.difference.n]
+    assert got.tests == len(cells) == 6
+    assert [c.p_holm for c in cells] == holm([c.difference.p_value for c in cells])
+    assert all(c.p_holm is None and c.difference is None for c in got.rows[0].cells[:1])
+
+
+def test_pairs_are_made_by_id_not_by_order(scores: pa.Table) -> None:
+    order = np.arange(len(scores))
+    np.random.default_rng(1).shuffle(order)
+    shuffled = compare(scores.take(pa.array(order)), "base", metrics=METRICS)
+    straight = compare(scores, "base", metrics=METRICS)
+    for row in straight.rows:
+        for expected in row.cells:
+            got = cell(shuffled, row.task, row.metric, expected.model)
+            assert (got.mean, got.difference) == (expected.mean, expected.difference)
+
+
+def test_one_model_alone_has_no_differences() -> None:
+    rows = [row for row in study() if row.model == "base"]
+    got = compare(to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS)
+    assert got.tests == 0
+    assert all(row.cells[0].difference is None for row in got.rows)
+
+
+def test_a_value_of_the_corpus_has_no_interval() -> None:
+    rows = [Score(m, "lab", None, "vendi", v, None, 600) for m, v in (("base", 2.0), ("sft", 1.5))]
+    got = cell(
+        compare(to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS), "lab", "vendi", "sft"
+    )
+    assert (got.mean.value, got.mean.low, got.mean.n) == (1.5, None, 1)
+    assert (got.difference.value, got.difference.low, got.difference.p_value) == (-0.5, None, None)
+
+
+def test_an_unknown_baseline(scores: pa.Table) -> None:
+    message = "Unknown model 'bass'. Did you mean 'base'? List all: tofu-eval compare RUN"
+    with pytest.raises(UnknownNameError) as caught:
+        compare(scores, "bass", metrics=METRICS)
+    assert str(caught.value) == message
+
+
+def test_a_metric_without_a_direction(scores: pa.Table) -> None:
+    with pytest.raises(UnknownNameError, match="Unknown metric 'self_bleu'"):
+        compare(scores, "base", metrics={"vendi": "higher"})
+
+
+def test_the_same_score_twice() -> None:
+    rows = study()
+    table = to_table([*rows, rows[5]], SCORE_SCHEMA)
+    message = (
+        "The scores hold two values of 'vendi' for the model 'base' on prompt 'p5' of "
+        "'open-prompts', expected one. Score the run again."
+    )
+    with pytest.raises(DataError) as caught:
+        compare(table, "base", metrics=METRICS)
+    assert str(caught.value) == message

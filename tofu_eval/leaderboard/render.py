@@ -1,0 +1,248 @@
+"""A comparison as text: for a terminal, a paper, a spreadsheet, a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from math import floor, log10
+from typing import TYPE_CHECKING, Any
+
+from tofu_eval.errors import UnknownNameError
+from tofu_eval.leaderboard.compare import Cell, Comparison, Row
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
+_PLACES = 6
+"""Digits after (or zeros before) the point, above which powers of ten are shorter."""
+_FEW = 20
+"""Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
+_REASONS = 3
+"""Reasons named in a footnote; CSV and JSON have all."""
+
+
+def render(comparison: Comparison, format: str) -> str:
+    """The comparison as "markdown", "csv" or "json", with a newline at its end.
+
+    CSV and JSON hold full floats, one row a task, metric and model; Markdown rounds to three
+    digits. Undefined is an empty field in CSV and null in JSON.
+
+    Raises:
+        UnknownNameError: another format.
+    """
+    if format not in _FORMATS:
+        raise UnknownNameError.of("format", format, _FORMATS, "tofu-eval compare --help")
+    return _FORMATS[format](comparison)
+
+
+def table(comparison: Comparison) -> Text:
+    """The comparison for a `rich` console; up to 80 columns wide where names are short."""
+    from rich.text import Text
+
+    rows = {(row.task, row.metric): _cells(comparison, row) for row in comparison.rows}
+    header = _header(comparison)
+    columns = zip(header, *(line for lines in rows.values() for line in lines), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+
+    def line(cells: list[str]) -> str:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        return f"  {'  '.join([*padded[:-1], cells[-1].rjust(widths[-1])])}\n"
+
+    text, task = Text(), None
+    for row in comparison.rows:
+        if row.task != task:
+            gap = "" if task is None else "\n"
+            text.append(f"{gap}{row.task}\n", "bold")
+            text.append(line(header), "dim")
+            task = row.task
+        text.append(f"{row.metric}{_ARROWS[row.direction]}\n", "bold")
+        for cells in rows[row.task, row.metric]:
+            text.append(line(cells))
+    text.append("\n" + "\n".join(_notes(comparison)), "dim")
+    return text
+
+
+def _markdown(comparison: Comparison) -> str:
+    header = ["metric", *_header(comparison)]
+    rule = [":--"] * (len(header) - 1) + ["--:"]
+    out: list[str] = []
+    task = None
+    for row in comparison.rows:
+        if row.task != task:
+            out += [
+                *([""] if out else []),
+                f"### {_escape(row.task)}",
+                "",
+                _bar(header),
+                _bar(rule),
+            ]
+            task = row.task
+        name = f"{row.metric}{_ARROWS[row.direction]}"
+        out += [_bar([_escape(cell) for cell in (name, *c)]) for c in _cells(comparison, row)]
+    notes = [f"- {_escape(note)}" for note in _notes(comparison)]
+    return "\n".join([*out, "", *notes]) + "\n"
+
+
+def _csv(comparison: Comparison) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for i, record in enumerate(_records(comparison)):
+        if i == 0:
+            writer.writerow(record)
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in record["reasons"].items())
+        writer.writerow(_plain(value) for value in {**record, "reasons": reasons}.values())
+    return file.getvalue()
+
+
+def _json(comparison: Comparison) -> str:
+    content = {
+        "baseline": comparison.baseline,
+        "models": comparison.models,
+        "tests": comparison.tests,
+        "rows": list(_records(comparison)),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "markdown": _markdown,
+    "csv": _csv,
+    "json": _json,
+}
+
+
+def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """One flat record a task, metric and model."""
+    for row in comparison.rows:
+        for cell in row.cells:
+            versus = cell.difference
+            yield {
+                "task": row.task,
+                "metric": row.metric,
+                "direction": row.direction,
+                "model": cell.model,
+                "value": cell.mean.value,
+                "low": cell.mean.low,
+                "high": cell.mean.high,
+                "n": cell.mean.n,
+                "undefined": cell.undefined,
+                "reasons": dict(cell.reasons),
+                "method": cell.mean.method,
+                "baseline": comparison.baseline,
+                "difference": versus and versus.value,
+                "difference_low": versus and versus.low,
+                "difference_high": versus and versus.high,
+                "p_value": versus and versus.p_value,
+                "p_holm": cell.p_holm,
+                "pairs": versus and versus.n,
+                "dropped": versus and versus.dropped,
+                "higher": versus and versus.higher,
+            }
+
+
+def _header(comparison: Comparison) -> list[str]:
+    versus = [f"minus {comparison.baseline}"] if len(comparison.models) > 1 else []
+    return ["model", "mean [95% interval]", *versus, "n"]
+
+
+def _cells(comparison: Comparison, row: Row) -> list[list[str]]:
+    """The row as lines of text, one a model, under `_header`."""
+    lines = []
+    for cell in row.cells:
+        mean = _estimate(cell.mean.value, cell.mean.low, cell.mean.high)
+        if mean == "" and cell.undefined:
+            mean = "undefined"
+        versus = [_versus(cell)] if len(comparison.models) > 1 else []
+        lines.append([cell.model, mean or "—", *versus, str(cell.mean.n)])
+    return lines
+
+
+def _versus(cell: Cell) -> str:
+    if cell.difference is None:
+        return ""
+    found = cell.difference
+    return _estimate(found.value, found.low, found.high, sign="+") + _mark(cell) or "—"
+
+
+def _mark(cell: Cell) -> str:
+    if cell.difference is None or cell.difference.low is None or cell.difference.high is None:
+        return ""
+    if cell.difference.low <= 0 <= cell.difference.high:
+        return ""
+    return " **" if cell.p_holm is not None and cell.p_holm < 0.05 else " *"
+
+
+def _estimate(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
+    """`0.512 [0.490, 0.533]`: three digits of the largest number, the others to the same place."""
+    if value is None:
+        return ""
+    bounds = () if low is None or high is None else (low, high)
+    largest = max(abs(number) for number in (value, *bounds))
+    places = 2 - floor(log10(largest)) if largest else 2
+    style = f"{sign}.{max(places, 0)}f" if abs(places) <= _PLACES else f"{sign}.2e"
+    texts = [f"{number + 0.0:{style}}" for number in (value, *bounds)]  # + 0.0: no "-0.00"
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]" if bounds else texts[0]
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """The legend, as far as it is needed, and the footnotes."""
+    cells = [cell for row in comparison.rows for cell in row.cells]
+    marks = {_mark(cell) for cell in cells}
+    notes = []
+    if any(row.direction != "none" for row in comparison.rows):
+        notes.append(
+            "↑ higher is more diverse, ↓ lower is; of a quality metric: better. "
+            "Intervals are over the n prompts."
+        )
+    if len(comparison.models) > 1:
+        notes.append(f"minus {comparison.baseline}: the mean difference on the same prompts.")
+    if marks & {" *", " **"}:
+        notes.append(
+            "* the interval of the difference excludes 0; ** its sign-flip p-value is also below "
+            f"0.05 after Holm's adjustment for the {comparison.tests} differences compared."
+        )
+    if any(cell.difference and cell.difference.dropped for cell in cells):
+        notes.append("Prompts without a value for both models are left out of a difference.")
+    if any(1 < cell.mean.n < _FEW for cell in cells):
+        notes.append(f"Intervals over fewer than {_FEW} prompts are too narrow: do not lean on *.")
+    if any(cell.mean.n == cell.undefined == 0 for cell in cells):
+        notes.append("—: the model has no scores there.")
+    return notes + _undefined(comparison)
+
+
+def _undefined(comparison: Comparison) -> list[str]:
+    """One footnote for all metrics of a model and task that are undefined in the same way."""
+    metrics: dict[tuple[str, str, str], list[str]] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            if cell.undefined:
+                reasons = sorted(cell.reasons.items(), key=lambda item: (-item[1], item[0]))
+                why = "; ".join(f"{count}: {reason}" for reason, count in reasons[:_REASONS])
+                more = "; …" if len(reasons) > _REASONS else ""
+                of = f"{cell.undefined} of {cell.undefined + cell.mean.n} prompts ({why}{more})"
+                metrics.setdefault((row.task, cell.model, of), []).append(row.metric)
+    return [
+        f"{task}, {model}: {', '.join(names)} undefined on {of}."
+        for (task, model, of), names in metrics.items()
+    ]
+
+
+def _bar(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    for character in "\\`*|":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def _plain(value: Any) -> Any:
+    """A field that no spreadsheet takes for a formula."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
