@@ -25,10 +25,14 @@ BELOW = {
     },
     "ingest": {"errors", "types"},
     "leaderboard": {"errors", "types", "store", "stats"},
-    "pipeline": {
-        *("errors", "types", "registry", "provenance", "config", "ingest"),
-        *("tasks", "engines", "features", "metrics", "store", "stats", "leaderboard"),
+    "stages": {
+        *("errors", "types", "registry"),
+        *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
+}
+BELOW["pipeline"] = {
+    *BELOW["stages"],
+    *("stages", "provenance", "config", "ingest", "leaderboard"),
 }
 BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}
 BELOW["cli"] = {*BELOW["lab"], "lab"}

@@ -1,49 +1,44 @@
 """The way of the data: generate -> featurize -> score -> estimate -> leaderboard.
 
-Each stage reads the tables of the one before and writes its own; nothing calls back.
+Each stage (`stages.py`) reads the tables of the one before and writes its own; nothing calls back.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tofu_eval import __version__, provenance
+from tofu_eval import provenance
 from tofu_eval.config import Settings, settings
 from tofu_eval.engines import open_engine, parse_model
 from tofu_eval.engines.base import Engine
-from tofu_eval.errors import ConfigError, MetricInputError, MissingDependencyError
+from tofu_eval.errors import ConfigError, MissingDependencyError
 from tofu_eval.features.base import FeatureModel
 from tofu_eval.ingest import read_responses
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import METRICS, Metric
-from tofu_eval.stats import mean_interval
+from tofu_eval.stages import Plan, estimate, featurize, generate, requests, score_group
 from tofu_eval.store import FeatureCache, Run, conflict
-from tofu_eval.tasks import Format, load_format, load_task, render
+from tofu_eval.tasks import Format, load_format, load_task
 from tofu_eval.types import (
     ESTIMATE_SCHEMA,
     SCORE_SCHEMA,
-    Estimate,
     Group,
     ModelSpec,
-    Prompt,
     Report,
-    Request,
     Sampling,
     Score,
     Task,
     check_name,
     digest,
     no_report,
-    seed_of,
     to_table,
 )
 
@@ -62,9 +57,6 @@ DEFAULT_METRICS = (
     "vendi",
 )
 """What is measured where neither the task nor the user says otherwise."""
-
-FEATURE_CHUNK = 2048
-"""Texts whose features are computed and saved together: what a crash can cost."""
 
 
 @dataclass(frozen=True)
@@ -94,27 +86,6 @@ class Result:
         except ModuleNotFoundError as error:
             raise MissingDependencyError.of("to_pandas", "pandas", "pandas") from error
         return frame
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A task as this run asks it: its prompts and its sampling, with the user's overrides."""
-
-    task: Task
-    prompts: tuple[Prompt, ...]
-    sampling: Sampling
-
-    def described(self) -> dict[str, Any]:
-        """The task's part of run.json; what may not change under a run's name."""
-        return {
-            "version": self.task.version,
-            "prompts": len(self.prompts),
-            "digest": digest([asdict(prompt) for prompt in self.prompts]),
-            "sampling": asdict(self.sampling),
-            "licence": self.task.licence,
-            "source": self.task.source,
-            "citation": self.task.citation,
-        }
 
 
 def evaluate(
@@ -227,147 +198,15 @@ def score(
     models = _feature_models(chosen, scorers, given)
     for model in models.values():
         groups = featurize(groups, model, FeatureCache(), report)
-    scores = score_groups(groups, scorers, report)
+    scores = []
+    for done, group in enumerate(groups, start=1):
+        scores += score_group(group, scorers)
+        report("score", done, len(groups))
     estimates = estimate(scores, scorers, _signatures(models), seed=chosen.seed)
     return Result(to_table(scores, SCORE_SCHEMA), to_table(estimates, ESTIMATE_SCHEMA))
 
 
-# The stages
-
-
-def requests(
-    plan: Plan, format: Format, model: str, identity: str, family: str, seed: int
-) -> list[Request]:
-    """Every response that a run wants of one model on one task.
-
-    A row's key says what it is (task version, prompt, sample, decoder, model, kind of engine);
-    its seed derives from the run's seed and the key, so it does not depend on what else is asked.
-    """
-    wanted = []
-    for prompt in plan.prompts:
-        text, messages = render(prompt, format)
-        asked = [
-            plan.task.name,
-            plan.task.version,
-            prompt.id,
-            text,
-            None if messages is None else [asdict(message) for message in messages],
-            plan.sampling.decoder(),
-            identity,
-            family,
-        ]
-        for sample in range(plan.sampling.samples):
-            key = digest([*asked, sample])
-            row_seed = seed_of(seed, key)
-            wanted.append(
-                Request(
-                    key, row_seed, model, plan.task.name, prompt.id, sample, plan.sampling,
-                    text, messages,
-                )
-            )  # fmt: skip
-    return wanted
-
-
-def generate(
-    run: Run, model: str, engine: Engine, wanted: Sequence[Request], report: Report
-) -> None:
-    """Make the responses of one model that are not on the disk yet; each batch is saved at once."""
-    done = {task: run.response_keys(model, task) for task in dict.fromkeys(r.task for r in wanted)}
-    keys = set().union(*done.values())
-    finished = sum(request.key in keys for request in wanted)
-    stage = f"generate {model}"
-    report(stage, finished, len(wanted))
-    if finished == len(wanted):
-        return
-    for batch in engine.generate(wanted, keys):
-        for task in dict.fromkeys(row.task for row in batch):
-            rows = [row for row in batch if row.task == task and row.key not in keys]
-            if rows:
-                run.add_responses(model, task, rows)
-                keys.update(row.key for row in rows)
-                finished += len(rows)
-        report(stage, finished, len(wanted))
-    if finished != len(wanted):
-        raise ConfigError(
-            f"The engine '{engine.family}' made {finished} of {len(wanted)} responses of "
-            f"'{model}'. What it made is kept; run the same command again."
-        )
-
-
-def featurize(
-    groups: Sequence[Group], model: FeatureModel, cache: FeatureCache, report: Report
-) -> list[Group]:
-    """The groups with one more feature; texts that the cache knows are not computed again."""
-    keys = [[model.key(group.prompt, text) for text in group.texts] for group in groups]
-    pairs = {
-        key: (group.prompt, text)
-        for group, row in zip(groups, keys, strict=True)
-        for key, text in zip(row, group.texts, strict=True)
-    }
-    left = cache.missing(pairs)
-    for start in range(0, len(left), FEATURE_CHUNK):
-        report(f"{model.name}s", start, len(left))
-        chunk = left[start : start + FEATURE_CHUNK]
-        before = model.truncated
-        rows = model.compute([pairs[key] for key in chunk])
-        cache.add(chunk, rows, model.truncated - before)
-    report(f"{model.name}s", len(left), len(left))
-    return [
-        replace(group, features={**group.features, model.name: cache.rows(row)})
-        for group, row in zip(groups, keys, strict=True)
-    ]
-
-
-def score_groups(
-    groups: Sequence[Group], metrics: Sequence[Metric], report: Report = no_report
-) -> list[Score]:
-    """Every metric on every group; where one is undefined, null and the reason."""
-    scores = []
-    for done, group in enumerate(groups):
-        report("score", done, len(groups))
-        inputs = _inputs(group, {need for metric in metrics for need in metric.needs})
-        for metric in metrics:
-            value, reason = None, None
-            try:
-                value = float(metric(*(inputs[need] for need in metric.needs)))
-                if not math.isfinite(value):
-                    value, reason = None, f"the metric gave {value}"
-            except MetricInputError as undefined:
-                reason = str(undefined)
-            place = (group.model, group.task, group.prompt.id)
-            scores.append(Score(*place, metric.name, value, reason, len(group.texts)))
-    report("score", len(groups), len(groups))
-    return scores
-
-
-def estimate(
-    scores: Sequence[Score], metrics: Sequence[Metric], features: Mapping[str, str], *, seed: int
-) -> list[Estimate]:
-    """Mean over prompts with its 95% interval, for every model, task and metric."""
-    by_name = {metric.name: metric for metric in metrics}
-    values: dict[tuple[str, str, str], list[float | None]] = {}
-    for row in scores:
-        values.setdefault((row.model, row.task, row.metric), []).append(row.value)
-    estimates = []
-    for place, column in values.items():
-        interval = mean_interval(column, seed=seed_of(seed, *place))
-        signature = f"{by_name[place[2]].signature(features)}|tofu-eval:{__version__}"
-        estimates.append(
-            Estimate(
-                *place,
-                interval.value,
-                interval.low,
-                interval.high,
-                interval.n,
-                sum(value is None for value in column),
-                interval.method,
-                signature,
-            )
-        )
-    return estimates
-
-
-# What the stages stand on
+# What a run stands on
 
 
 def _plan(task: Task, chosen: Settings) -> Plan:
@@ -426,16 +265,6 @@ def _feature_models(
 
 def _signatures(features: Mapping[str, FeatureModel]) -> dict[str, str]:
     return {name: model.signature for name, model in features.items()}
-
-
-def _inputs(group: Group, needs: set[str]) -> dict[str, Any]:
-    """What the metrics may need of a group, each made once."""
-    from tofu_eval.features.text import tokens
-
-    inputs: dict[str, Any] = {"text": group.texts, "prompt": group.prompt, **group.features}
-    if "tokens" in needs:
-        inputs["tokens"] = tokens(group.texts)
-    return inputs
 
 
 def _begin(run: Run, chosen: Settings) -> None:
@@ -542,10 +371,15 @@ def _score_run(
     for name, feature in features.items():
         with _timed(run, f"{name}s"):
             made_by[name] = _featurize_run(run, groups, scorers, feature, report)
-    scores = []
+    scores: list[Score] = []
+    done, total = 0, sum(map(len, groups.values()))
     with _timed(run, "score"):
         for (model, task), members in groups.items():
-            rows = score_groups(members, scorers[task], report)
+            rows = []
+            for group in members:
+                rows += score_group(group, scorers[task])
+                done += 1
+                report("score", done, total)
             run.write_scores(model, task, rows)
             scores += rows
     with _timed(run, "estimate"):
