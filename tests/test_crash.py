@@ -77,7 +77,7 @@ def test_killed_at_ten_random_moments_with_a_real_model(tmp_path: Path, tiny_mod
     def command(output: Path) -> list[str]:
         return [
             *(sys.executable, "-m", "tofu_eval.cli", "run", "--model", f"tiny={tiny_model}"),
-            *("--task", "open-prompts", "--limit", "24", "--samples", "8", "--max-tokens", "24"),
+            *("--task", "open-prompts", "--samples", "8", "--max-tokens", "24"),
             *("--batch-size", "8", "--metric", "distinct_2", "--output", str(output)),
         ]
 
@@ -95,11 +95,11 @@ def test_killed_at_ten_random_moments_with_a_real_model(tmp_path: Path, tiny_mod
         while len(list(parts.glob("part-*"))) < target and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.002)
-        time.sleep(draw.uniform(0, 0.2 if target else 8))
+        time.sleep(draw.uniform(0, 0.1 if target else 8))
         process.send_signal(signal.SIGKILL)
         process.wait()
         made.append(len(list(parts.glob("part-*"))))
     assert max(made) > 0  # some of the kills fell into generation
-    assert made[-1] < 24
+    assert made[-1] < 78  # and something was left for the last call
     subprocess.run(command(killed), check=True, capture_output=True)
     assert tables(killed, "open-prompts") == tables(tmp_path / "whole", "open-prompts")

@@ -67,8 +67,9 @@ class Registry(Generic[T]):
             DuplicateNameError: another place registered the same name.
         """
         if name in self._items and self._items[name][1] != origin:
+            plural = f"{self.noun}es" if self.noun.endswith("s") else f"{self.noun}s"
             raise DuplicateNameError(
-                f"Two {self.noun}s are called '{name}': {self._items[name][1]} and {origin}. "
+                f"Two {plural} are called '{name}': {self._items[name][1]} and {origin}. "
                 "Rename one of them."
             )
         self._items[name] = (item, origin)

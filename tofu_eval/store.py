@@ -171,7 +171,7 @@ class Run:
         try:
             if (path / "run.json").exists():
                 run = cls.open(path)
-            elif any(child.name != ".lock" for child in path.iterdir()):
+            elif any(not _is_ours(child.name) for child in path.iterdir()):
                 raise StoreError(
                     f"{path} is not empty and not a run. Use a new or empty directory as --output."
                 )
@@ -320,6 +320,11 @@ class FeatureCache:
     def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:
         """The rows of `keys`, (len(keys), width); all must be there."""
         return np.stack([self._rows[key] for key in keys])
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name can stand in a run that was killed before its first file."""
+    return name == ".lock" or name.startswith(TEMPORARY)
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -84,9 +84,7 @@ def test_score_again_changes_nothing(scored: Path, responses: Path) -> None:
     assert Run.open(scored).estimates() == before
 
 
-def test_score_of_another_file_into_the_same_run_is_refused(
-    scored: Path, responses: Path
-) -> None:
+def test_score_of_another_file_into_the_same_run_is_refused(scored: Path, responses: Path) -> None:
     responses.write_text(responses.read_text().replace("fox", "owl"))
     line = refused("score", responses, "--output", scored, *LEXICAL)
     assert "Cannot resume" in line
@@ -121,6 +119,15 @@ def test_tasks_and_metrics_are_listed_and_shown() -> None:
     assert "Formula:" in invoke("metrics", "show", "vendi").output
     assert "Did you mean 'vendi'" in refused("metrics", "show", "vendy")
     assert "Did you mean 'open-prompts'" in refused("tasks", "show", "open-prompt")
+
+
+def test_losses_are_listed_and_shown() -> None:
+    listed = invoke("losses", "list").output
+    for name in ("ce", "focal", "tofu", "gem", "dft", "lambda-pr"):
+        assert name in listed
+    assert "gamma=3, beta=0.8" in listed
+    assert "Formula:" in invoke("losses", "show", "tofu").output
+    assert "Did you mean 'tofu'" in refused("losses", "show", "tofoo")
 
 
 def test_tasks_check(tmp_path: Path) -> None:
