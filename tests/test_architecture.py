@@ -30,10 +30,8 @@ BELOW = {
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }
-BELOW["pipeline"] = {
-    *BELOW["stages"],
-    *("stages", "provenance", "config", "ingest", "leaderboard"),
-}
+BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
+BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
 BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}
 BELOW["cli"] = {*BELOW["lab"], "lab"}
 

@@ -65,7 +65,7 @@ def test_run_json_says_what_was_run(tmp_path: Path) -> None:
     assert manifest["models"]["sft"] == {
         "identity": {"kind": "fake", "words": 3},
         "engine": "fake",
-        "prompt_format": "base",
+        "prompt_format": {"fruit": "base"},
     }
     assert manifest["tasks"]["fruit"]["sampling"]["samples"] == 3
     assert manifest["versions"]["pyarrow"]
@@ -124,6 +124,31 @@ def test_a_second_run_makes_nothing_again(tmp_path: Path) -> None:
     assert second.estimates.equals(first.estimates)
 
 
+def test_only_what_changed_is_scored_again(tmp_path: Path) -> None:
+    scored: list[int] = []
+
+    def told(stage: str, done: int, total: int) -> None:
+        if stage == "score" and done == total:
+            scored.append(total)
+
+    evaluate(tmp_path / "run", models={"base": FakeEngine()}, report=told)
+    first = evaluate(tmp_path / "run", report=told)
+    evaluate(tmp_path / "run", report=told)
+    evaluate(tmp_path / "run", metrics=["unique_rate"], report=told)
+    last = evaluate(tmp_path / "run", report=told)
+    assert scored == [5, 5, 10, 10]
+    assert last.estimates.equals(first.estimates)
+    assert last.scores.equals(first.scores)
+
+
+def test_scores_that_are_gone_are_made_again(tmp_path: Path) -> None:
+    first = evaluate(tmp_path / "run")
+    (tmp_path / "run" / "scores" / "sft" / "fruit.parquet").unlink()
+    assert evaluate(tmp_path / "run").scores.equals(first.scores)
+    (tmp_path / "run" / "estimates.parquet").unlink()
+    assert evaluate(tmp_path / "run").estimates.equals(first.estimates)
+
+
 def test_models_and_tasks_may_be_added(tmp_path: Path) -> None:
     evaluate(tmp_path / "run", models={"base": FakeEngine()})
     evaluate(tmp_path / "run", models={"sft": FakeEngine(3)}, tasks=[make_task()])
@@ -157,7 +182,7 @@ def test_a_call_with_fewer_tasks_keeps_the_others(tmp_path: Path) -> None:
         ({"seed": 1}, r"its run\.json has seed=0, you asked for 1"),
         ({"models": {"base": FakeEngine(5)}}, r"its model 'base' has words=10, you asked for 5"),
         ({"tasks": [make_task(version=2)]}, r"its task 'fruit' has version=1, you asked for 2"),
-        ({"format": "sft"}, r"its model 'base' has prompt_format=\"base\", you asked for \"sft"),
+        ({"format": "sft"}, r"its prompt format of model 'base' has fruit=\"base\", you asked for"),
     ],
 )
 def test_another_configuration_is_refused_and_nothing_is_lost(
@@ -181,6 +206,7 @@ def test_another_configuration_is_refused_and_nothing_is_lost(
         ({"samples": 0}, ConfigError, "samples should be greater than or equal to 1, got 0"),
         ({"sample": 3}, ConfigError, "unknown setting 'sample'. Did you mean 'samples'"),
         ({"metrics": ["reward"]}, ConfigError, "needs a reward model. Name one: --reward-model"),
+        ({"format": {"tuned": "chat"}}, UnknownNameError, "Unknown model 'tuned'"),
         ({"temperature": 0.0}, ConfigError, "temperature 0 is greedy: all 3 samples"),
         ({"tasks": [make_task(count=0)]}, ConfigError, "Task 'fruit' has no prompts"),
     ],

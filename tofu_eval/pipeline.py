@@ -5,11 +5,8 @@ Each stage (`stages.py`) reads the tables of the one before and writes its own; 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +16,11 @@ from tofu_eval import provenance
 from tofu_eval.config import Settings, settings
 from tofu_eval.engines import open_engine, parse_model
 from tofu_eval.engines.base import Engine
-from tofu_eval.errors import ConfigError, MissingDependencyError
+from tofu_eval.errors import ConfigError, MissingDependencyError, UnknownNameError
 from tofu_eval.features.base import FeatureModel
 from tofu_eval.ingest import read_responses
-from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import METRICS, Metric
+from tofu_eval.scoring import all_metrics, score_run, signatures
 from tofu_eval.stages import Plan, estimate, featurize, generate, requests, score_group
 from tofu_eval.store import FeatureCache, Run, conflict
 from tofu_eval.tasks import Format, load_format, load_task
@@ -34,10 +31,8 @@ from tofu_eval.types import (
     ModelSpec,
     Report,
     Sampling,
-    Score,
     Task,
     check_name,
-    digest,
     no_report,
     to_table,
 )
@@ -114,16 +109,31 @@ def evaluate(
     """
     chosen = settings(options)
     plans = [_plan(load_task(task), chosen) for task in tasks]
-    _check_lists(models, plans)
+    _check_lists(models, plans, chosen)
     # Everything that can be wrong is found out before hours of generation.
     scorers = {plan.task.name: _metrics(chosen, plan.task.metrics) for plan in plans}
-    features = _feature_models(chosen, _all(scorers))
+    features = _feature_models(chosen, all_metrics(scorers))
+    engines = {name: _engine(name, model, chosen, report) for name, model in models.items()}
+    formats = {name: _formats(name, plans, chosen) for name in models}
     with Run.writing(output) as run:
         _begin(run, chosen)
         _add_tasks(run, plans)
-        for name, model in models.items():
-            _generate_model(run, name, model, plans, chosen, report)
-        return _score_run(run, chosen, scorers, features, report)
+        for name, engine in engines.items():
+            _add_model(run, name, engine.identity, engine.family, formats[name])
+        for name, engine in engines.items():
+            wanted = [
+                request
+                for plan in plans
+                for request in requests(
+                    plan, formats[name][plan.task.name], name, engine, chosen.seed
+                )
+            ]
+            with run.timed(f"generate {name}"):
+                generate(run, name, engine, wanted, report)
+            if engine is not models[name]:  # the caller's own stays open
+                engine.close()
+        score_run(run, chosen, scorers, features, report)
+        return _result(run)
 
 
 def score_files(
@@ -148,7 +158,7 @@ def score_files(
     """
     chosen = settings(options)
     scorers = {check_name("task", task): _metrics(chosen, ())}
-    features = _feature_models(chosen, _all(scorers))
+    features = _feature_models(chosen, all_metrics(scorers))
     found = read_responses(files, task)
     prompts = tuple(found.prompts.values())
     if chosen.limit:
@@ -164,13 +174,14 @@ def score_files(
         _begin(run, chosen)
         _add_tasks(run, [plan])
         for name, rows in found.rows.items():
-            _add_model(run, check_name("model", name), found.sources[name], "file", None)
+            _add_model(run, check_name("model", name), found.sources[name], "file", {})
             done = run.response_keys(name, task)
             left = [row for row in rows if row.key not in done and row.prompt_id in kept]
             if left:
                 run.add_responses(name, task, left)
         run.save(notes=found.notes)
-        return _score_run(run, chosen, scorers, features, report)
+        score_run(run, chosen, scorers, features, report)
+        return _result(run)
 
 
 def score(
@@ -202,7 +213,7 @@ def score(
     for done, group in enumerate(groups, start=1):
         scores += score_group(group, scorers)
         report("score", done, len(groups))
-    estimates = estimate(scores, scorers, _signatures(models), seed=chosen.seed)
+    estimates = estimate(scores, scorers, signatures(models), seed=chosen.seed)
     return Result(to_table(scores, SCORE_SCHEMA), to_table(estimates, ESTIMATE_SCHEMA))
 
 
@@ -217,7 +228,7 @@ def _plan(task: Task, chosen: Settings) -> Plan:
     return Plan(task, prompts, replace(task.sampling, **chosen.sampling()))
 
 
-def _check_lists(models: Mapping[str, Any], plans: Sequence[Plan]) -> None:
+def _check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settings) -> None:
     if not models:
         raise ConfigError("No models. Name at least one: --model base=PATH_OR_ID")
     if not plans:
@@ -228,6 +239,9 @@ def _check_lists(models: Mapping[str, Any], plans: Sequence[Plan]) -> None:
             raise ConfigError(f"Task '{name}' is asked for twice. Name it once.")
     for name in models:
         check_name("model", name)
+    for name in chosen.format if isinstance(chosen.format, dict) else ():
+        if name not in models:
+            raise UnknownNameError.of("model", name, models, "tofu-eval run --help")
 
 
 def _metrics(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
@@ -235,11 +249,6 @@ def _metrics(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
     return [METRICS.get(name) for name in dict.fromkeys(names)]
-
-
-def _all(scorers: Mapping[str, Sequence[Metric]]) -> list[Metric]:
-    """The metrics of all tasks, each once."""
-    return list({m.name: m for metrics in scorers.values() for m in metrics}.values())
 
 
 def _feature_models(
@@ -263,10 +272,6 @@ def _feature_models(
     return models
 
 
-def _signatures(features: Mapping[str, FeatureModel]) -> dict[str, str]:
-    return {name: model.signature for name, model in features.items()}
-
-
 def _begin(run: Run, chosen: Settings) -> None:
     """Say in run.json what is being made, before anything is."""
     before = run.manifest.get("settings")
@@ -277,7 +282,7 @@ def _begin(run: Run, chosen: Settings) -> None:
         tool=provenance.tool(),
         versions=provenance.versions(),
         machine=provenance.machine(),
-        created=run.manifest.get("created", _now()),
+        created=run.manifest.get("created", provenance.now()),
         settings=chosen.model_dump(mode="json"),
         timings=run.manifest.get("timings", {}),
         notes=[],
@@ -296,53 +301,43 @@ def _add_tasks(run: Run, plans: Sequence[Plan]) -> None:
 
 
 def _add_model(
-    run: Run, name: str, identity: Mapping[str, Any], family: str, format: str | None
-) -> None:
-    described = {"identity": dict(identity), "engine": family, "prompt_format": format}
-    known = run.manifest["models"]
-    if name in known:
-        conflict(run.path, f"model '{name}'", known[name], described)
-    run.save(models={**known, name: described})
-
-
-def _generate_model(
     run: Run,
     name: str,
-    model: str | ModelSpec | Engine,
-    plans: Sequence[Plan],
-    chosen: Settings,
-    report: Report,
+    identity: Mapping[str, Any],
+    family: str,
+    formats: Mapping[str, Format],
 ) -> None:
-    if isinstance(model, str | ModelSpec):
-        spec = parse_model(f"{name}={model}") if isinstance(model, str) else model
-        engine = open_engine(
-            chosen.engine,
-            spec,
-            batch_size=chosen.batch_size,
-            device=chosen.device,
-            dtype=chosen.dtype,
-            trust_remote_code=chosen.trust_remote_code,
-        )
-    else:
-        engine = model
-    given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
-    formats = {plan.task.name: load_format(given or plan.task.format) for plan in plans}
-    used = "+".join(sorted({_format_name(format) for format in formats.values()}))
-    _add_model(run, name, engine.identity, engine.family, used)
-    identity = digest(dict(engine.identity))
-    wanted = [
-        request
-        for plan in plans
-        for request in requests(
-            plan, formats[plan.task.name], name, identity, engine.family, chosen.seed
-        )
-    ]
-    try:
-        with _timed(run, f"generate {name}"):
-            generate(run, name, engine, wanted, report)
-    finally:
-        if engine is not model:
-            engine.close()
+    described = {"identity": dict(identity), "engine": family}
+    used = {task: _format_name(format) for task, format in formats.items()}
+    known = run.manifest["models"].get(name)
+    if known is not None:
+        before = known["prompt_format"]
+        have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
+        conflict(run.path, f"model '{name}'", {k: known[k] for k in described}, described)
+        conflict(run.path, f"prompt format of model '{name}'", have, want)
+        used = {**before, **used}
+    models = {**run.manifest["models"], name: {**described, "prompt_format": used}}
+    run.save(models=models)
+
+
+def _engine(name: str, model: str | ModelSpec | Engine, chosen: Settings, report: Report) -> Engine:
+    if not isinstance(model, str | ModelSpec):
+        return model
+    return open_engine(
+        chosen.engine,
+        parse_model(f"{name}={model}") if isinstance(model, str) else model,
+        batch_size=chosen.batch_size,
+        device=chosen.device,
+        dtype=chosen.dtype,
+        trust_remote_code=chosen.trust_remote_code,
+        report=report,
+    )
+
+
+def _formats(model: str, plans: Sequence[Plan], chosen: Settings) -> dict[str, Format]:
+    """How the prompts of each task are put to a model."""
+    given = chosen.format.get(model) if isinstance(chosen.format, dict) else chosen.format
+    return {plan.task.name: load_format(given or plan.task.format) for plan in plans}
 
 
 def _format_name(format: Format) -> str:
@@ -351,93 +346,6 @@ def _format_name(format: Format) -> str:
     return f"{format.name}:{format.digest[:12]}" if own else format.name
 
 
-def _score_run(
-    run: Run,
-    chosen: Settings,
-    scorers: Mapping[str, Sequence[Metric]],
-    features: Mapping[str, FeatureModel],
-    report: Report,
-) -> Result:
-    """Featurize, score and estimate every model on these tasks; write the leaderboard.
-
-    What the run holds of other tasks stays as it is.
-    """
-    groups = {
-        (model, task): list(_groups(run, model, task))
-        for model in run.manifest["models"]
-        for task in scorers
-    }
-    made_by = dict(run.manifest.get("features", {}))
-    for name, feature in features.items():
-        with _timed(run, f"{name}s"):
-            made_by[name] = _featurize_run(run, groups, scorers, feature, report)
-    scores: list[Score] = []
-    done, total = 0, sum(map(len, groups.values()))
-    with _timed(run, "score"):
-        for (model, task), members in groups.items():
-            rows = []
-            for group in members:
-                rows += score_group(group, scorers[task])
-                done += 1
-                report("score", done, total)
-            run.write_scores(model, task, rows)
-            scores += rows
-    with _timed(run, "estimate"):
-        kept = [row for row in run.estimates() if row.task not in scorers]
-        made = estimate(scores, _all(scorers), _signatures(features), seed=chosen.seed)
-        run.write_estimates([*kept, *made])
-    run.save(status="complete", features=made_by, finished=_now())
-    names = dict.fromkeys(row.metric for row in [*kept, *made])
-    estimates = to_table([*kept, *made], ESTIMATE_SCHEMA)
-    board = build_leaderboard(estimates, run.manifest, [METRICS.get(name) for name in names])
-    write_leaderboard(run.path / "leaderboard.json", board)
+def _result(run: Run) -> Result:
+    estimates = to_table(run.estimates(), ESTIMATE_SCHEMA)
     return Result(run.scores(), estimates, run.path, tuple(run.manifest["notes"]))
-
-
-def _featurize_run(
-    run: Run,
-    groups: dict[tuple[str, str], list[Group]],
-    scorers: Mapping[str, Sequence[Metric]],
-    feature: FeatureModel,
-    report: Report,
-) -> dict[str, Any]:
-    """Give the groups that need it one more feature; returns its part of run.json."""
-    cache = run.features(feature.name, digest(dict(feature.identity)))
-    places = [
-        (model, task)
-        for model, task in groups
-        if any(feature.name in metric.needs for metric in scorers[task])
-    ]
-    # All at once, so that a text which several models gave is computed once.
-    made = iter(featurize([g for p in places for g in groups[p]], feature, cache, report))
-    for place in places:
-        groups[place] = [next(made) for _ in groups[place]]
-    return {"identity": dict(feature.identity), "truncated": cache.truncated}
-
-
-def _groups(run: Run, model: str, task: str) -> Iterator[Group]:
-    prompts = {prompt.id: prompt for prompt in run.prompts(task)}
-    texts: dict[str, list[str]] = {}
-    table = run.responses(model, task)
-    for id, text in zip(
-        table.column("prompt_id").to_pylist(), table.column("text").to_pylist(), strict=True
-    ):
-        texts.setdefault(id, []).append(text)
-    for id, members in texts.items():
-        yield Group(prompts[id], tuple(members), model, task)
-
-
-@contextmanager
-def _timed(run: Run, stage: str) -> Iterator[None]:
-    """Add the seconds that a stage took to run.json, over all the times that it was resumed."""
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings = dict(run.manifest["timings"])
-        timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start
-        run.manifest["timings"] = timings
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

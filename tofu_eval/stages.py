@@ -56,14 +56,13 @@ class Plan:
         }
 
 
-def requests(
-    plan: Plan, format: Format, model: str, identity: str, family: str, seed: int
-) -> list[Request]:
+def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) -> list[Request]:
     """Every response that a run wants of one model on one task.
 
     A row's key says what it is (task version, prompt, sample, decoder, model, kind of engine);
     its seed derives from the run's seed and the key, so it does not depend on what else is asked.
     """
+    identity = digest(dict(engine.identity))
     wanted = []
     for prompt in plan.prompts:
         text, messages = render(prompt, format)
@@ -75,7 +74,7 @@ def requests(
             None if messages is None else [asdict(message) for message in messages],
             plan.sampling.decoder(),
             identity,
-            family,
+            engine.family,
         ]
         for sample in range(plan.sampling.samples):
             key = digest([*asked, sample])

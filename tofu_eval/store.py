@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -188,6 +189,17 @@ class Run:
         self.manifest = {**self.manifest, **changes}
         write_json(self.path / "run.json", self.manifest)
 
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of the block to run.json's, over all calls, at the next `save`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            timings = dict(self.manifest.get("timings", {}))
+            timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start
+            self.manifest["timings"] = timings
+
     # Prompts
 
     def write_prompts(self, task: str, prompts: Sequence[Prompt]) -> None:
@@ -254,8 +266,11 @@ class Run:
 
     def write_scores(self, model: str, task: str, rows: Iterable[Score]) -> None:
         """Replace the scores of one model on one task."""
-        path = self.path / "scores" / model / f"{task}.parquet"
-        write_parquet(path, to_table(rows, SCORE_SCHEMA))
+        write_parquet(self._scores_path(model, task), to_table(rows, SCORE_SCHEMA))
+
+    def has_scores(self, model: str, task: str) -> bool:
+        """Whether one model has scores on one task."""
+        return self._scores_path(model, task).exists()
 
     def scores(self) -> pa.Table:
         """The scores of every model on every task, in the manifest's order."""
@@ -263,13 +278,16 @@ class Run:
             path
             for model in self.manifest["models"]
             for task in self.manifest["tasks"]
-            if (path := self.path / "scores" / model / f"{task}.parquet").exists()
+            if (path := self._scores_path(model, task)).exists()
         ]
         if not files:
             raise StoreError(
                 f"{self.path} has no scores yet. Finish it: run the command that made it again."
             )
         return pa.concat_tables([read_parquet(path, SCORE_SCHEMA) for path in files])
+
+    def _scores_path(self, model: str, task: str) -> Path:
+        return self.path / "scores" / model / f"{task}.parquet"
 
     def write_estimates(self, rows: Iterable[Estimate]) -> None:
         """Replace the estimates."""

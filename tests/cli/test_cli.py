@@ -121,6 +121,10 @@ def test_tasks_and_metrics_are_listed_and_shown() -> None:
     assert "Did you mean 'open-prompts'" in refused("tasks", "show", "open-prompt")
 
 
+def test_engines_are_listed() -> None:
+    assert invoke("engines", "list").output == "transformers\n"
+
+
 def test_losses_are_listed_and_shown() -> None:
     listed = invoke("losses", "list").output
     for name in ("ce", "focal", "tofu", "gem", "dft", "lambda-pr"):

@@ -48,8 +48,12 @@ def manifest() -> dict[str, Any]:
             }
         },
         "models": {
-            "base": {"identity": {"files": {"w": "c0"}}, "engine": "hf", "prompt_format": "base"},
-            "theirs": {"identity": {"rows": 600}, "engine": "file", "prompt_format": None},
+            "base": {
+                "identity": {"files": {"w": "c0"}},
+                "engine": "hf",
+                "prompt_format": {"t": "base"},
+            },
+            "theirs": {"identity": {"rows": 600}, "engine": "file", "prompt_format": {}},
         },
     }
 

@@ -48,7 +48,7 @@ def test_what_a_board_holds(board: dict[str, Any]) -> None:
     assert board["tasks"][0]["name"] == "open-prompts"
     assert "source" not in board["tasks"][0]
     assert board["models"][1] == {
-        "name": "theirs", "identity": {"rows": 600}, "prompt_format": None, "engine": "file"
+        "name": "theirs", "identity": {"rows": 600}, "prompt_format": {}, "engine": "file"
     }  # fmt: skip
     assert board["metrics"][1] == {
         "name": "self_bleu",

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "Compare the models of a run with a baseline.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
+    "engines": "List engines.",
     "losses": "List and show training losses.",
     "leaderboard": "Show and validate leaderboard files.",
     "quickstart": "Train three tiny models and compare them, offline.",

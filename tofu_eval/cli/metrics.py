@@ -27,7 +27,7 @@ def list_() -> None:
             broken.append(f"{entry.name} is broken: {entry.error}")
         else:
             arrow = f"{ARROWS[metric.direction]} {metric.measures}"
-            needs = ", ".join(metric.needs)
+            needs = "+".join(metric.needs)
             rows.append([metric.name, arrow, metric.cost, needs, metric.paper])
     print_table(["metric", "direction", "cost", "needs", "paper"], rows)
     for line in broken:

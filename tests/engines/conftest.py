@@ -1,0 +1,19 @@
+"""One loaded engine for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tofu_eval.engines import parse_model
+from tofu_eval.engines.transformers import TransformersEngine
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_model: Path) -> Iterator[TransformersEngine]:
+    """The tiny model in batches of 7."""
+    engine = TransformersEngine(parse_model(f"tiny={tiny_model}"), batch_size=7, device="cpu")
+    yield engine
+    engine.close()

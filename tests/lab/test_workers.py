@@ -1,0 +1,82 @@
+"""Worker processes: progress comes back, errors come back, nothing is left running."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from tofu_eval.errors import ConfigError, TrainingError
+from tofu_eval.lab.workers import cores, workers
+
+
+def square(number, report):
+    import torch
+
+    report(f"job {number}", 1, 1)
+    return number * number, torch.get_num_threads(), os.getpid()
+
+
+def fail(report):
+    raise ConfigError("a clear line")
+
+
+def die(report):
+    os._exit(9)
+
+
+def sleep(report):
+    report("sleeping", 0, 1)
+    time.sleep(120)
+
+
+def test_results_and_progress_come_back() -> None:
+    told = []
+    with workers(2, lambda *message: told.append(message)) as pool:
+        futures = {pool.start(square, number) for number in (2, 3)}
+        results = []
+        while futures:
+            done = pool.first(futures)
+            futures.remove(done)
+            results.append(done.result())
+    assert sorted(value for value, _, _ in results) == [4, 9]
+    assert {threads for _, threads, _ in results} == {1}
+    assert os.getpid() not in {pid for _, _, pid in results}
+    assert sorted(told) == [("job 2", 1, 1), ("job 3", 1, 1)]
+
+
+def test_our_errors_come_back_as_they_are() -> None:
+    with (
+        pytest.raises(ConfigError, match="^a clear line$"),
+        workers(1, lambda *_: None) as pool,
+    ):
+        pool.first({pool.start(fail)})
+
+
+def test_a_worker_that_dies_is_one_line() -> None:
+    with (
+        pytest.raises(TrainingError, match="A worker process of the lab died"),
+        workers(1, lambda *_: None) as pool,
+    ):
+        pool.first({pool.start(die)})
+
+
+def test_an_interrupt_ends_the_workers_at_once() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    start = None
+    with pytest.raises(KeyboardInterrupt), workers(1, interrupt) as pool:
+        future = pool.start(sleep)
+        try:
+            pool.first({future})
+        finally:
+            start = time.monotonic()
+    assert time.monotonic() - start < 20
+    assert not multiprocessing.active_children()
+
+
+def test_cores_are_counted() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)

@@ -1,0 +1,49 @@
+"""`tofu-eval quickstart`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("quickstart")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("quickstart"),
+    show_default=True,
+    help="Where checkpoints and runs go; what is finished there is reused.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The first of three seeds.")
+@click.option("--quick", is_flag=True, help="One seed and a smaller model, in about a minute.")
+def command(output: Path, seed: int, quick: bool) -> None:
+    """Train three tiny models on a world whose truth is known, and compare them, offline.
+
+    A base model is pretrained, then fine-tuned on the same narrow data with cross-entropy ("sft")
+    and with TOFU ("tofu"). "target" is the true distribution itself.
+    """
+    from tofu_eval.cli.console import print_table, progress
+    from tofu_eval.errors import MissingDependencyError
+
+    try:
+        from tofu_eval.lab.quickstart import quickstart
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError.of("The quickstart", error.name or "torch", "hf") from error
+    with progress() as report:
+        result = quickstart(output, seed=seed, quick=quick, report=report)
+    seeds = len(result.seeds)
+    click.echo(f"Mean over {seeds} seeds (least–greatest)." if seeds > 1 else "One seed.")
+    click.echo("1 is the target for rare words, unseen words and collision.\n")
+    for table in result.tables():
+        print_table(table.header, table.rows, table.title)
+        click.echo()
+    click.echo("What the seeds say:" if seeds > 1 else "What one seed says:")
+    for finding in result.findings:
+        click.echo(f"- {finding}")
+    for seed_result in result.seeds:
+        click.echo(f"\nSeed {seed_result.seed}")
+        click.echo(f"  leaderboard  {seed_result.leaderboard}")
+        click.echo(f"  run          {seed_result.run}")
+        click.echo(f"  checkpoints  {', '.join(map(str, seed_result.checkpoints.values()))}")
+    click.echo(f"\nAll metrics with intervals: tofu-eval compare {result.seeds[0].run}")

@@ -1,0 +1,169 @@
+"""From files to a model in memory, with everything that can be wrong said in one line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.utils import logging
+
+from tofu_eval.engines.models import ResolvedModel, has_tokenizer
+from tofu_eval.errors import ConfigError, ModelError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device of that name; by default CUDA, else MPS, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    have = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    present = [kind for kind, there in have.items() if there]
+    try:
+        device = torch.device(name or present[0])
+    except RuntimeError as error:
+        raise ConfigError(f"Unknown device '{name}'. This machine has {_list(present)}.") from error
+    if not have.get(device.type, True):
+        raise ConfigError(f"No device '{name}' here. This machine has {_list(present)}.")
+    return device
+
+
+def pick_dtype(name: str | None, device: torch.device) -> str:
+    """The dtype to load in: by default the weights' own on an accelerator, float32 on the CPU.
+
+    Raises:
+        ConfigError: there is no such dtype.
+    """
+    name = name or ("float32" if device.type == "cpu" else "auto")
+    if name not in DTYPES:
+        raise ConfigError(f"Unknown dtype '{name}'. Use one of {_list(DTYPES)}.")
+    return name
+
+
+def load(
+    resolved: ResolvedModel,
+    name: str,
+    *,
+    device: torch.device,
+    dtype: str,
+    trust_remote_code: bool,
+) -> tuple[Any, Any]:
+    """A causal language model in evaluation mode, and its tokenizer.
+
+    An adapter stays an adapter (not merged), and its tokenizer, where it has one, is used: that
+    is the one it was trained with. `name` is what messages call the model.
+
+    Raises:
+        ModelError: the tokenizer, the weights or the adapter cannot be loaded or do not fit.
+    """
+    with _quiet():
+        folder = resolved.base
+        if resolved.adapter is not None and has_tokenizer(resolved.adapter):
+            folder = resolved.adapter
+        with _explained(
+            f"The tokenizer of '{name}' cannot be loaded from {folder}",
+            "Save it there again: tokenizer.save_pretrained(...)",
+        ):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=trust_remote_code
+            )
+        with _explained(
+            f"The model '{name}' cannot be loaded from {resolved.base}",
+            "Check that it is whole, and a causal language model that this transformers knows.",
+        ):
+            model, info = transformers.AutoModelForCausalLM.from_pretrained(
+                resolved.base,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are in `info`, and refused below
+            )
+            _check_weights(info)
+        if resolved.adapter is not None:
+            with _explained(
+                f"The adapter {resolved.adapter} does not fit the base model of '{name}' "
+                f"({resolved.base})",
+                "Give the base that it was trained on: --model NAME=BASE+ADAPTER",
+            ):
+                model = _with_adapter(model, resolved.adapter)
+        with _explained(
+            f"The model '{name}' cannot be put on the device '{device}'", "Use another --device."
+        ):
+            return model.to(device).eval(), tokenizer
+
+
+def _check_weights(info: dict[str, Any]) -> None:
+    """Refuse a model of which transformers made up a part."""
+    for what in ("missing", "mismatched"):
+        keys = sorted(str(key) for key in info[f"{what}_keys"])
+        if keys:
+            raise ValueError(
+                f"its weights do not match its config.json: {len(keys)} {what}, such as {keys[0]}"
+            )
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        wrapped = peft.PeftModel.from_pretrained(model, adapter)
+    # Only a second loading tells which weights found no place.
+    lost = wrapped.load_adapter(adapter, "default").unexpected_keys
+    if lost:
+        raise ValueError(f"{len(lost)} of its weights have no place in the base, such as {lost[0]}")
+    return wrapped
+
+
+@contextmanager
+def _explained(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises into a ModelError that begins with `what`."""
+    try:
+        yield
+    except Exception as error:  # these libraries fail in many ways
+        if "trust_remote_code" in str(error):
+            remedy = "If you trust its author, add --trust-remote-code."
+        elif is_out_of_memory(error):
+            remedy = "Use --dtype bfloat16, another --device, or a smaller model."
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"{what}: {reason[:300].rstrip('.')}. {remedy}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device or the machine has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    # The CPU's allocator and MPS raise a plain RuntimeError.
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("not enough memory", "can't allocate memory", "out of memory")
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars and the reports of transformers; what they say of faults is raised here."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _list(words: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(words)

@@ -1,0 +1,319 @@
+"""The transformers engine: batches across prompts, and rows that do not depend on their batch.
+
+Batches are cut from the full list of requests, so that a resumed run makes the same batches as an
+undisturbed one. The generation loop, its cache and its stopping are transformers' own; the draw
+is ours (`draw.py`).
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import transformers
+from jinja2 import TemplateError
+
+from tofu_eval.engines.draw import Draw
+from tofu_eval.engines.loading import is_out_of_memory, load, pick_device, pick_dtype
+from tofu_eval.engines.models import resolve
+from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.types import ModelSpec, Report, Request, Response, no_report
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    request: Request
+    ids: list[int]
+
+
+class TransformersEngine:
+    """A causal language model of the transformers library; see `base.Engine`.
+
+    Constructing it finds the files and settles `identity`; the model is loaded when it is first
+    needed, so that a finished run loads nothing.
+
+    Args:
+        spec: which model; an adapter is loaded without merging it.
+        batch_size: rows (responses) made at once; halves for good when memory runs out.
+        device: "cuda", "mps", "cpu", …; by default the first of these that is there.
+        dtype: auto, float32, bfloat16 or float16; by default the weights' own type on an
+            accelerator and float32 on the CPU.
+        trust_remote_code: run Python code that comes with the model.
+        report: told about the loading as (stage, done, total).
+
+    Raises:
+        ModelError: the model cannot be found.
+        ConfigError: there is no such device or dtype.
+        MissingDependencyError: an adapter without the package peft.
+    """
+
+    family = "transformers"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        batch_size: int = 128,
+        device: str | None = None,
+        dtype: str | None = None,
+        trust_remote_code: bool = False,
+        report: Report = no_report,
+    ) -> None:
+        self._device = pick_device(device)
+        self._dtype = pick_dtype(dtype, self._device)
+        self._resolved = resolve(spec)
+        if self._resolved.adapter is not None and importlib.util.find_spec("peft") is None:
+            raise MissingDependencyError.of("An adapter", "peft", "hf")
+        self._name = spec.name
+        self._rows = self._batch_size = batch_size
+        self._trust_remote_code = trust_remote_code
+        self._report = report
+        self.identity: Mapping[str, Any] = {**self._resolved.identity, "dtype": self._dtype}
+
+    def generate(
+        self, requests: Sequence[Request], done: Collection[str] = ()
+    ) -> Iterator[list[Response]]:
+        """Yield one list a batch, longest prompts first; see `base.Engine.generate`.
+
+        Raises:
+            ModelError: the model cannot be loaded, or a prompt is too long, empty or without a
+                chat template, before anything is generated; a single row that does not fit into
+                memory; logits that are not numbers.
+        """
+        for batch in self._batches(requests):
+            left = {row.request.key for row in batch}.difference(done)
+            if left:
+                made = self._make(batch)
+                yield [response for response in made if response.key in left]
+
+    def close(self) -> None:
+        """Give the model's memory back; the engine cannot be used any more."""
+        self.__dict__.pop("_loaded", None)
+        self._free()
+
+    # Before anything is generated
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        """The model and its tokenizer, loaded when they are first needed."""
+        self._report(f"load {self._name}", 0, 1)
+        model, tokenizer = load(
+            self._resolved,
+            self._name,
+            device=self._device,
+            dtype=self._dtype,
+            trust_remote_code=self._trust_remote_code,
+        )
+        self._vocabulary = len(model.get_input_embeddings().weight)
+        self._ends = self._end_ids(model, tokenizer)
+        # Whatever is unset in our own configuration would be filled from the model's: a top_k or
+        # a repetition penalty must not slip into the measurement. An adapter asks its base.
+        core = model if self._resolved.adapter is None else model.get_base_model()
+        core.generation_config = transformers.GenerationConfig()
+        self._report(f"load {self._name}", 1, 1)
+        return model, tokenizer
+
+    @property
+    def _model(self) -> Any:
+        return self._loaded[0]
+
+    @property
+    def _tokenizer(self) -> Any:
+        return self._loaded[1]
+
+    def _batches(self, requests: Sequence[Request]) -> list[list[_Row]]:
+        """Check every request, then cut: rows of one batch share their decoder."""
+        known: dict[Any, list[int]] = {}
+        groups: dict[Any, list[_Row]] = {}
+        for request in requests:
+            asked = (request.text, request.messages, request.sampling.max_tokens)
+            if asked not in known:
+                known[asked] = self._checked(request)
+            decoder = tuple(request.sampling.decoder().values())
+            groups.setdefault(decoder, []).append(_Row(request, known[asked]))
+        size = self._batch_size
+        batches = []
+        for rows in groups.values():
+            # Longest first: what memory cannot hold shows at once.
+            rows.sort(key=lambda row: -len(row.ids))
+            batches += [rows[start : start + size] for start in range(0, len(rows), size)]
+        return batches
+
+    def _checked(self, request: Request) -> list[int]:
+        max_tokens = request.sampling.max_tokens
+        ids = self._chat(request) if request.messages is not None else self._plain(request)
+        where = f"Prompt '{request.prompt_id}' of task '{request.task}'"
+        if max(ids) >= self._vocabulary:
+            raise ModelError(
+                f"The tokenizer of '{self._name}' does not fit the model: {where} has the token "
+                f"{max(ids)}, the model knows {self._vocabulary}. Give the tokenizer that the "
+                "model was trained with."
+            )
+        config = self._model.config.get_text_config()
+        context = getattr(config, "max_position_embeddings", None)
+        if context is not None and len(ids) + max_tokens > context:
+            room = context - len(ids)
+            remedy = f"--max-tokens {room} or less, " if room > 0 else ""
+            raise ModelError(
+                f"{where} is too long for '{self._name}': {len(ids)} tokens and max_tokens "
+                f"{max_tokens} are {len(ids) + max_tokens}, its context is {context}. Use "
+                f"{remedy}a shorter prompt, or --limit to leave it out."
+            )
+        return ids
+
+    def _plain(self, request: Request) -> list[int]:
+        text, end = request.text or "", self._tokenizer.eos_token
+        ids: list[int] = self._tokenizer(text, verbose=False).input_ids
+        # Some tokenizers close every text; a closed prompt has nothing to be continued.
+        if end and ids and ids[-1] == self._tokenizer.eos_token_id and not text.endswith(end):
+            ids = ids[:-1]
+        if not ids and self._tokenizer.bos_token_id is not None:
+            ids = [self._tokenizer.bos_token_id]
+        if not ids:
+            raise ModelError(
+                f"Prompt '{request.prompt_id}' of task '{request.task}' is empty, and the "
+                f"tokenizer of '{self._name}' has no token to begin with. Give the prompt a text."
+            )
+        return ids
+
+    def _chat(self, request: Request) -> list[int]:
+        """Through the chat template, which writes the special tokens itself."""
+        if self._tokenizer.chat_template is None:
+            raise ModelError(
+                f"The tokenizer of '{self._name}' has no chat template, which the format 'chat' "
+                "needs. Use --format base or --format sft."
+            )
+        turns = [{"role": m.role, "content": m.content} for m in request.messages or ()]
+        try:
+            ids: list[int] = self._tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, return_dict=False
+            )
+        except TemplateError as error:
+            raise ModelError(
+                f"The chat template of '{self._name}' refuses the prompt '{request.prompt_id}' of "
+                f"task '{request.task}': {error}. Use --format base or --format sft."
+            ) from error
+        return ids
+
+    def _end_ids(self, model: Any, tokenizer: Any) -> list[int]:
+        """The tokens that end a response: the model's and its tokenizer's."""
+        configured = model.generation_config.eos_token_id
+        ends = set(configured if isinstance(configured, list) else [configured])
+        ends.add(tokenizer.eos_token_id)
+        return sorted(end for end in ends if end is not None and end < self._vocabulary)
+
+    # Generation
+
+    def _make(self, batch: Sequence[_Row]) -> list[Response]:
+        """The responses of a batch, in as many pieces as the memory asks for."""
+        responses: list[Response] = []
+        while len(responses) < len(batch):
+            piece = batch[len(responses) : len(responses) + self._rows]
+            made = self._attempt(piece)
+            if made is None:
+                self._rows = (len(piece) + 1) // 2
+                self._free()
+            else:
+                responses += made
+        return responses
+
+    def _attempt(self, rows: Sequence[_Row]) -> list[Response] | None:
+        """The responses, or None where memory ran out and there is something to halve."""
+        try:
+            return self._decode(rows)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(rows) > 1:
+                return None  # leaving this frame frees what the error's traceback holds
+            row = rows[0]
+            raise ModelError(
+                f"'{self._name}' runs out of memory on a single response of prompt "
+                f"'{row.request.prompt_id}' ({len(row.ids)} tokens, max_tokens "
+                f"{row.request.sampling.max_tokens}). Use --dtype bfloat16, fewer --max-tokens, "
+                "or another --device."
+            ) from error
+
+    def _decode(self, rows: Sequence[_Row]) -> list[Response]:
+        sampling = rows[0].request.sampling
+        width = max(len(row.ids) for row in rows)
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, width - len(row.ids) :] = torch.tensor(row.ids)
+            mask[i, width - len(row.ids) :] = 1
+        draw = Draw([r.request.seed for r in rows], sampling.temperature, sampling.top_p)
+        sequences = self._model.generate(
+            input_ids=ids.to(self._device),
+            attention_mask=mask.to(self._device),
+            generation_config=self._configuration(sampling.max_tokens),
+            logits_processor=transformers.LogitsProcessorList([draw]),
+        )
+        tokens = sequences[:, width:].tolist()
+        logprobs = torch.stack(draw.logprobs, dim=1).double().cpu()
+        lengths = [self._length(row) for row in tokens]
+        sums = [float(logprobs[i, :n].sum()) for i, n in enumerate(lengths)]
+        self._check_finite(rows, sums)
+        return self._responses(rows, [t[:n] for t, n in zip(tokens, lengths, strict=True)], sums)
+
+    def _configuration(self, max_tokens: int) -> Any:
+        return transformers.GenerationConfig(
+            max_new_tokens=max_tokens,
+            eos_token_id=self._ends or None,
+            # Any token will do: padding is masked, and what follows an end is cut off.
+            pad_token_id=self._ends[0] if self._ends else 0,
+            do_sample=False,
+            use_cache=True,
+        )
+
+    def _length(self, tokens: Sequence[int]) -> int:
+        """How many tokens the response has, its end token included."""
+        ends = (i + 1 for i, token in enumerate(tokens) if token in self._ends)
+        return next(ends, len(tokens))
+
+    def _check_finite(self, rows: Sequence[_Row], sums: Sequence[float]) -> None:
+        for row, total in zip(rows, sums, strict=True):
+            if not math.isfinite(total):
+                raise ModelError(
+                    f"'{self._name}' is broken: its logits on prompt '{row.request.prompt_id}' of "
+                    f"task '{row.request.task}' are NaN or infinite. Check its weights, or use "
+                    "--dtype float32."
+                )
+
+    def _responses(
+        self, rows: Sequence[_Row], tokens: Sequence[list[int]], sums: Sequence[float]
+    ) -> list[Response]:
+        stopped = [ids[-1] in self._ends for ids in tokens]
+        texts = self._tokenizer.batch_decode(
+            [ids[:-1] if stop else ids for ids, stop in zip(tokens, stopped, strict=True)],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
+        return [
+            Response(
+                row.request.key,
+                row.request.model,
+                row.request.task,
+                row.request.prompt_id,
+                row.request.sample,
+                text,
+                tuple(ids),
+                "stop" if stop else "length",
+                total,
+                row.request.seed,
+            )
+            for row, text, ids, stop, total in zip(rows, texts, tokens, stopped, sums, strict=True)
+        ]
+
+    def _free(self) -> None:
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()

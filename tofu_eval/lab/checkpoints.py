@@ -1,0 +1,250 @@
+"""The lab's checkpoints: made once, whole or not at all, and used again.
+
+A checkpoint is an ordinary Hugging Face directory, so `tofu-eval run` takes it like any other.
+It is written under a temporary name and renamed; its `lab.json` says how it was made. Imports
+torch: import this module lazily.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from tofu_eval import provenance
+from tofu_eval.errors import StoreError, TrainingError
+from tofu_eval.lab import data, world
+from tofu_eval.lab.model import build_model, build_tokenizer
+from tofu_eval.lab.samples import SAMPLES, stream
+from tofu_eval.store import TEMPORARY, conflict, write_json
+from tofu_eval.training.loop import train
+from tofu_eval.training.losses import LOSSES, ce
+from tofu_eval.types import Report, no_report
+
+MANIFEST = "lab.json"
+
+GATE_SAMPLES = 32
+"""Answers a topic on which the gate judges a base model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """Rounds of training until the base answers well enough, or the rounds are used up.
+
+    Binding an answer to its topic is a plateau that some seeds leave late, so the number of
+    rounds is not fixed. The gates are shares of valid answers, of each family and overall.
+    """
+
+    width: int = 128
+    layers: int = 2
+    batch_size: int = 32
+    round_steps: int = 1000
+    max_rounds: int = 3
+    lr: float = 3e-3
+    warmup: int = 50
+    family_gate: float = 0.5
+    overall_gate: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuning:
+    """Full fine-tuning on answers only."""
+
+    samples: int = SAMPLES
+    epochs: int = 8
+    batch_size: int = 32
+    lr: float = 7e-4
+
+
+def pretrain(
+    path: Path, *, seed: int, settings: Pretraining | None = None, report: Report = no_report
+) -> Path:
+    """A base model on the pretraining mixture, saved at `path`; the seed decides everything.
+
+    Raises:
+        TrainingError: the base fails its gate; the message has the figures.
+        StoreError: `path` holds something else, or the disk fails.
+    """
+    settings = settings or Pretraining()
+    asked = {"kind": "base", "seed": seed, "settings": asdict(settings), "world": world.identity()}
+
+    def make() -> tuple[Any, Any, dict[str, Any]]:
+        tokenizer = build_tokenizer()
+        model = build_model(tokenizer, width=settings.width, layers=settings.layers, seed=seed)
+        batches = data.pretraining_batches(
+            tokenizer, stream(seed, "pretraining"), settings.batch_size
+        )
+        for done in range(1, settings.max_rounds + 1):
+            train(
+                model, batches, ce(), lr=settings.lr, steps=settings.round_steps,
+                warmup=settings.warmup, report=report, stage=f"pretrain, round {done}",
+            )  # fmt: skip
+            validity = sampled_validity(model, tokenizer, seed=seed)
+            if _passes(validity, settings):
+                return model, tokenizer, {"rounds": done, "validity": validity}
+        figures = ", ".join(f"{family} {share:.2f}" for family, share in validity.items())
+        raise TrainingError(
+            f"The lab's base model (seed {seed}) fails its gate after {settings.max_rounds} rounds "
+            f"of {settings.round_steps} steps: valid answers {figures}; expected "
+            f"{settings.family_gate:.2f} each and {settings.overall_gate:.2f} overall. "
+            "Try another --seed."
+        )
+
+    return _checkpoint(path, asked, make)
+
+
+def finetune(
+    path: Path,
+    base: Path,
+    loss: str,
+    *,
+    seed: int,
+    settings: Finetuning | None = None,
+    report: Report = no_report,
+) -> Path:
+    """Fine-tune a base on the seed's instruction data with a registered loss, saved at `path`.
+
+    Losses are compared on the same documents in the same order.
+
+    Raises:
+        UnknownNameError: no loss has that name.
+        TrainingError: training cannot go on.
+        StoreError: `path` holds something else, or the disk fails.
+    """
+    settings = settings or Finetuning()
+    spec = LOSSES.get(loss)()
+    asked = {
+        "kind": "fine-tuned",
+        "seed": seed,
+        "settings": asdict(settings),
+        "world": world.identity(),
+        "loss": loss,
+        "base": weights_digest(base),
+    }
+
+    def make() -> tuple[Any, Any, dict[str, Any]]:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(base)
+            model = AutoModelForCausalLM.from_pretrained(base)
+        documents = data.sft_documents(seed, world.SEEN, settings.samples)
+        steps = settings.epochs * -(-len(documents) // settings.batch_size)
+        logs = train(
+            model,
+            data.sft_batches(tokenizer, documents, stream(seed, "order"), settings.batch_size),
+            spec,
+            lr=settings.lr,
+            steps=steps,
+            report=report,
+            stage=f"fine-tune {path.name}",
+        )
+        return model, tokenizer, {"steps": steps, "cross_entropy": logs[-1].cross_entropy}
+
+    return _checkpoint(path, asked, make)
+
+
+def sampled_validity(
+    model: Any, tokenizer: Any, *, seed: int, samples: int = GATE_SAMPLES
+) -> dict[str, float]:
+    """Share of valid answers by family, over all topics in their first wording, temperature 1."""
+    prompts = [topic.wordings[0] for topic in world.TOPICS for _ in range(samples)]
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(stream(seed, "gate").integers(2**32)))
+        made = model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=16,
+        )
+    texts = tokenizer.batch_decode(
+        made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+    )
+    valid: dict[str, list[bool]] = {}
+    for i, topic in enumerate(world.TOPICS):
+        own = texts[i * samples : (i + 1) * samples]
+        valid.setdefault(topic.family, []).extend(topic.parse(text) is not None for text in own)
+    return {family: sum(hits) / len(hits) for family, hits in valid.items()}
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a checkpoint's weights.
+
+    Raises:
+        StoreError: there are none.
+    """
+    try:
+        return hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
+    except OSError as error:
+        raise StoreError(
+            f"Cannot read the checkpoint {path}: {error.strerror or error}. Delete that folder and "
+            "run the same command again: it is made anew."
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bars: loading half a million weights needs none."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _passes(validity: Mapping[str, float], settings: Pretraining) -> bool:
+    # Families are weighted alike: one easy family does not carry the others.
+    overall = sum(validity.values()) / len(validity)
+    return min(validity.values()) >= settings.family_gate and overall >= settings.overall_gate
+
+
+def _checkpoint(
+    path: Path, asked: Mapping[str, Any], make: Callable[[], tuple[Any, Any, dict[str, Any]]]
+) -> Path:
+    """Return the checkpoint at `path` if it is the one asked for, else make it."""
+    asked = json.loads(json.dumps(asked))
+    if path.exists():
+        conflict(path, "checkpoint", _manifest(path)["asked"], asked)
+        return path
+    temporary = path.parent / f"{TEMPORARY}{path.name}"
+    model, tokenizer, found = make()
+    try:
+        if temporary.exists():  # of a process that was killed
+            shutil.rmtree(temporary)
+        temporary.mkdir(parents=True)
+        with quiet():
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+        manifest = {"asked": asked, "found": found, "versions": provenance.versions()}
+        write_json(temporary / MANIFEST, manifest)
+        os.replace(temporary, path)  # noqa: PTH105 - a folder
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror or error}. Make room or choose another "
+            "--output, then run the same command again."
+        ) from error
+    return path
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+        manifest["asked"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{path} is not a checkpoint of the lab: its {MANIFEST} is missing or damaged. "
+            "Move that folder away, or use a new --output."
+        ) from error
+    return dict(manifest)

@@ -1,0 +1,311 @@
+"""What the lab's seeds say: tables, and sentences that a rule derives from them.
+
+No sentence is written beforehand. Each compares two models seed by seed and says what the seeds
+say: that they agree, that they do not, or that there is nothing to compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import fsum, sqrt
+from typing import Literal
+
+MATCHED = 0.85
+"""The validity at which models are compared at the same quality."""
+
+ENOUGH = 3
+"""Seeds below which nothing is said about who is better."""
+
+BETA = 0.8
+"""TOFU's own temperature: it fits softmax(z/0.8) to the data."""
+
+T1, TOP_P, T_BETA = "T=1", "top-p 0.9", f"T={BETA:g}"
+AT_MATCHED = f"validity {MATCHED:g}"
+
+MODELS = ("target", "base", "sft", "tofu")
+CALLED = {"target": "the target", "base": "the base", "sft": "cross-entropy", "tofu": "TOFU"}
+
+Verdict = Literal["more", "less", "unclear", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A column of numbers: its title, and what a model does that has more or less of it."""
+
+    title: str
+    more: str
+    less: str
+    digits: int = 2
+
+
+MEASURES = {
+    "validity": Measure("valid", "gives more valid answers", "gives fewer valid answers"),
+    "kl": Measure("KL, nats", "is further from the target in KL", "is closer to the target in KL"),
+    "tail": Measure("rare words", "gives rare words more mass", "gives rare words less mass"),
+    "unseen": Measure(
+        "unseen words", "gives unseen words more mass", "gives unseen words less mass"
+    ),
+    "collision": Measure("collision", "repeats its words more", "repeats its words less"),
+    "distinct_valid": Measure(
+        "distinct valid",
+        "gives more different valid answers",
+        "gives fewer different valid answers",
+    ),
+    "self_bleu": Measure("self-BLEU", "has a higher self-BLEU", "has a lower self-BLEU", 1),
+    "vendi": Measure("Vendi", "has a higher Vendi score", "has a lower Vendi score", 1),
+    "forgetting": Measure(
+        "loss on old text", "forgets more pretraining text", "forgets less pretraining text", 3
+    ),
+    "temperature": Measure(
+        "temperature", "needs a higher temperature", "needs a lower temperature"
+    ),
+}
+
+Values = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model under one decoder: its measures by name, null where undefined or not taken."""
+
+    model: str
+    decoder: str
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean, least and greatest over seeds."""
+
+    mean: float
+    low: float
+    high: float
+
+
+Seeds = Sequence[Sequence[Row]]
+"""The rows of each seed."""
+
+
+def column(seeds: Seeds, model: str, decoder: str, measure: str) -> list[float | None]:
+    """One measure of one model under one decoder, a value a seed; null where there is none."""
+    found = []
+    for rows in seeds:
+        fitting = [row for row in rows if (row.model, row.decoder) == (model, decoder)]
+        found.append(fitting[0].values.get(measure) if fitting else None)
+    return found
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Mean, least and greatest; None unless every seed has a value."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    return Spread(fsum(known) / len(known), min(known), max(known))
+
+
+def matched(rows: Iterable[tuple[float, Values]]) -> dict[str, float | None]:
+    """A model read off at validity 0.85.
+
+    Args:
+        rows: (temperature, measures) pairs of one model.
+    Returns: the measures, and the temperature, on the straight line between the two neighbouring
+        temperatures whose validities enclose 0.85, the highest such pair; empty where no pair
+        does. Measures that either lacks are left out.
+    """
+    points = sorted(rows, key=lambda pair: pair[0], reverse=True)
+    for (hot, above), (cool, below) in pairwise(points):
+        worse, better = above["validity"], below["validity"]
+        if (
+            worse is None
+            or better is None
+            or not min(worse, better) <= MATCHED <= max(worse, better)
+        ):
+            continue
+        share = 0.0 if worse == better else (MATCHED - worse) / (better - worse)
+        found: dict[str, float | None] = {"temperature": hot + share * (cool - hot)}
+        for name, value in above.items():
+            other = below.get(name)
+            if value is not None and other is not None:
+                found[name] = value + share * (other - value)
+        return found
+    return {}
+
+
+def verdict(differences: Sequence[float | None]) -> Verdict:
+    """What the differences of the seeds say.
+
+    "more" or "less" asks for the same sign in every seed and a mean of at least two standard
+    errors over seeds; otherwise "unclear". A seed without a value makes it "missing".
+    """
+    known = [value for value in differences if value is not None]
+    if len(known) < len(differences) or len(known) < 2:
+        return "missing"
+    mean = fsum(known) / len(known)
+    error = sqrt(fsum((value - mean) ** 2 for value in known) / (len(known) - 1) / len(known))
+    if abs(mean) < 2 * error or not (all(v > 0 for v in known) or all(v < 0 for v in known)):
+        return "unclear"
+    return "more" if mean > 0 else "less"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models, each under its decoder, and where they are compared, in words."""
+
+    model: str
+    decoder: str
+    other: str
+    other_decoder: str
+    where: str
+
+    def differences(self, seeds: Seeds, measure: str) -> list[float | None]:
+        """Model minus other, a value a seed."""
+        ours = column(seeds, self.model, self.decoder, measure)
+        theirs = column(seeds, self.other, self.other_decoder, measure)
+        return [
+            None if a is None or b is None else a - b for a, b in zip(ours, theirs, strict=True)
+        ]
+
+    def sentence(self, seeds: Seeds, name: str) -> str:
+        """What the seeds say about one measure."""
+        measure, differences = MEASURES[name], self.differences(seeds, name)
+        us, them, count = CALLED[self.model], CALLED[self.other], len(differences)
+        said = verdict(differences)
+        if said == "missing":
+            have = sum(value is not None for value in differences)
+            return (
+                f"{_start(us)} and {them} {self.where}, {measure.title}: no comparison, only "
+                f"{have} of {count} seeds have both."
+            )
+        shown = ", ".join(
+            f"{value:+.{measure.digits}f}" for value in differences if value is not None
+        )
+        if said == "unclear":
+            return (
+                f"{_start(us)} and {them} {self.where}, {measure.title}: no clear difference over "
+                f"{count} seeds ({shown})."
+            )
+        does = measure.more if said == "more" else measure.less
+        return (
+            f"{_start(us)} {does} than {them} {self.where} in {count} of {count} seeds ({shown})."
+        )
+
+
+SFT_BASE = Pair("sft", T1, "base", T1, "at T=1")
+TOFU_SFT = Pair("tofu", T1, "sft", T1, "at T=1")
+TOFU_OWN = Pair(
+    "tofu", T_BETA, "sft", T1, f"with TOFU at T={BETA:g}, its own, and cross-entropy at T=1"
+)
+TOFU_MATCHED = Pair(
+    "tofu", AT_MATCHED, "sft", AT_MATCHED, f"where {MATCHED:.0%} of the answers are valid"
+)
+
+SENTENCES: tuple[tuple[Pair, tuple[str, ...]], ...] = (
+    (SFT_BASE, ("validity", "tail", "forgetting")),
+    (
+        TOFU_SFT,
+        ("validity", "tail", "unseen", "collision", "distinct_valid", "self_bleu", "kl",
+         "forgetting"),
+    ),
+    (TOFU_OWN, ("validity", "tail", "unseen", "kl")),
+    (TOFU_MATCHED, ("tail", "unseen", "distinct_valid")),
+)  # fmt: skip
+"""Which comparisons are put into words; all of them, whatever they say."""
+
+
+def findings(seeds: Seeds) -> list[str]:
+    """Sentences about the seeds; with fewer than three, none about who is better."""
+    if len(seeds) < ENOUGH:
+        number = "One seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+        return [
+            f"{number}: too few to say which model is better; the full quickstart takes {ENOUGH}."
+        ]
+    sentences = [pair.sentence(seeds, name) for pair, names in SENTENCES for name in names]
+    return [*sentences, *_cautions(seeds)]
+
+
+def _cautions(seeds: Seeds) -> list[str]:
+    """What a reader of one column alone would get wrong here, where it is so."""
+    found = []
+    narrowed = spread(column(seeds, "target", TOP_P, "tail"))
+    if narrowed and narrowed.high < 1:
+        found.append(
+            f"Part of narrowing is the decoder: the target itself under {TOP_P} keeps "
+            f"{narrowed.mean:.2f} of its rare words' mass (seeds {narrowed.low:.2f} to "
+            f"{narrowed.high:.2f})."
+        )
+    bleu = verdict(TOFU_SFT.differences(seeds, "self_bleu"))
+    distinct = verdict(TOFU_SFT.differences(seeds, "distinct_valid"))
+    if bleu == "less" and distinct != "more":
+        found.append(
+            "Self-BLEU alone would mislead: TOFU's is lower than cross-entropy's at T=1, but it "
+            "does not give more different valid answers. Invalid text lowers self-BLEU too."
+        )
+    base, sft = (
+        (spread(column(seeds, m, T1, "self_bleu")), spread(column(seeds, m, T1, "validity")))
+        for m in ("base", "sft")
+    )
+    if _below(base[0], sft[0]) and _below(base[1], sft[1]):
+        found.append(
+            "Self-BLEU also ranks the base above cross-entropy, though fewer of its answers are "
+            "valid: read it beside validity."
+        )
+    return found
+
+
+def _below(one: Spread | None, other: Spread | None) -> bool:
+    """Whether one lies below the other in every seed, whichever seeds are compared."""
+    return one is not None and other is not None and one.high < other.low
+
+
+def _start(name: str) -> str:
+    return name[0].upper() + name[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells to print: measures down, models across."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(seeds: Seeds) -> list[Table]:
+    """The comparison under each decoder, mean over seeds with least and greatest."""
+    quality = ("validity", "tail", "unseen", "collision", "distinct_valid")
+    return [
+        _table(seeds, "Temperature 1", T1, tuple(n for n in MEASURES if n != "temperature")),
+        _table(seeds, "The same models and the target under top-p 0.9", TOP_P, quality),
+        _table(seeds, f"Temperature {BETA:g}, TOFU's own", T_BETA, (*quality, "kl")),
+        _table(
+            seeds,
+            f"Each model at the temperature where {MATCHED:.0%} of its answers are valid",
+            AT_MATCHED,
+            ("temperature", *quality[1:]),
+        ),
+    ]
+
+
+def _table(seeds: Seeds, title: str, decoder: str, names: Sequence[str]) -> Table:
+    models = [
+        model
+        for model in MODELS
+        if any(r.model == model and r.decoder == decoder for r in seeds[0])
+    ]
+    rows = []
+    for name in names:
+        cells = [_cell(column(seeds, m, decoder, name), MEASURES[name].digits) for m in models]
+        rows.append((MEASURES[name].title, *cells))
+    return Table(title, ("", *models), tuple(rows))
+
+
+def _cell(values: Sequence[float | None], digits: int) -> str:
+    known = spread(values)
+    if known is None:
+        return "–"
+    mean = f"{known.mean:.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({known.low:.{digits}f}–{known.high:.{digits}f})"

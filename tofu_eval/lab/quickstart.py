@@ -1,0 +1,250 @@
+"""The whole story on a laptop: pretrain, fine-tune with two losses, measure, compare.
+
+Everything is real but small, and the truth is known. Each seed has a world of its own: its own
+pretraining text, first weights and fine-tuning data. Nothing but a processor is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from tofu_eval.config import EMBEDDING_MODEL
+from tofu_eval.errors import ConfigError, StoreError
+from tofu_eval.lab import findings as say
+from tofu_eval.lab.findings import Row, Table
+from tofu_eval.lab.target import TargetEngine
+from tofu_eval.lab.tasks import lab_task
+from tofu_eval.lab.workers import Workers, cores, workers
+from tofu_eval.pipeline import evaluate
+from tofu_eval.store import conflict, write_json
+from tofu_eval.types import Report, no_report
+
+if TYPE_CHECKING:
+    from tofu_eval.lab.checkpoints import Pretraining
+
+SEEDS = 3
+TRAINED = ("base", "sft", "tofu")
+LOSSES = {"sft": "ce", "tofu": "tofu"}
+TEMPERATURES = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
+"""Beside 1: wide enough for each model to be read off at the matched validity."""
+
+OF_LAB = ("validity", "tail", "unseen", "collision", "distinct_valid")
+OF_TEXT = ("self_bleu", "vendi")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One seed's part of the quickstart; `quick` shrinks the model, its training and the sample."""
+
+    output: Path
+    seed: int
+    quick: bool = False
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where this seed's models are."""
+        return self.output / "checkpoints" / f"seed-{self.seed}"
+
+    @property
+    def run(self) -> Path:
+        """This seed's run directory."""
+        return self.output / "runs" / f"seed-{self.seed}"
+
+    @property
+    def samples(self) -> int:
+        """Responses a prompt."""
+        return 16 if self.quick else 64
+
+    def pretraining(self) -> Pretraining:
+        """How the base is made."""
+        from tofu_eval.lab.checkpoints import Pretraining
+
+        return Pretraining(width=96, round_steps=500) if self.quick else Pretraining()
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """What one seed gave: a row a model and decoder, and where the files are."""
+
+    seed: int
+    rows: tuple[Row, ...]
+    run: Path
+    leaderboard: Path
+    checkpoints: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class QuickstartResult:
+    """All seeds, in order; `findings` are sentences that a rule derived from them."""
+
+    output: Path
+    seeds: tuple[SeedResult, ...]
+    findings: tuple[str, ...]
+
+    def tables(self) -> list[Table]:
+        """The comparison as cells to print: a title, a header and rows of strings each."""
+        return say.tables([seed.rows for seed in self.seeds])
+
+
+def quickstart(
+    output: Path | str, *, seed: int = 0, quick: bool = False, report: Report = no_report
+) -> QuickstartResult:
+    """Make or reuse the checkpoints and runs under `output`, and compare.
+
+    Seeds run in processes of their own, so a script must call this under
+    `if __name__ == "__main__":`.
+
+    Args:
+        output: a directory; called again with the same arguments, what is finished is reused.
+        seed: the first of three seeds, >= 0.
+        quick: one seed, a smaller model and fewer responses.
+        report: told about progress as (stage, done, total).
+
+    Raises:
+        ConfigError: a seed below 0.
+        TrainingError: a base model fails its gate.
+        StoreError: `output` holds something else, is in use, or cannot be written.
+        ModelError, MissingDependencyError: the embedding model cannot be had.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed must be at least 0, got {seed}.")
+    # Found out now rather than after the training.
+    from tofu_eval.features.embedding import SentenceEmbedder
+
+    SentenceEmbedder(EMBEDDING_MODEL)
+    plans = [Plan(Path(output), seed + i, quick) for i in range(1 if quick else SEEDS)]
+    with _locked(Path(output)), workers(min(cores(), len(plans)), report) as pool:
+        results = _all(plans, pool)
+    return QuickstartResult(
+        Path(output), tuple(results), tuple(say.findings([result.rows for result in results]))
+    )
+
+
+def _all(plans: list[Plan], pool: Workers) -> list[SeedResult]:
+    """Train every seed, and measure each as soon as it is trained."""
+    training = {pool.start(train_seed, plan): plan for plan in plans}
+    running: set[Future[Any]] = set(training)
+    measured: dict[Future[Any], Plan] = {}
+    results: dict[int, SeedResult] = {}
+    while running:
+        done = pool.first(running)
+        running.remove(done)
+        if done in training:
+            started = pool.start(measure_seed, training[done])
+            measured[started] = training[done]
+            running.add(started)
+        else:
+            results[measured[done].seed] = done.result()
+    return [results[plan.seed] for plan in plans]
+
+
+def train_seed(plan: Plan, report: Report) -> None:
+    """The base of a seed, and the base fine-tuned with each loss."""
+    from tofu_eval.lab.checkpoints import finetune, pretrain
+
+    tell = _of_seed(plan, report)
+    base = pretrain(
+        plan.checkpoints / "base", seed=plan.seed, settings=plan.pretraining(), report=tell
+    )
+    for name, loss in LOSSES.items():
+        finetune(plan.checkpoints / name, base, loss, seed=plan.seed, report=tell)
+
+
+def measure_seed(plan: Plan, report: Report) -> SeedResult:
+    """Run the benchmark on a seed's models and the target, and collect the rows."""
+    tell = _of_seed(plan, report)
+    models = {name: plan.checkpoints / name for name in TRAINED}
+    tasks = {
+        say.T1: lab_task(plan.seed, samples=plan.samples),
+        say.TOP_P: lab_task(plan.seed, samples=plan.samples, top_p=0.9),
+        **{
+            f"T={t:g}": lab_task(plan.seed, samples=plan.samples, temperature=t)
+            for t in TEMPERATURES
+        },
+    }
+    result = evaluate(
+        {"target": TargetEngine(), **{name: str(path) for name, path in models.items()}},
+        [*tasks.values(), "lab-held-out"],
+        plan.run,
+        seed=plan.seed,
+        report=tell,
+    )
+    decoders = {task.name: decoder for decoder, task in tasks.items()}
+    values: dict[tuple[str, str], dict[str, float | None]] = {}
+    for row in result.estimates.to_pylist():
+        name = row["metric"].removeprefix("lab_")
+        if row["task"] in decoders and name in (*OF_LAB, *OF_TEXT):
+            values.setdefault((row["model"], decoders[row["task"]]), {})[name] = row["value"]
+    for name in TRAINED:
+        found = _likelihoods(plan, name, tell)
+        values[name, say.T1] |= {"kl": found["kl-t-1"], "forgetting": found["forgetting"]}
+        values[name, say.T_BETA]["kl"] = found[f"kl-t-{say.BETA:g}"]
+    values["target", say.T1]["kl"] = 0.0  # by definition
+    rows = [Row(*place, measures) for place, measures in values.items()]
+    for name in TRAINED:
+        sweep = [(t, values[name, f"T={t:g}"]) for t in (1.0, *TEMPERATURES)]
+        rows.append(Row(name, say.AT_MATCHED, say.matched(sweep)))
+    return SeedResult(plan.seed, tuple(rows), plan.run, plan.run / "leaderboard.json", models)
+
+
+def _likelihoods(plan: Plan, name: str, report: Report) -> dict[str, float]:
+    """The numbers of one checkpoint, kept beside the runs."""
+    from tofu_eval.lab.checkpoints import weights_digest
+    from tofu_eval.lab.likelihood import likelihoods
+
+    path = plan.output / "likelihoods" / f"seed-{plan.seed}" / f"{name}.json"
+    asked = {"seed": plan.seed, "weights": weights_digest(plan.checkpoints / name)}
+    if path.exists():
+        try:
+            kept = json.loads(path.read_text("utf-8"))
+            conflict(path, "file", kept["asked"], asked)
+            return dict(kept["values"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"{path} is damaged. Delete it and run the same command again: it is made anew."
+            ) from error
+    values = likelihoods(
+        plan.checkpoints / name,
+        seed=plan.seed,
+        temperatures=(1.0, say.BETA),
+        report=report,
+        stage=f"likelihoods {name}",
+    )
+    write_json(path, {"asked": asked, "values": values})
+    return values
+
+
+def _of_seed(plan: Plan, report: Report) -> Report:
+    """The same report, every stage with its seed."""
+    return lambda stage, done, total: report(f"seed {plan.seed}: {stage}", done, total)
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Keep other processes out of the directory until the block ends."""
+    lock = FileLock(output / ".lock")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"{output} is being written by another process. "
+            "Wait for it to end, or use a new --output."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(
+            f"Cannot write {output}: {getattr(error, 'strerror', None) or error}. "
+            "Choose another --output."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

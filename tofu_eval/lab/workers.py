@@ -1,0 +1,121 @@
+"""Worker processes, one torch thread each: two threads in one process are slower than one here.
+
+Light, because every worker imports it before anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from typing import Any, TypeVar
+
+from tofu_eval.errors import TrainingError
+from tofu_eval.types import Report
+
+Item = TypeVar("Item")
+
+_messages: Any = None
+"""In a worker: the queue to the process that started it."""
+
+
+class Workers:
+    """A pool whose jobs report their progress to the process that started them."""
+
+    def __init__(self, pool: ProcessPoolExecutor, messages: Any, report: Report) -> None:
+        self._pool = pool
+        self._messages = messages
+        self._report = report
+
+    def start(self, job: Callable[..., Item], *arguments: Any) -> Future[Item]:
+        """Queue `job(*arguments, report)`."""
+        return self._pool.submit(_run, job, *arguments)
+
+    def first(self, futures: set[Future[Any]]) -> Future[Any]:
+        """Wait until one of them is done; pass on what the workers report meanwhile.
+
+        Raises:
+            TrainingError: a worker died.
+            TofuEvalError: whatever the job raised.
+        """
+        while True:
+            done, _ = wait(futures, timeout=0.1, return_when="FIRST_COMPLETED")
+            self._pass_on()
+            for future in done:
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise TrainingError(
+                        "A worker process of the lab died, perhaps for lack of memory. What is "
+                        "finished is kept; run the same command again."
+                    ) from error
+                if error is not None:
+                    raise error
+                return future
+
+    def _pass_on(self) -> None:
+        while True:
+            try:
+                self._report(*self._messages.get_nowait())
+            except queue.Empty:
+                return
+
+
+@contextmanager
+def workers(count: int, report: Report) -> Iterator[Workers]:
+    """`count` processes; when the block ends by an error or Ctrl-C, they end at once."""
+    context = get_context("spawn")  # a forked torch may hang
+    messages, stop = context.Queue(), context.Event()
+    pool = ProcessPoolExecutor(count, context, _prepare, (messages, stop))
+    try:
+        yield Workers(pool, messages, report)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _prepare(messages: Any, stop: Any) -> None:
+    """The first thing in a worker, before torch is imported."""
+    global _messages
+    _messages = messages
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # The process at the terminal decides what Ctrl-C means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch, args=(stop,), daemon=True).start()
+
+
+def _watch(stop: Any) -> None:
+    """End this worker when it is told to, or when nobody is left to tell."""
+    parent = parent_process()
+    while not stop.wait(1.0):
+        if parent is not None and not parent.is_alive():
+            break
+    os._exit(1)
+
+
+def _run(job: Callable[..., Item], *arguments: Any) -> Item:
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()
+
+    def report(stage: str, done: int, total: int) -> None:
+        _messages.put((stage, done, total))
+
+    return job(*arguments, report)

@@ -1,0 +1,155 @@
+"""Scoring a run: what is new or out of date is featurized, scored and estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tofu_eval import __version__, provenance
+from tofu_eval.config import Settings
+from tofu_eval.features.base import FeatureModel
+from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
+from tofu_eval.metrics import METRICS, Metric
+from tofu_eval.stages import estimate, featurize, score_group
+from tofu_eval.store import Run
+from tofu_eval.types import ESTIMATE_SCHEMA, Estimate, Group, Report, Score, digest, to_table
+
+
+def score_run(
+    run: Run,
+    chosen: Settings,
+    scorers: Mapping[str, Sequence[Metric]],
+    features: Mapping[str, FeatureModel],
+    report: Report,
+) -> None:
+    """Featurize, score and estimate every model on these tasks; write the leaderboard.
+
+    What is scored already, with the same metrics on the same responses, stays as it is, and so
+    does what the run holds of other tasks.
+    """
+    marks = {
+        (model, task): _mark(run, model, task, scorers[task], features)
+        for model in run.manifest["models"]
+        for task in scorers
+    }
+    groups = {place: list(_groups(run, *place)) for place in _stale(run, marks)}
+    # Taken back first: whatever stops us, a mark stands only for what is on the disk.
+    scored = {m: t for m, t in _scored(run).items() if m not in groups}
+    run.save(scored=[[*place, mark] for place, mark in scored.items()])
+    made_by = dict(run.manifest.get("features", {}))
+    for name, feature in features.items():
+        with run.timed(f"{name}s"):
+            made_by[name] = _featurize_run(run, groups, scorers, feature, report)
+    with run.timed("score"):
+        scores = _score_groups(run, groups, scorers, report)
+    with run.timed("estimate"):
+        kept = [row for row in run.estimates() if (row.model, row.task) not in groups]
+        made = estimate(scores, all_metrics(scorers), signatures(features), seed=chosen.seed)
+        estimates = _in_order(run, [*kept, *made])
+        run.write_estimates(estimates)
+    scored |= marks
+    run.save(
+        status="complete",
+        features=made_by,
+        scored=[[*place, mark] for place, mark in scored.items()],
+        finished=provenance.now(),
+    )
+    metrics = [METRICS.get(name) for name in dict.fromkeys(row.metric for row in estimates)]
+    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest, metrics)
+    write_leaderboard(run.path / "leaderboard.json", board)
+
+
+def _mark(
+    run: Run,
+    model: str,
+    task: str,
+    metrics: Sequence[Metric],
+    features: Mapping[str, FeatureModel],
+) -> str:
+    """Digest of all that a model's scores on a task depend on."""
+    made_by = signatures(features)
+    cited = [metric.signature(made_by) for metric in metrics]
+    return digest([__version__, sorted(run.response_keys(model, task)), cited])
+
+
+def _scored(run: Run) -> dict[tuple[str, str], str]:
+    return {(model, task): mark for model, task, mark in run.manifest.get("scored", [])}
+
+
+def _stale(run: Run, marks: Mapping[tuple[str, str], str]) -> list[tuple[str, str]]:
+    """The models and tasks whose scores are missing or out of date."""
+    scored = _scored(run)
+    there = {(row.model, row.task) for row in run.estimates()}
+    return [
+        place
+        for place, mark in marks.items()
+        if scored.get(place) != mark or place not in there or not run.has_scores(*place)
+    ]
+
+
+def _score_groups(
+    run: Run,
+    groups: Mapping[tuple[str, str], Sequence[Group]],
+    scorers: Mapping[str, Sequence[Metric]],
+    report: Report,
+) -> list[Score]:
+    scores: list[Score] = []
+    done, total = 0, sum(map(len, groups.values()))
+    for (model, task), members in groups.items():
+        rows = []
+        for group in members:
+            rows += score_group(group, scorers[task])
+            done += 1
+            report("score", done, total)
+        run.write_scores(model, task, rows)
+        scores += rows
+    return scores
+
+
+def _in_order(run: Run, estimates: Sequence[Estimate]) -> list[Estimate]:
+    """By model and task as the run names them, whichever was scored first."""
+    models, tasks = list(run.manifest["models"]), list(run.manifest["tasks"])
+    return sorted(estimates, key=lambda row: (models.index(row.model), tasks.index(row.task)))
+
+
+def _featurize_run(
+    run: Run,
+    groups: dict[tuple[str, str], list[Group]],
+    scorers: Mapping[str, Sequence[Metric]],
+    feature: FeatureModel,
+    report: Report,
+) -> dict[str, Any]:
+    """Give the groups that need it one more feature; returns its part of run.json."""
+    cache = run.features(feature.name, digest(dict(feature.identity)))
+    places = [
+        (model, task)
+        for model, task in groups
+        if any(feature.name in metric.needs for metric in scorers[task])
+    ]
+    # All at once, so that a text which several models gave is computed once.
+    made = iter(featurize([g for p in places for g in groups[p]], feature, cache, report))
+    for place in places:
+        groups[place] = [next(made) for _ in groups[place]]
+    return {"identity": dict(feature.identity), "truncated": cache.truncated}
+
+
+def _groups(run: Run, model: str, task: str) -> Iterator[Group]:
+    prompts = {prompt.id: prompt for prompt in run.prompts(task)}
+    texts: dict[str, list[str]] = {}
+    table = run.responses(model, task)
+    for id, text in zip(
+        table.column("prompt_id").to_pylist(), table.column("text").to_pylist(), strict=True
+    ):
+        texts.setdefault(id, []).append(text)
+    for id, members in texts.items():
+        yield Group(prompts[id], tuple(members), model, task)
+
+
+def all_metrics(scorers: Mapping[str, Sequence[Metric]]) -> list[Metric]:
+    """The metrics of all tasks, each once."""
+    return list({m.name: m for metrics in scorers.values() for m in metrics}.values())
+
+
+def signatures(features: Mapping[str, FeatureModel]) -> dict[str, str]:
+    """The short names of the feature models, as a metric's signature cites them."""
+    return {name: model.signature for name, model in features.items()}
