@@ -17,16 +17,17 @@ BELOW = {
     "errors": set(),
     "types": {"errors"},
     "registry": {"errors", "types"},
+    "hub": {"errors"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
     **{
-        room: {"errors", "types", "registry"}
+        room: {"errors", "types", "registry", "hub"}
         for room in ("tasks", "engines", "features", "metrics", "training", "store", "stats")
     },
     "ingest": {"errors", "types"},
     "leaderboard": {"errors", "types", "store", "stats"},
     "stages": {
-        *("errors", "types", "registry"),
+        *("errors", "types", "registry", "hub"),
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }

@@ -103,7 +103,7 @@ def test_a_hub_model_that_cannot_be_reached() -> None:
         resolve(parse_model("no-such-org/no-such-model@v2"))
     message = str(caught.value)
     assert "no model 'no-such-org/no-such-model' at revision v2: no such local dir" in message
-    assert "the Hub says: LocalEntryNotFoundError" in message
+    assert "the Hub says: OfflineModeIsEnabled" in message
     assert "\n" not in message
 
 
@@ -112,7 +112,7 @@ def test_a_hub_model_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         response: Any = SimpleNamespace(headers={}, request=None)
         raise RepositoryNotFoundError("404.\n\nRepository Not Found", response=response)
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
     with pytest.raises(ModelError, match=r"RepositoryNotFoundError: 404\. Repository"):
         resolve(parse_model("org/gone"))
 
@@ -138,26 +138,23 @@ def test_a_hub_model_in_the_cache(
         assert resolved.base == repo / "snapshots" / commit
 
 
+@pytest.mark.parametrize("files", [("model.safetensors", "model.bin"), ("pytorch_model.bin",)])
 def test_pickles_are_downloaded_only_without_safetensors(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, files: tuple[str, ...]
 ) -> None:
     asked: list[list[str]] = []
 
-    def download(repo: str, *, allow_patterns: list[str], **_: Any) -> str:
-        asked.append(list(allow_patterns))
-        if "*.bin" in allow_patterns:
-            shutil.copy(tiny_model / "model.safetensors", folder / "pytorch_model.bin")
-        return str(folder)
+    def describe(*_: Any, **__: Any) -> Any:
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in files])
 
+    def download(repo: str, *, ignore_patterns: list[str], **_: Any) -> str:
+        asked.append(list(ignore_patterns))
+        return str(tiny_model)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", describe)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    folder = tiny_model
-    resolve(parse_model("org/safe"))
-    assert ["*.bin" in patterns for patterns in asked] == [False]
-    asked.clear()
-    folder = shutil.copytree(tiny_model, tmp_path / "old")
-    (folder / "model.safetensors").unlink()
-    resolve(parse_model("org/old"))
-    assert ["*.bin" in patterns for patterns in asked] == [False, True]
+    resolve(parse_model("org/model"))
+    assert ["*.bin" in patterns for patterns in asked] == [len(files) == 2]
 
 
 def test_directories_that_are_not_models(

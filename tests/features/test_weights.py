@@ -13,7 +13,8 @@ import huggingface_hub
 import pytest
 
 from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.features.weights import HUB_TIMEOUT, find_weights
+from tofu_eval.features.weights import find_weights
+from tofu_eval.hub import TIMEOUT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -76,7 +77,7 @@ class Hub:
         self.calls: list[dict[str, Any]] = []
 
     def model_info(self, repo: str, *, revision: str | None, timeout: float) -> Any:
-        assert timeout == HUB_TIMEOUT
+        assert timeout == TIMEOUT
         if self.error:
             raise self.error
         return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in self.files])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tofu_eval import hub
 from tofu_eval.errors import MissingDependencyError, ModelError
 from tofu_eval.types import ModelSpec, check_name
 
@@ -166,27 +167,16 @@ def _locate(ref: str, revision: str | None) -> Path:
 
 
 def _download(repo: str, revision: str | None) -> Path:
-    """The snapshot of a Hub repository; PyTorch pickles only where there are no safetensors."""
     try:
-        import huggingface_hub as hub
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.of("A Hub model", "huggingface_hub", "hf") from error
-    patterns = [*TOKENIZER_FILES, *OTHER_FILES, "*.safetensors"]
-
-    def fetch() -> Path:
-        # Subfolders and consolidated.* hold the same weights in other formats.
-        skip = ["*/*", "consolidated*"]
-        return Path(
-            hub.snapshot_download(
-                repo, revision=revision, allow_patterns=patterns, ignore_patterns=skip
-            )
+        return hub.snapshot(
+            repo,
+            revision,
+            allow=[*TOKENIZER_FILES, *OTHER_FILES, "*.safetensors", "*.bin"],
+            # Subfolders and consolidated.* hold the same weights in other formats.
+            ignore=["*/*", "consolidated*"],
         )
-
-    try:
-        folder = fetch()
-        if not _weights(folder):
-            patterns.append("*.bin")
-            folder = fetch()
+    except MissingDependencyError:
+        raise
     except Exception as error:  # a network fails in many ways
         answer = " ".join(str(error).split())
         raise ModelError(
@@ -194,7 +184,6 @@ def _download(repo: str, revision: str | None) -> Path:
             f"local directory, and the Hub says: {type(error).__name__}: {answer[:300]} "
             "Check the name, the network and, for a gated model, `hf auth login`."
         ) from error
-    return folder
 
 
 def _weights(folder: Path) -> list[Path]:

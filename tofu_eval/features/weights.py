@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tofu_eval import hub
 from tofu_eval.errors import MissingDependencyError, ModelError
 from tofu_eval.types import digest
-
-HUB_TIMEOUT = 2.0
-"""Seconds to wait for the Hub's answer before the cache is used."""
 
 LOADED = frozenset({".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"})
 """Suffixes of the files that loading a model can read."""
@@ -97,29 +95,11 @@ def said(error: Exception) -> str:
 
 def _snapshot(repo: str, revision: str | None, option: str) -> Path:
     try:
-        from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import HTTPError
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.of(
-            f"The model '{repo}', not a local directory,", "huggingface-hub", "hf"
+        return hub.snapshot(repo, revision, ignore=OTHER_FORMATS)
+    except MissingDependencyError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"Cannot get the model '{repo}': it is no directory here, not in the Hub's "
+            f"cache, and the Hub says: {said(error)}. Give another: {option} PATH_OR_ID"
         ) from error
-    failures = (HTTPError, OSError, ValueError)
-    try:
-        # snapshot_download would wait for ever for a Hub that does not answer; this does not.
-        info = HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT)
-        # Weights come as safetensors, as pickles, or twice.
-        twice = any(file.rfilename.endswith(".safetensors") for file in info.siblings)
-        skip = [*OTHER_FORMATS, *(["*.bin"] if twice else [])]
-        return Path(snapshot_download(repo, revision=revision, ignore_patterns=skip))
-    except failures as error:
-        try:
-            skip = [*OTHER_FORMATS, "*.bin"]
-            cached = snapshot_download(
-                repo, revision=revision, local_files_only=True, ignore_patterns=skip
-            )
-        except failures:
-            raise ModelError(
-                f"Cannot get the model '{repo}': it is no directory here, not in the Hub's "
-                f"cache, and the Hub says: {said(error)}. Give another: {option} PATH_OR_ID"
-            ) from error
-        return Path(cached)
