@@ -194,6 +194,17 @@ def test_another_configuration_is_refused_and_nothing_is_lost(
     assert evaluate(tmp_path / "run").estimates.equals(before.estimates)
 
 
+def test_what_has_made_no_response_can_still_be_changed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tmp_path / "run", models={"base": FakeEngine(fail_after=0)})
+    changed = {"samples": 2, "limit": 3, "seed": 5, "models": {"base": FakeEngine(3)}}
+    evaluate(tmp_path / "run", **changed)
+    evaluate(tmp_path / "new", **changed)
+    run, new = (Run.open(tmp_path / name) for name in ("run", "new"))
+    assert run.responses("base", "fruit").equals(new.responses("base", "fruit"))
+    assert run.estimates() == new.estimates()
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

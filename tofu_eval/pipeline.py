@@ -275,7 +275,8 @@ def _feature_models(
 def _begin(run: Run, chosen: Settings) -> None:
     """Say in run.json what is being made, before anything is."""
     before = run.manifest.get("settings")
-    if before is not None:
+    # Here and below: what has made no response yet can still be changed.
+    if before is not None and run.has_responses():
         conflict(run.path, "run.json", {"seed": before["seed"]}, {"seed": chosen.seed})
     run.save(
         status="running",
@@ -293,7 +294,7 @@ def _add_tasks(run: Run, plans: Sequence[Plan]) -> None:
     known = run.manifest["tasks"]
     for plan in plans:
         described = plan.described()
-        if plan.task.name in known:
+        if plan.task.name in known and run.has_responses(task=plan.task.name):
             conflict(run.path, f"task '{plan.task.name}'", known[plan.task.name], described)
         else:
             run.write_prompts(plan.task.name, plan.prompts)
@@ -310,7 +311,7 @@ def _add_model(
     described = {"identity": dict(identity), "engine": family}
     used = {task: _format_name(format) for task, format in formats.items()}
     known = run.manifest["models"].get(name)
-    if known is not None:
+    if known is not None and run.has_responses(model=name):
         before = known["prompt_format"]
         have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
         conflict(run.path, f"model '{name}'", {k: known[k] for k in described}, described)

@@ -236,6 +236,11 @@ class Run:
         folder = self.path / "responses" / model / task
         write_parquet(_next_part(folder), to_table(rows, RESPONSE_SCHEMA))
 
+    def has_responses(self, *, model: str = "*", task: str = "*") -> bool:
+        """Whether there are responses: of that model, to that task, or any."""
+        parts = (self.path / "responses").glob(f"{model}/{task}/part-*.parquet")
+        return next(parts, None) is not None
+
     def response_keys(self, model: str, task: str) -> set[str]:
         """The keys of the responses on the disk."""
         parts = _parts(self.path / "responses" / model / task)
