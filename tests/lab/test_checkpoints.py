@@ -72,7 +72,7 @@ def test_a_full_disk_is_one_line(tiny_pretraining, tmp_path, monkeypatch) -> Non
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "write_json", full)
-    with pytest.raises(StoreError, match="Cannot write .*: No space left on device. Make room"):
+    with pytest.raises(StoreError, match=r"Cannot write .*: No space left on device\. Make room"):
         pretrain(tmp_path / "base", seed=0, settings=tiny_pretraining)
     assert not (tmp_path / "base").exists()
 
@@ -114,7 +114,7 @@ def test_losses_start_from_the_same_base_and_differ(tiny_base, tmp_path) -> None
 def test_an_unknown_loss_and_a_missing_base(tiny_base, tmp_path) -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown loss 'tofuu'\. Did you mean 'tofu'\?"):
         finetune(tmp_path / "sft", tiny_base, "tofuu", seed=0)
-    with pytest.raises(StoreError, match="Cannot read the checkpoint .*nothing: No such file"):
+    with pytest.raises(StoreError, match=r"Cannot read the checkpoint .*nothing: No such file"):
         finetune(tmp_path / "sft", tmp_path / "nothing", "ce", seed=0)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tofu_eval.lab import findings as say
 from tofu_eval.lab.findings import Row
+from tofu_eval.lab.tables import tables
 
 SFT = {"validity": 0.95, "tail": 0.9, "unseen": 0.5, "collision": 1.1, "distinct_valid": 0.60,
        "self_bleu": 90.0, "kl": 0.35, "forgetting": 1.36}  # fmt: skip
@@ -59,9 +60,10 @@ def test_a_loss_of_tofu_is_said_the_same_way() -> None:
     "deltas",
     [
         (0.2, -0.1, 0.2),  # the sign differs
-        (0.01, 0.02, 0.3),  # the same sign, but within two standard errors
+        (0.01, 0.02, 0.3),  # the same sign, but the interval holds 0
         (0.0, 0.0, 0.0),  # no effect
         (0.0, 0.2, 0.2),  # none in one seed
+        (0.004, 0.0041, 0.0042),  # agreement on less than is shown
     ],
 )
 def test_seeds_that_disagree_or_show_nothing(deltas) -> None:
@@ -72,13 +74,14 @@ def test_seeds_that_disagree_or_show_nothing(deltas) -> None:
     )
 
 
-def test_two_standard_errors_are_the_border() -> None:
-    # Differences 1, 2, 3 · d: mean 2d, standard error d/√3, so 3.5 of them. And 1, 1, 4 · d:
-    # mean 2d, standard error d, so exactly 2.
-    assert say.verdict([1, 2, 3]) == "more"
-    assert say.verdict([1, 1, 4]) == "more"
-    assert say.verdict([1, 1, 4.01]) == "unclear"
-    assert say.verdict([-1, -2, -3]) == "less"
+def test_the_border_is_the_t_interval_over_seeds() -> None:
+    # Differences a-1, a, a+1 have the standard error 1/√3. For three seeds,
+    # python -c "from scipy.stats import t; print(t.ppf(.975, 2) / 3**.5)" -> 2.4841377118
+    assert say.verdict([1.485, 2.485, 3.485]) == "more"
+    assert say.verdict([1.483, 2.483, 3.483]) == "unclear"
+    assert say.verdict([-1.485, -2.485, -3.485]) == "less"
+    assert say.verdict([0.1, 0.1, 0.1]) == "more"
+    assert say.verdict([0.0, 0.0, 0.0]) == "unclear"
     assert say.verdict([1, 2, None]) == "missing"
     assert say.verdict([1]) == "missing"
 
@@ -108,8 +111,24 @@ def test_the_cautions_are_there_only_where_they_hold() -> None:
     )
     assert not any(s.startswith("Self-BLEU") for s in say.findings(fine))
     for rows in fine:
-        rows.append(rows.pop(3).__class__("target", say.TOP_P, {"tail": 1.01}))
+        rows[3] = Row("target", say.TOP_P, {"tail": 1.01})
     assert not any("the decoder" in s for s in say.findings(fine))
+
+
+def test_flattening_is_said_where_its_own_temperature_takes_part_of_the_gain() -> None:
+    rows = seeds({"tail": 0.2}, {"tail": 0.21}, {"tail": 0.19})
+    for seed in rows:
+        seed.append(Row("tofu", say.T_BETA, {"tail": 0.97, "validity": 0.9}))
+    found = say.findings(rows)
+    assert any("there its rare words are +0.07 beside" in s and "+0.20" in s for s in found)
+    assert any(
+        s.startswith("TOFU at T=0.8 gives fewer valid answers than cross-entropy at T=1 in 3 of 3")
+        for s in found
+    )
+    lost = seeds(*[{"tail": -0.2}] * 3)
+    for seed in lost:
+        seed.append(Row("tofu", say.T_BETA, {"tail": 0.5}))
+    assert not any("flatter" in s for s in say.findings(lost))
 
 
 def point(validity: float | None, **values: float | None):
@@ -153,11 +172,11 @@ def test_spread_needs_every_seed() -> None:
 
 def test_tables_show_mean_least_and_greatest() -> None:
     rows = seeds({"unseen": 0.21}, {"unseen": 0.19}, {"unseen": 0.24})
-    first = say.tables(rows)[0]
+    first = tables(rows)[0]
     assert first.header == ("", "base", "sft", "tofu")
     cells = {row[0]: row[1:] for row in first.rows}
     assert cells["unseen words"] == ("0.50 (0.50–0.50)", "0.50 (0.50–0.50)", "0.71 (0.69–0.74)")
     assert cells["Vendi"] == ("–", "–", "–")
-    one = say.tables(rows[:1])[0]
-    assert dict((row[0], row[3]) for row in one.rows)["unseen words"] == "0.71"
-    assert all(len(row) == len(table.header) for table in say.tables(rows) for row in table.rows)
+    one = tables(rows[:1])[0]
+    assert {row[0]: row[3] for row in one.rows}["unseen words"] == "0.71"
+    assert all(len(row) == len(table.header) for table in tables(rows) for row in table.rows)

@@ -9,13 +9,13 @@ import pytest
 
 from tofu_eval.errors import MetricInputError
 from tofu_eval.lab.metrics import (
+    LAB_METRICS,
     lab_collision,
     lab_distinct_valid,
     lab_tail,
     lab_unseen,
     lab_validity,
 )
-from tofu_eval.lab.tasks import LAB_METRICS
 from tofu_eval.lab.world import topic_of
 from tofu_eval.metrics import METRICS
 from tofu_eval.types import Prompt
@@ -98,12 +98,13 @@ def test_undefined_is_said(metric) -> None:
         metric(["text"], Prompt.of_text("p", "Name a cheese."))
     with pytest.raises(MetricInputError, match="none of the lab's"):
         metric(["text"], Prompt.of_text("p", "?", metadata={"topic": "name-cheese"}))
-    wanted = "fewer than two valid" if metric is lab_collision else "no responses"
-    with pytest.raises(MetricInputError, match=wanted):
-        if metric is lab_collision:
-            metric(fruits(0) + ["nonsense"], prompt())
-        else:
-            metric([], prompt(references=(0,)))
+    with pytest.raises(MetricInputError, match="no responses"):
+        metric([], prompt(references=(0,)))
+
+
+def test_collision_needs_two_valid_responses() -> None:
+    with pytest.raises(MetricInputError, match=r"fewer than two valid responses \(1\)"):
+        lab_collision([*fruits(0), "nonsense"], prompt())
 
 
 def test_unseen_needs_answers_that_leave_something() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tofu_eval.lab import tasks
+from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.samples import sft_options
 from tofu_eval.lab.world import HELD_OUT, SEEN, topic_of
 from tofu_eval.tasks import TASKS, render
@@ -37,7 +38,7 @@ def test_another_seed_or_decoder_is_another_name() -> None:
     assert tasks.lab_task(0, samples=16, top_p=0.9).name == "lab-n-16-top-p-0.9"
     other = tasks.lab_task(2, temperature=0.8)
     assert other.sampling.temperature == 0.8
-    assert other.metrics == tasks.LAB_METRICS
+    assert other.metrics == LAB_METRICS
     first = {p.id: p.references for p in tasks.lab_task(0).load()}
     assert all(prompt.references != first[prompt.id] for prompt in other.load())
 

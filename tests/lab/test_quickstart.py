@@ -33,7 +33,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="seed must be at least 0, got -1"):
         quickstart(tmp_path, seed=-1)
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="Cannot write .*file: .* Choose another --output"):
+    with pytest.raises(StoreError, match=r"Cannot write .*file: .* Choose another --output"):
         quickstart(tmp_path / "file", quick=True)
     with FileLock(tmp_path / ".lock"), pytest.raises(StoreError, match="by another process"):
         quickstart(tmp_path, quick=True)
@@ -79,7 +79,7 @@ def test_a_tiny_seed_end_to_end_and_again(tiny, tmp_path: Path) -> None:
 @needs_embeddings
 @pytest.mark.slow
 def test_one_real_seed_shows_what_the_lab_promises(tmp_path: Path) -> None:
-    """Takes two to three minutes on one core. Bounds: see docs/lab.md; seed 0, T = 1."""
+    """Seed 0, two minutes on one core; the bounds leave room around what seeds 0 to 2 gave."""
     plan = Plan(tmp_path, seed=0)
     train_seed(plan, no_report)
     rows = {(row.model, row.decoder): row.values for row in measure_seed(plan, no_report).rows}
@@ -90,7 +90,8 @@ def test_one_real_seed_shows_what_the_lab_promises(tmp_path: Path) -> None:
     assert sft["validity"] >= max(0.85, base["validity"] + 0.1)
     assert sft["tail"] <= base["tail"] - 0.7
     assert tofu["validity"] >= 0.65
-    assert tofu["tail"] >= sft["tail"] + 0.08
+    assert tofu["tail"] >= sft["tail"] + 0.1
+    assert tofu["unseen"] >= sft["unseen"] + 0.05
     assert tofu["collision"] <= sft["collision"] - 0.2
     assert tofu["self_bleu"] <= sft["self_bleu"] - 5
     assert base["forgetting"] < tofu["forgetting"] < sft["forgetting"]

@@ -1,4 +1,4 @@
-"""What the lab's seeds say: tables, and sentences that a rule derives from them.
+"""What the lab's seeds say, in sentences that a rule derives from them.
 
 No sentence is written beforehand. Each compares two models seed by seed and says what the seeds
 say: that they agree, that they do not, or that there is nothing to compare.
@@ -23,6 +23,11 @@ BETA = 0.8
 
 T1, TOP_P, T_BETA = "T=1", "top-p 0.9", f"T={BETA:g}"
 AT_MATCHED = f"validity {MATCHED:g}"
+WHERE = {
+    T1: "at T=1",
+    T_BETA: f"at T={BETA:g}",
+    AT_MATCHED: f"where {MATCHED:.0%} of the answers are valid",
+}
 
 MODELS = ("target", "base", "sft", "tofu")
 CALLED = {"target": "the target", "base": "the base", "sft": "cross-entropy", "tofu": "TOFU"}
@@ -136,70 +141,72 @@ def matched(rows: Iterable[tuple[float, Values]]) -> dict[str, float | None]:
 def verdict(differences: Sequence[float | None]) -> Verdict:
     """What the differences of the seeds say.
 
-    "more" or "less" asks for the same sign in every seed and a mean of at least two standard
-    errors over seeds; otherwise "unclear". A seed without a value makes it "missing".
+    "more" or "less" asks for the same sign in every seed and a 95% t-interval of their mean that
+    excludes 0; otherwise "unclear". A seed without a value, or a single seed, is "missing".
     """
+    from scipy.special import stdtrit
+
     known = [value for value in differences if value is not None]
     if len(known) < len(differences) or len(known) < 2:
         return "missing"
-    mean = fsum(known) / len(known)
-    error = sqrt(fsum((value - mean) ** 2 for value in known) / (len(known) - 1) / len(known))
-    if abs(mean) < 2 * error or not (all(v > 0 for v in known) or all(v < 0 for v in known)):
+    mean, freedom = fsum(known) / len(known), len(known) - 1
+    error = sqrt(fsum((value - mean) ** 2 for value in known) / freedom / len(known))
+    one_sign = all(value > 0 for value in known) or all(value < 0 for value in known)
+    if not one_sign or abs(mean) < stdtrit(freedom, 0.975) * error:
         return "unclear"
     return "more" if mean > 0 else "less"
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two models, each under its decoder, and where they are compared, in words."""
+    """Two models, each under its decoder."""
 
     model: str
     decoder: str
     other: str
     other_decoder: str
-    where: str
 
     def differences(self, seeds: Seeds, measure: str) -> list[float | None]:
-        """Model minus other, a value a seed."""
+        """Model minus other, a value a seed, to the digits that a sentence shows.
+
+        So no sentence stands on a difference that its reader sees as 0.
+        """
         ours = column(seeds, self.model, self.decoder, measure)
         theirs = column(seeds, self.other, self.other_decoder, measure)
+        digits = MEASURES[measure].digits
         return [
-            None if a is None or b is None else a - b for a, b in zip(ours, theirs, strict=True)
+            None if a is None or b is None else round(a - b, digits)
+            for a, b in zip(ours, theirs, strict=True)
         ]
 
     def sentence(self, seeds: Seeds, name: str) -> str:
         """What the seeds say about one measure."""
         measure, differences = MEASURES[name], self.differences(seeds, name)
-        us, them, count = CALLED[self.model], CALLED[self.other], len(differences)
-        said = verdict(differences)
+        count, said = len(differences), verdict(differences)
+        us, them = self._called()
+        known = [value for value in differences if value is not None]
+        shown = ", ".join(f"{value:+.{measure.digits}f}" for value in known)
         if said == "missing":
-            have = sum(value is not None for value in differences)
-            return (
-                f"{_start(us)} and {them} {self.where}, {measure.title}: no comparison, only "
-                f"{have} of {count} seeds have both."
-            )
-        shown = ", ".join(
-            f"{value:+.{measure.digits}f}" for value in differences if value is not None
-        )
-        if said == "unclear":
-            return (
-                f"{_start(us)} and {them} {self.where}, {measure.title}: no clear difference over "
-                f"{count} seeds ({shown})."
-            )
-        does = measure.more if said == "more" else measure.less
-        return (
-            f"{_start(us)} {does} than {them} {self.where} in {count} of {count} seeds ({shown})."
-        )
+            found = f"no comparison, only {len(known)} of {count} seeds have both"
+        elif said == "unclear":
+            found = f"no clear difference over {count} seeds ({shown})"
+        else:
+            does = measure.more if said == "more" else measure.less
+            return f"{us} {does} than {them} in {count} of {count} seeds ({shown})."
+        return f"{us} and {them}, {measure.title}: {found}."
+
+    def _called(self) -> tuple[str, str]:
+        """Both in words; the decoder stands once where it is the same."""
+        us, them = CALLED[self.model], f"{CALLED[self.other]} {WHERE[self.other_decoder]}"
+        if self.decoder != self.other_decoder:
+            us = f"{us} {WHERE[self.decoder]}"
+        return us[0].upper() + us[1:], them
 
 
-SFT_BASE = Pair("sft", T1, "base", T1, "at T=1")
-TOFU_SFT = Pair("tofu", T1, "sft", T1, "at T=1")
-TOFU_OWN = Pair(
-    "tofu", T_BETA, "sft", T1, f"with TOFU at T={BETA:g}, its own, and cross-entropy at T=1"
-)
-TOFU_MATCHED = Pair(
-    "tofu", AT_MATCHED, "sft", AT_MATCHED, f"where {MATCHED:.0%} of the answers are valid"
-)
+SFT_BASE = Pair("sft", T1, "base", T1)
+TOFU_SFT = Pair("tofu", T1, "sft", T1)
+TOFU_OWN = Pair("tofu", T_BETA, "sft", T1)
+TOFU_MATCHED = Pair("tofu", AT_MATCHED, "sft", AT_MATCHED)
 
 SENTENCES: tuple[tuple[Pair, tuple[str, ...]], ...] = (
     (SFT_BASE, ("validity", "tail", "forgetting")),
@@ -235,6 +242,18 @@ def _cautions(seeds: Seeds) -> list[str]:
             f"{narrowed.mean:.2f} of its rare words' mass (seeds {narrowed.low:.2f} to "
             f"{narrowed.high:.2f})."
         )
+    raw, own = (spread(pair.differences(seeds, "tail")) for pair in (TOFU_SFT, TOFU_OWN))
+    if (
+        raw
+        and own
+        and own.mean < raw.mean
+        and verdict(TOFU_SFT.differences(seeds, "tail")) == "more"
+    ):
+        found.append(
+            f"TOFU fits softmax(z/{BETA:g}), so T={BETA:g} is its own decoder: there its rare "
+            f"words are {own.mean:+.2f} beside cross-entropy at T=1, instead of {raw.mean:+.2f}. "
+            "Part of the difference at T=1 is a flatter model, which any temperature can make."
+        )
     bleu = verdict(TOFU_SFT.differences(seeds, "self_bleu"))
     distinct = verdict(TOFU_SFT.differences(seeds, "distinct_valid"))
     if bleu == "less" and distinct != "more":
@@ -257,55 +276,3 @@ def _cautions(seeds: Seeds) -> list[str]:
 def _below(one: Spread | None, other: Spread | None) -> bool:
     """Whether one lies below the other in every seed, whichever seeds are compared."""
     return one is not None and other is not None and one.high < other.low
-
-
-def _start(name: str) -> str:
-    return name[0].upper() + name[1:]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells to print: measures down, models across."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def tables(seeds: Seeds) -> list[Table]:
-    """The comparison under each decoder, mean over seeds with least and greatest."""
-    quality = ("validity", "tail", "unseen", "collision", "distinct_valid")
-    return [
-        _table(seeds, "Temperature 1", T1, tuple(n for n in MEASURES if n != "temperature")),
-        _table(seeds, "The same models and the target under top-p 0.9", TOP_P, quality),
-        _table(seeds, f"Temperature {BETA:g}, TOFU's own", T_BETA, (*quality, "kl")),
-        _table(
-            seeds,
-            f"Each model at the temperature where {MATCHED:.0%} of its answers are valid",
-            AT_MATCHED,
-            ("temperature", *quality[1:]),
-        ),
-    ]
-
-
-def _table(seeds: Seeds, title: str, decoder: str, names: Sequence[str]) -> Table:
-    models = [
-        model
-        for model in MODELS
-        if any(r.model == model and r.decoder == decoder for r in seeds[0])
-    ]
-    rows = []
-    for name in names:
-        cells = [_cell(column(seeds, m, decoder, name), MEASURES[name].digits) for m in models]
-        rows.append((MEASURES[name].title, *cells))
-    return Table(title, ("", *models), tuple(rows))
-
-
-def _cell(values: Sequence[float | None], digits: int) -> str:
-    known = spread(values)
-    if known is None:
-        return "–"
-    mean = f"{known.mean:.{digits}f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({known.low:.{digits}f}–{known.high:.{digits}f})"

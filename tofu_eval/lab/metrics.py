@@ -17,6 +17,14 @@ from tofu_eval.lab.world import TARGET, Topic, rare, topic_of, zipf
 from tofu_eval.metrics import metric
 from tofu_eval.types import Prompt
 
+LAB_METRICS = (
+    "lab_validity",
+    "lab_tail",
+    "lab_unseen",
+    "lab_collision",
+    "lab_distinct_valid",
+)
+
 
 @metric(
     name="lab_validity",

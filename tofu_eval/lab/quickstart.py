@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 from tofu_eval.config import EMBEDDING_MODEL
 from tofu_eval.errors import ConfigError, StoreError
 from tofu_eval.lab import findings as say
-from tofu_eval.lab.findings import Row, Table
+from tofu_eval.lab.findings import Row
+from tofu_eval.lab.tables import Table, tables
 from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task
 from tofu_eval.lab.workers import Workers, cores, workers
@@ -91,7 +92,7 @@ class QuickstartResult:
 
     def tables(self) -> list[Table]:
         """The comparison as cells to print: a title, a header and rows of strings each."""
-        return say.tables([seed.rows for seed in self.seeds])
+        return tables([seed.rows for seed in self.seeds])
 
 
 def quickstart(

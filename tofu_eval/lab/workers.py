@@ -6,14 +6,14 @@ Light, because every worker imports it before anything else.
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from tofu_eval.errors import TrainingError
@@ -59,26 +59,27 @@ class Workers:
                 return future
 
     def _pass_on(self) -> None:
-        while True:
-            try:
-                self._report(*self._messages.get_nowait())
-            except queue.Empty:
-                return
+        while not self._messages.empty():
+            self._report(*self._messages.get())
 
 
 @contextmanager
 def workers(count: int, report: Report) -> Iterator[Workers]:
     """`count` processes; when the block ends by an error or Ctrl-C, they end at once."""
     context = get_context("spawn")  # a forked torch may hang
-    messages, stop = context.Queue(), context.Event()
-    pool = ProcessPoolExecutor(count, context, _prepare, (messages, stop))
+    messages = context.SimpleQueue()  # what a job says arrives before its result does
+    # Only this process holds `here`: when it is closed, by us or by our death, `there` ends.
+    there, here = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(count, context, _prepare, (messages, there))
     try:
         yield Workers(pool, messages, report)
     except BaseException:
-        stop.set()
+        here.close()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+        here.close()
+        there.close()
 
 
 def cores() -> int:
@@ -88,7 +89,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _prepare(messages: Any, stop: Any) -> None:
+def _prepare(messages: Any, parent: Connection) -> None:
     """The first thing in a worker, before torch is imported."""
     global _messages
     _messages = messages
@@ -96,15 +97,12 @@ def _prepare(messages: Any, stop: Any) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # The process at the terminal decides what Ctrl-C means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(stop,), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
-def _watch(stop: Any) -> None:
-    """End this worker when it is told to, or when nobody is left to tell."""
-    parent = parent_process()
-    while not stop.wait(1.0):
-        if parent is not None and not parent.is_alive():
-            break
+def _watch(parent: Connection) -> None:
+    """End this worker when the process that started it wants that, or is no more."""
+    parent.poll(None)
     os._exit(1)
 
 
