@@ -18,6 +18,7 @@ BELOW = {
     "types": {"errors"},
     "registry": {"errors", "types"},
     "hub": {"errors"},
+    "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
     **{
@@ -31,6 +32,7 @@ BELOW = {
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }
+BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
 BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}

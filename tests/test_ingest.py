@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -108,6 +111,13 @@ def test_two_files_are_two_models_on_the_same_prompts(tmp_path: Path) -> None:
             r"line 2: 'response' here, but the lines before have the other form",
         ),
         (b'{"id": 1, "response": "a"}\n{"id": 1, "response": "\xff"}', r"line 2: not UTF-8 \(byte"),
+        ('{"id": 1.5, "response": "a"}', r"'id' must be a string or a whole number .*, got 1\.5\."),
+        ('{"id": NaN, "response": "a"}', r"'id' must be a string or a whole number .*, got nan\."),
+        (
+            '{"id": 9007199254740992.0, "response": "a"}',
+            r"below 2\*\*53\), got 9007199254740992\.0",
+        ),
+        ('{"i\\n\\ud83dd": 1}', r"expected 'prompt' or 'id', got fields i\ufffd\ufffdd"),
         ("[" * 100_000, r"line 1: not JSON"),
     ],
 )
@@ -115,6 +125,145 @@ def test_bad_files(tmp_path: Path, data: bytes | str, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path / "x.jsonl", data)
     assert "\n" not in str(caught.value)
+    str(caught.value).encode()
+
+
+def of_models(*names: str) -> str:
+    rows = [{"id": 1, "model": name, "response": "a"} for name in names]
+    return "\n".join(map(json.dumps, rows))
+
+
+@pytest.mark.parametrize("names", [("org/a", "org-a"), ("org/a", "org a"), ("型a", "模型a")])
+def test_models_whose_names_become_one_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    first, second = names
+    message = (
+        f"line 3: the models '{first}' and '{second}' would both be called '.*'; put each into a "
+        "file of its own and name them apart: tofu-eval score NAME=FILE"
+    )
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "x.jsonl", of_models(first, first, second))
+    for name in names:
+        (tmp_path / f"{len(name)}{name == first}.jsonl").write_text(of_models(name))
+    files = [(None, tmp_path / f"{len(name)}{name == first}.jsonl") for name in names]
+    with pytest.raises(DataError, match=f"line 1: the models '{first}' and '{second}' would both"):
+        read_responses(files, "t")
+    apart = [("one", files[0][1]), ("two", files[1][1])]
+    assert list(read_responses(apart, "t").rows) == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["", "模型一", "--", "\ud83d"])
+def test_a_model_without_a_usable_name_is_refused(tmp_path: Path, name: str) -> None:
+    message = "line 2: a model's name needs a letter .*; name it: tofu-eval score NAME=FILE"
+    with pytest.raises(DataError, match=message) as caught:
+        read(tmp_path / "x.jsonl", of_models("m", name))
+    str(caught.value).encode()
+    with pytest.raises(DataError, match=r"line 1: a model's name needs a letter"):
+        read(tmp_path / "x.jsonl", of_models("m"), name)
+    with pytest.raises(DataError, match="got '模型'; name it: tofu-eval score NAME=FILE"):
+        read(tmp_path / "模型.jsonl", '{"id": 1, "response": "a"}')
+
+
+def test_a_name_has_at_most_100_characters(tmp_path: Path) -> None:
+    assert list(read(tmp_path / "x.jsonl", of_models("m" * 100)).rows) == ["m" * 100]
+    with pytest.raises(DataError, match=r"line 1: a model's name may have at most 100 .*got 101 "):
+        read(tmp_path / "x.jsonl", of_models("m" * 101))
+
+
+@pytest.mark.parametrize("number", ["7", "7.0", "7e0", '"7"'])
+def test_a_whole_number_is_an_id_however_written(tmp_path: Path, number: str) -> None:
+    found = read(tmp_path / "x.jsonl", f'{{"id": {number}, "response": "a"}}')
+    assert list(found.prompts) == ["7"]
+
+
+def parquet(path: Path, **columns: object) -> Responses:
+    pq.write_table(pa.table(columns), path)
+    return read_responses([(None, path)], "t")
+
+
+def test_parquet_ids_that_pandas_made_floats(tmp_path: Path) -> None:
+    found = parquet(
+        tmp_path / "x.parquet", id=[1.0, None], prompt=["P", "Q"], responses=[["a"], ["b"]]
+    )
+    assert [prompt.text for prompt in found.prompts.values()] == ["P", "Q"]
+    assert "1" in found.prompts
+    with pytest.raises(DataError, match=r"x\.parquet, row 2: 'id' must be .*, got 1\.5\."):
+        parquet(tmp_path / "x.parquet", id=[1.0, 1.5], response=["a", "b"])
+
+
+def test_parquet_columns_that_do_not_count_are_not_read(tmp_path: Path) -> None:
+    # Neither value fits a datetime of Python's.
+    never = pa.array([2**62], pa.timestamp("us"))
+    found = parquet(tmp_path / "x.parquet", prompt=["P"], responses=[["a"]], never=never)
+    assert texts(found, "x") == [(0, "a")]
+    with pytest.raises(DataError, match=r"row 1: expected 'prompt' or 'id', got fields never, o"):
+        parquet(tmp_path / "x.parquet", never=never, other=["P"])
+    with pytest.raises(DataError, match=r"x\.parquet cannot be read as Parquet: date value out of"):
+        parquet(tmp_path / "x.parquet", id=never, response=["a"])
+
+
+def test_parquet_text_that_is_not_utf8(tmp_path: Path) -> None:
+    bad = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
+    )
+    with pytest.raises(DataError, match=r"x\.parquet cannot be read as Parquet: 'utf-8' codec"):
+        parquet(tmp_path / "x.parquet", id=[1], response=bad)
+
+
+@pytest.mark.parametrize(
+    "prompt", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_parquet_strings_of_other_kinds(tmp_path: Path, prompt: pa.DataType) -> None:
+    inner = pa.string() if pa.types.is_dictionary(prompt) else prompt
+    for lists in (pa.list_(inner), pa.large_list(inner)):
+        found = parquet(
+            tmp_path / "x.parquet",
+            model=pa.array(["m", "m"], pa.string()).cast(prompt),
+            prompt=pa.array(["P", "Q"], pa.string()).cast(prompt),
+            responses=pa.array([["a", "b"], ["c"]], lists),
+        )
+        assert texts(found, "m") == [(0, "a"), (1, "b"), (0, "c")]
+
+
+def test_an_empty_parquet_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.parquet is empty: expected rows with the columns"):
+        parquet(tmp_path / "x.parquet", prompt=pa.array([], pa.string()))
+    with pytest.raises(DataError, match=r"cannot be read as Parquet: .* is 0 bytes\. Write it"):
+        read(tmp_path / "x.parquet", b"")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs /dev/fd")
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    data = '{"prompt": "P", "responses": ["a", "b"]}\n'.encode()
+    out, into = os.pipe()
+    try:
+        os.write(into, data)
+        os.close(into)
+        found = read_responses([("m", Path(f"/dev/fd/{out}"))], "t")
+    finally:
+        os.close(out)
+    assert texts(found, "m") == [(0, "a"), (1, "b")]
+    assert found.sources["m"]["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
+    line = r'{"prompt": "P", "response": "half \ud83d"}'
+    path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    found = read(path, line)
+    assert texts(found, "caf") == [(0, "half \ufffd")]
+    assert found.sources["caf"]["file"] == "caf\ufffd.jsonl"
+    "".join(found.notes).encode()
+    for bad in (b"", b"[", b"\xff", b"{}"):
+        with pytest.raises(DataError, match="caf\ufffd\\.jsonl") as caught:
+            read(path, bad)
+        str(caught.value).encode()
+    for table in (path.with_suffix(".parquet"), path.with_suffix(".pq")):
+        with table.open("wb") as file:
+            pq.write_table(pa.table({"prompt": ["P"], "response": ["a"]}), file)
+        assert texts(read_responses([(None, table)], "t"), "caf") == [(0, "a")]
+        with pytest.raises(DataError, match="caf\ufffd.* cannot be read as Parquet") as caught:
+            read(table, b"no")
+        str(caught.value).encode()
 
 
 def test_a_model_in_two_files_is_refused(tmp_path: Path) -> None:

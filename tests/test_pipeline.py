@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,29 @@ import pytest
 from fakes import FakeEngine
 
 import tofu_eval as te
-from tofu_eval.errors import ConfigError, StoreError, TofuEvalError, UnknownNameError
+from tofu_eval import pipeline
+from tofu_eval.errors import (
+    ConfigError,
+    ModelError,
+    PluginError,
+    StoreError,
+    TofuEvalError,
+    UnknownNameError,
+)
 from tofu_eval.store import Run
+from tofu_eval.types import Request, Response
 
 METRICS = ["distinct_1", "self_bleu", "unique_rate", "mean_length"]
 
 
 def make_task(name: str = "fruit", count: int = 5, **changes: Any) -> te.Task:
     prompts = [te.Prompt.of_text(f"p{i}", f"Name fruit number {i}.") for i in range(count)]
-    fields: dict[str, Any] = {"version": 1, "sampling": te.Sampling(samples=3, max_tokens=8)}
-    return te.Task(name, load=lambda: prompts, **(fields | changes))
+    fields: dict[str, Any] = {
+        "version": 1,
+        "load": lambda: prompts,
+        "sampling": te.Sampling(samples=3, max_tokens=8),
+    }
+    return te.Task(name, **(fields | changes))
 
 
 def evaluate(output: Path, **changes: Any) -> te.Result:
@@ -258,6 +273,115 @@ def test_a_feature_that_a_group_brings_is_used() -> None:
     group = te.Group(te.Prompt.of_text("p", "P"), ("a", "b"), features={"embedding": vectors})
     result = te.score([group], metrics=["vendi"])
     assert result.scores.to_pylist()[0]["value"] == pytest.approx(2)
+
+
+def test_a_model_that_lacks_responses_is_left_out_and_named(tmp_path: Path) -> None:
+    evaluate(tmp_path / "run", models={"base": FakeEngine()})
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tmp_path / "run", models={"sft": FakeEngine(3, fail_after=2)})
+    result = evaluate(tmp_path / "run", models={"base": FakeEngine()})
+    assert set(result.estimates.column("model").to_pylist()) == {"base"}
+    (note,) = result.notes
+    assert note.startswith("sft has 8 of 15 responses to fruit and is left out there")
+    evaluate(tmp_path / "run")
+    evaluate(tmp_path / "whole")
+    assert Run.open(tmp_path / "run").estimates() == Run.open(tmp_path / "whole").estimates()
+    # And once more with some of them gone.
+    next((tmp_path / "run" / "responses" / "sft").rglob("part-*")).unlink()
+    result = evaluate(tmp_path / "run", models={"base": FakeEngine()})
+    assert set(result.scores.column("model").to_pylist()) == {"base"}
+
+
+def test_prompts_that_are_gone_are_written_again(tmp_path: Path) -> None:
+    first = evaluate(tmp_path / "run")
+    (tmp_path / "run" / "prompts" / "fruit.parquet").unlink()
+    assert evaluate(tmp_path / "run").estimates.equals(first.estimates)
+
+
+def test_estimates_of_another_run_are_dropped(tmp_path: Path) -> None:
+    evaluate(tmp_path / "other", models={"stranger": FakeEngine()})
+    first = evaluate(tmp_path / "run")
+    stray = (tmp_path / "other" / "estimates.parquet").read_bytes()
+    (tmp_path / "run" / "estimates.parquet").write_bytes(stray)
+    assert evaluate(tmp_path / "run").estimates.equals(first.estimates)
+
+
+def test_any_order_of_adding_gives_the_same_numbers(tmp_path: Path) -> None:
+    tasks = [make_task(), make_task("second")]
+    whole = evaluate(tmp_path / "whole", tasks=tasks)
+    evaluate(tmp_path / "run", models={"sft": FakeEngine(3)}, tasks=tasks[1:])
+    evaluate(tmp_path / "run", models={"base": FakeEngine()}, tasks=tasks[:1])
+    result = evaluate(tmp_path / "run", tasks=tasks)
+    order = [(name, "ascending") for name in ("model", "task", "metric")]
+    assert result.estimates.sort_by(order).equals(whole.estimates.sort_by(order))
+
+
+def test_a_metric_that_fails_is_named(tmp_path: Path) -> None:
+    @te.metric(
+        name="broken_here", level="group", direction="none", range=("0", "1"), cost="cpu",
+        needs=("text",), paper="",
+    )  # fmt: skip
+    def broken_here(texts: Sequence[str]) -> float:
+        """Fails."""
+        return len(texts) / 0
+
+    with pytest.raises(PluginError, match=r"The metric 'broken_here' failed on prompt 'p0' of"):
+        evaluate(tmp_path / "run", metrics=["broken_here"])
+
+
+def test_an_engine_that_fails_is_named(tmp_path: Path) -> None:
+    class Failing(FakeEngine):
+        def _response(self, request: Request) -> Response:
+            raise RuntimeError("no more")
+
+    with pytest.raises(ModelError, match=r"The engine 'fake' failed on 'base': RuntimeError: no"):
+        evaluate(tmp_path / "run", models={"base": Failing()})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"texts": "apple"}, "must be a tuple of strings, got 'apple'"),
+        ({"texts": ("a", None)}, "must be a tuple of strings"),
+        ({"features": {"embedding": [[1.0]]}}, "'embedding' of prompt 'p' has 1 rows for 2 texts"),
+    ],
+)
+def test_bad_groups(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        te.Group(**({"prompt": te.Prompt.of_text("p", "P"), "texts": ("a", "b")} | changes))
+
+
+def test_bad_arguments_of_score() -> None:
+    group = te.Group(te.Prompt.of_text("p", "P"), ("a", "b"))
+    with pytest.raises(ConfigError, match="2 groups are of prompt 'p'"):
+        te.score([group, group], metrics=["unique_rate"])
+    with pytest.raises(ConfigError, match="'samples' has no meaning where nothing is generated"):
+        te.score([group], samples=3)
+    other = te.Group(te.Prompt.of_text("q", "Q"), ("a",), features={"embedding": [[1.0]]})
+    with pytest.raises(ConfigError, match="prompt 'p' lacks the feature 'embedding'"):
+        te.score([group, other], metrics=["vendi"])
+    assert te.score(group, metrics=["unique_rate"]).scores.num_rows == 1
+
+
+def test_prompts_with_one_id_are_refused(tmp_path: Path) -> None:
+    twins = [te.Prompt.of_text("p", "A"), te.Prompt.of_text("p", "B")]
+    with pytest.raises(ConfigError, match="Task 'fruit' has 2 prompts called 'p'"):
+        evaluate(tmp_path / "run", tasks=[make_task(load=lambda: twins)])
+
+
+def test_files_of_responses_may_be_added_in_any_order(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    a.write_text('{"id": "p", "responses": ["x", "y"]}\n{"id": "q", "responses": ["x", "x"]}')
+    b.write_text('{"id": "q", "responses": ["z", "y"]}\n{"id": "r", "responses": ["x", "y"]}')
+    score = partial(pipeline.score_files, metrics=["unique_rate"])
+    whole = score([(None, a), (None, b)], tmp_path / "whole")
+    score([(None, b)], tmp_path / "run")
+    result = score([(None, a)], tmp_path / "run")
+    order = [(name, "ascending") for name in ("model", "prompt_id")]
+    assert result.scores.sort_by(order).equals(whole.scores.sort_by(order))
+    a.write_text('{"id": "p", "prompt": "another", "responses": ["x", "y"]}')
+    with pytest.raises(StoreError, match="its prompt 'p' has another text there"):
+        score([("c", a)], tmp_path / "run")
 
 
 def test_progress_is_told(tmp_path: Path) -> None:

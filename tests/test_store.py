@@ -12,6 +12,8 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tofu_eval.errors import StoreError
@@ -152,6 +154,13 @@ def test_a_directory_that_is_something_else_is_left_alone(tmp_path: Path) -> Non
         ("{", r"run\.json cannot be read: JSONDecodeError"),
         ("[1]", r"has format None, this tofu-eval reads 1"),
         ('{"format": 99}', r"has format 99, this tofu-eval reads 1"),
+        ('{"format": 1}', r"run\.json is damaged: status: Field required"),
+        ('{"format": 1, "status": "x", "models": [], "tasks": {}}', r"damaged: models: should be"),
+        ('{"format": 1, "status": "x", "models": {"../x": {}}, "tasks": {}}', r"damaged: models"),
+        (
+            '{"format": 1, "status": "x", "models": {}, "tasks": {}, "scored": [1]}',
+            r"damaged: scored\.0: should be a valid list",
+        ),
         ("[" * 100_000, r"run\.json cannot be read: RecursionError"),
     ],
 )
@@ -178,6 +187,30 @@ def test_a_damaged_part_is_found_and_named(tmp_path: Path, damage: str) -> None:
         part.write_bytes({"flip": data, "truncate": data[:-9], "empty": b""}[damage])
         with pytest.raises(StoreError, match=r"Cannot read .*part-000000\.parquet: .*Delete that"):
             run.responses("m", "t")
+
+
+def test_a_feature_part_that_is_something_else_is_named(tmp_path: Path) -> None:
+    with Run.writing(tmp_path) as run:
+        run.features("embedding", "a" * 64).add(["x"], np.ones((1, 2), dtype=np.float32))
+        (part,) = tmp_path.rglob("features/*/*/part-*.parquet")
+        pq.write_table(pa.table({"other": [1]}), part)
+        with pytest.raises(StoreError, match=r"has no columns 'key' and 'row'\. Delete that file"):
+            run.features("embedding", "a" * 64)
+
+
+def test_a_stray_file_or_folder_in_a_run_does_no_harm(tmp_path: Path) -> None:
+    with Run.writing(tmp_path) as run:
+        run.save()
+        run.write_prompts("t", [Prompt.of_text("p", "P")])
+        run.add_responses("m", "t", rows("t", "p", range(1)))
+        folder = tmp_path / "responses" / "m" / "t"
+        (folder / "part-000000 (copy).parquet").write_bytes(b"")
+        (folder / "part-1000000.parquet").write_bytes((folder / "part-000000.parquet").read_bytes())
+        (tmp_path / ".tmp-folder").mkdir()
+        run.add_responses("m", "t", rows("t", "p", range(1, 2)))
+        assert (folder / "part-1000001.parquet").exists()
+    with Run.writing(tmp_path):
+        assert (tmp_path / ".tmp-folder").is_dir()
 
 
 def test_features_are_kept_by_key(tmp_path: Path) -> None:

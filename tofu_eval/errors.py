@@ -4,7 +4,7 @@
     ├── ConfigError          an option, a config file or a task file says something impossible
     ├── UnknownNameError     no task, metric, engine or loss has that name
     ├── DuplicateNameError   two of them have the same name
-    ├── PluginError          an installed plug-in cannot be loaded
+    ├── PluginError          a plug-in cannot be loaded, or fails
     ├── DataError            an input file (responses, prompts, leaderboard) is malformed
     ├── ModelError           a model cannot be found, loaded or used
     ├── MissingDependencyError  an optional package is not installed
@@ -46,7 +46,7 @@ class DuplicateNameError(TofuEvalError):
 
 
 class PluginError(TofuEvalError):
-    """An installed plug-in cannot be loaded."""
+    """A plug-in cannot be loaded, or fails."""
 
 
 class DataError(TofuEvalError):

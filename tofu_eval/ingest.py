@@ -11,8 +11,11 @@ A row is either a prompt with all its responses or one response:
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,21 +25,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tofu_eval.errors import DataError
-from tofu_eval.types import Prompt, Response, digest
+from tofu_eval.types import LONGEST_NAME, Prompt, Response, digest
 
 MANY = ("responses", "generations")
 ONE = ("response", "generation")
+COLUMNS = ("model", "prompt", "id", *MANY, *ONE)
 SURROGATE = re.compile("[\ud800-\udfff]")
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+APART = "name them apart: tofu-eval score NAME=FILE …"
 
 
 @dataclass
 class Responses:
-    """What a file held: prompts by id, rows by model, and remarks for the user."""
+    """What a file held: prompts by id, rows by model, and remarks for the user.
+
+    `names` has each model's name as it was written, before it became a folder's.
+    """
 
     prompts: dict[str, Prompt] = field(default_factory=dict)
     rows: dict[str, list[Response]] = field(default_factory=dict)
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def read_responses(files: Sequence[tuple[str | None, Path]], task: str) -> Responses:
@@ -69,23 +79,22 @@ class _File:
     shape: str | None = None
 
     def read(self) -> None:
-        source = {"kind": "file", "file": self.path.name, "sha256": _sha256(self.path)}
         before = set(self.found.rows)
         count = 0
-        for line, row in _rows(self.path):
-            self._take(line, row, before)
-            count += 1
+        file, sha256 = _opened(self.path)
+        source = {"kind": "file", "file": _shown(self.path.name), "sha256": sha256}
+        with file:
+            for line, row in _rows(self.path, file):
+                self._take(line, row, before)
+                count += 1
         if not count:
-            raise DataError(
-                f"{self.path} is empty: expected one JSON object a line. "
-                'Example: {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}'
-            )
+            raise self._empty()
         for model in set(self.found.rows) - before:
             self.found.sources[model] = source
         if self.replaced:
             self.found.notes.append(
-                f"{self.path}: {self.replaced} texts had unpaired surrogates (half an emoji, "
-                "usually); each such half is scored as U+FFFD."
+                f"{_shown(self.path)}: {self.replaced} texts had unpaired surrogates (half an "
+                "emoji, usually); each such half is scored as U+FFFD."
             )
 
     def _take(self, line: int, row: object, before: set[str]) -> None:
@@ -95,8 +104,7 @@ class _File:
         if model in before:
             raise self._error(
                 line,
-                f"model '{model}' has responses in an earlier file too; "
-                "name them apart: tofu-eval score NAME=FILE …",
+                f"model '{model}' has responses in an earlier file too; {APART}",
             )
         prompt = self._prompt(line, row)
         texts = self._texts(line, row)
@@ -119,10 +127,33 @@ class _File:
             rows.append(Response(key, model, self.task, prompt.id, sample, text))
 
     def _model(self, line: int, row: Mapping[str, Any]) -> str:
-        name = self.name or row.get("model") or self.path.stem
-        if not isinstance(name, str):
-            raise self._error(line, f"'model' must be a string, got {_kind(name)}")
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "model"
+        """The model's name as a folder's, which no other name in these files may become too."""
+        written = row.get("model") if self.name is None else self.name
+        if written is None:
+            written = self.path.stem
+        if not isinstance(written, str):
+            raise self._error(line, f"'model' must be a string, got {_kind(written)}")
+        model = re.sub(r"[^A-Za-z0-9._-]+", "-", written).strip("-._")
+        if not model:
+            raise self._error(
+                line,
+                "a model's name needs a letter from A to Z or a digit, "
+                f"got '{_shortened(written)}'; name it: tofu-eval score NAME=FILE",
+            )
+        if len(model) > LONGEST_NAME:
+            raise self._error(
+                line,
+                f"a model's name may have at most {LONGEST_NAME} characters, got {len(model)} "
+                f"('{_shortened(written)}'); name it: tofu-eval score NAME=FILE",
+            )
+        first = self.found.names.setdefault(model, written)
+        if first != written:
+            raise self._error(
+                line,
+                f"the models '{first}' and '{written}' would both be called '{model}'; "
+                f"put each into a file of its own and {APART}",
+            )
+        return model
 
     def _prompt(self, line: int, row: Mapping[str, Any]) -> Prompt:
         text, id = row.get("prompt"), row.get("id")
@@ -130,15 +161,27 @@ class _File:
             raise self._error(line, f"expected 'prompt' or 'id', got {_fields(row)}")
         if text is not None and not isinstance(text, str):
             raise self._error(line, f"'prompt' must be a string, got {_kind(text)}")
-        if id is not None and (isinstance(id, bool) or not isinstance(id, str | int)):
-            raise self._error(line, f"'id' must be a string or a whole number, got {_kind(id)}")
         text = self._clean(text or "")
-        name = digest(text)[:12] if id is None else self._clean(str(id))
+        name = digest(text)[:12] if id is None else self._id(line, id)
         prompt = Prompt.of_text(name, text)
         known = self.found.prompts.setdefault(name, prompt)
         if known.text != text:
             raise self._error(line, f"prompt '{name}' had another text before; ids must be unique")
         return prompt
+
+    def _id(self, line: int, id: object) -> str:
+        if isinstance(id, float):
+            # pandas makes whole numbers floats as soon as one is missing; from 2**53 on that
+            # may have made one number of two.
+            if not id.is_integer() or abs(id) >= 2**53:
+                raise self._error(
+                    line,
+                    f"'id' must be a string or a whole number (as a float, below 2**53), got {id}",
+                )
+            id = int(id)
+        if isinstance(id, bool) or not isinstance(id, str | int):
+            raise self._error(line, f"'id' must be a string or a whole number, got {_kind(id)}")
+        return self._clean(str(id))
 
     def _texts(self, line: int, row: Mapping[str, Any]) -> list[str]:
         many = [name for name in MANY if name in row]
@@ -171,50 +214,88 @@ class _File:
 
     def _error(self, line: int, what: str) -> DataError:
         unit = "row" if _is_parquet(self.path) else "line"
-        return DataError(f"{self.path}, {unit} {line}: {what}. Mend that {unit} and try again.")
+        return DataError(
+            _shown(f"{self.path}, {unit} {line}: {what}. Mend that {unit} and try again.")
+        )
+
+    def _empty(self) -> DataError:
+        expected = (
+            "rows with the columns 'prompt' and 'responses'. Write it again and try again."
+            if _is_parquet(self.path)
+            else "one JSON object a line. "
+            'Example: {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}'
+        )
+        return DataError(f"{_shown(self.path)} is empty: expected {expected}")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, object]]:
+def _opened(path: Path) -> tuple[io.BufferedIOBase, str]:
+    """The file and its hash. A pipe gives its bytes only once, and so is kept in memory."""
+    try:
+        file: io.BufferedIOBase = path.open("rb")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            with file:
+                file = io.BytesIO(file.read())
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        file.seek(0)
+        return file, sha256
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"Cannot read {_shown(path)}: {reason}. Give a JSONL or Parquet file."
+        ) from error
+
+
+def _rows(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[int, object]]:
     """Rows with their line (JSONL) or row (Parquet) number, counted from 1."""
-    if _is_parquet(path):
+    return _parquet_rows(path, file) if _is_parquet(path) else _json_rows(path, file)
+
+
+def _parquet_rows(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[int, object]]:
+    """The columns that count; the others only by their name, which an error may list."""
+    try:
+        table = pq.ParquetFile(file)
+        names = table.schema_arrow.names
+        batches = table.iter_batches(columns=[name for name in COLUMNS if name in names])
+        rows = (dict.fromkeys(names) | row for batch in batches for row in batch.to_pylist())
+        yield from enumerate(rows, start=1)
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise DataError(
+            f"{_shown(path)} cannot be read as Parquet: {_shown(reason)}. "
+            "Write it again, or give it as JSONL."
+        ) from error
+
+
+def _json_rows(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[int, object]]:
+    for number, raw in enumerate(file, start=1):
         try:
-            batches = pq.ParquetFile(path).iter_batches()
-            yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(f"{path} cannot be read as Parquet: {reason}.") from error
-        return
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            try:
-                # A byte-order mark is only one at the start of the file.
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                if text.strip():
-                    yield number, json.loads(text)
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}, line {number}: not UTF-8 (byte {error.start + 1} of the line). "
-                    f"Convert the file: iconv -t UTF-8 {path.name}"
-                ) from error
-            except (ValueError, RecursionError) as error:
-                raise DataError(
-                    f"{path}, line {number}: not JSON: {error}. Expected one object a line; "
-                    "mend that line and try again."
-                ) from error
+            # A byte-order mark is only one at the start of the file.
+            text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            if text.strip():
+                yield number, json.loads(text)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{_shown(path)}, line {number}: not UTF-8 (byte {error.start + 1} of the line). "
+                f"Convert the file: iconv -t UTF-8 {_shown(path.name)}"
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{_shown(path)}, line {number}: not JSON: {error}. Expected one object a line; "
+                "mend that line and try again."
+            ) from error
 
 
 def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(
-            f"Cannot read {path}: {error.strerror or error}. Give a JSONL or Parquet file."
-        ) from error
+def _shown(text: object) -> str:
+    """On one line, and as UTF-8 can hold it: a file's name may be any bytes."""
+    return UNPRINTABLE.sub("\ufffd", str(text))
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:40]}…"
 
 
 def _fields(row: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ Each stage (`stages.py`) reads the tables of the one before and writes its own; 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from tofu_eval import provenance
 from tofu_eval.config import Settings, settings
 from tofu_eval.engines import open_engine, parse_model
 from tofu_eval.engines.base import Engine
-from tofu_eval.errors import ConfigError, MissingDependencyError, UnknownNameError
+from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
 from tofu_eval.features.base import FeatureModel
 from tofu_eval.ingest import read_responses
 from tofu_eval.metrics import METRICS, Metric
@@ -29,6 +30,7 @@ from tofu_eval.types import (
     SCORE_SCHEMA,
     Group,
     ModelSpec,
+    Prompt,
     Report,
     Sampling,
     Task,
@@ -52,6 +54,11 @@ DEFAULT_METRICS = (
     "vendi",
 )
 """What is measured where neither the task nor the user says otherwise."""
+
+
+OF_SCORING = ("metrics", "embedding_model", "reward_model", "seed", "device")
+OF_FILES = (*OF_SCORING, "limit")
+"""The fields of `config.Settings` that matter where nothing is generated."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,8 @@ class Result:
 
 
 def evaluate(
-    models: Mapping[str, str | ModelSpec | Engine],
-    tasks: Sequence[str | Path | Task],
+    models: Mapping[str, str | Path | ModelSpec | Engine],
+    tasks: Sequence[str | Path | Task] | str | Path | Task,
     output: Path | str,
     *,
     report: Report = no_report,
@@ -98,7 +105,7 @@ def evaluate(
     Args:
         models: by name: a local directory, a Hub id (`@revision`), BASE+ADAPTER, or an engine
             object of your own.
-        tasks: registered names, paths of task files, or `Task` objects.
+        tasks: registered names, paths of task files, or `Task` objects; one or several.
         output: the run directory.
         report: told about progress as (stage, done, total).
         options: the fields of `config.Settings`: samples, temperature, metrics, seed, …
@@ -108,6 +115,7 @@ def evaluate(
             or a disk that fails, with everything finished so far kept.
     """
     chosen = settings(options)
+    tasks = [tasks] if isinstance(tasks, str | Path | Task) else tasks
     plans = [_plan(load_task(task), chosen) for task in tasks]
     _check_lists(models, plans, chosen)
     # Everything that can be wrong is found out before hours of generation.
@@ -156,7 +164,7 @@ def score_files(
     Raises:
         TofuEvalError: a malformed file, with its line; an unknown metric; a full disk.
     """
-    chosen = settings(options)
+    chosen = _scoring_settings(options, OF_FILES)
     scorers = {check_name("task", task): _metrics(chosen, ())}
     features = _feature_models(chosen, all_metrics(scorers))
     found = read_responses(files, task)
@@ -168,11 +176,10 @@ def score_files(
             "The metric 'reward' needs the prompts, but the rows have only ids. "
             "Add the field 'prompt', or leave out --reward-model."
         )
-    plan = Plan(Task(task, 1, lambda: prompts), prompts, Sampling())
     kept = {prompt.id for prompt in prompts}
     with Run.writing(output) as run:
         _begin(run, chosen)
-        _add_tasks(run, [plan])
+        _add_prompts(run, task, prompts)
         for name, rows in found.rows.items():
             _add_model(run, check_name("model", name), found.sources[name], "file", {})
             done = run.response_keys(name, task)
@@ -185,7 +192,7 @@ def score_files(
 
 
 def score(
-    groups: Iterable[Group],
+    groups: Iterable[Group] | Group,
     *,
     metrics: Sequence[str] | None = None,
     report: Report = no_report,
@@ -194,18 +201,21 @@ def score(
     """Score groups of responses in memory; nothing is written.
 
     Args:
-        groups: one a model and prompt. Features that a group already has are used as they are.
+        groups: one a model, task and prompt. Features that they already have are used as they are.
         metrics: names; by default DEFAULT_METRICS.
         report: told about progress as (stage, done, total).
         options: the fields of `config.Settings` that concern scoring.
 
     Raises:
-        TofuEvalError: an unknown metric, or a feature model that cannot be had.
+        TofuEvalError: an unknown metric, a feature model that cannot be had, two groups of one
+            model, task and prompt, or a feature that only some groups have.
     """
-    chosen = settings({**options, **({} if metrics is None else {"metrics": tuple(metrics)})})
-    groups = list(groups)
+    if metrics is not None:
+        options["metrics"] = metrics
+    chosen = _scoring_settings(options, OF_SCORING)
+    groups = [groups] if isinstance(groups, Group) else list(groups)
     scorers = _metrics(chosen, ())
-    given = set.intersection(*(set(group.features) for group in groups)) if groups else set()
+    given = _given(groups)
     models = _feature_models(chosen, scorers, given)
     for model in models.values():
         groups = featurize(groups, model, FeatureCache(), report)
@@ -220,11 +230,43 @@ def score(
 # What a run stands on
 
 
+def _scoring_settings(options: Mapping[str, Any], known: Sequence[str]) -> Settings:
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                f"The setting '{name}' has no meaning where nothing is generated. "
+                f"Known here: {', '.join(known)}."
+            )
+    return settings(options)
+
+
+def _given(groups: Sequence[Group]) -> set[str]:
+    """The features that the groups bring; also refuses what would count a prompt twice."""
+    places = Counter((group.model, group.task, group.prompt.id) for group in groups)
+    for (model, task, prompt), count in places.items():
+        if count > 1:
+            raise ConfigError(
+                f"{count} groups are of prompt '{prompt}', task '{task}' and model '{model}'; "
+                "expected one. Put their texts into one group."
+            )
+    given = {name for group in groups for name in group.features}
+    for group in groups:
+        for name in given.difference(group.features):
+            raise ConfigError(
+                f"The group of prompt '{group.prompt.id}' lacks the feature '{name}', which other "
+                "groups have. Give it to all groups or to none."
+            )
+    return given
+
+
 def _plan(task: Task, chosen: Settings) -> Plan:
     check_name("task", task.name)
     prompts = tuple(task.load())[: chosen.limit]
     if not prompts:
         raise ConfigError(f"Task '{task.name}' has no prompts. Look: tofu-eval tasks check")
+    for id, count in Counter(prompt.id for prompt in prompts).items():
+        if count > 1:
+            raise ConfigError(f"Task '{task.name}' has {count} prompts called '{id}'; ids differ.")
     return Plan(task, prompts, replace(task.sampling, **chosen.sampling()))
 
 
@@ -294,11 +336,27 @@ def _add_tasks(run: Run, plans: Sequence[Plan]) -> None:
     known = run.manifest["tasks"]
     for plan in plans:
         described = plan.described()
-        if plan.task.name in known and run.has_responses(task=plan.task.name):
+        fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
+        if fixed:
             conflict(run.path, f"task '{plan.task.name}'", known[plan.task.name], described)
-        else:
+        if not fixed or not run.has_prompts(plan.task.name):
             run.write_prompts(plan.task.name, plan.prompts)
     run.save(tasks={**known, **{plan.task.name: plan.described() for plan in plans}})
+
+
+def _add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
+    """Add the prompts of a file of responses to those of the files before."""
+    known = {p.id: p for p in run.prompts(task)} if run.has_prompts(task) else {}
+    for prompt in prompts:
+        if known.setdefault(prompt.id, prompt).text != prompt.text:
+            raise StoreError(
+                f"Cannot add to {run.path}: its prompt '{prompt.id}' has another text there. "
+                "Use a new --output, or ids that differ."
+            )
+    union = tuple(known.values())
+    plan = Plan(Task(task, 1, lambda: union), union, Sampling())
+    run.write_prompts(task, plan.prompts)
+    run.save(tasks={**run.manifest["tasks"], task: plan.described()})
 
 
 def _add_model(
@@ -321,12 +379,14 @@ def _add_model(
     run.save(models=models)
 
 
-def _engine(name: str, model: str | ModelSpec | Engine, chosen: Settings, report: Report) -> Engine:
-    if not isinstance(model, str | ModelSpec):
+def _engine(
+    name: str, model: str | Path | ModelSpec | Engine, chosen: Settings, report: Report
+) -> Engine:
+    if not isinstance(model, str | Path | ModelSpec):
         return model
     return open_engine(
         chosen.engine,
-        parse_model(f"{name}={model}") if isinstance(model, str) else model,
+        model if isinstance(model, ModelSpec) else replace(parse_model(str(model)), name=name),
         batch_size=chosen.batch_size,
         device=chosen.device,
         dtype=chosen.dtype,

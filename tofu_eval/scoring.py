@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tofu_eval import __version__, provenance
 from tofu_eval.config import Settings
 from tofu_eval.features.base import FeatureModel
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
-from tofu_eval.metrics import METRICS, Metric
+from tofu_eval.metrics import Metric
 from tofu_eval.stages import estimate, featurize, score_group
 from tofu_eval.store import Run
 from tofu_eval.types import ESTIMATE_SCHEMA, Estimate, Group, Report, Score, digest, to_table
@@ -25,17 +25,19 @@ def score_run(
     """Featurize, score and estimate every model on these tasks; write the leaderboard.
 
     What is scored already, with the same metrics on the same responses, stays as it is, and so
-    does what the run holds of other tasks.
+    does what the run holds of other tasks. A model that lacks responses is left out, and named in
+    the run's notes.
     """
-    marks = {
-        (model, task): _mark(run, model, task, scorers[task], features)
-        for model in run.manifest["models"]
-        for task in scorers
-    }
+    places = [place for place in _places(run, scorers) if _is_whole(run, *place)]
+    marks = {(m, t): _mark(run, m, t, scorers[t], features) for m, t in places}
     groups = {place: list(_groups(run, *place)) for place in _stale(run, marks)}
     # Taken back first: whatever stops us, a mark stands only for what is on the disk.
-    scored = {m: t for m, t in _scored(run).items() if m not in groups}
-    run.save(scored=[[*place, mark] for place, mark in scored.items()])
+    scored = {place: mark for place, mark in _scored(run).items() if place not in groups}
+    facts = {metric.name: metric.facts() for metric in all_metrics(scorers)}
+    run.save(
+        scored=[[*place, mark] for place, mark in scored.items()],
+        metrics={**run.manifest.get("metrics", {}), **facts},
+    )
     made_by = dict(run.manifest.get("features", {}))
     for name, feature in features.items():
         with run.timed(f"{name}s"):
@@ -43,20 +45,63 @@ def score_run(
     with run.timed("score"):
         scores = _score_groups(run, groups, scorers, report)
     with run.timed("estimate"):
-        kept = [row for row in run.estimates() if (row.model, row.task) not in groups]
         made = estimate(scores, all_metrics(scorers), signatures(features), seed=chosen.seed)
-        estimates = _in_order(run, [*kept, *made])
+        estimates = _in_order(run, [*_kept(run, scorers, places, groups), *made])
         run.write_estimates(estimates)
     scored |= marks
     run.save(
         status="complete",
         features=made_by,
         scored=[[*place, mark] for place, mark in scored.items()],
+        notes=[*run.manifest["notes"], *_unfinished(run, scorers)],
         finished=provenance.now(),
     )
-    metrics = [METRICS.get(name) for name in dict.fromkeys(row.metric for row in estimates)]
-    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest, metrics)
+    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest)
     write_leaderboard(run.path / "leaderboard.json", board)
+
+
+def _places(run: Run, tasks: Iterable[str]) -> list[tuple[str, str]]:
+    return [(model, task) for model in run.manifest["models"] for task in tasks]
+
+
+def _wanted(run: Run, model: str, task: str) -> int:
+    """How many responses a model owes a task; of one that came as a file, any number will do."""
+    if run.manifest["models"][model]["engine"] == "file":
+        return 1
+    described = run.manifest["tasks"][task]
+    return int(described["prompts"] * described["sampling"]["samples"])
+
+
+def _is_whole(run: Run, model: str, task: str) -> bool:
+    """Whether all responses are there: the first ones are no fair sample of the others."""
+    return len(run.response_keys(model, task)) >= _wanted(run, model, task)
+
+
+def _unfinished(run: Run, tasks: Iterable[str]) -> list[str]:
+    """A remark for each model that has some of its responses to a task, and not all."""
+    remarks = []
+    for model, task in _places(run, tasks):
+        have, want = len(run.response_keys(model, task)), _wanted(run, model, task)
+        if 0 < have < want:
+            remarks.append(
+                f"{model} has {have} of {want} responses to {task} and is left out there; "
+                f"name it again to finish it: --model {model}=…"
+            )
+    return remarks
+
+
+def _kept(
+    run: Run,
+    tasks: Iterable[str],
+    places: Sequence[tuple[str, str]],
+    groups: Mapping[tuple[str, str], Sequence[Group]],
+) -> list[Estimate]:
+    """The estimates that stay: of other tasks, and of what is up to date."""
+    gone = {place for place in _places(run, tasks) if place not in places}
+    for place in gone:
+        run.drop_scores(*place)
+    stay = set(_places(run, run.manifest["tasks"])).difference(gone, groups)
+    return [row for row in run.estimates() if (row.model, row.task) in stay]
 
 
 def _mark(

@@ -6,13 +6,13 @@ generate -> featurize -> score -> estimate; `pipeline.py` puts them together on 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tofu_eval import __version__
 from tofu_eval.engines.base import Engine
-from tofu_eval.errors import MetricInputError, ModelError
+from tofu_eval.errors import MetricInputError, ModelError, PluginError, TofuEvalError
 from tofu_eval.features.base import FeatureModel
 from tofu_eval.metrics import Metric
 from tofu_eval.stats import mean_interval
@@ -24,6 +24,7 @@ from tofu_eval.types import (
     Prompt,
     Report,
     Request,
+    Response,
     Sampling,
     Score,
     Task,
@@ -99,7 +100,7 @@ def generate(
     report(stage, finished, len(wanted))
     if finished == len(wanted):
         return
-    for batch in engine.generate(wanted, keys):
+    for batch in _explained(engine, model, engine.generate(wanted, keys)):
         for task in dict.fromkeys(row.task for row in batch):
             rows = [row for row in batch if row.task == task and row.key not in keys]
             if rows:
@@ -112,6 +113,21 @@ def generate(
             f"The engine '{engine.family}' made {finished} of {len(wanted)} responses of "
             f"'{model}'. What it made is kept; run the same command again."
         )
+
+
+def _explained(
+    engine: Engine, model: str, batches: Iterator[list[Response]]
+) -> Iterator[list[Response]]:
+    """The batches; whatever an engine fails with is one line."""
+    try:
+        yield from batches
+    except TofuEvalError:
+        raise
+    except Exception as error:  # an engine may fail in any way
+        raise ModelError(
+            f"The engine '{engine.family}' failed on '{model}': {type(error).__name__}: {error}. "
+            "What it made is kept; run the same command again, or with --debug to see where."
+        ) from error
 
 
 def featurize(
@@ -150,6 +166,12 @@ def score_group(group: Group, metrics: Sequence[Metric]) -> list[Score]:
                 value, reason = None, f"the metric gave {value}"
         except MetricInputError as undefined:
             reason = str(undefined)
+        except Exception as error:  # a plug-in may fail in any way
+            raise PluginError(
+                f"The metric '{metric.name}' failed on prompt '{group.prompt.id}' of task "
+                f"'{group.task}', model '{group.model}': {type(error).__name__}: {error}. "
+                "Leave it out with --metric, or run with --debug to see where."
+            ) from error
         place = (group.model, group.task, group.prompt.id)
         scores.append(Score(*place, metric.name, value, reason, len(group.texts)))
     return scores

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from tofu_eval.errors import StoreError
+from tofu_eval.manifest import FORMAT, problem
 from tofu_eval.types import (
     ESTIMATE_SCHEMA,
     PROMPT_SCHEMA,
@@ -43,10 +45,8 @@ from tofu_eval.types import (
     to_table,
 )
 
-FORMAT = 1
-"""Version of the layout above, in run.json."""
-
 TEMPORARY = ".tmp-"
+PART = re.compile(r"part-\d+\.parquet$")
 
 
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -143,6 +143,10 @@ class Run:
                 f"{path / 'run.json'} has format {found!r}, this tofu-eval reads {FORMAT}. "
                 "Use a new --output."
             )
+        if what := problem(manifest):
+            raise StoreError(
+                f"{path / 'run.json'} is damaged: {what}. Restore that file or use a new --output."
+            )
         return cls(path, manifest)
 
     @classmethod
@@ -179,7 +183,8 @@ class Run:
             else:
                 run = cls(path, {"format": FORMAT, "status": "new", "models": {}, "tasks": {}})
             for leftover in path.rglob(f"{TEMPORARY}*"):  # of a process that was killed
-                leftover.unlink(missing_ok=True)
+                if leftover.is_file():
+                    leftover.unlink(missing_ok=True)
             yield run
         finally:
             lock.release()
@@ -215,6 +220,10 @@ class Run:
         ]
         table = pa.Table.from_pylist(rows, schema=PROMPT_SCHEMA)
         write_parquet(self.path / "prompts" / f"{task}.parquet", table)
+
+    def has_prompts(self, task: str) -> bool:
+        """Whether the prompts of a task are on the disk."""
+        return (self.path / "prompts" / f"{task}.parquet").exists()
 
     def prompts(self, task: str) -> list[Prompt]:
         """The prompts of a task, in their order."""
@@ -277,6 +286,10 @@ class Run:
         """Whether one model has scores on one task."""
         return self._scores_path(model, task).exists()
 
+    def drop_scores(self, model: str, task: str) -> None:
+        """Remove the scores of one model on one task, if there are any."""
+        self._scores_path(model, task).unlink(missing_ok=True)
+
     def scores(self) -> pa.Table:
         """The scores of every model on every task, in the manifest's order."""
         files = [
@@ -319,6 +332,11 @@ class FeatureCache:
         self.truncated = 0
         for part in _parts(folder) if folder else ():
             table = read_parquet(part)
+            if {"key", "row"} - set(table.column_names):
+                raise StoreError(
+                    f"{part} is not a part of a feature: it has no columns 'key' and 'row'. Delete "
+                    "that file and run the same command again: only what it held is made again."
+                )
             rows = np.stack(table.column("row").to_pylist()).astype(np.float32)
             self._rows.update(zip(table.column("key").to_pylist(), rows, strict=True))
             self.truncated += int((table.schema.metadata or {}).get(b"truncated", 0))
@@ -351,12 +369,16 @@ def _is_ours(name: str) -> bool:
 
 
 def _parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("part-*.parquet"))
+    """The part files, by number; whatever else lies there is not ours."""
+    return sorted((p for p in folder.glob("part-*.parquet") if PART.match(p.name)), key=_number)
+
+
+def _number(part: Path) -> int:
+    return int(part.stem.removeprefix("part-"))
 
 
 def _next_part(folder: Path) -> Path:
-    parts = _parts(folder)
-    number = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
+    number = max(map(_number, _parts(folder)), default=-1) + 1
     return folder / f"part-{number:06d}.parquet"
 
 

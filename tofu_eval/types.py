@@ -21,15 +21,16 @@ PromptFormat = Literal["base", "sft", "chat"]
 Report = Callable[[str, int, int], None]
 """Progress: `report(stage, done, total)`; a stage is over when done == total."""
 
+LONGEST_NAME = 100
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def check_name(noun: str, name: str) -> str:
     """Return `name`, or raise ConfigError: it becomes a folder, so no spaces and no slashes."""
-    if not NAME_PATTERN.fullmatch(name):
+    if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
         raise ConfigError(
             f"Invalid {noun} name '{name}': use letters, digits, '.', '_' and '-', "
-            "starting with a letter or a digit."
+            f"starting with a letter or a digit, {LONGEST_NAME} at most."
         )
     return name
 
@@ -199,6 +200,9 @@ class Group:
     """All responses of one model to one prompt, with the features that were asked for.
 
     `features[name][i]` belongs to `texts[i]`.
+
+    Raises:
+        ConfigError: `texts` is not several strings, or a feature has another length.
     """
 
     prompt: Prompt
@@ -206,6 +210,18 @@ class Group:
     model: str = "model"
     task: str = "responses"
     features: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.texts, str) or not all(isinstance(text, str) for text in self.texts):
+            raise ConfigError(
+                f"The texts of a Group must be a tuple of strings, got {self.texts!r:.60}."
+            )
+        for name, rows in self.features.items():
+            if len(rows) != len(self.texts):
+                raise ConfigError(
+                    f"The feature '{name}' of prompt '{self.prompt.id}' has {len(rows)} rows for "
+                    f"{len(self.texts)} texts; expected one a text."
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -334,7 +334,7 @@ def test_an_adapter_is_loaded_and_not_merged(
     base = rows(engine, requests)
     assert all(ids_of(made[key]) != ids_of(base[key]) for key in made)
     assert adapted.identity["model"] == engine.identity["model"]
-    assert adapted.identity["adapter"]["id"] == "tiny-adapter"
+    assert set(adapted.identity["adapter"]["files"]) >= {"adapter_model.safetensors"}
 
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
     PeftModel.from_pretrained(model, tiny_adapter).merge_and_unload().save_pretrained(tmp_path)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -10,21 +9,15 @@ from tofu_eval.leaderboard import build_leaderboard
 from tofu_eval.types import ESTIMATE_SCHEMA, Estimate, to_table
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a leaderboard wants to know about a metric."""
-
-    name: str
-    version: int = 1
-    direction: str = "higher"
-    measures: str = "diversity"
-    range: tuple[str, str] = ("1", "n")
-    paper: str = "arXiv:2210.02410"
-
-
-@pytest.fixture
-def metrics() -> list[Facts]:
-    return [Facts("vendi"), Facts("self_bleu", direction="lower", range=("0", "100"))]
+def facts(direction: str = "higher", range: tuple[str, str] = ("1", "n")) -> dict[str, Any]:
+    """What run.json says about a metric."""
+    return {
+        "version": 1,
+        "direction": direction,
+        "measures": "diversity",
+        "range": list(range),
+        "paper": "arXiv:2210.02410",
+    }
 
 
 @pytest.fixture
@@ -55,6 +48,11 @@ def manifest() -> dict[str, Any]:
             },
             "theirs": {"identity": {"rows": 600}, "engine": "file", "prompt_format": {}},
         },
+        "metrics": {
+            "vendi": facts(),
+            "self_bleu": facts("lower", ("0", "100")),
+            "of another scoring": facts(),
+        },
     }
 
 
@@ -73,5 +71,5 @@ def estimates() -> pa.Table:
 
 
 @pytest.fixture
-def board(estimates: pa.Table, manifest: dict[str, Any], metrics: list[Facts]) -> dict[str, Any]:
-    return build_leaderboard(estimates, manifest, metrics)
+def board(estimates: pa.Table, manifest: dict[str, Any]) -> dict[str, Any]:
+    return build_leaderboard(estimates, manifest)

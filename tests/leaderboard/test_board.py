@@ -210,10 +210,10 @@ def test_what_json_cannot_say_is_not_written(board: dict[str, Any], tmp_path: Pa
 
 
 def test_a_manifest_with_a_part_missing_is_named(
-    estimates: Any, manifest: dict[str, Any], metrics: Any, tmp_path: Path
+    estimates: Any, manifest: dict[str, Any], tmp_path: Path
 ) -> None:
     del manifest["tasks"]["open-prompts"]["digest"]
-    board = build_leaderboard(estimates, manifest, metrics)
+    board = build_leaderboard(estimates, manifest)
     with pytest.raises(DataError, match=r"at \$\.tasks\[0\]: the field 'digest' is missing"):
         write_leaderboard(tmp_path / "leaderboard.json", board)
 

@@ -42,8 +42,8 @@ TRAINING_FILES = ("training_args.bin", "optimizer.bin", "scheduler.bin")
 class ResolvedModel:
     """A model's files on this machine.
 
-    `identity` is JSON-able and free of local paths: for each part its kind (hub or local), its
-    id, and the commit (hub) or the SHA-256 of each file that shapes a response (local).
+    `identity` is JSON-able and free of local paths and names: for each part its kind, and the id
+    and commit (hub) or the SHA-256 of each file that shapes a response (local).
     """
 
     base: Path
@@ -217,7 +217,6 @@ def _identity(ref: str, folder: Path) -> dict[str, Any]:
     files = {path for pattern in patterns for path in folder.glob(pattern)}
     return {
         "kind": "local",
-        "id": folder.resolve().name,
         "files": {f.name: _sha256(f) for f in sorted({*files, *_weights(folder)})},
     }
 

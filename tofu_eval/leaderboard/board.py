@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -26,6 +26,7 @@ SCHEMA_VERSION = 1
 _TOP = ("tool", "created")
 _TASK = ("version", "digest", "prompts", "sampling", "licence", "citation")
 _MODEL = ("identity", "prompt_format", "engine")
+_METRIC = ("version", "direction", "measures", "range", "paper")
 
 _EXPECTED = {
     "const": "{}",
@@ -41,60 +42,25 @@ _EXPECTED = {
 """What to say of a value that breaks a keyword of the schema."""
 
 
-class MetricFacts(Protocol):
-    """What a leaderboard says about a metric; `metrics.Metric` has it."""
-
-    @property
-    def name(self) -> str:
-        """What rows call it."""
-
-    @property
-    def version(self) -> int:
-        """Changes whenever its values do."""
-
-    @property
-    def direction(self) -> str:
-        """Which way is more diverse: higher, lower, none."""
-
-    @property
-    def measures(self) -> str:
-        """What it is about: diversity, quality, length."""
-
-    @property
-    def range(self) -> tuple[str, str]:
-        """Smallest and largest possible value."""
-
-    @property
-    def paper(self) -> str:
-        """Where it comes from."""
-
-
-def build_leaderboard(
-    estimates: pa.Table, manifest: Mapping[str, Any], metrics: Iterable[MetricFacts]
-) -> dict[str, Any]:
+def build_leaderboard(estimates: pa.Table, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The content of leaderboard.json.
 
     Args:
         estimates: a table of ESTIMATE_SCHEMA.
-        manifest: run.json; used are `tool`, `created`, `models` and `tasks`.
-        metrics: those that the estimates name.
+        manifest: run.json; used are `tool`, `created`, `models`, `tasks` and, of `metrics`, those
+            that the estimates name.
     Returns: what `write_leaderboard` takes, which is also what finds a missing part.
     """
+    named = estimates.column("metric").unique().to_pylist()
     return {
         "schema_version": SCHEMA_VERSION,
         **_pick(manifest, _TOP),
         "tasks": [{"name": name, **_pick(t, _TASK)} for name, t in manifest["tasks"].items()],
         "models": [{"name": name, **_pick(m, _MODEL)} for name, m in manifest["models"].items()],
         "metrics": [
-            {
-                "name": metric.name,
-                "version": metric.version,
-                "direction": metric.direction,
-                "measures": metric.measures,
-                "range": list(metric.range),
-                "paper": metric.paper,
-            }
-            for metric in metrics
+            {"name": name, **_pick(facts, _METRIC)}
+            for name, facts in manifest["metrics"].items()
+            if name in named
         ],
         "rows": estimates.select(ESTIMATE_SCHEMA.names).to_pylist(),
     }

@@ -53,6 +53,16 @@ class Metric:
         """First line of the docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
+    def facts(self) -> dict[str, Any]:
+        """What a run and a leaderboard say about it, whether or not it is still installed."""
+        return {
+            "version": self.version,
+            "direction": self.direction,
+            "measures": self.measures,
+            "range": list(self.range),
+            "paper": self.paper,
+        }
+
     def signature(self, features: Mapping[str, str]) -> str:
         """What to cite with a value: `vendi|v:1|q:1.0|embedding:<model and revision>`."""
         bound = {
