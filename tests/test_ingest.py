@@ -142,9 +142,9 @@ def test_models_whose_names_become_one_are_refused(tmp_path: Path, names: tuple[
     )
     with pytest.raises(DataError, match=message):
         read(tmp_path / "x.jsonl", of_models(first, first, second))
-    for name in names:
-        (tmp_path / f"{len(name)}{name == first}.jsonl").write_text(of_models(name))
-    files = [(None, tmp_path / f"{len(name)}{name == first}.jsonl") for name in names]
+    files = [(None, tmp_path / "a.jsonl"), (None, tmp_path / "b.jsonl")]
+    for name, (_, path) in zip(names, files, strict=True):
+        path.write_text(of_models(name))
     with pytest.raises(DataError, match=f"line 1: the models '{first}' and '{second}' would both"):
         read_responses(files, "t")
     apart = [("one", files[0][1]), ("two", files[1][1])]
@@ -191,7 +191,7 @@ def test_parquet_ids_that_pandas_made_floats(tmp_path: Path) -> None:
 
 
 def test_parquet_columns_that_do_not_count_are_not_read(tmp_path: Path) -> None:
-    # Neither value fits a datetime of Python's.
+    # No datetime of Python's holds it.
     never = pa.array([2**62], pa.timestamp("us"))
     found = parquet(tmp_path / "x.parquet", prompt=["P"], responses=[["a"]], never=never)
     assert texts(found, "x") == [(0, "a")]
@@ -233,7 +233,7 @@ def test_an_empty_parquet_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs /dev/fd")
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:
-    data = '{"prompt": "P", "responses": ["a", "b"]}\n'.encode()
+    data = b'{"prompt": "P", "responses": ["a", "b"]}\n'
     out, into = os.pipe()
     try:
         os.write(into, data)
@@ -257,13 +257,13 @@ def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="caf\ufffd\\.jsonl") as caught:
             read(path, bad)
         str(caught.value).encode()
-    for table in (path.with_suffix(".parquet"), path.with_suffix(".pq")):
-        with table.open("wb") as file:
-            pq.write_table(pa.table({"prompt": ["P"], "response": ["a"]}), file)
-        assert texts(read_responses([(None, table)], "t"), "caf") == [(0, "a")]
-        with pytest.raises(DataError, match="caf\ufffd.* cannot be read as Parquet") as caught:
-            read(table, b"no")
-        str(caught.value).encode()
+    table = path.with_suffix(".parquet")
+    with table.open("wb") as file:
+        pq.write_table(pa.table({"prompt": ["P"], "response": ["a"]}), file)
+    assert texts(read_responses([(None, table)], "t"), "caf") == [(0, "a")]
+    with pytest.raises(DataError, match=r"caf\ufffd\.parquet cannot be read as Par") as caught:
+        read(table, b"no")
+    str(caught.value).encode()
 
 
 def test_a_model_in_two_files_is_refused(tmp_path: Path) -> None:

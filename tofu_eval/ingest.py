@@ -235,7 +235,7 @@ def _opened(path: Path) -> tuple[io.BufferedIOBase, str]:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             with file:
                 file = io.BytesIO(file.read())
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
         return file, sha256
     except OSError as error:
