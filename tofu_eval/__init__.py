@@ -2,7 +2,8 @@
 
     import tofu_eval as te
 
-    result = te.evaluate({"base": "path/or/hub-id", "sft": "path"}, ["open-prompts"])
+    models = {"base": "path/or/hub-id", "sft": "path"}
+    result = te.evaluate(models, ["open-prompts"], "runs/x")
     result.to_pandas()
 
 Names are imported when they are first used, so that importing the package costs nothing.

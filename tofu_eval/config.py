@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from tofu_eval.errors import ConfigError
 
@@ -30,8 +31,8 @@ class Settings(BaseModel):
     engine: str = "transformers"
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     samples: Count | None = None
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     max_tokens: Count | None = None
     limit: Count | None = None
     batch_size: Count = 128
@@ -67,18 +68,21 @@ def settings(values: Mapping[str, Any]) -> Settings:
 
 
 def run_file(path: Path) -> RunFile:
-    """Read a config file; safe YAML, unknown keys refused.
+    """Read a config file; safe YAML, unknown and repeated keys refused.
 
     Raises:
         ConfigError: the file is not there, not YAML, or a field is wrong.
     """
     try:
-        values = yaml.safe_load(path.read_text("utf-8-sig"))
+        # As safe as yaml.safe_load: the loader is PyYAML's SafeLoader.
+        values = yaml.load(path.read_text("utf-8-sig"), Loader=_Loader)  # noqa: S506
     except OSError as error:
         raise ConfigError(
             f"Cannot read the config file {path}: {error.strerror or error}."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except _Repeated as error:
+        raise ConfigError(f"{path}:{error}. Remove one of them.") from error
+    except (yaml.YAMLError, ValueError, LookupError, OverflowError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
@@ -90,16 +94,58 @@ def run_file(path: Path) -> RunFile:
     return _validated(RunFile, values, f"{path}: ")
 
 
+class _Repeated(Exception):
+    """A key that stands twice in one mapping: its line, and what is wrong."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe reader; of a key that stands twice it would silently take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # which no mapping can have; PyYAML says so
+            line = key.start_mark.line + 1
+            if key.value in first:
+                raise _Repeated(
+                    f"{line}: the key '{key.value}' is already set on line {first[key.value]}"
+                )
+            first[key.value] = line
+        return node
+
+
 def _validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(name, kind.model_fields, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
-            known = ", ".join(kind.model_fields)
-            raise ConfigError(f"{where}unknown setting '{name}'.{hint} Known: {known}.") from error
-        message = first["msg"].removeprefix("Input ")
-        raise ConfigError(f"{where}{name} {message}, got {first['input']!r}.") from error
+        raise ConfigError(f"{where}{_words(kind, error.errors()[0])}.") from error
+
+
+def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
+    """A pydantic error in the words of this house."""
+    field, *inner = detail["loc"]
+    got = f"got {detail['input']!r}"
+    if detail["type"] in ("extra_forbidden", "invalid_key"):
+        close = difflib.get_close_matches(str(field), kind.model_fields, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        return f"unknown setting '{field}'.{hint} Known: {', '.join(kind.model_fields)}"
+    if field == "format":  # pydantic tells of each of the two shapes on its own
+        return f"format should be {_FORMAT}, {got}"
+    rule = _RULES.get(detail["type"]) or detail["msg"].removeprefix("Input ")
+    if inner and inner[-1] == "[key]":
+        return f"a name in {field} {rule}, {got}"
+    return f"{'.'.join(map(str, (field, *inner)))} {rule}, {got}"
+
+
+_FORMAT = "base, sft, chat or a .jinja file, or a mapping with one of these for each model"
+_RULES = {
+    "tuple_type": "should be a list of names",
+    "dict_type": "should be a mapping of names",
+    "string_type": "should be text (in quotes, where it looks like something else)",
+    "int_type": "should be a whole number",
+    "float_type": "should be a number",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+}

@@ -97,7 +97,8 @@ def test_compare_in_every_format(scored: Path) -> None:
     assert "self_bleu" not in table.output
     assert max(map(len, table.output.splitlines())) <= 80
     found = json.loads(invoke("compare", scored, "--format", "json").output)
-    assert found
+    values = {(r["metric"], r["model"]): r["value"] for r in found["rows"]}
+    assert values["unique_rate", "sft"] == 0.75  # one text of two at p, two of two at q
     rows = list(csv.DictReader(io.StringIO(invoke("compare", scored, "--format", "csv").output)))
     assert {row["metric"] for row in rows} == {"distinct_1", "self_bleu", "unique_rate"}
     assert invoke("compare", scored, "--format", "markdown").output.startswith("### responses")
@@ -180,7 +181,7 @@ def test_run_names_what_is_missing(tmp_path: Path) -> None:
         ("models: [", r"bad.yaml:1: not YAML"),
         ("- a", "expected fields such as 'models:' and 'tasks:'"),
         ("temprature: 1", "unknown setting 'temprature'. Did you mean 'temperature'"),
-        ("samples: many", "samples should be a valid integer, got 'many'"),
+        ("samples: many", "samples should be a whole number, got 'many'"),
         ("models: !!python/object/apply:os.getcwd []", "not YAML"),
     ],
 )
@@ -214,6 +215,105 @@ def test_run_with_a_real_model_and_a_config_file(tmp_path: Path, tiny_model: Pat
     assert table.num_rows == 6
     assert max(map(len, table.column("token_ids").to_pylist())) <= 6
     assert table.column("logprob").null_count == 0
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A config file with two models that are nowhere, a format for each, and a task."""
+    task = tmp_path / "mine.yaml"
+    task.write_text("name: mine\nversion: 1\nprompts: [Name a fruit.]\n")
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"models: {{a: ./nowhere, b: ./nowhere}}\nformat: {{a: base, b: sft}}\ntasks: [{task}]\n"
+        f"output: {tmp_path / 'run'}\nmetrics: [unique_rate]\n"
+    )
+    return config
+
+
+def test_the_format_of_a_model_that_flags_leave_out_is_left_out(models: Path) -> None:
+    line = refused("run", "--config", models, "--model", "a=./nowhere")
+    assert "There is no model at './nowhere'" in line  # so the formats were in order
+    models.write_text(models.read_text().replace("b: sft", "b: sft, bb: sft"))
+    for flags in ([], ["--model", "b=./nowhere"]):
+        line = refused("run", "--config", models, *flags)
+        assert "Unknown model 'bb'. Did you mean 'b'?" in line
+
+
+def test_a_config_file_names_a_model_as_it_stands(models: Path) -> None:
+    models.write_text(models.read_text().replace("a: ./nowhere", "a/b: ./nowhere"))
+    assert "Invalid model name 'a/b'" in refused("run", "--config", models)
+
+
+def test_a_reference_in_a_config_file_is_read_alone(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(models.parent)
+    Path("a=.").mkdir()
+    Path("a=.", "nowhere").mkdir()
+    assert "There is no model at './nowhere'" in refused("run", "--config", models)
+
+
+def test_a_model_has_one_format(models: Path) -> None:
+    line = refused("run", "--config", models, "--format", "b=base", "--format", "b=sft")
+    assert "--format names the model 'b' twice" in line
+
+
+def test_a_baseline_for_the_table_at_the_end(tmp_path: Path, responses: Path) -> None:
+    arguments = ("score", responses, "--output", tmp_path / "run", *LEXICAL)
+    assert "minus sft" in invoke(*arguments, "--baseline", "sft").output
+    assert "minus base" in invoke(*arguments).output
+    assert "Did you mean 'sft'" in refused(*arguments, "--baseline", "stf")
+
+
+def test_run_refuses_an_unknown_baseline_first(models: Path, scored: Path) -> None:
+    assert "Unknown model 'c'" in refused("run", "--config", models, "--baseline", "c")
+    elsewhere = ("run", "--config", models, "--output", scored.parent / "new")
+    assert "Unknown model 'base'" in refused(*elsewhere, "--baseline", "base")
+    # A model that the run has from before will do.
+    assert "There is no model at" in refused("run", "--config", models, "--baseline", "base")
+
+
+def test_nothing_that_a_terminal_would_obey_is_printed(tmp_path: Path) -> None:
+    task = tmp_path / "t.yaml"
+    task.write_text(
+        'name: t\nversion: 1\nlicence: "\\e[2J"\nprompts: ["red \\e[31m\\nfig\\r\\u202e"]\n'
+    )
+    shown = invoke("tasks", "show", task).output
+    assert "[1] red \\x1b[31m\nfig\\r\\u202e\n" in shown
+    assert "\\x1b[2J" in shown
+    line = refused("tasks", "show", "\x1b]0;title\x07\u202e\ud800")
+    assert r"'\x1b]0;title\x07\u202e\ud800'" in line
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tasks", "check", f"{LONG}.yaml"),
+        ("tasks", "show", f"{LONG}.py"),
+        ("run", "--model", "m=./x", "--output", "run", "--task", f"{LONG}.yaml"),
+        ("run", "--config", f"{LONG}.yaml"),
+        ("score", f"b={LONG}.jsonl", "--output", "run"),
+    ],
+)
+def test_a_path_too_long_for_the_system_is_one_line(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "File name too long" in refused(*arguments)
+
+
+def test_a_terminal_without_unicode_is_no_error(scored: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tofu_eval.cli", "compare", str(scored)],
+        env={**os.environ, **ascii_only},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"unique_rate ?" in done.stdout
 
 
 def test_ctrl_c_is_one_line_and_keeps_what_is_finished(tmp_path: Path, tiny_model: Path) -> None:

@@ -103,7 +103,12 @@ def test_a_format_cannot_be_changed() -> None:
         ),
         (
             "nope.jinja",
-            "nope.jinja: there is no such template. Give base, sft, chat or a file.",
+            "nope.jinja: there is no such file. Give base, sft, chat or a .jinja file.",
+        ),
+        (
+            f"{'a' * 300}.jinja",
+            f"{'a' * 300}.jinja: cannot be read: File name too long. "
+            "Give base, sft, chat or a .jinja file.",
         ),
     ],
 )

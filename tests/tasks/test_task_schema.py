@@ -292,6 +292,8 @@ def test_names_and_paths_are_told_apart(write, tmp_path: Path) -> None:
         load_task("nope.yaml")
     with pytest.raises(ConfigError, match=r"^a/b: a task file ends in \.yaml, \.yml or \.py"):
         load_task("a/b")
+    with pytest.raises(ConfigError, match=r"^a+\.yaml: cannot be read: File name too long\."):
+        load_task("a" * 300 + ".yaml")
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(ConfigError, match=r"^folder\.yaml: there is no such file\."):
         load_task("folder.yaml")

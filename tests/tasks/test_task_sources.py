@@ -147,7 +147,13 @@ def test_not_utf8_names_the_byte_and_the_line(jsonl) -> None:
 def test_a_missing_file_is_told_at_the_line_that_names_it(jsonl) -> None:
     path = jsonl("")
     Path("data/p.jsonl").unlink()
-    assert check_task(path) == ["t.yaml:3: file: there is no file 'data/p.jsonl'"]
+    assert check_task(path) == ["t.yaml:3: file: data/p.jsonl: there is no such file"]
+
+
+def test_a_path_too_long_for_the_system_is_told_there_too(jsonl) -> None:
+    path, name = Path(jsonl("")), "a" * 300
+    path.write_text(path.read_text().replace("data/p.jsonl", name))
+    assert check_task(path) == [f"t.yaml:3: file: {name}: cannot be read: File name too long"]
 
 
 def test_the_file_is_read_late_with_the_same_error(jsonl) -> None:

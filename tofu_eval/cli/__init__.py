@@ -6,6 +6,8 @@ Importing this module costs Click alone; each command's module is imported when 
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 from typing import Any
 
 import click
@@ -27,13 +29,18 @@ COMMANDS = {
 """Each command's module in this package, with the help that the listing shows."""
 
 
+def printable(text: str) -> str:
+    """`text` with an escape for each character that a terminal would obey instead of show."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class Failure(click.ClickException):
     """One line on stderr, and exit code 2."""
 
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
 
 
 class Interrupted(Failure):
@@ -80,3 +87,7 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Did fine-tuning narrow your language model? By how much, and how sure is that?"""
+    # A terminal without Unicode (LC_ALL=C) shows "?" for an arrow; that is no reason to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

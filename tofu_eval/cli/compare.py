@@ -34,13 +34,16 @@ def command(
     print_comparison(Run.open(run), baseline, metrics, tasks, style)
 
 
-def print_run(result: Result) -> None:
+def print_run(result: Result, baseline: str | None = None) -> None:
     """What `run` and `score` print at their end."""
+    from tofu_eval.cli.console import note
     from tofu_eval.store import Run
 
     if result.path is None:
         return
-    print_comparison(Run.open(result.path), None, (), (), "table")
+    for remark in result.notes:
+        note(remark)
+    print_comparison(Run.open(result.path), baseline, (), (), "table")
     click.echo(f"\nRun:         {result.path}\nLeaderboard: {result.path / 'leaderboard.json'}")
 
 
@@ -48,10 +51,12 @@ def print_comparison(
     run: Run, baseline: str | None, metrics: Sequence[str], tasks: Sequence[str], style: str
 ) -> None:
     """Compare on stdout, in one of FORMATS."""
+    from tofu_eval.cli.console import note
     from tofu_eval.errors import UnknownNameError
     from tofu_eval.leaderboard import compare, render, table
-    from tofu_eval.metrics import METRICS
 
+    if run.manifest["status"] != "complete":
+        note(f"{run.path} is unfinished; run the command that made it again.")
     scores = run.scores()
     for noun, column, wanted in (("metric", "metric", metrics), ("task", "task", tasks)):
         known = scores.column(column).unique().to_pylist()
@@ -60,12 +65,12 @@ def print_comparison(
                 raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
         if wanted:
             scores = scores.filter([name in wanted for name in scores.column(column).to_pylist()])
-    names = scores.column("metric").unique().to_pylist()
     comparison = compare(
         scores,
-        baseline or next(iter(run.manifest["models"])),
+        baseline or scores.column("model")[0].as_py(),
         seed=run.manifest["settings"]["seed"],
-        metrics={name: METRICS.get(name).direction for name in names},
+        # What the run was scored with, whether or not it is still installed.
+        metrics={name: m["direction"] for name, m in run.manifest.get("metrics", {}).items()},
     )
     if style == "table":
         from rich.console import Console

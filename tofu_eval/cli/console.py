@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from tofu_eval.cli import printable
 from tofu_eval.types import Report
 
 
@@ -47,14 +48,14 @@ def progress() -> Iterator[Report]:
 
 def note(text: str) -> None:
     """A remark on stderr, so that stdout stays a table or JSON."""
-    click.echo(f"Note: {text}", err=True)
+    click.echo(f"Note: {printable(text)}", err=True)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on stdout as wide as it needs to be; no cell is read as markup."""
+    """A table on stdout as wide as it needs to be; no cell is read as markup or commands."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for name in header:
         table.add_column(Text(name), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     Console().print(table)

@@ -38,6 +38,12 @@ output_option = click.option(
     "--output", type=click.Path(path_type=Path), help="The run directory; an existing one goes on."
 )
 
+baseline_option = click.option(
+    "--baseline",
+    metavar="MODEL",
+    help="Compare with this model in the table at the end. Default: the first.",
+)
+
 
 def scoring_options(command: Command) -> Command:
     """Add what concerns scoring."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tofu_eval.cli.options import given, output_option, scoring_options
+from tofu_eval.cli.options import baseline_option, given, output_option, scoring_options
+
+if TYPE_CHECKING:
+    from tofu_eval.types import ModelSpec
 
 
 @click.command("run")
@@ -22,6 +27,7 @@ from tofu_eval.cli.options import given, output_option, scoring_options
     "--task", "tasks", multiple=True, metavar="NAME", help="A task's name or file; repeatable."
 )
 @output_option
+@baseline_option
 @click.option(
     "--config",
     "config_file",
@@ -48,6 +54,7 @@ def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
     output: Path | None,
+    baseline: str | None,
     config_file: Path | None,
     formats: tuple[str, ...],
     **options: Any,
@@ -68,22 +75,49 @@ def command(
     from tofu_eval.errors import ConfigError
 
     file = run_file(config_file) if config_file else RunFile()
-    specs = {spec.name: spec for spec in (parse_model(f"{k}={v}") for k, v in file.models.items())}
+    specs = {name: _spec(name, ref) for name, ref in file.models.items()}
     if models:
         specs = _named([parse_model(text) for text in models])
     output = output or file.output
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/x")
+    if baseline is not None:
+        _check_baseline(baseline, specs, output)
     fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "output"})
     fields |= given(**options)
+    if isinstance(file.format, dict):  # the flags may have left out a model of the file's
+        gone = file.models.keys() - specs.keys()
+        fields["format"] = {name: f for name, f in file.format.items() if name not in gone}
     if formats:
         fields["format"] = _formats(formats)
     with progress() as report:
         result = pipeline.evaluate(specs, tasks or file.tasks, output, report=report, **fields)
-    print_run(result)
+    print_run(result, baseline)
 
 
-def _named(specs: list[Any]) -> dict[str, Any]:
+def _spec(name: str, ref: str) -> ModelSpec:
+    """A model of the config file, whose name stands apart from its reference."""
+    from tofu_eval.engines import parse_model
+    from tofu_eval.types import check_name
+
+    return replace(parse_model(ref), name=check_name("model", name))
+
+
+def _check_baseline(baseline: str, specs: dict[str, ModelSpec], output: Path) -> None:
+    """Refuse a baseline that the run will not have, before hours of generation."""
+    from tofu_eval.errors import StoreError, UnknownNameError
+    from tofu_eval.store import Run
+
+    if baseline in specs:
+        return
+    known = [*specs]
+    with suppress(StoreError):  # no run yet
+        known += Run.open(output).manifest["models"]
+    if baseline not in known:
+        raise UnknownNameError.of("model", baseline, known, "tofu-eval run --help")
+
+
+def _named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
     from tofu_eval.errors import ConfigError
 
     named = {spec.name: spec for spec in specs}
@@ -104,4 +138,8 @@ def _formats(formats: tuple[str, ...]) -> str | dict[str, str]:
         raise ConfigError(
             f"--format got {' and '.join(formats)}: give one for all models, or MODEL=FORMAT each."
         )
+    names = [name for name, _, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--format names the model '{name}' twice. Give it one format.")
     return {model: format for model, _, format in pairs}

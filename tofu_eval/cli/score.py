@@ -7,14 +7,17 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import given, output_option, scoring_options
+from tofu_eval.cli.options import baseline_option, given, output_option, scoring_options
 
 
 @click.command("score")
 @click.argument("files", nargs=-1, required=True, metavar="[NAME=]FILE...")
 @output_option
+@baseline_option
 @scoring_options
-def command(files: tuple[str, ...], output: Path | None, **options: Any) -> None:
+def command(
+    files: tuple[str, ...], output: Path | None, baseline: str | None, **options: Any
+) -> None:
     """Score responses that you already have, from JSONL or Parquet; no model is needed.
 
     A row is a prompt with all its responses or one response:
@@ -28,7 +31,7 @@ def command(files: tuple[str, ...], output: Path | None, **options: Any) -> None
     """
     from tofu_eval import pipeline
     from tofu_eval.cli.compare import print_run
-    from tofu_eval.cli.console import note, progress
+    from tofu_eval.cli.console import progress
     from tofu_eval.errors import ConfigError
 
     if output is None:
@@ -37,11 +40,16 @@ def command(files: tuple[str, ...], output: Path | None, **options: Any) -> None
         result = pipeline.score_files(
             [_named(text) for text in files], output, report=report, **given(**options)
         )
-    for remark in result.notes:
-        note(remark)
-    print_run(result)
+    print_run(result, baseline)
 
 
 def _named(text: str) -> tuple[str | None, Path]:
     name, equals, file = text.partition("=")
-    return (None, Path(text)) if not equals or Path(text).exists() else (name, Path(file))
+    return (None, Path(text)) if not equals or _exists(text) else (name, Path(file))
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:  # longer than the system allows
+        return False

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from tofu_eval.cli import printable
+
 
 @click.group("tasks")
 def command() -> None:
@@ -43,18 +45,18 @@ def show(ref: str, count: int) -> None:
     task = load_task(ref)
     prompts = task.load()
     sampling = task.sampling
-    click.echo(f"{task.name}  (version {task.version})\n\n{task.description}\n")
+    _echo(f"{task.name}  (version {task.version})\n\n{task.description}\n")
     click.echo(f"prompts   {len(prompts)}")
     click.echo(f"format    {task.format}")
     click.echo(
         f"sampling  {sampling.samples} samples, temperature {sampling.temperature:g}, "
         f"top-p {sampling.top_p:g}, at most {sampling.max_tokens} tokens"
     )
-    click.echo(f"metrics   {', '.join(task.metrics) or 'the default set'}")
-    click.echo(f"licence   {task.licence}\nsource    {task.source}\ncitation  {task.citation}")
-    click.echo(f"file      {task.origin}\n")
+    _echo(f"metrics   {', '.join(task.metrics) or 'the default set'}")
+    _echo(f"licence   {task.licence}\nsource    {task.source}\ncitation  {task.citation}")
+    _echo(f"file      {task.origin}\n")
     for prompt in prompts[:count]:
-        click.echo(f"[{prompt.id}] {prompt.text}")
+        _echo(f"[{prompt.id}] {prompt.text}")
 
 
 @command.command("check")
@@ -82,7 +84,12 @@ def check(files: tuple[Path, ...]) -> None:
                 if name not in known
             ]
     for problem in problems[:-1]:
-        click.echo(problem, err=True)
+        click.echo(printable(problem), err=True)
     if problems:
         raise ConfigError(problems[-1])
-    click.echo(f"{', '.join(map(str, files)) or 'All registered tasks'}: no problems.")
+    _echo(f"{', '.join(map(str, files)) or 'All registered tasks'}: no problems.")
+
+
+def _echo(text: str) -> None:
+    """Print what somebody else wrote: its line ends, but no commands to the terminal."""
+    click.echo("\n".join(map(printable, text.split("\n"))))

@@ -48,11 +48,6 @@ class Metric:
         """The metric's value on one group; raises MetricInputError where it is undefined."""
         return self.function(*arrays, **self.settings)
 
-    @property
-    def summary(self) -> str:
-        """First line of the docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
-
     def facts(self) -> dict[str, Any]:
         """What a run and a leaderboard say about it, whether or not it is still installed."""
         return {

@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tofu_eval.errors import ConfigError
 from tofu_eval.tasks.document import read_text
 from tofu_eval.tasks.problems import Problem, did_you_mean, one_line
+from tofu_eval.tasks.sources import absent
 from tofu_eval.types import Message, Prompt, PromptFormat, digest
 
 JINJA = ".jinja"
@@ -75,8 +76,8 @@ def load_format(value: str) -> Format:
         raise ConfigError(
             f"Unknown prompt format '{value}'.{hint} Give {known} or the path of a {JINJA} file."
         )
-    if not Path(value).is_file():
-        raise ConfigError(f"{value}: there is no such template. Give base, sft, chat or a file.")
+    if why := absent(Path(value)):
+        raise ConfigError(f"{value}: {why}. Give base, sft, chat or a {JINJA} file.")
     made = Format("sft", read_text(Path(value)), value)
     _check_template(made)
     return made

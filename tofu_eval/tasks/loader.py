@@ -11,7 +11,7 @@ from tofu_eval.tasks.document import Document
 from tofu_eval.tasks.problems import TaskError
 from tofu_eval.tasks.python import run_task_file
 from tofu_eval.tasks.schema import check_metrics
-from tofu_eval.tasks.sources import read_jsonl
+from tofu_eval.tasks.sources import absent, read_jsonl
 from tofu_eval.types import Task
 
 PYTHON = ".py"
@@ -77,6 +77,6 @@ def _task_file(ref: str | Path) -> Path:
     path = Path(ref)
     if path.suffix not in (*YAML, PYTHON):
         raise ConfigError(f"{path}: a task file ends in .yaml, .yml or .py, got '{path.suffix}'.")
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file. List all: tofu-eval tasks list")
+    if why := absent(path):
+        raise ConfigError(f"{path}: {why}. List all: tofu-eval tasks list")
     return path

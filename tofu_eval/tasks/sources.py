@@ -16,6 +16,14 @@ from tofu_eval.types import Message, Prompt
 ROLES = ("system", "user", "assistant")
 
 
+def absent(path: Path) -> str | None:
+    """Why there is no file to read at `path`; None where there is one."""
+    try:
+        return None if path.is_file() else "there is no such file"
+    except OSError as error:  # a path too long for the system, a folder that may not be read
+        return f"cannot be read: {error.strerror or error}"
+
+
 class _RowError(Exception):
     """What is wrong with one row, without its place."""
 
@@ -32,9 +40,8 @@ def read_jsonl(source: FileSource, task_file: Path, line: int) -> list[Prompt]:
         ConfigError: with file and line, for anything that is not a prompt.
     """
     path = task_file.parent / source.path
-    if not path.is_file():
-        missing = Problem(str(task_file), line, f"file: there is no file '{path}'")
-        raise TaskError([missing], str(task_file))
+    if why := absent(path):
+        raise TaskError([Problem(str(task_file), line, f"file: {path}: {why}")], str(task_file))
     # Not splitlines: U+2028 and its like may stand inside a JSON string.
     lines = enumerate(read_text(path).split("\n"), start=1)
     rows = [(at, text) for at, text in lines if text.strip()]

@@ -83,11 +83,6 @@ class Loss:
             )
         return self.factory(**settings)
 
-    @property
-    def summary(self) -> str:
-        """First line of the factory's docstring."""
-        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
-
 
 LOSSES: Registry[Loss] = Registry(
     "loss",
