@@ -76,7 +76,7 @@ def fused_loss(
         places: from `completion_places`; needed for packed rows only.
         num_items: what to divide by, when the batch is a part of a larger one: the larger one's
             supervised tokens. The parts' reports then add up to the whole's.
-        chunk: tokens a tile, >= 1; by default `TILE` over V.
+        chunk: tokens a tile, >= 1; by default what makes up to `TILE` logits.
 
     Raises:
         TrainingError: shapes or labels do not fit, there is nothing to divide by, or a token's
@@ -85,7 +85,8 @@ def fused_loss(
     """
     places = places or completion_places(labels)
     _check_shapes(hidden, weight, bias, labels, places)
-    chunk = max(1, TILE // len(weight)) if chunk is None else chunk
+    # In blocks of 64, which matrix units are made for.
+    chunk = max(64, TILE // len(weight) // 64 * 64) if chunk is None else chunk
     check_number("chunk", chunk, ">= 1", chunk >= 1)
     check_number("scale", scale, "other than 0", scale != 0)
     if softcap is not None:
