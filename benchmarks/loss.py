@@ -169,17 +169,20 @@ def compare(tokens, width, rounds):
     results = {(name, head): [] for head in HEADS for name in names}
     for number in range(1, rounds + 1):
         for name, head in results:
-            results[name, head].append(in_a_process(name, head, tokens, width))
-            print(f"round {number} of {rounds}: {head}, {name}", file=sys.stderr, flush=True)
-    seconds = {key: median(r["seconds"] for r in got) for key, got in results.items()}
+            got = in_a_process(name, head, tokens, width)
+            results[name, head].append(got)
+            seconds, megabytes = got["seconds"], got["bytes"] / 1e6
+            line = f"round {number}: {head}, {name}, {seconds:.3g} s, {megabytes:.0f} MB"
+            print(line, file=sys.stderr, flush=True)
+    times = {key: median(r["seconds"] for r in got) for key, got in results.items()}
     memory = {key: median(r["bytes"] for r in got) for key, got in results.items()}
     print("| head | contender | time, s | memory, MB |\n|---|---|--:|--:|")
     for name, head in results:
-        print(f"| {head} | {name} | {seconds[name, head]:.3g} | {memory[name, head] / 1e6:.0f} |")
+        print(f"| {head} | {name} | {times[name, head]:.3g} | {memory[name, head] / 1e6:.0f} |")
     print(
         json.dumps(
             {
-                "time_vs_trl_nll": max(seconds[OURS, head] / seconds[TRL, head] for head in HEADS),
+                "time_vs_trl_nll": max(times[OURS, head] / times[TRL, head] for head in HEADS),
                 **{
                     f"memory_vs_formula_{head}": memory[OURS, head] / memory[FORMULA, head]
                     for head in HEADS
