@@ -1,6 +1,6 @@
 """Time and memory of a loss on a large vocabulary: ours beside full logits, TRL's and Liger's.
 
-    python benchmarks/loss.py            # N=4096 tokens, H=1024, V=128256: about 15 min on 2 cores
+    python benchmarks/loss.py            # N=4096 tokens, H=1024, V=128256: 10 to 25 min on 2 cores
     python benchmarks/loss.py --quick    # N=1024, H=512
 
 One call forward and backward, once with a frozen head (LoRA) and once with a trainable one. Each

@@ -187,7 +187,7 @@ def _tile(z: Tensor, bias: Tensor | None, part: slice, job: _Job) -> tuple[Tenso
         z *= job.softcap
     log_q = _log_softmax_(z)
     log_p = log_q.gather(1, target).squeeze(1)
-    entropy = -torch.linalg.vecdot(log_q.exp(), log_q)
+    entropy = -torch.einsum("tv,tv->t", log_q.exp(), log_q)  # vecdot would make a third tile
     hit = (log_p == log_q.amax(-1)).to(z.dtype)
     weight = _token_weights(log_p, part, job)
     tempered = log_p
