@@ -1,0 +1,272 @@
+"""Every loss straight from hidden states and the LM head, without ever holding the full logits.
+
+A tile is the logits of a few tokens over the whole vocabulary. While it is there it gives the loss
+and the gradient w · (softmax(z/β) - onehot(y)), which goes at once into the gradients of hidden
+states and head; then the tile is dropped. So the forward pass does all the work, the backward pass
+only multiplies by the gradient that comes from above, and no logit is computed twice.
+
+The losses themselves are in `losses.py`. Nothing here knows one from another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from tofu_eval.errors import TrainingError
+from tofu_eval.training.losses import (
+    IGNORE,
+    LossReport,
+    LossSpec,
+    Places,
+    TokenStats,
+    check_number,
+    completion_places,
+)
+
+TILE = 2**25
+"""Logits in a tile: 128 MiB in float32. Two tiles are held at a time, three with a soft-cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusedReport(LossReport):
+    """Means per supervised token; `loss` carries the gradient.
+
+    `entropy` is that of the model's next-token distribution at temperature 1, in nats; `accuracy`
+    the share of tokens in [0, 1] whose logit is the largest, ties included.
+    """
+
+    entropy: Tensor
+    accuracy: Tensor
+
+
+def fused_loss(
+    spec: LossSpec,
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    bias: Tensor | None = None,
+    softcap: float | None = None,
+    scale: float = 1.0,
+    places: Places | None = None,
+    num_items: int | None = None,
+    chunk: int | None = None,
+) -> FusedReport:
+    """The loss per supervised token from the last hidden states and the LM head.
+
+    Equals `mean_loss(spec, logits, labels)` with logits = softcap · tanh(u / softcap) and
+    u = scale · (hidden @ weight.T + bias). Under autocast the products are in its dtype, as in
+    `torch.nn.Linear`; softmax, sums and gradients are in float32 at least. A second backward pass
+    through the same loss is torch's RuntimeError.
+
+    Args:
+        spec: the loss; a token's weight may depend on that token's TokenStats only.
+        hidden: (tokens, H) or (batch, tokens, H) floats; what the head is applied to.
+        weight: (V, H), the head. If it is frozen its gradient is neither computed nor stored.
+        labels: hidden's shape without H, integers: `labels[..., t]` is the token that
+            `hidden[..., t, :]` predicts. Where it is -100 nothing is computed.
+        bias: (V,), the head's.
+        softcap: > 0, the bound of soft-capped logits (Gemma's `final_logit_softcapping`).
+        scale: not 0, a factor on the logits before the soft-cap (Cohere's `logit_scale`).
+        places: from `completion_places`; needed for packed rows only.
+        num_items: what to divide by, when the batch is a part of a larger one: the larger one's
+            supervised tokens. The parts' reports then add up to the whole's.
+        chunk: tokens a tile, >= 1; by default what makes up to `TILE` logits.
+
+    Raises:
+        TrainingError: shapes or labels do not fit, there is nothing to divide by, or a token's
+            weight depends on other tokens.
+        ConfigError: a setting is out of range.
+    """
+    places = places or completion_places(labels)
+    _check_shapes(hidden, weight, bias, labels, places)
+    # In blocks of 64, which matrix units are made for.
+    chunk = max(64, TILE // len(weight) // 64 * 64) if chunk is None else chunk
+    check_number("chunk", chunk, ">= 1", chunk >= 1)
+    check_number("scale", scale, "other than 0", scale != 0)
+    if softcap is not None:
+        check_number("softcap", softcap, "> 0", softcap > 0)
+    supervised = labels != IGNORE
+    y = labels[supervised].long()
+    position, length = places.position[supervised], places.length[supervised]
+    _check_labels(y, len(weight))
+    items = len(y) if num_items is None else num_items
+    if items < 1:
+        raise TrainingError(
+            "A batch has no supervised token: every label is -100. "
+            "Leave out empty completions, or cut prompts so that the completion fits."
+        )
+    job = _Job(spec, y, position, length, softcap, scale, chunk, torch.is_grad_enabled())
+    total, others = _loss_sum(hidden[supervised], weight, bias, job)
+    return FusedReport(total / items, *(others / items).unbind())
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What the tiles need besides the three tensors that may want a gradient."""
+
+    spec: LossSpec
+    y: Tensor
+    position: Tensor
+    length: Tensor
+    softcap: float | None
+    scale: float
+    chunk: int
+    grad_enabled: bool  # inside an autograd function torch itself always says False
+
+
+class _LossSum(torch.autograd.Function):  # type: ignore[misc]
+    """(tokens, H), (V, H), (V,) or None -> the summed loss, and four sums without gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, job: _Job
+    ) -> tuple[Tensor, Tensor]:
+        inputs, device = (hidden, weight, bias), hidden.device.type
+        autocast = torch.is_autocast_enabled(device)
+        matmul_dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
+        dtype = torch.promote_types(hidden.dtype, torch.float32)
+        grads = [
+            torch.zeros_like(x, dtype=dtype) if needed and job.grad_enabled else None
+            for x, needed in zip(inputs, ctx.needs_input_grad, strict=False)
+        ]
+        rows = torch.empty(5, len(hidden), dtype=dtype, device=hidden.device)
+        with torch.autocast(device, enabled=False):
+            head = weight.to(matmul_dtype)
+            for start in range(0, len(hidden), job.chunk):
+                part = slice(start, start + job.chunk)
+                h = hidden[part].to(matmul_dtype)
+                rows[:, part], grad = _tile(torch.mm(h, head.t()).to(dtype), bias, part, job)
+                if grads[0] is not None:
+                    grads[0][part] = torch.mm(grad.to(matmul_dtype), head)
+                if grads[1] is not None:
+                    _add_product(grads[1], grad.t(), h)
+                if grads[2] is not None:
+                    grads[2] += grad.sum(0)
+                del grad  # before the next tile is made
+        _check_weights(rows, job)
+        ctx.save_for_backward(*grads)
+        ctx.dtypes = [x.dtype if x is not None else None for x in inputs]
+        total, others = rows.sum(1).tensor_split([1])
+        ctx.mark_non_differentiable(others)
+        return total.squeeze(0), others
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, upstream: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        # In place, or the head's gradient would be there twice; torch refuses to do it again.
+        return *(
+            grad.mul_(upstream).to(dtype) if grad is not None else None
+            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        ), None
+
+
+# Not traced: the number of tiles changes with every batch, and each would be compiled anew.
+_loss_sum = torch.compiler.disable(_LossSum.apply)
+
+
+def _tile(z: Tensor, bias: Tensor | None, part: slice, job: _Job) -> tuple[Tensor, Tensor]:
+    """Turn u = hidden @ weight.T, which is overwritten, into the loss's gradient by u.
+
+    Returns: (5, tokens), the loss, cross-entropy, weight, entropy and hit of each token; and
+        (tokens, V), the gradient.
+    """
+    spec, target = job.spec, job.y[part, None]
+    if bias is not None:
+        z += bias
+    if job.scale != 1:
+        z *= job.scale
+    if job.softcap is not None:
+        z.div_(job.softcap).tanh_()
+        slope = 1 - z.square()
+        z *= job.softcap
+    log_q = _log_softmax_(z)
+    log_p = log_q.gather(1, target).squeeze(1)
+    entropy = -torch.einsum("tv,tv->t", log_q.exp(), log_q)  # vecdot would make a third tile
+    hit = (log_p == log_q.amax(-1)).to(z.dtype)
+    weight = _token_weights(log_p, part, job)
+    tempered = log_p
+    if spec.temperature != 1:
+        # softmax(z/β) = softmax(log softmax(z) / β): the logits themselves are not needed again.
+        log_q = _log_softmax_(log_q.div_(spec.temperature))
+        tempered = log_q.gather(1, target).squeeze(1)
+    rows = torch.stack([-weight * spec.temperature * tempered, -log_p, weight, entropy, hit])
+    factor = (weight * job.scale)[:, None]
+    grad = log_q.exp_().mul_(factor).scatter_add_(1, target, -factor)
+    return rows, grad.mul_(slope) if job.softcap is not None else grad
+
+
+def _log_softmax_(z: Tensor) -> Tensor:
+    """In place. Torch's own sums a row naively on a CPU, and is off by 5e-5 at V = 128,256."""
+    z.sub_(z.amax(-1, keepdim=True))
+    return z.sub_(z.exp().sum(-1, keepdim=True).log_())
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right without rounding the product to half precision before it is added."""
+    if total.is_cuda and right.dtype in (torch.float16, torch.bfloat16):
+        torch.addmm(total, left.to(right.dtype), right, out_dtype=torch.float32, out=total)
+    else:
+        total.addmm_(left, right.to(total.dtype))
+
+
+def _token_weights(log_p: Tensor, part: slice, job: _Job) -> Tensor:
+    position, length = job.position[part].to(log_p.dtype), job.length[part].to(log_p.dtype)
+    weight = job.spec.weight(TokenStats(log_p, position, length))
+    if weight.shape != log_p.shape:
+        raise TrainingError(
+            f"The loss '{job.spec.name}' gives weights of shape {tuple(weight.shape)} to "
+            f"{len(log_p)} tokens; expected one weight a token."
+        )
+    return weight
+
+
+def _check_weights(rows: Tensor, job: _Job) -> None:
+    """A weight that looks at other tokens would change with the tiles, without a word."""
+    whole = _token_weights(-rows[1], slice(None), job)
+    differs = ~torch.isclose(whole, rows[2], rtol=1e-3, equal_nan=True)
+    # Not a single one: where a weight jumps, the last bit of log p may put a token on either side.
+    if differs.sum() > 0.01 * len(whole):
+        raise TrainingError(
+            f"The loss '{job.spec.name}' gives tokens weights that depend on other tokens; "
+            "expected each to depend on its own token only. Use mean_loss on the full logits."
+        )
+
+
+def _check_shapes(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, places: Places
+) -> None:
+    if hidden.shape[:-1] != labels.shape:
+        raise TrainingError(
+            f"The hidden states' shape {tuple(hidden.shape)} does not fit the labels' shape "
+            f"{tuple(labels.shape)}; expected {(*labels.shape, 'H')}."
+        )
+    if weight.dim() != 2 or weight.shape[1] != hidden.shape[-1]:
+        raise TrainingError(
+            f"The head's shape {tuple(weight.shape)} does not fit the hidden states' shape "
+            f"{tuple(hidden.shape)}; expected {('V', hidden.shape[-1])}."
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise TrainingError(
+            f"The bias's shape {tuple(bias.shape)} does not fit the head's shape "
+            f"{tuple(weight.shape)}; expected {tuple(weight.shape[:1])}."
+        )
+    if places.position.shape != labels.shape or places.length.shape != labels.shape:
+        raise TrainingError(
+            f"The places' shape {tuple(places.position.shape)} does not fit the labels' shape "
+            f"{tuple(labels.shape)}; expected the same. Use completion_places(labels)."
+        )
+
+
+def _check_labels(y: Tensor, vocabulary: int) -> None:
+    outside = y[(y < 0) | (y >= vocabulary)]
+    if len(outside):
+        raise TrainingError(
+            f"A label is {outside[0].item()}; expected -100 or a token of the head, 0 to "
+            f"{vocabulary - 1}. Use the tokenizer that belongs to the model."
+        )
