@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from tofu_eval.types import NAME_PATTERN
+from tofu_eval.types import LONGEST_NAME, NAME_PATTERN
 
 FORMAT = 1
 """Version of a run directory's layout."""
 
-Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN.pattern}$", max_length=100)]
+Name = Annotated[
+    str, StringConstraints(pattern=f"^{NAME_PATTERN.pattern}$", max_length=LONGEST_NAME)
+]
 
 
 class _Part(BaseModel):
