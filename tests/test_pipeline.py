@@ -292,6 +292,18 @@ def test_a_model_that_lacks_responses_is_left_out_and_named(tmp_path: Path) -> N
     assert set(result.scores.column("model").to_pylist()) == {"base"}
 
 
+def test_estimates_that_are_gone_are_named_where_they_are_not_made_again(tmp_path: Path) -> None:
+    tasks = [make_task(), make_task("second")]
+    first = evaluate(tmp_path / "run", tasks=tasks)
+    (tmp_path / "run" / "estimates.parquet").unlink()
+    assert evaluate(tmp_path / "run", tasks=tasks[:1]).notes == (
+        "second has scores without estimates; make them again with --task second",
+    )
+    again = evaluate(tmp_path / "run", tasks=tasks)
+    assert again.estimates.equals(first.estimates)
+    assert again.notes == ()
+
+
 def test_prompts_that_are_gone_are_written_again(tmp_path: Path) -> None:
     first = evaluate(tmp_path / "run")
     (tmp_path / "run" / "prompts" / "fruit.parquet").unlink()

@@ -53,7 +53,7 @@ def score_run(
         status="complete",
         features=made_by,
         scored=[[*place, mark] for place, mark in scored.items()],
-        notes=[*run.manifest["notes"], *_unfinished(run, scorers)],
+        notes=[*run.manifest["notes"], *_unfinished(run, scorers), *_lost(run, estimates)],
         finished=provenance.now(),
     )
     board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest)
@@ -88,6 +88,14 @@ def _unfinished(run: Run, tasks: Iterable[str]) -> list[str]:
                 f"name it again to finish it: --model {model}=…"
             )
     return remarks
+
+
+def _lost(run: Run, estimates: Sequence[Estimate]) -> list[str]:
+    """A remark for each task whose scores are there without their estimates."""
+    there = {(row.model, row.task) for row in estimates}
+    places = _places(run, run.manifest["tasks"])
+    lost = {t: None for m, t in places if run.has_scores(m, t) and (m, t) not in there}
+    return [f"{t} has scores without estimates; make them again with --task {t}" for t in lost]
 
 
 def _kept(
