@@ -1,14 +1,14 @@
 """Time and memory of a loss on a large vocabulary: ours beside full logits, TRL's and Liger's.
 
     python benchmarks/loss.py            # N=4096 tokens, H=1024, V=128256: 10 to 25 min on 2 cores
-    python benchmarks/loss.py --quick    # N=1024, H=512
+    python benchmarks/loss.py --quick    # N=1024, H=512, one round, no plain cross-entropy
 
 One call forward and backward, once with a frozen head (LoRA) and once with a trainable one. Each
 measurement is a process of its own. The contenders take turns, so that a slow minute of the
 machine meets them all, and the median over the rounds counts. Memory is the highest above the
 inputs: resident memory of the process, or what torch has allocated on a GPU. With a GPU it is
-bfloat16, N=8192, H=4096. The last line is JSON; its ratios are ours over the other's, the time
-ratio the worse of the two heads.
+bfloat16, N=8192, H=4096. It needs TRL: pip install 'tofu-eval[train]'. The last line is JSON; its
+ratios are ours over the other's, the time ratio the worse of the two heads.
 
 Ours and the formula are TOFU, whose temperature costs a second softmax; the others cross-entropy.
 TRL's is called as its SFTTrainer does, with entropy and accuracy, which ours gives too.
@@ -164,8 +164,8 @@ def in_a_process(*command):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(tokens, width, rounds):
-    names = [c for c in CONTENDERS if c != LIGER or importlib.util.find_spec("liger_kernel")]
+def compare(tokens, width, rounds, left_out):
+    names = [name for name in CONTENDERS if name not in left_out]
     results = {(name, head): [] for head in HEADS for name in names}
     for number in range(1, rounds + 1):
         for name, head in results:
@@ -195,17 +195,24 @@ def compare(tokens, width, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="N=1024 tokens and H=512")
-    parser.add_argument("--rounds", type=int, default=3, help="turns that each contender gets")
+    parser.add_argument(
+        "--quick", action="store_true", help="under a minute: N=1024, H=512, one round"
+    )
+    parser.add_argument("--rounds", type=int, help="turns that each contender gets")
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(one_measurement(*options.measure)))
         return
+    if importlib.util.find_spec("trl") is None:
+        raise SystemExit("This compares with TRL. Install it: pip install 'tofu-eval[train]'")
+    left_out = [] if importlib.util.find_spec("liger_kernel") else [LIGER]
+    if options.quick:
+        left_out.append(FULL)
     here = in_a_process("machine")
     tokens, width = (1024, 512) if options.quick else (8192, 4096) if here["cuda"] else (4096, 1024)
     print(f"N={tokens}, H={width}, V={VOCABULARY}, {here['name']}")
-    compare(tokens, width, options.rounds)
+    compare(tokens, width, options.rounds or (1 if options.quick else 3), left_out)
 
 
 def one_measurement(what, *rest):
