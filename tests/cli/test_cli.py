@@ -335,3 +335,37 @@ def test_ctrl_c_is_one_line_and_keeps_what_is_finished(tmp_path: Path, tiny_mode
     assert "Interrupted. What is finished is kept" in stderr
     assert "Traceback" not in stderr
     assert list(parts.rglob("part-*"))
+
+
+def test_adapters_formats_and_rewards_together(
+    tmp_path: Path,
+    tiny_model: Path,
+    tiny_adapter: Path,
+    tiny_chat_model: Path,
+    tiny_reward_model: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    template = tmp_path / "mine.jinja"
+    template.write_text("Q: {{ prompt }}\nA:")
+    output = tmp_path / "run"
+    capfd.readouterr()  # what building the models printed
+    result = invoke(
+        *("run", "--output", output, "--task", "open-prompts", "--limit", 3, "--samples", 3),
+        *("--model", f"base={tiny_model}", "--format", "base=sft"),
+        *("--model", f"tofu={tiny_model}+{tiny_adapter}", "--format", f"tofu={template}"),
+        *("--model", f"chat={tiny_chat_model}", "--format", "chat=chat", "--max-tokens", 6),
+        *("--metric", "unique_rate", "--reward-model", tiny_reward_model, "--baseline", "chat"),
+        *("--temperature", 0.7, "--top-p", 0.8, "--device", "cpu", "--dtype", "bfloat16"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "minus chat" in result.output
+    assert "Loading" not in capfd.readouterr().err  # the libraries' own bars
+    run = Run.open(output)
+    formats = [model["prompt_format"]["open-prompts"] for model in run.manifest["models"].values()]
+    assert formats[0] == "sft"
+    assert formats[1].startswith("sft:")
+    assert formats[2] == "chat"
+    rewards = [row for row in run.scores().to_pylist() if row["metric"] == "reward"]
+    assert len(rewards) == 9
+    assert all(row["value"] is not None for row in rewards)
+    assert run.manifest["features"]["reward"]["truncated"] == 0

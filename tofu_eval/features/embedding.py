@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.errors import MissingDependencyError, ModelError
 from tofu_eval.features.weights import Weights, find_weights, hashes, said
+from tofu_eval.hub import quiet
 from tofu_eval.types import Prompt, digest
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -117,12 +118,13 @@ class SentenceEmbedder:
         from sentence_transformers import SentenceTransformer
 
         try:
-            return SentenceTransformer(
-                str(self._path),
-                device=self._device,
-                local_files_only=True,
-                model_kwargs={"dtype": "float32"},
-            )
+            with quiet():
+                return SentenceTransformer(
+                    str(self._path),
+                    device=self._device,
+                    local_files_only=True,
+                    model_kwargs={"dtype": "float32"},
+                )
         except Exception as error:
             raise ModelError(
                 f"Cannot load the embedding model '{self._model}': {said(error)}. "

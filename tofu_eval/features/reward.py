@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.errors import MissingDependencyError, ModelError
 from tofu_eval.features.weights import find_weights, said
+from tofu_eval.hub import quiet
 from tofu_eval.types import Prompt, digest
 
 OTHER = "Give another: --reward-model PATH_OR_ID"
@@ -152,9 +153,10 @@ class RewardModel:
 
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                self._path, dtype="auto", trust_remote_code=False, output_loading_info=True
-            )
+            with quiet():
+                model, report = AutoModelForSequenceClassification.from_pretrained(
+                    self._path, dtype="auto", trust_remote_code=False, output_loading_info=True
+                )
             model = model.to(device).eval()
         except Exception as error:
             raise ModelError(

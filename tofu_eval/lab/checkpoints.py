@@ -11,18 +11,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
 
 from tofu_eval import provenance
 from tofu_eval.errors import StoreError, TrainingError
+from tofu_eval.hub import quiet
 from tofu_eval.lab import data, world
 from tofu_eval.lab.model import build_model, build_tokenizer
 from tofu_eval.lab.samples import SAMPLES, stream
@@ -190,18 +189,6 @@ def weights_digest(path: Path) -> str:
             f"Cannot read the checkpoint {path}: {error.strerror or error}. Delete that folder and "
             "run the same command again: it is made anew."
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' progress bars: loading half a million weights needs none."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _passes(validity: Mapping[str, float], settings: Pretraining) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tofu_eval.lab.checkpoints import quiet
+from tofu_eval.hub import quiet
 from tofu_eval.lab.data import Document, batch_of, pretraining_documents
 from tofu_eval.lab.samples import stream
 from tofu_eval.lab.world import SEEN, TOPICS
