@@ -18,24 +18,31 @@ BELOW = {
     "types": {"errors"},
     "registry": {"errors", "types"},
     "hub": {"errors"},
+    "models": {"errors", "types", "hub"},
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
     **{
-        room: {"errors", "types", "registry", "hub"}
-        for room in ("tasks", "engines", "features", "metrics", "training", "store", "stats")
+        room: {"errors", "types", "registry", "hub", "models"}
+        for room in ("tasks", "engines", "features", "metrics", "store", "stats")
     },
     "ingest": {"errors", "types"},
     "leaderboard": {"errors", "types", "store", "stats"},
     "stages": {
-        *("errors", "types", "registry", "hub"),
+        *("errors", "types", "registry", "hub", "models"),
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }
 BELOW["store"] = {"errors", "types", "manifest"}
+BELOW["training"] = {
+    *("errors", "types", "registry", "hub", "models", "provenance", "config"),
+    *("tasks", "store"),
+}
+BELOW["workers"] = {"errors", "types"}
 BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
-BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}
+BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "workers"}
+BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["cli"] = {*BELOW["lab"], "lab"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")

@@ -64,7 +64,7 @@ def settings(values: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: names the first field that is wrong, what it got and what it may be.
     """
-    return _validated(Settings, values, "")
+    return validated(Settings, values, "")
 
 
 def run_file(path: Path) -> RunFile:
@@ -72,6 +72,19 @@ def run_file(path: Path) -> RunFile:
 
     Raises:
         ConfigError: the file is not there, not YAML, or a field is wrong.
+    """
+    return validated(RunFile, read_yaml(path, "'models:' and 'tasks:'"), f"{path}: ")
+
+
+def read_yaml(path: Path, fields: str) -> dict[str, Any]:
+    """The fields of a YAML file, read safely; a repeated key is refused.
+
+    Args:
+        path: the file.
+        fields: examples of fields, for the message where it holds none.
+
+    Raises:
+        ConfigError: the file is not there, not YAML, or not a mapping.
     """
     try:
         # As safe as yaml.safe_load: the loader is PyYAML's SafeLoader.
@@ -88,10 +101,8 @@ def run_file(path: Path) -> RunFile:
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise ConfigError(f"{where}: not YAML: {problem}.") from error
     if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path}: expected fields such as 'models:' and 'tasks:', got {values!r}."
-        )
-    return _validated(RunFile, values, f"{path}: ")
+        raise ConfigError(f"{path}: expected fields such as {fields}, got {values!r}.")
+    return values
 
 
 class _Repeated(Exception):
@@ -116,7 +127,17 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+def validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """Make a `kind` of values.
+
+    Args:
+        kind: a pydantic model.
+        values: its fields.
+        where: what a message begins with: the file, or nothing.
+
+    Raises:
+        ConfigError: names the first field that is wrong, what it got and what it may be.
+    """
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:

@@ -66,6 +66,26 @@ def read_responses(files: Sequence[tuple[str | None, Path]], task: str) -> Respo
     return found
 
 
+def read_rows(path: Path, columns: Sequence[str]) -> tuple[Iterator[tuple[int, object]], str]:
+    """Read a JSONL or Parquet file whose rows mean something to the caller.
+
+    Args:
+        path: the file; a pipe is read into memory.
+        columns: what is read of a Parquet file.
+    Returns: (line or row number from 1, row) pairs, and the file's SHA-256.
+
+    Raises:
+        DataError: the file cannot be read, or (while iterating) a line is not JSON in UTF-8.
+    """
+    file, sha256 = _opened(path)
+
+    def rows() -> Iterator[tuple[int, object]]:
+        with file:
+            yield from _rows(path, file, columns)
+
+    return rows(), sha256
+
+
 @dataclass
 class _File:
     """One file on its way into `found`."""
@@ -245,17 +265,21 @@ def _opened(path: Path) -> tuple[io.BufferedIOBase, str]:
         ) from error
 
 
-def _rows(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[int, object]]:
+def _rows(
+    path: Path, file: io.BufferedIOBase, columns: Sequence[str] = COLUMNS
+) -> Iterator[tuple[int, object]]:
     """Rows with their line (JSONL) or row (Parquet) number, counted from 1."""
-    return _parquet_rows(path, file) if _is_parquet(path) else _json_rows(path, file)
+    return _parquet_rows(path, file, columns) if _is_parquet(path) else _json_rows(path, file)
 
 
-def _parquet_rows(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[int, object]]:
+def _parquet_rows(
+    path: Path, file: io.BufferedIOBase, columns: Sequence[str]
+) -> Iterator[tuple[int, object]]:
     """The columns that count; the others only by their name, which an error may list."""
     try:
         table = pq.ParquetFile(file)
         names = table.schema_arrow.names
-        batches = table.iter_batches(columns=[name for name in COLUMNS if name in names])
+        batches = table.iter_batches(columns=[name for name in columns if name in names])
         rows = (dict.fromkeys(names) | row for batch in batches for row in batch.to_pylist())
         yield from enumerate(rows, start=1)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:

@@ -15,16 +15,17 @@ import pyarrow as pa
 
 from tofu_eval import provenance
 from tofu_eval.config import Settings, settings
-from tofu_eval.engines import open_engine, parse_model
+from tofu_eval.engines import open_engine
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
 from tofu_eval.features.base import FeatureModel
 from tofu_eval.ingest import read_responses
 from tofu_eval.metrics import METRICS, Metric
+from tofu_eval.models import parse_model, tuned_format
 from tofu_eval.scoring import all_metrics, score_run, signatures
 from tofu_eval.stages import Plan, estimate, featurize, generate, requests, score_group
 from tofu_eval.store import FeatureCache, Run, conflict
-from tofu_eval.tasks import Format, load_format, load_task
+from tofu_eval.tasks import Format, format_of, load_format, load_task
 from tofu_eval.types import (
     ESTIMATE_SCHEMA,
     SCORE_SCHEMA,
@@ -122,12 +123,13 @@ def evaluate(
     scorers = {plan.task.name: _metrics(chosen, plan.task.metrics) for plan in plans}
     features = _feature_models(chosen, all_metrics(scorers))
     engines = {name: _engine(name, model, chosen, report) for name, model in models.items()}
-    formats = {name: _formats(name, plans, chosen) for name in models}
+    formats = {name: _formats(name, model, plans, chosen) for name, model in models.items()}
     with Run.writing(output) as run:
         _begin(run, chosen)
         _add_tasks(run, plans)
         for name, engine in engines.items():
             _add_model(run, name, engine.identity, engine.family, formats[name])
+        run.save(notes=_mixed(formats))
         for name, engine in engines.items():
             wanted = [
                 request
@@ -395,10 +397,29 @@ def _engine(
     )
 
 
-def _formats(model: str, plans: Sequence[Plan], chosen: Settings) -> dict[str, Format]:
-    """How the prompts of each task are put to a model."""
-    given = chosen.format.get(model) if isinstance(chosen.format, dict) else chosen.format
-    return {plan.task.name: load_format(given or plan.task.format) for plan in plans}
+def _formats(
+    name: str, model: str | Path | ModelSpec | Engine, plans: Sequence[Plan], chosen: Settings
+) -> dict[str, Format]:
+    """How the prompts of each task are put to a model: as the user says, else as it was tuned."""
+    given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
+    tuned = None
+    if given is None and isinstance(model, str | Path | ModelSpec):
+        spec = model if isinstance(model, ModelSpec) else parse_model(str(model))
+        if saved := tuned_format(spec):
+            tuned = format_of(*saved, f"the training.json of '{name}'")
+    return {plan.task.name: tuned or load_format(given or plan.task.format) for plan in plans}
+
+
+def _mixed(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
+    """A remark where models are asked in different formats: that is a difference of its own."""
+    names = {
+        model: ", ".join(dict.fromkeys(_format_name(f) for f in of_task.values()))
+        for model, of_task in formats.items()
+    }
+    if len(set(names.values())) < 2:
+        return []
+    shown = "; ".join(f"{model}: {name}" for model, name in names.items())
+    return [f"Models are asked in different prompt formats ({shown}). One for all: --format sft"]
 
 
 def _format_name(format: Format) -> str:

@@ -110,6 +110,34 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         ) from error
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out of a directory, which is made, until the block ends.
+
+    Raises:
+        StoreError: another process is in it, or the directory cannot be made.
+    """
+    lock = FileLock(path / ".lock")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # The operating system drops the lock when the process dies, however it dies.
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"{path} is being written by another process. "
+            "Wait for it to end, or use a new --output."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(
+            f"Cannot write {path}: {getattr(error, 'strerror', None) or error}. "
+            "Choose another --output."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Run:
     """A run directory. Open it with `Run.open` to read, with `Run.writing` to write."""
 
@@ -158,22 +186,7 @@ class Run:
             StoreError: another process is writing it, or the directory cannot be made.
         """
         path = Path(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            # The operating system drops the lock when the process dies, however it dies.
-            lock = FileLock(path / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreError(
-                f"{path} is being written by another process. "
-                "Wait for it to end, or use a new --output."
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            raise StoreError(
-                f"Cannot write {path}: {getattr(error, 'strerror', None) or error}. "
-                "Choose another --output."
-            ) from error
-        try:
+        with locked(path):
             if (path / "run.json").exists():
                 run = cls.open(path)
             elif any(not _is_ours(child.name) for child in path.iterdir()):
@@ -186,8 +199,6 @@ class Run:
                 if leftover.is_file():
                     leftover.unlink(missing_ok=True)
             yield run
-        finally:
-            lock.release()
 
     def save(self, **changes: Any) -> None:
         """Merge `changes` into run.json."""

@@ -18,6 +18,7 @@ from tofu_eval.errors import TofuEvalError
 COMMANDS = {
     "run": "Generate with models on tasks, score and compare.",
     "score": "Score responses that you already have.",
+    "train": "Fine-tune a model with any of the losses.",
     "compare": "Compare the models of a run with a baseline.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",

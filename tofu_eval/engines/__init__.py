@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tofu_eval.engines.base import Engine
-from tofu_eval.engines.models import ResolvedModel, parse_model, resolve
 from tofu_eval.errors import MissingDependencyError
 from tofu_eval.registry import Registry, origin_of
 from tofu_eval.types import ModelSpec
 
-__all__ = ["ENGINES", "Engine", "ResolvedModel", "engine", "open_engine", "parse_model", "resolve"]
+__all__ = ["ENGINES", "Engine", "engine", "open_engine"]
 
 Factory = Callable[..., Engine]
 
