@@ -36,12 +36,12 @@ BELOW = {
 BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["training"] = {
     *("errors", "types", "registry", "hub", "models", "provenance", "config"),
-    *("tasks", "store"),
+    *("ingest", "tasks", "store"),
 }
-BELOW["workers"] = {"errors", "types"}
+BELOW["processes"] = {"errors", "types"}
 BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
-BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "workers"}
+BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["cli"] = {*BELOW["lab"], "lab"}
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Generate with models on tasks, score and compare.",
     "score": "Score responses that you already have.",
     "train": "Fine-tune a model with any of the losses.",
+    "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",

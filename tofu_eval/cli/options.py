@@ -55,3 +55,8 @@ def scoring_options(command: Command) -> Command:
 def given(**options: Any) -> dict[str, Any]:
     """The options that the user gave: not None, not an empty tuple."""
     return {name: value for name, value in options.items() if value not in (None, ())}
+
+
+def names(text: str) -> list[str]:
+    """The parts of `a,b,c`."""
+    return [part.strip() for part in text.split(",") if part.strip()]

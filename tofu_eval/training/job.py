@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import PrinterCallback, TrainerCallback
+from datasets import Dataset
+from transformers import TrainerCallback
 
 from tofu_eval import provenance
 from tofu_eval.errors import ConfigError, StoreError, TrainingError
@@ -31,6 +32,7 @@ from tofu_eval.training.directory import read_manifest, step_of, whole_checkpoin
 from tofu_eval.training.loading import load_model
 from tofu_eval.training.losses import LOSSES, LossSpec
 from tofu_eval.training.settings import TrainSettings
+from tofu_eval.training.sft import FusedSFTTrainer, ReportProgress
 from tofu_eval.training.tokens import Tokenized, tokenize
 from tofu_eval.types import Report, no_report
 
@@ -155,7 +157,7 @@ class _Job:
     ) -> TrainResult:
         """Train, save, and say so."""
         main = PartialState().is_main_process
-        with _silent():
+        with quiet():
             model, tokenizer = load_model(resolved, self.settings, args)
             made = self._tokenized(examples, tokenizer, args)
             notes = _notes(examples, made, args.max_length)
@@ -196,15 +198,12 @@ class _Job:
         made: Tokenized,
         held_out: Examples | None,
     ) -> Any:
-        from datasets import Dataset
-
-        from tofu_eval.training.sft import FusedSFTTrainer
-
+        progress = ReportProgress(f"train {self.path.name}", self.report)
         evaluation = None
         if held_out is not None:
             evaluation = Dataset.from_dict(self._tokenized(held_out, tokenizer, args).columns)
         try:
-            trainer = FusedSFTTrainer(
+            return FusedSFTTrainer(
                 model,
                 args,
                 spec=spec,
@@ -212,12 +211,10 @@ class _Job:
                 eval_dataset=evaluation,
                 processing_class=tokenizer,
                 peft_config=arguments.lora_config(self.settings),
-                callbacks=[_Progress(self)],
+                callbacks=[progress, _KeepFormat(self)],
             )
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
             raise ConfigError(f"TRL refuses this: {arguments.one_line(error)}") from error
-        trainer.remove_callback(PrinterCallback)
-        return trainer
 
     def _save(self, trainer: Any) -> None:
         """The checkpoint's files appear one by one under their names, each whole."""
@@ -231,15 +228,11 @@ class _Job:
             folder.rmdir()
 
 
-class _Progress(TrainerCallback):  # type: ignore[misc]
-    """Tells how far a training is, and leaves the prompt format beside every checkpoint."""
+class _KeepFormat(TrainerCallback):  # type: ignore[misc]
+    """Leaves training.json, which names the prompt format, in every checkpoint."""
 
     def __init__(self, job: _Job) -> None:
         self.job = job
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.is_world_process_zero:
-            self.job.report(f"train {self.job.path.name}", state.global_step, state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
@@ -295,21 +288,6 @@ def _finite(entry: Mapping[str, Any]) -> dict[str, float | None]:
         name: value if isinstance(value, int | float) and math.isfinite(value) else None
         for name, value in entry.items()
     }
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without the bars of transformers and datasets, which would run into ours."""
-    import datasets
-
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        with quiet():
-            yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
 
 
 @contextmanager

@@ -72,9 +72,14 @@ class Loss:
     factory: Callable[..., LossSpec]
     paper: str
 
+    def settings(self) -> dict[str, float]:
+        """Its settings with their defaults."""
+        parameters = inspect.signature(self.factory).parameters
+        return {name: parameter.default for name, parameter in parameters.items()}
+
     def __call__(self, **settings: float) -> LossSpec:
         """The LossSpec; raises ConfigError for a setting that is unknown or out of range."""
-        known = list(inspect.signature(self.factory).parameters)
+        known = list(self.settings())
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise ConfigError(

@@ -13,17 +13,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
 from tofu_eval.errors import TrainingError
 from tofu_eval.training.head import LossOutput, add_fused_loss, check_head
 from tofu_eval.training.losses import LossSpec, TokenStats
+from tofu_eval.types import Report
 
 MEANS = ("cross_entropy", "mean_weight", "entropy", "mean_token_accuracy")
 """What is logged beside the loss, per supervised token."""
 
 SHOWN_ROWS = 8
 """Rows that a message names at most."""
+
+
+class ReportProgress(TrainerCallback):  # type: ignore[misc]
+    """Tells a `Report` how far a training is, in optimiser steps."""
+
+    def __init__(self, stage: str, report: Report) -> None:
+        self.stage = stage
+        self.report = report
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called by the Trainer."""
+        if state.is_world_process_zero:
+            self.report(self.stage, state.global_step, state.max_steps)
 
 
 class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
@@ -55,6 +70,7 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         self._check_nothing_else(base)
         check_head(base)
         add_fused_loss(base, spec)
+        self.remove_callback(PrinterCallback)  # it writes to stdout, which is for results
         self._sums: dict[str, Tensor] = {}
 
     def compute_loss(
@@ -180,7 +196,7 @@ def _documents(inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:
 
 def _looks_at_places(spec: LossSpec) -> bool:
     """Whether a token's weight depends on where it stands in its completion."""
-    log_p = torch.linspace(-4, -0.01, 64)
+    log_p = torch.linspace(-25, -0.01, 64)
     place, length = torch.arange(64.0), torch.full((64,), 64.0)
     first = spec.weight(TokenStats(log_p, torch.zeros(64), torch.ones(64)))
     return not torch.equal(first, spec.weight(TokenStats(log_p, place, length)))
