@@ -60,7 +60,7 @@ def test_our_errors_come_back_as_they_are() -> None:
 
 def test_a_worker_that_dies_is_one_line() -> None:
     with (
-        pytest.raises(TrainingError, match="A worker process of the lab died"),
+        pytest.raises(TrainingError, match="A worker process died"),
         workers(1, lambda *_: None) as pool,
     ):
         pool.first({pool.start(die)})

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from architectures import ARCHITECTURES
 from torch import Tensor
 
-from tests.training.conftest import ARCHITECTURES
 from tofu_eval.errors import TrainingError
 from tofu_eval.training import fused
 from tofu_eval.training.head import add_fused_loss, check_head, head_of

@@ -113,6 +113,8 @@ def command(configs: tuple[str, ...], resume: bool, **options: Any) -> None:
     for text in result.notes:
         note(text)
     shown = ("loss", "cross_entropy", "mean_weight", "entropy", "mean_token_accuracy")
-    rows = [[name, f"{value:.4g}"] for name in shown if (value := result.final.get(name))]
+    rows = [
+        [name, f"{value:.4g}"] for name in shown if (value := result.final.get(name)) is not None
+    ]
     print_table(["last logged", "per token"], rows)
     click.echo(f"{result.steps} steps. Checkpoint: {result.path}")

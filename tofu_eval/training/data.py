@@ -227,6 +227,6 @@ def _turns(value: object, name: str) -> tuple[Message, ...]:
             raise _RowError(f"each of '{name}' must be an object with role and content")
         if turn.get("role") not in ("system", "user", "assistant"):
             raise _RowError(
-                f"role '{turn.get('role')}' in '{name}'; expected system, user, assistant"
+                f"role '{turn.get('role')}' in '{name}'; expected system, user or assistant"
             )
     return tuple(Message(turn["role"], turn["content"]) for turn in value)

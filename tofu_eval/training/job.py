@@ -82,18 +82,14 @@ def train(
         "processes": state.num_processes,
     }
     job = _Job(settings, json.loads(json.dumps(asked)), format, report)
-    with (
-        locked(settings.output) if state.is_main_process else nullcontext(),
-        state.main_process_first(),
-    ):
-        done = job.finished()
-        checkpoint = job.checkpoint(resume)
-        if done is None and state.is_main_process:
-            job.write("running", source=examples.identity)
-    if done is not None:
-        return done
+    read_manifest(settings.output)  # a folder that is not a training's is left as it is
     with locked(settings.output) if state.is_main_process else nullcontext():
-        return job.run(spec, resolved, args, examples, held_out, checkpoint)
+        with state.main_process_first():
+            done = job.finished()
+            checkpoint = None if done else job.checkpoint(resume)
+            if done is None and state.is_main_process:
+                job.write("running", source=examples.identity)
+        return done or job.run(spec, resolved, args, examples, held_out, checkpoint)
 
 
 @dataclass
