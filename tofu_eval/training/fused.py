@@ -23,9 +23,10 @@ from tofu_eval.training.losses import (
     LossReport,
     LossSpec,
     Places,
-    TokenStats,
     check_number,
     completion_places,
+    items_of,
+    token_weights,
 )
 
 TILE = 2**25
@@ -95,12 +96,7 @@ def fused_loss(
     y = labels[supervised].long()
     position, length = places.position[supervised], places.length[supervised]
     _check_labels(y, len(weight))
-    items = len(y) if num_items is None else num_items
-    if items < 1:
-        raise TrainingError(
-            "A batch has no supervised token: every label is -100. "
-            "Leave out empty completions, or cut prompts so that the completion fits."
-        )
+    items = items_of(len(y), num_items)
     job = _Job(spec, y, position, length, softcap, scale, chunk, torch.is_grad_enabled())
     total, others = _loss_sum(hidden[supervised], weight, bias, job)
     return FusedReport(total / items, *(others / items).unbind())
@@ -216,14 +212,7 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 def _token_weights(log_p: Tensor, part: slice, job: _Job) -> Tensor:
-    position, length = job.position[part].to(log_p.dtype), job.length[part].to(log_p.dtype)
-    weight = job.spec.weight(TokenStats(log_p, position, length))
-    if weight.shape != log_p.shape:
-        raise TrainingError(
-            f"The loss '{job.spec.name}' gives weights of shape {tuple(weight.shape)} to "
-            f"{len(log_p)} tokens; expected one weight a token."
-        )
-    return weight
+    return token_weights(job.spec, log_p, job.position[part], job.length[part])
 
 
 def _check_weights(rows: Tensor, job: _Job) -> None:
