@@ -19,11 +19,14 @@ needs_triton = pytest.mark.skipif(
 
 
 @needs_triton
+@pytest.mark.slow
 def test_the_fused_losses_tests_pass_in_the_interpreter():
     """Every loss and head, chunk, dtype and model of test_fused.py, through the kernels."""
+    options = ["-q", "-n0", "-p", "in_triton", "-p", "no:cacheprovider"]
+    # Left out: the interpreter makes a tensor of a tile's bytes, which counts as one too large.
+    options += ["-k", "not the_full_logits_are_never_made"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "in_triton", "-p", "no:cacheprovider"]
-        + ["-n0", str(HERE / "test_fused.py")],
+        [sys.executable, "-m", "pytest", *options, str(HERE / "test_fused.py")],
         env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(HERE)},
         capture_output=True,
         text=True,
