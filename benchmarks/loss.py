@@ -9,7 +9,7 @@ machine meets them all, and the median over the rounds counts. Memory is the hig
 inputs: resident memory of the process, or what torch has allocated on a GPU. With a GPU it is
 bfloat16, N=8192, H=4096, ours runs with and without its kernels, and the last line has three more
 ratios. It needs TRL: pip install 'tofu-eval[train]'. The last line is JSON; its
-ratios are ours over the other's, the time ratio the worse of the two heads.
+ratios are ours over the other's; where no head is named, the worse of the two.
 
 Ours and the formula are TOFU, whose temperature costs a second softmax; the others cross-entropy.
 TRL's is called as its SFTTrainer does, with entropy and accuracy, which ours gives too.
