@@ -25,7 +25,7 @@ quickstart: $(STAMP)
 	$(BIN)/tofu-eval quickstart $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

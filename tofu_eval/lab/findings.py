@@ -37,7 +37,7 @@ CALLED = {
     "focal": "focal",
     "gem": "GEM",
     "dft": "DFT",
-    "lambda-pr": "λ-PR",
+    "lambda-pr": "lambda-PR",
 }
 """The models in the order of a table, in words; one that is not here is called by its name."""
 

@@ -201,7 +201,8 @@ def measure_seed(plan: Plan, report: Report) -> SeedResult:
     values: dict[tuple[str, str], dict[str, float | None]] = {}
     for row in result.estimates.to_pylist():
         name = row["metric"].removeprefix("lab_")
-        if row["task"] in decoders and name in (*OF_LAB, *OF_TEXT):
+        asked = row["task"] in decoders and row["model"] in ("target", *plan.trained)
+        if asked and name in (*OF_LAB, *OF_TEXT):  # the run may hold more losses than these
             values.setdefault((row["model"], decoders[row["task"]]), {})[name] = row["value"]
     for name in plan.trained:
         found = _likelihoods(plan, name, tell)
