@@ -136,7 +136,7 @@ def check_hardware(settings: TrainSettings) -> None:
             f"Train on one, or use {' and '.join(instead)}."
         )
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingDependencyError.of(" and ".join(wanted), "bitsandbytes", "train")
+        raise MissingDependencyError.of(" and ".join(wanted), "bitsandbytes", "quantize")
 
 
 def learnt_with(settings: TrainSettings) -> dict[str, Any]:
