@@ -16,6 +16,8 @@ from tofu_eval.metrics.base import metric
     cost="model",
     needs=("embedding",),
     paper="arXiv:2004.02990",
+    length_sensitive=True,
+    different="1",
 )
 def mean_pairwise_cosine_distance(embeddings: ArrayLike) -> float:
     """How far apart in meaning two responses are on average.
