@@ -18,22 +18,29 @@ BELOW = {
     "types": {"errors"},
     "registry": {"errors", "types"},
     "hub": {"errors"},
+    "tokens": {"errors"},
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
     **{
-        room: {"errors", "types", "registry", "hub"}
+        room: {"errors", "types", "registry", "hub", "tokens"}
         for room in ("tasks", "engines", "features", "metrics", "training", "store", "stats")
     },
     "ingest": {"errors", "types"},
     "leaderboard": {"errors", "types", "store", "stats"},
-    "stages": {
-        *("errors", "types", "registry", "hub"),
+    "inputs": {
+        *("errors", "types", "registry", "hub", "tokens"),
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }
+BELOW["reading"] = {"errors", "types", "store"}
+BELOW["stages"] = {*BELOW["inputs"], "inputs"}
+BELOW["workers"] = {*BELOW["stages"], "stages"}
 BELOW["store"] = {"errors", "types", "manifest"}
-BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
+BELOW["scoring"] = {
+    *BELOW["workers"],
+    *("workers", "reading", "provenance", "config", "leaderboard"),
+}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
 BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}
 BELOW["cli"] = {*BELOW["lab"], "lab"}

@@ -23,7 +23,8 @@ class Settings(BaseModel):
     """How to run. A sampling field that is left out is the task's own.
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
-    left out, each task's own.
+    left out, each task's own. `truncate` cuts the responses to that many words
+    for the metrics that length moves; `workers` is how many processes score.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +41,8 @@ class Settings(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     format: str | dict[str, str] | None = None
     metrics: tuple[str, ...] | None = None
+    truncate: Count | None = None
+    workers: Count = 1
     embedding_model: str = EMBEDDING_MODEL
     reward_model: str | None = None
     trust_remote_code: bool = False

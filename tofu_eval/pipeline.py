@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +19,30 @@ from tofu_eval.config import Settings, settings
 from tofu_eval.engines import open_engine, parse_model
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
-from tofu_eval.features.base import FeatureModel
+from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.ingest import read_responses
+from tofu_eval.inputs import Feature
 from tofu_eval.metrics import METRICS, Metric
-from tofu_eval.scoring import all_metrics, score_run, signatures
-from tofu_eval.stages import Plan, estimate, featurize, generate, requests, score_group
+from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
+from tofu_eval.stages import Plan, estimate, generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run, conflict
 from tofu_eval.tasks import Format, load_format, load_task
 from tofu_eval.types import (
     ESTIMATE_SCHEMA,
+    REFERENCE,
     SCORE_SCHEMA,
     Group,
     ModelSpec,
     Prompt,
     Report,
     Sampling,
+    Score,
     Task,
     check_name,
     no_report,
     to_table,
 )
+from tofu_eval.workers import scoring_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +61,7 @@ DEFAULT_METRICS = (
 """What is measured where neither the task nor the user says otherwise."""
 
 
-OF_SCORING = ("metrics", "embedding_model", "reward_model", "seed", "device")
+OF_SCORING = ("metrics", "embedding_model", "reward_model", "seed", "device", "truncate", "workers")
 OF_FILES = (*OF_SCORING, "limit")
 """The fields of `config.Settings` that matter where nothing is generated."""
 
@@ -217,14 +222,35 @@ def score(
     scorers = _metrics(chosen, ())
     given = _given(groups)
     models = _feature_models(chosen, scorers, given)
-    for model in models.values():
-        groups = featurize(groups, model, FeatureCache(), report)
-    scores = []
-    for done, group in enumerate(groups, start=1):
-        scores += score_group(group, scorers)
-        report("score", done, len(groups))
-    estimates = estimate(scores, scorers, signatures(models), seed=chosen.seed)
-    return Result(to_table(scores, SCORE_SCHEMA), to_table(estimates, ESTIMATE_SCHEMA))
+    features = {name: Feature(model, FeatureCache()) for name, model in models.items()}
+    per_group = [metric for metric in scorers if metric.level == "group"]
+    per_corpus = [metric for metric in scorers if metric.level == "corpus"]
+    scores: list[Score] = []
+    with scoring_pool(chosen.workers) as scorer:
+        for start in range(0, len(groups), SCORE_CHUNK):
+            chunk = groups[start : start + SCORE_CHUNK]
+            rows = score_groups(
+                chunk, per_group, features, truncate=chosen.truncate, report=report, score=scorer
+            )
+            scores += chain.from_iterable(rows)
+            report("score", start + len(chunk), len(groups))
+    for corpus in _corpora(groups):
+        scores += score_corpus(
+            corpus, per_corpus, features, truncate=chosen.truncate, report=report
+        )
+    table = to_table(scores, SCORE_SCHEMA)
+    estimates = estimate(
+        table, scorers, signatures(models), seed=chosen.seed, truncate=chosen.truncate
+    )
+    return Result(table, to_table(estimates, ESTIMATE_SCHEMA))
+
+
+def _corpora(groups: Iterable[Group]) -> Iterable[list[Group]]:
+    """The groups of each model and task together."""
+    corpora: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        corpora.setdefault((group.model, group.task), []).append(group)
+    return corpora.values()
 
 
 # What a run stands on
@@ -295,10 +321,14 @@ def _metrics(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
 
 def _feature_models(
     chosen: Settings, metrics: Iterable[Metric], given: Iterable[str] = ()
-) -> dict[str, FeatureModel]:
-    """The models behind the features that the metrics need and nobody has given."""
-    needed = {need for metric in metrics for need in metric.needs} - set(given)
-    models: dict[str, FeatureModel] = {}
+) -> dict[str, FeatureModel | GroupFeature]:
+    """The models behind the features that the metrics need and nobody has given.
+
+    What another is made from stands before it.
+    """
+    needs = {need for metric in metrics for need in metric.needs} - set(given)
+    needed = {need.removeprefix(REFERENCE) for need in needs}
+    models: dict[str, FeatureModel | GroupFeature] = {}
     if "embedding" in needed:
         from tofu_eval.features.embedding import SentenceEmbedder
 

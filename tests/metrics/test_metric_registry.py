@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tofu_eval.errors import ConfigError, DuplicateNameError, MetricInputError, UnknownNameError
 from tofu_eval.metrics import METRICS, Metric, metric
+from tofu_eval.metrics.base import INPUTS
 
 BUILT_IN = [
     entry.item
@@ -193,7 +194,9 @@ def test_the_page_agrees_with_the_decorator(made: Metric) -> None:
 
 
 def test_signatures_name_the_settings_and_the_models() -> None:
-    assert METRICS.get("distinct_2").signature({"embedding": "m@1"}) == "distinct_2|v:1|n:2"
+    distinct = METRICS.get("distinct_2")
+    assert distinct.signature({"embedding": "m@1"}) == "distinct_2|v:1|tok:nltk-word|n:2"
+    assert distinct.signature({}, 50) == "distinct_2|v:1|tok:nltk-word|n:2|truncate:50"
     vendi = METRICS.get("vendi").signature({"embedding": "m@1"})
     assert vendi == "vendi|v:1|q:1.0|embedding:m@1"
 
@@ -228,7 +231,7 @@ def mine(texts: list[str], *, n: int) -> float:
     [
         (
             {"needs": ("texts",), "settings": {"n": 1}},
-            "Metric 'mine' needs 'texts'; it can be given text, tokens, prompt, embedding, reward.",
+            f"Metric 'mine' needs 'texts'; it can be given {', '.join(INPUTS)}.",
         ),
         (
             {},

@@ -20,6 +20,14 @@ _SCORING = (
         help="Only these metrics. List all: tofu-eval metrics list",
     ),
     click.option(
+        "--truncate",
+        type=int,
+        metavar="WORDS",
+        help="Compute what length moves on responses cut to this many words; shorter ones are "
+        "left out there.",
+    ),
+    click.option("--workers", type=int, help="Processes that score. Default: 1"),
+    click.option(
         "--embedding-model",
         metavar="MODEL",
         help=f"sentence-transformers directory or Hub id. Default: {EMBEDDING_MODEL}",

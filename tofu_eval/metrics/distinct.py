@@ -41,4 +41,6 @@ for _n in (1, 2, 3, 4):
         needs=("tokens",),
         paper="arXiv:1510.03055",
         settings={"n": _n},
+        length_sensitive=True,
+        identical=None,  # 1/n times the share within the one text
     )(distinct)

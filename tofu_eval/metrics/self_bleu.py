@@ -20,6 +20,7 @@ from tofu_eval.metrics.base import metric
     cost="cpu",
     needs=("text",),
     paper="arXiv:1802.01886",
+    length_sensitive=True,
 )
 def self_bleu(texts: Sequence[str]) -> float:
     """Mean BLEU of each response against the other responses to its prompt.

@@ -20,6 +20,7 @@ from tofu_eval.metrics.base import metric
     cost="model",
     needs=("embedding",),
     paper="arXiv:2210.02410",
+    length_sensitive=True,
 )
 def vendi(embeddings: ArrayLike, q: float = 1.0) -> float:
     """Effective number of distinct responses.
