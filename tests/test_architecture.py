@@ -41,7 +41,8 @@ BELOW["scoring"] = {
     *BELOW["workers"],
     *("workers", "reading", "provenance", "config", "leaderboard"),
 }
-BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
+BELOW["judges"] = {"errors", "types", "engines"}
+BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest", "judges")}
 BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}
 BELOW["cli"] = {*BELOW["lab"], "lab"}
 

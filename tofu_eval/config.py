@@ -15,6 +15,12 @@ from tofu_eval.errors import ConfigError
 
 EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
+NLI_MODEL = "FacebookAI/roberta-large-mnli"
+Equivalence = Literal[
+    "exact", "word-overlap", "embedding", "classifier", "judge",
+    "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
+]  # fmt: skip
+
 Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=1, strict=True)]
 
@@ -45,6 +51,11 @@ class Settings(BaseModel):
     workers: Count = 1
     embedding_model: str = EMBEDDING_MODEL
     reward_model: str | None = None
+    equivalence: Equivalence = "novelty-bench-1.0"
+    equivalence_model: str | None = None
+    equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    judge_model: str | None = None
+    nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
 
     def sampling(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -22,7 +22,8 @@ from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, Un
 from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.ingest import read_responses
 from tofu_eval.inputs import Feature
-from tofu_eval.metrics import METRICS, Metric
+from tofu_eval.judges import EngineJudge
+from tofu_eval.metrics import Metric, find
 from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
 from tofu_eval.stages import Plan, estimate, generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run, conflict
@@ -39,6 +40,7 @@ from tofu_eval.types import (
     Score,
     Task,
     check_name,
+    digest,
     no_report,
     to_table,
 )
@@ -61,7 +63,22 @@ DEFAULT_METRICS = (
 """What is measured where neither the task nor the user says otherwise."""
 
 
-OF_SCORING = ("metrics", "embedding_model", "reward_model", "seed", "device", "truncate", "workers")
+NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
+
+OF_SCORING = (
+    "metrics",
+    "embedding_model",
+    "reward_model",
+    "equivalence",
+    "equivalence_model",
+    "equivalence_threshold",
+    "judge_model",
+    "nli_model",
+    "seed",
+    "device",
+    "truncate",
+    "workers",
+)
 OF_FILES = (*OF_SCORING, "limit")
 """The fields of `config.Settings` that matter where nothing is generated."""
 
@@ -316,7 +333,7 @@ def _metrics(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     names = list(chosen.metrics or of_task or DEFAULT_METRICS)
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
-    return [METRICS.get(name) for name in dict.fromkeys(names)]
+    return [find(name) for name in dict.fromkeys(names)]
 
 
 def _feature_models(
@@ -329,7 +346,8 @@ def _feature_models(
     needs = {need for metric in metrics for need in metric.needs} - set(given)
     needed = {need.removeprefix(REFERENCE) for need in needs}
     models: dict[str, FeatureModel | GroupFeature] = {}
-    if "embedding" in needed:
+    by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
+    if "embedding" in needed or (by_vectors and "embedding" not in given):
         from tofu_eval.features.embedding import SentenceEmbedder
 
         models["embedding"] = SentenceEmbedder(chosen.embedding_model, device=chosen.device)
@@ -341,7 +359,32 @@ def _feature_models(
                 "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
             )
         models["reward"] = RewardModel(chosen.reward_model, device=chosen.device)
+    for kind in NLI:
+        if kind in needed:
+            from tofu_eval.features.nli import Inference
+
+            models[kind] = Inference(kind, chosen.nli_model, device=chosen.device)
+    if "equivalence" in needed:
+        models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
     return models
+
+
+def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
+    from tofu_eval.features.equivalence import Equivalence
+
+    judge = None
+    if chosen.equivalence == "judge" and chosen.judge_model:
+        spec = parse_model(chosen.judge_model)
+        engine = _engine("judge", replace(spec, name="judge"), chosen, no_report)
+        judge = EngineJudge(engine, f"{spec.model}@{digest(dict(engine.identity))[:12]}")
+    return Equivalence(
+        chosen.equivalence,
+        model=chosen.equivalence_model,
+        threshold=chosen.equivalence_threshold,
+        judge=judge,
+        references=references,
+        device=chosen.device,
+    )
 
 
 def _begin(run: Run, chosen: Settings) -> None:

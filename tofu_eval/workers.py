@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 from tofu_eval.errors import ConfigError, UnknownNameError
-from tofu_eval.metrics import METRICS, Metric
+from tofu_eval.metrics import Metric, find
 from tofu_eval.stages import Scorer, score_each
 from tofu_eval.types import Group, Score
 
@@ -69,4 +69,4 @@ def _ignore_interrupt() -> None:
 def _score(
     groups: Sequence[Group], names: Sequence[str], truncate: int | None
 ) -> list[list[Score]]:
-    return score_each(groups, [METRICS.get(name) for name in names], truncate)
+    return score_each(groups, [find(name) for name in names], truncate)

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Generate with models on tasks, score and compare.",
     "score": "Score responses that you already have.",
     "compare": "Compare the models of a run with a baseline.",
+    "split": "Split a loss of diversity: bad responses removed, or good ones more alike.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
     "engines": "List engines.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,12 @@ from tofu_eval.errors import MetricInputError
 Labels = Sequence[Any] | NDArray[np.integer]
 """A class a response: whole numbers from 0 (−1: not decided), or the texts themselves."""
 
-NEEDS = {"": "equivalence", "_exact": "text"}
-"""Suffix of a metric's name, and what it needs: classes of equivalent responses, or of texts that
-differ at most in white space at the ends."""
+FLAVOURS: tuple[tuple[str, str, Literal["cpu", "model"]], ...] = (
+    ("", "equivalence", "model"),
+    ("_exact", "text", "cpu"),
+)
+"""Suffix of a metric's name, what it needs and costs: classes of equivalent responses, or of texts
+that differ at most in white space at the ends."""
 
 
 def labels_of(labels: Labels) -> list[Hashable]:
@@ -35,8 +38,7 @@ def labels_of(labels: Labels) -> list[Hashable]:
         raise MetricInputError(
             f"the equivalence of {undecided} of {len(numbers)} responses was not decided"
         )
-    found: list[Hashable] = numbers.astype(np.int64).tolist()
-    return found
+    return [int(number) for number in numbers]
 
 
 def counts_of(labels: Labels, *, least: int = 2) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tofu_eval.metrics._classes import NEEDS, Labels, counts_of
+from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
 from tofu_eval.metrics.base import metric
 
 
@@ -26,13 +26,13 @@ def entropy_miller_madow(labels: Labels) -> float:
     return max(0.0, -float(p @ np.log(p))) + (len(counts) - 1) / (2 * n)
 
 
-for _suffix, _need in NEEDS.items():
+for _suffix, _need, _cost in FLAVOURS:
     metric(
         name=f"entropy_miller_madow{_suffix}",
         level="group",
         direction="higher",
         range=("0", "inf"),
-        cost="cpu" if _need == "text" else "model",
+        cost=_cost,
         needs=(_need,),
         paper="doi:10.1162/089976603321780272",
         different=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tofu_eval.errors import MetricInputError
-from tofu_eval.metrics._classes import NEEDS, Labels, counts_of
+from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
 from tofu_eval.metrics.base import metric
 
 
@@ -43,8 +43,7 @@ def collision_ratio(labels: Labels, references: Labels) -> float:
     return found / expected
 
 
-for _suffix, _need in NEEDS.items():
-    _cost = "cpu" if _need == "text" else "model"
+for _suffix, _need, _cost in FLAVOURS:
     metric(
         name=f"collision_probability{_suffix}",
         level="group",

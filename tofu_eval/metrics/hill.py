@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tofu_eval.errors import ConfigError
-from tofu_eval.metrics._classes import NEEDS, Labels, counts_of
+from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
 from tofu_eval.metrics.base import metric
 
 
@@ -37,14 +37,14 @@ def hill_number(labels: Labels, *, q: float) -> float:
     return min(float(counts.sum()), max(1.0, number))
 
 
-for _suffix, _need in NEEDS.items():
+for _suffix, _need, _cost in FLAVOURS:
     for _q in (0, 1, 2):
         metric(
             name=f"hill_{_q}{_suffix}",
             level="group",
             direction="higher",
             range=("1", "n"),
-            cost="cpu" if _need == "text" else "model",
+            cost=_cost,
             needs=(_need,),
             paper="doi:10.2307/1934352",
             settings={"q": float(_q)},

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import MetricInputError
-from tofu_eval.metrics._classes import NEEDS, Labels, counts_of
+from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
 from tofu_eval.metrics.base import metric
 
 
@@ -82,8 +82,7 @@ def distinct_at_k(labels: Labels, *, k: int) -> float:
     return float(rarefaction(labels)[k - 1])
 
 
-for _suffix, _need in NEEDS.items():
-    _cost = "cpu" if _need == "text" else "model"
+for _suffix, _need, _cost in FLAVOURS:
     metric(
         name=f"chao1{_suffix}",
         level="group",
