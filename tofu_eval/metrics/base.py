@@ -88,7 +88,7 @@ class Metric:
     `direction` says which way is more diverse (for `measures="quality"`, which way is better);
     "none" is a plain description. `needs` names the arguments, in order; `settings` are bound
     keyword arguments and part of the signature. `ordered` says that the value depends on the
-    order of the responses. The module's docstring has the other fields.
+    order of the responses, `least` how many responses a diversity metric takes. The module's docstring has the other fields.
     """
 
     name: str
@@ -104,6 +104,7 @@ class Metric:
     settings: Mapping[str, Any] = field(default_factory=dict)
     length_sensitive: bool = False
     ordered: bool = False
+    least: int = 2
     identical: str | None = "bound"
     different: str | None = "bound"
 
@@ -163,8 +164,8 @@ def metric(
     """Register a function as a metric and return it unchanged.
 
     One function may be registered several times with different `settings`. `facts` are the
-    other fields of `Metric`: measures, version, settings, length_sensitive, ordered, identical,
-    different.
+    other fields of `Metric`: measures, version, settings, length_sensitive, ordered, least,
+    identical, different.
 
     Raises:
         ConfigError: at registration, when `needs` or `settings` do not fit the function.

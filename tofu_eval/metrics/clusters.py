@@ -16,6 +16,7 @@ from tofu_eval.metrics.base import metric
     range=("1", "n"),
     cost="model",
     needs=("embedding",),
+    length_sensitive=True,
     paper="arXiv:1201.0490",
 )
 def number_of_clusters(embeddings: ArrayLike, threshold: float = 0.3) -> float:

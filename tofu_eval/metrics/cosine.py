@@ -15,6 +15,7 @@ from tofu_eval.metrics.base import metric
     range=("0", "2"),
     cost="model",
     needs=("embedding",),
+    length_sensitive=True,
     paper="arXiv:2004.02990",
     different="1",
 )
@@ -41,6 +42,7 @@ def mean_pairwise_cosine_distance(embeddings: ArrayLike) -> float:
     range=("0", "2"),
     cost="model",
     needs=("embedding",),
+    length_sensitive=True,
     paper="arXiv:2604.16027",
     different="1",
 )

@@ -18,6 +18,7 @@ from tofu_eval.metrics.base import metric
     range=("1", "n"),
     cost="model",
     needs=("embedding",),
+    length_sensitive=True,
     paper="arXiv:2210.02885",
 )
 def effective_rank(embeddings: ArrayLike) -> float:

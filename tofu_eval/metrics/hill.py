@@ -40,7 +40,7 @@ def hill_number(labels: Labels, *, q: float) -> float:
 for _suffix, _need, _cost in FLAVOURS:
     for _q in (0, 1, 2):
         metric(
-            name=f"hill_{_q}{_suffix}",
+            name=f"hill_number_q{_q}{_suffix}",
             level="group",
             direction="higher",
             range=("1", "n"),

@@ -18,6 +18,7 @@ from tofu_eval.metrics.base import metric
     range=("0", "n"),
     cost="model",
     needs=("embedding",),
+    length_sensitive=True,
     paper="arXiv:1207.6083",
     identical="log2(n + 1)",
 )

@@ -16,6 +16,7 @@ from tofu_eval.metrics.base import metric
     range=("0", "2"),
     cost="model",
     needs=("embedding",),
+    length_sensitive=True,
     paper="arXiv:2004.02990",
     different="1",
 )

@@ -102,7 +102,7 @@ for _suffix, _need, _cost in FLAVOURS:
         needs=(_need,),
         paper="doi:10.1093/biomet/40.3-4.237",
     )(good_turing_coverage)
-    for _k in (2, 5, 10):
+    for _k in (5, 10):
         metric(
             name=f"distinct_at_{_k}{_suffix}",
             level="group",
@@ -112,4 +112,5 @@ for _suffix, _need, _cost in FLAVOURS:
             needs=(_need,),
             paper="doi:10.2307/1934145",
             settings={"k": _k},
+            least=_k,
         )(distinct_at_k)

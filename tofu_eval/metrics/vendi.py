@@ -49,7 +49,7 @@ def vendi(embeddings: ArrayLike, q: float = 1.0) -> float:
     return min(float(n), max(1.0, math.exp(entropy)))
 
 
-for _name, _q in (("half", 0.5), ("2", 2.0), ("inf", math.inf)):
+for _name, _q in (("0.5", 0.5), ("2.0", 2.0), ("inf", math.inf)):
     metric(
         name=f"vendi_q{_name}",
         level="group",
@@ -57,6 +57,7 @@ for _name, _q in (("half", 0.5), ("2", 2.0), ("inf", math.inf)):
         range=("1", "n"),
         cost="model",
         needs=("embedding",),
+        length_sensitive=True,
         paper="arXiv:2310.12952",
         settings={"q": _q},
     )(vendi)
