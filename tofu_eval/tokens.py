@@ -68,18 +68,26 @@ class Tokens(Sequence[list[str]]):
         numbers, different = self.ngrams(n)
         return np.bincount(numbers[numbers >= 0], minlength=different)
 
+    def clipped(self, n: int) -> NDArray[np.int64]:
+        """n-grams of each text that occur in another text too, (texts,).
+
+        Each counts as often as it stands in the one other text that has it most often: BLEU's
+        clipped matches with all other texts as references, in O(tokens).
+        """
+        from tofu_eval.kernels import clipped
+
+        return clipped(*self.ngrams(n), self.starts)
+
     def _interned(self, n: int) -> tuple[NDArray[np.int64], int]:
-        tokens = self.ids.astype(np.int64)
+        # numba takes half a second to import.
+        from tofu_eval.kernels import extend, intern
+
         if n == 1:
-            return _dense(tokens)
+            return intern(self.ids.astype(np.int64))
         prefix, _ = self.ngrams(n - 1)
-        numbers = np.full(len(tokens), -1, dtype=np.int64)
-        begins = np.flatnonzero(prefix >= 0)
-        # Of an (n-1)-gram that is there, the n-gram is there if its text has one token more.
-        ends = np.repeat(self.starts[1:], self.lengths)
-        begins = begins[begins + n - 1 < ends[begins]]
-        keys = prefix[begins] * (int(tokens.max(initial=0)) + 1) + tokens[begins + n - 1]
-        numbers[begins], different = _dense(keys)
+        begins, keys = extend(prefix, self.ids, self.starts, n)
+        numbers = np.full(len(self.ids), -1, dtype=np.int64)
+        numbers[begins], different = intern(keys)
         return numbers, different
 
     @overload
@@ -103,9 +111,3 @@ class Tokens(Sequence[list[str]]):
 def starts_of(lengths: Iterable[int]) -> NDArray[np.int64]:
     """Where each of several runs begins when they stand end to end, and where the last ends."""
     return np.cumsum([0, *lengths], dtype=np.int64)
-
-
-def _dense(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Equal keys as equal numbers from 0, and how many there are."""
-    found, numbers = np.unique(keys, return_inverse=True)
-    return numbers.astype(np.int64, copy=False), len(found)

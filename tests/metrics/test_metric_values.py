@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 
 from tofu_eval.errors import ConfigError, MetricInputError
+from tofu_eval.features.text import tokens
 from tofu_eval.metrics.cosine import mean_pairwise_cosine_distance
 from tofu_eval.metrics.distinct import distinct
 from tofu_eval.metrics.mean_length import mean_length
 from tofu_eval.metrics.reward import reward
-from tofu_eval.metrics.self_bleu import self_bleu
+from tofu_eval.metrics.self_bleu import self_bleu as self_bleu_of_tokens
 from tofu_eval.metrics.unique_rate import unique_rate
 from tofu_eval.metrics.vendi import vendi
+
+
+def self_bleu(texts) -> float:
+    return self_bleu_of_tokens(tokens(texts, "tokens_13a"))
+
 
 TWO_OF_THREE = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
 """Two equal rows and one at a right angle: eigenvalues of X Xᵀ / 3 are 2/3, 1/3 and 0."""

@@ -1,13 +1,30 @@
-"""Tokens of texts, by the name of the need: what n-gram metrics and lengths are counted in."""
+"""Tokens of texts, by the name of the need: what n-gram metrics and lengths are counted in.
+
+Every tokeniser here is given one white-space word at a time and remembers what it made of it:
+most words come back. `tests/features/test_text_tokens.py` checks each against its source on
+fuzzed text.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
-from tofu_eval.tokens import Tokens
+import numpy as np
+
+from tofu_eval.tokens import Tokens, starts_of
+
+REMEMBERED = 2**16
+"""Distinct words after which a tokeniser forgets them all: what keeps its memory bounded."""
+
+SEPARATORS = re.compile("[\x1c-\x1f]")
+"""White space for Python and not for NLTK; texts with them go through NLTK whole."""
+
+APART = "\ue000"
+"""Marks a word that does not follow a space, where that matters; for private use in Unicode."""
 
 Split = Callable[[str], list[str]]
 
@@ -29,45 +46,160 @@ def tokens(texts: Sequence[str], need: str = "tokens") -> Tokens:
     Raises:
         KeyError: `need` is none of these.
     """
-    split = _splitter(need)
-    return Tokens.of([split(text) for text in texts])
+    memory = _memory(need)
+    rows = [memory.ids(text) for text in texts]
+    count = sum(map(len, rows))
+    ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=count)
+    made = Tokens(ids, starts_of(map(len, rows)), memory.words)
+    if len(memory.parts) > REMEMBERED:
+        _memory.cache_clear()
+    return made
+
+
+class Memory:
+    """Token numbers of every word seen so far; `words[i]` is the token with number i.
+
+    Args:
+        split: the tokens of a white-space word.
+        prepare: what is done to a text before it is split into words.
+        whole: the tokens of a text that has SEPARATORS; without it they are white space.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        prepare: Callable[[str], str] | None = None,
+        whole: Split | None = None,
+    ) -> None:
+        self.words: list[str] = []
+        self.whole = whole
+        self.parts = _Parts(split, self.words)
+        self._prepare = prepare
+
+    def ids(self, text: str) -> list[int]:
+        """The numbers of a text's tokens."""
+        if self._prepare is not None:
+            text = self._prepare(text)
+        if self.whole is not None and SEPARATORS.search(text):
+            return self.of_whole(text)
+        return list(chain.from_iterable(map(self.parts.__getitem__, text.split())))
+
+    def of_whole(self, text: str) -> list[int]:
+        """The numbers of the tokens that the source itself makes of the text."""
+        assert self.whole is not None  # noqa: S101 (its two callers have one)
+        return list(map(self.parts.number, self.whole(text)))
+
+
+class _Parts(dict[str, tuple[int, ...]]):
+    """The token numbers of a word, made when it is first asked for."""
+
+    def __init__(self, split: Split, words: list[str]) -> None:
+        super().__init__()
+        self._split = split
+        self._words = words
+        self._numbers: dict[str, int] = {}
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        ids = tuple(map(self.number, self._split(word)))
+        self[word] = ids
+        return ids
+
+    def number(self, token: str) -> int:
+        """The number of a token."""
+        number = self._numbers.get(token)
+        if number is None:
+            number = self._numbers[token] = len(self._words)
+            self._words.append(token)
+        return number
 
 
 @cache
-def _splitter(need: str) -> Split:
-    """How to split a text; what it imports is imported now, and not with this module."""
+def _memory(need: str) -> Any:
     return {
-        "tokens": _nltk,
-        "tokens_13a": _13a,
-        "tokens_13a_cased": _13a_cased,
-        "tokens_wordpunct": lambda: re.compile(r"\w+|[^\w\s]+").findall,
-        "tokens_rouge": lambda: _rouge,
-        "tokens_space": lambda: str.split,
+        "tokens": _Treebank,
+        "tokens_13a": lambda: Memory(_split_13a, _lower_line),
+        "tokens_13a_cased": lambda: Memory(_split_13a, _joined_lines),
+        "tokens_wordpunct": _wordpunct,
+        "tokens_rouge": lambda: Memory(re.compile(r"[a-z0-9]+").findall, str.lower),
+        "tokens_space": lambda: Memory(lambda word: [word]),
     }[need]()
 
 
-def _nltk() -> Split:
-    # Importing nltk takes about two seconds (it pulls in scipy, sklearn and pandas).
-    from nltk.tokenize.destructive import NLTKWordTokenizer
+# mteval-v13a, as sacreBLEU 2.6 has it
 
-    made: Callable[[], Any] = NLTKWordTokenizer
-    split: Split = made().tokenize
-    return split
-
-
-def _13a() -> Split:
-    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
-
-    whole = Tokenizer13a()
-    return lambda text: whole(text.replace("\n", " ").lower().rstrip()).split()
+_13A = (
+    (re.compile(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])"), r" \1 "),
+    (re.compile(r"([^0-9])([\.,])"), r"\1 \2 "),
+    (re.compile(r"([\.,])([^0-9])"), r" \1 \2"),
+    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
+)
+_ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
 
 
-def _13a_cased() -> Split:
-    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+def _split_13a(word: str) -> list[str]:
+    if "&" in word:
+        for entity, sign in _ENTITIES:
+            word = word.replace(entity, sign)
+    word = f" {word} "
+    for pattern, replacement in _13A:
+        word = pattern.sub(replacement, word)
+    return word.split()
 
-    whole = Tokenizer13a()
-    return lambda text: whole(text.rstrip()).split()
+
+def _lower_line(text: str) -> str:
+    text = text.lower()
+    return text.replace("<skipped>", "") if "<skipped>" in text else text
 
 
-def _rouge(text: str) -> list[str]:
-    return re.sub(r"[^a-z0-9]+", " ", text.lower()).split()
+def _joined_lines(text: str) -> str:
+    """13a drops a hyphen at the end of a line and joins what it parted."""
+    return text.rstrip().replace("<skipped>", "").replace("-\n", "")
+
+
+# NLTK
+
+
+def _wordpunct() -> Memory:
+    from nltk.tokenize import wordpunct_tokenize
+
+    split: Split = wordpunct_tokenize
+    return Memory(split, whole=split)
+
+
+_QUOTE_APART = re.compile(r"(?<=[^\S ])(?=\"|'')|^(?='')")
+_CLOSERS = frozenset("])}>\"'»”’")
+
+
+class _Treebank(Memory):
+    """NLTKWordTokenizer, word by word.
+
+    What it makes of a word depends on what is around it in two cases only: a quote that follows
+    another white space than a space is a closing one, and the last full stop of the text is set
+    apart. Texts where the end is more involved go through NLTK whole.
+    """
+
+    def __init__(self) -> None:
+        # Importing nltk takes about two seconds (it pulls in scipy, sklearn and pandas).
+        from nltk.tokenize.destructive import NLTKWordTokenizer
+
+        made: Callable[[], Any] = NLTKWordTokenizer
+        self._source: Split = made().tokenize
+        super().__init__(self._word, whole=self._source)
+
+    def ids(self, text: str) -> list[int]:
+        if APART in text or SEPARATORS.search(text):
+            return self.of_whole(text)
+        if '"' in text or "''" in text:
+            text = _QUOTE_APART.sub(APART, text)
+        words = text.split()
+        if len(words) < 2 or _CLOSERS.issuperset(words[-1]):
+            return self.of_whole(text.replace(APART, ""))
+        # The space marks the last word, which no other word can have.
+        words[-1] += " "
+        return list(chain.from_iterable(map(self.parts.__getitem__, words)))
+
+    def _word(self, word: str) -> list[str]:
+        before = "x\n" if word.startswith(APART) else "x "
+        after = "" if word.endswith(" ") else " x"
+        found = self._source(f"{before}{word.strip(APART + ' ')}{after}")
+        return found[1:] if not after else found[1:-1]

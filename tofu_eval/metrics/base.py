@@ -88,7 +88,8 @@ class Metric:
     `direction` says which way is more diverse (for `measures="quality"`, which way is better);
     "none" is a plain description. `needs` names the arguments, in order; `settings` are bound
     keyword arguments and part of the signature. `ordered` says that the value depends on the
-    order of the responses, `least` how many responses a diversity metric takes. The module's docstring has the other fields.
+    order of the responses, `least` how many responses a diversity metric takes. The module's
+    docstring has the other fields.
     """
 
     name: str
