@@ -6,16 +6,24 @@ numba's cache directory where this one cannot be written.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import numba
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-@njit(cache=True, nogil=True)
+def compiled(loop: Loop) -> Loop:
+    """`loop` as machine code, made at its first call and kept on the disk."""
+    made: Loop = numba.njit(cache=True, nogil=True)(loop)
+    return made
+
+
+@compiled
 def intern(keys: Ints) -> tuple[Ints, int]:  # pragma: no cover (compiled)
     """Equal keys (m,) >= 0 as equal numbers, in order of their first use, and how many."""
     size = 16
@@ -40,7 +48,7 @@ def intern(keys: Ints) -> tuple[Ints, int]:  # pragma: no cover (compiled)
     return numbers, different
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def extend(prefix: Ints, ids: Any, starts: Ints, n: int) -> tuple[Ints, Ints]:  # pragma: no cover
     """Where n-grams begin, and a key of each: its (n-1)-gram's number and its last token."""
     width = np.int64(0)
@@ -57,7 +65,7 @@ def extend(prefix: Ints, ids: Any, starts: Ints, n: int) -> tuple[Ints, Ints]:  
     return begins[:count], keys[:count]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def clipped(numbers: Ints, different: int, starts: Ints) -> Ints:  # pragma: no cover
     """n-grams of each text that another text has, each as often as the text with most of it.
 

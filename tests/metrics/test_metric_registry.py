@@ -81,7 +81,7 @@ PARAMETERS = {
 """Two values of each parameter that is no input."""
 
 INDIFFERENT = {("near_duplicate_rate", "permutations"), ("near_duplicate_rate", "n")}
-"""Parameters that move the precision of an estimate, or that the few texts below are too short for."""
+"""Parameters that move the precision of an estimate, or for which the texts are too short."""
 
 by_name = pytest.mark.parametrize("made", BUILT_IN, ids=lambda made: made.name)
 diverse = pytest.mark.parametrize("made", DIVERSITY, ids=lambda made: made.name)
@@ -190,7 +190,9 @@ def test_more_diversity_is_the_better_end(made: Metric) -> None:
     }
     same = {need: [row[0]] * len(row) for need, row in rows.items()}
     gain = made(*arrays(made, rows)) - made(*arrays(made, same))
-    assert gain > 0 if made.direction == "higher" else gain < 0
+    gain = gain if made.direction == "higher" else -gain
+    # `mattr` looks at one response at a time.
+    assert gain >= 0 if made.name == "mattr" else gain > 0
 
 
 @by_name
@@ -217,8 +219,7 @@ def test_empty_responses_are_undefined_or_in_the_range(made: Metric) -> None:
     rows = {need: texts if need == "text" else [[], [], []] for need in own_needs(made)}
     try:
         value = made(*arrays(made, rows))
-    except MetricInputError as undefined:
-        assert str(undefined)
+    except MetricInputError:
         return
     low, high = bounds(made, 3)
     assert low <= value <= high

@@ -160,9 +160,10 @@ def _joined_lines(text: str) -> str:
 
 
 def _wordpunct() -> Memory:
-    from nltk.tokenize import wordpunct_tokenize
+    from nltk.tokenize import regexp
 
-    split: Split = wordpunct_tokenize
+    made: Callable[[], Any] = regexp.WordPunctTokenizer
+    split: Split = made().tokenize
     return Memory(split, whole=split)
 
 

@@ -69,7 +69,7 @@ def sacrebleu(counts: Counts, *, effective_order: bool) -> Floats:
         mean = np.where(there, logs, 0.0).sum(axis=1) / orders
     else:
         mean = logs.mean(axis=1)
-    scores = brevity(counts) * np.exp(mean)
+    scores: Floats = brevity(counts) * np.exp(mean)
     scores[~counts.matches.any(axis=1)] = 0.0
     return scores
 
@@ -80,6 +80,6 @@ def nltk(counts: Counts, weights: Sequence[float], epsilon: float) -> Floats:
     with np.errstate(divide="ignore"):
         logs = np.log(matches / np.maximum(counts.totals, 1))
     used = np.asarray(weights) > 0
-    scores = brevity(counts) * np.exp(logs[:, used] @ np.asarray(weights)[used])
+    scores: Floats = brevity(counts) * np.exp(logs[:, used] @ np.asarray(weights)[used])
     scores[counts.matches[:, 0] == 0] = 0.0
     return scores

@@ -43,11 +43,11 @@ def compression_diversity(texts: Sequence[str], *, algorithm: str) -> float:
 
 
 for _name in ("gzip", "xz"):
-    for _function, _direction in ((compression_ratio, "lower"), (compression_diversity, "higher")):
+    for _function in (compression_ratio, compression_diversity):
         metric(
             name=f"{_function.__name__}_{_name}",
             level="group",
-            direction=_direction,
+            direction="lower" if _function is compression_ratio else "higher",
             range=("0", "inf"),
             cost="cpu",
             needs=("text",),

@@ -70,4 +70,5 @@ def _shingles(rows: Tokens, text: int, n: int) -> NDArray[np.uint64]:
 def _sketch(grams: NDArray[np.uint64], permutations: int) -> NDArray[np.uint64]:
     random = np.random.default_rng(0)
     a, b = random.integers(1, int(PRIME), size=(2, permutations, 1), dtype=np.uint64)
-    return ((a * grams + b) % PRIME).min(axis=1)
+    sketch: NDArray[np.uint64] = ((a * grams + b) % PRIME).min(axis=1)
+    return sketch
