@@ -29,7 +29,7 @@ Measured = dict[str, Any]
 
 def corpus(prompts: int, samples: int = SAMPLES, *, unique: float = 0.0) -> list[list[str]]:
     """Groups of texts of about WORDS words, Zipf-distributed, that share phrases within a group."""
-    stream = random.Random(0)  # noqa: S311
+    stream = random.Random(0)
     letters = "etaoinshrdlucmfwypvbgkqjxz"
     words = ["".join(stream.choices(letters[:20], k=stream.randint(2, 9))) for _ in range(20_000)]
     upto = list(accumulate(1 / (rank + 1) for rank in range(len(words))))
@@ -198,7 +198,9 @@ def ours_default_set(prompts: int, samples: int) -> Measured:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # In chunks, as a run is scored; only the numbers are kept.
     found = timed(
-        lambda: sum(len(score_each(groups[i : i + 64], metrics, None)) for i in range(0, prompts, 64))
+        lambda: sum(
+            len(score_each(groups[i : i + 64], metrics, None)) for i in range(0, prompts, 64)
+        )
     )
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {**found, "extra_mib": (after - before) / 1024}

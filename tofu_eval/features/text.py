@@ -119,15 +119,16 @@ class _Parts(dict[str, tuple[int, ...]]):
 
 
 @cache
-def _memory(need: str) -> Any:
-    return {
+def _memory(need: str) -> Memory:
+    makers: dict[str, Callable[[], Memory]] = {
         "tokens": _Treebank,
         "tokens_13a": lambda: Memory(_split_13a, _lower_line),
         "tokens_13a_cased": lambda: Memory(_split_13a, _joined_lines),
         "tokens_wordpunct": _wordpunct,
         "tokens_rouge": lambda: Memory(re.compile(r"[a-z0-9]+").findall, str.lower),
         "tokens_space": lambda: Memory(lambda word: [word]),
-    }[need]()
+    }
+    return makers[need]()
 
 
 def _plain(word: str, marks: str) -> list[str] | None:
