@@ -205,9 +205,10 @@ def score_files(
         for name, rows in found.rows.items():
             _add_model(run, check_name("model", name), found.sources[name], "file", {})
             done = run.response_keys(name, task)
-            left = [row for row in rows if row.key not in done and row.prompt_id in kept]
-            if left:
-                run.add_responses(name, task, left)
+            for batch in rows.batches():
+                left = [row for row in batch if row.key not in done and row.prompt_id in kept]
+                if left:
+                    run.add_responses(name, task, left)
         run.save(notes=found.notes)
         score_run(run, chosen, scorers, features, report)
         return _result(run)
