@@ -334,6 +334,12 @@ def _metrics(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     names = list(chosen.metrics or of_task or DEFAULT_METRICS)
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
+    for name in names:
+        if chosen.truncate and "[" in name:
+            raise ConfigError(
+                f"'{name}' cannot be computed on cut responses: how good one is, is known of the "
+                "whole. Leave out --truncate, or the condition."
+            )
     return [find(name) for name in dict.fromkeys(names)]
 
 

@@ -317,3 +317,33 @@ def test_through_the_pipeline(classifier: Path, nli_model: Path, tmp_path: Path)
     assert "|equivalence:classifier(0.102):tiny-bert-2@" in found["distinct_k"]["signature"]
     assert "|nli:tiny-bert-3@" in found["nli_diversity"]["signature"]
     assert all(row["undefined"] == 0 for row in found.values())
+
+
+def test_a_run_is_scored_again_by_another_method_only(tmp_path: Path) -> None:
+    rows = tmp_path / "base.jsonl"
+    rows.write_text('{"prompt": "Fruit?", "responses": ["red apple", "green apple", "pear"]}\n')
+
+    def scored(method: str) -> list[float]:
+        made = score_files(
+            [("base", rows)], tmp_path / "run", metrics=["distinct_k"], equivalence=method
+        )
+        return made.scores.column("value").to_pylist()
+
+    assert scored("exact") == [3.0]
+    parts = sorted((tmp_path / "run" / "scores").rglob("part-*"))
+    before = [part.stat().st_mtime_ns for part in parts]
+    assert scored("exact") == [3.0]
+    assert [part.stat().st_mtime_ns for part in parts] == before
+    assert scored("word-overlap") == [2.0]
+
+
+def test_references_through_scores() -> None:
+    prompt = Prompt.of_text("p", "Fruit?", references=("apple", "fig", "fig"))
+    made = te.score(
+        Group(prompt, ("apple", "apple", "pear")),
+        metrics=["reference_coverage", "reference_coverage_exact", "collision_ratio"],
+        equivalence="exact",
+    )
+    values = {row["metric"]: row["value"] for row in made.scores.to_pylist()}
+    assert values["reference_coverage"] == values["reference_coverage_exact"] == 0.5
+    assert values["collision_ratio"] == pytest.approx(1.0)

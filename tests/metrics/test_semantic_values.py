@@ -226,6 +226,8 @@ def test_any_metric_among_good_responses() -> None:
     )
     with pytest.raises(MetricInputError, match=r"^fewer than two responses \(1\)$"):
         made(rows, rewards - 1)
+    for text in ("-7.718751", "1e-07", "3"):
+        assert find(find(f"vendi[reward>={text}]").name).name == f"vendi[reward>={text}]"
     correct = find("distinct_1[correct]")
     assert correct([["a"], ["b"], ["a"]], [True, False, True]) == 0.5
 

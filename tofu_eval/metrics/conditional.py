@@ -15,7 +15,9 @@ from tofu_eval.metrics.base import METRICS, Metric
 from tofu_eval.tokens import Tokens
 from tofu_eval.types import REFERENCE
 
-PATTERN = re.compile(r"(?P<name>[^\[\]]+)\[(?P<test>correct|reward>=(?P<least>-?\d+(\.\d+)?))\]")
+PATTERN = re.compile(
+    r"(?P<name>[^\[\]]+)\[(?P<test>correct|reward>=(?P<least>-?\d+(\.\d+)?(e[+-]?\d+)?))\]"
+)
 
 OF_THE_PROMPT = ("prompt", "references")
 PAIRWISE = ("nli", "nli_sentences")
@@ -59,7 +61,7 @@ def conditional(made: Metric, least: float | None) -> Metric:
                 "conditional form. Take another metric: tofu-eval metrics list"
             )
     feature = "correct" if least is None else "reward"
-    test = feature if least is None else f"reward>={least:g}"
+    test = feature if least is None else f"reward>={repr(least).removesuffix('.0')}"
 
     @wraps(made.function)
     def passing(*arrays: Any, **settings: Any) -> float:
