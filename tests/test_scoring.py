@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import tofu_eval as te
 from tofu_eval import scoring
+from tofu_eval.cli import main
 from tofu_eval.inputs import cut
 from tofu_eval.metrics import METRICS, metric
 from tofu_eval.pipeline import score_files
@@ -153,6 +155,25 @@ def test_truncation_reaches_what_length_moves_alone() -> None:
     (row,) = result.scores.to_pylist()
     assert row["reason"] == "fewer than two responses (0), of at least 5 words each"
     assert "|truncate:5|" in result.estimates.column("signature")[0].as_py()
+
+
+def test_compare_warns_of_unequal_lengths(tmp_path: Path) -> None:
+    for name, words in (("short", 5), ("long", 9)):
+        texts = [" ".join(f"w{i}{j}" for i in range(words)) for j in range(2)]
+        rows = [{"id": i, "responses": texts} for i in range(3)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    files = [str(tmp_path / f"{name}.jsonl") for name in ("short", "long")]
+    arguments = ["score", *files, "--metric", "distinct_1", "--metric", "unique_rate"]
+    loose = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "run")])
+    assert loose.exit_code == 0, loose.output
+    said = "Note: On responses the responses of long have 35 characters on average, those of short"
+    assert said in loose.stderr
+    assert "differences in distinct_1 may be only that" in loose.stderr
+    equal = CliRunner().invoke(
+        main, [*arguments, "--output", str(tmp_path / "run"), "--truncate", "5"]
+    )
+    assert equal.exit_code == 0, equal.output
+    assert "Note:" not in equal.stderr
 
 
 @pytest.mark.parametrize(
