@@ -163,7 +163,7 @@ def diversity_rouge(prompts: int, samples: int) -> Measured:
 def _embeddings(n: int) -> Any:
     import numpy as np
 
-    rows = np.random.default_rng(0).normal(size=(n, 384)).astype(np.float32)
+    rows = np.random.default_rng(0).normal(size=(n, 384))
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 

@@ -12,12 +12,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tofu_eval.store import Run, read_row_group, row_groups
 from tofu_eval.types import Group, Prompt
 
 COLUMNS = ("text", "finish_reason", "logprob")
 ROW_GROUPS_IN_MEMORY = 8
+
+
+def mean_characters(run: Run, model: str, task: str) -> float | None:
+    """Mean length of the responses of one model to one task; None where there are none."""
+    total, count = 0, 0
+    for part in run.response_parts(model, task):
+        for number in range(row_groups(part)):
+            column = read_row_group(part, number, ["text"]).column("text")
+            total += pc.sum(pc.utf8_length(column)).as_py() or 0
+            count += len(column)
+    return total / count if count else None
 
 
 class Groups:

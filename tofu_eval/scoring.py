@@ -63,7 +63,12 @@ def score_run(
         status="complete",
         features={**run.manifest.get("features", {}), **_made_by(features)},
         scored=[[*place, mark] for place, mark in scored.items()],
-        notes=[*run.manifest["notes"], *_unfinished(run, scorers), *_lost(run, estimates)],
+        notes=[
+            *run.manifest["notes"],
+            *_unfinished(run, scorers),
+            *_lost(run, estimates),
+            *_cut_by_models(features),
+        ],
         finished=provenance.now(),
     )
     board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest)
@@ -161,6 +166,16 @@ def _estimated(
         made = _in_order(run, made)
         run.write_estimates(made)
     return made
+
+
+def _cut_by_models(features: Mapping[str, Feature]) -> list[str]:
+    """A remark for each feature model that did not read all texts to their ends."""
+    return [
+        f"{feature.cache.truncated} different texts are longer than the model behind '{name}' "
+        "reads; it saw only their beginnings"
+        for name, feature in features.items()
+        if feature.cache.truncated
+    ]
 
 
 def _made_by(features: Mapping[str, Feature]) -> dict[str, Any]:

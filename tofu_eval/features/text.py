@@ -48,8 +48,7 @@ def tokens(texts: Sequence[str], need: str = "tokens") -> Tokens:
     """
     memory = _memory(need)
     rows = [memory.ids(text) for text in texts]
-    count = sum(map(len, rows))
-    ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=count)
+    ids = np.array(list(chain.from_iterable(rows)), dtype=np.int32)
     made = Tokens(ids, starts_of(map(len, rows)), memory.words)
     if len(memory.parts) > REMEMBERED:
         memory.forget()
@@ -185,7 +184,7 @@ def _wordpunct() -> Memory:
 
     made: Callable[[], Any] = regexp.WordPunctTokenizer
     split: Split = made().tokenize
-    return Memory(split, whole=split)
+    return Memory(lambda word: _plain(word, ".,;:?!") or split(word), whole=split)
 
 
 _QUOTE_APART = re.compile(r"(?<=[^\S ])(?=\"|'')|^(?='')")
