@@ -31,7 +31,7 @@ SOURCES: dict[str, Callable[[str], list[str]]] = {
 SIGNS = " \n\t\r\x1c\u00a0.,:;!?'\"`-()[]{}<>&%$#@*«»“”‘’„…–—/\\^~_|+=0123aBzΣéß🦊\ue000"
 STRINGS = """
     Can't cannot gonna wanna gimme d'ye more'n 'tis 't 's 'll n't N'T -- ... '' `` ." .') &quot;
-    &amp;lt; <skipped> 3.14 1,000 U.S. e.g. 'em x
+    &amp;lt; <skipped> 3.14 1,000 U.S. e.g. 'em x Dog's dog. Wanna's gonna. end.
 """
 PIECES = st.sampled_from([*SIGNS, *STRINGS.split(), "the ", '." ', "wanna ", "-\n", '\n"', "\n''"])
 TEXTS = st.lists(PIECES, max_size=24).map("".join)

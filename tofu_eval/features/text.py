@@ -8,16 +8,16 @@ fuzzed text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from tofu_eval.tokens import Tokens, starts_of
+from tofu_eval.tokens import Tokens
 
-REMEMBERED = 2**16
+REMEMBERED = 100_000
 """Distinct words after which a tokeniser forgets them all: what keeps its memory bounded."""
 
 SEPARATORS = re.compile("[\x1c-\x1f]")
@@ -47,9 +47,12 @@ def tokens(texts: Sequence[str], need: str = "tokens") -> Tokens:
         KeyError: `need` is none of these.
     """
     memory = _memory(need)
-    rows = [memory.ids(text) for text in texts]
-    ids = np.array(list(chain.from_iterable(rows)), dtype=np.int32)
-    made = Tokens(ids, starts_of(map(len, rows)), memory.words)
+    ids: list[int] = []
+    starts = [0]
+    for text in texts:
+        ids.extend(memory.ids(text))
+        starts.append(len(ids))
+    made = Tokens(np.array(ids, dtype=np.int32), np.array(starts, dtype=np.int64), memory.words)
     if len(memory.parts) > REMEMBERED:
         memory.forget()
     return made
@@ -80,13 +83,13 @@ class Memory:
         self.words: list[str] = []
         self.parts = _Parts(self._split, self.words)
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> Iterable[int]:
         """The numbers of a text's tokens."""
         if self._prepare is not None:
             text = self._prepare(text)
         if self.whole is not None and SEPARATORS.search(text):
             return self.of_whole(text)
-        return list(chain.from_iterable(map(self.parts.__getitem__, text.split())))
+        return chain.from_iterable(map(self.parts.__getitem__, text.split()))
 
     def of_whole(self, text: str) -> list[int]:
         """The numbers of the tokens that the source itself makes of the text."""
@@ -188,7 +191,7 @@ def _wordpunct() -> Memory:
 
 
 _QUOTE_APART = re.compile(r"(?<=[^\S ])(?=\"|'')|^(?='')")
-_CONTRACTIONS = re.compile(r"(?i)(?:cannot|gimme|gonna|gotta|lemme|wanna)\W?")
+_CONTRACTIONS = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
 _CLOSERS = frozenset("])}>\"'»”’")
 
 
@@ -208,7 +211,7 @@ class _Treebank(Memory):
         self._source: Split = made().tokenize
         super().__init__(self._word, whole=self._source)
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> Iterable[int]:
         if APART in text or SEPARATORS.search(text):
             return self.of_whole(text)
         if '"' in text or "''" in text:
@@ -218,14 +221,27 @@ class _Treebank(Memory):
             return self.of_whole(text.replace(APART, ""))
         # The space marks the last word, which no other word can have.
         words[-1] += " "
-        return list(chain.from_iterable(map(self.parts.__getitem__, words)))
+        return chain.from_iterable(map(self.parts.__getitem__, words))
 
     def _word(self, word: str) -> list[str]:
-        if not _CONTRACTIONS.fullmatch(word):
-            plain = _plain(word, ",;:?!")
-            if plain is not None:
-                return plain
+        last = word.endswith(" ")
+        core = word.rstrip(" ")
+        if (simple := _simple(core, last=last)) is not None:
+            return simple
         before = "x\n" if word.startswith(APART) else "x "
-        after = "" if word.endswith(" ") else " x"
-        found = self._source(f"{before}{word.strip(APART + ' ')}{after}")
-        return found[1:] if not after else found[1:-1]
+        after = "" if last else " x"
+        found = self._source(f"{before}{core.strip(APART)}{after}")
+        return found[1:] if last else found[1:-1]
+
+
+def _simple(word: str, *, last: bool) -> list[str] | None:
+    """NLTK's tokens of a word of letters with at most one mark or 's behind; else None."""
+    if word.endswith("'s"):
+        found = _plain(word[:-2], "")
+        found = found and [*found, "'s"]
+    elif word.endswith(".") and word[:-1].isalpha() and word.isascii():
+        found = [word[:-1], "."] if last else [word]
+    else:
+        found = _plain(word, ",;:?!")
+    # NLTK parts a few words of letters.
+    return None if found is None or found[0].rstrip(".").lower() in _CONTRACTIONS else found
