@@ -19,28 +19,37 @@ BELOW = {
     "registry": {"errors", "types"},
     "hub": {"errors"},
     "models": {"errors", "types", "hub"},
+    "kernels": set(),
+    "tokens": {"kernels"},
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
     **{
-        room: {"errors", "types", "registry", "hub", "models"}
+        room: {"errors", "types", "registry", "hub", "models", "tokens"}
         for room in ("tasks", "engines", "features", "metrics", "store", "stats")
     },
     "ingest": {"errors", "types"},
     "leaderboard": {"errors", "types", "store", "stats"},
-    "stages": {
-        *("errors", "types", "registry", "hub", "models"),
+    "inputs": {
+        *("errors", "types", "registry", "hub", "models", "tokens"),
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }
+BELOW["reading"] = {"errors", "types", "store"}
+BELOW["stages"] = {*BELOW["inputs"], "inputs"}
+BELOW["workers"] = {*BELOW["stages"], "stages"}
 BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["training"] = {
     *("errors", "types", "registry", "hub", "models", "provenance", "config"),
     *("ingest", "tasks", "store"),
 }
 BELOW["processes"] = {"errors", "types"}
-BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
-BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
+BELOW["scoring"] = {
+    *BELOW["workers"],
+    *("workers", "reading", "provenance", "config", "leaderboard"),
+}
+BELOW["judges"] = {"errors", "types", "engines", "models"}
+BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest", "judges")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["cli"] = {*BELOW["lab"], "lab"}

@@ -15,6 +15,12 @@ from tofu_eval.errors import ConfigError
 
 EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
+NLI_MODEL = "FacebookAI/roberta-large-mnli"
+Equivalence = Literal[
+    "exact", "word-overlap", "embedding", "classifier", "judge",
+    "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
+]  # fmt: skip
+
 Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=1, strict=True)]
 
@@ -23,7 +29,8 @@ class Settings(BaseModel):
     """How to run. A sampling field that is left out is the task's own.
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
-    left out, each task's own.
+    left out, each task's own. `truncate` cuts the responses to that many words
+    for the metrics that length moves; `workers` is how many processes score.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,8 +47,15 @@ class Settings(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     format: str | dict[str, str] | None = None
     metrics: tuple[str, ...] | None = None
+    truncate: Count | None = None
+    workers: Count = 1
     embedding_model: str = EMBEDDING_MODEL
     reward_model: str | None = None
+    equivalence: Equivalence = "novelty-bench-1.0"
+    equivalence_model: str | None = None
+    equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    judge_model: str | None = None
+    nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
 
     def sampling(self) -> dict[str, Any]:

@@ -16,23 +16,74 @@ import json
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tofu_eval.errors import DataError
-from tofu_eval.types import LONGEST_NAME, Prompt, Response, digest
+from tofu_eval.types import LONGEST_NAME, RESPONSE_SCHEMA, Prompt, Response, digest, to_table
 
 MANY = ("responses", "generations")
 ONE = ("response", "generation")
 COLUMNS = ("model", "prompt", "id", *MANY, *ONE)
 SURROGATE = re.compile("[\ud800-\udfff]")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+SPOOLED = 4096
+"""Rows of a model that are held in memory, and that a part file of a run gets."""
 APART = "name them apart: tofu-eval score NAME=FILE …"
+
+
+class Rows:
+    """The responses of one model, in their order; all but the last few lie in a temporary file.
+
+    So a file of any size is checked to its end before anything of it enters a run.
+    """
+
+    def __init__(self) -> None:
+        self._batch: list[Response] = []
+        self._file: IO[bytes] | None = None
+        self._writer: Any = None
+        self._count = 0
+
+    def append(self, row: Response) -> None:
+        """Add one."""
+        self._batch.append(row)
+        self._count += 1
+        if len(self._batch) == SPOOLED:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with this object)
+                self._writer = pa.ipc.new_stream(self._file, RESPONSE_SCHEMA)
+            self._writer.write_table(to_table(self._batch, RESPONSE_SCHEMA))
+            self._batch = []
+
+    def batches(self) -> Iterator[list[Response]]:
+        """All rows, some thousand at a time."""
+        if self._file is not None:
+            self._file.flush()
+            end = self._file.tell()
+            self._file.seek(0)
+            for table in pa.ipc.open_stream(self._file):
+                yield [Response(**row) for row in table.to_pylist()]
+            self._file.seek(end)
+        if self._batch:
+            yield list(self._batch)
+
+    def __iter__(self) -> Iterator[Response]:
+        for batch in self.batches():
+            yield from batch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
 
 
 @dataclass
@@ -43,7 +94,7 @@ class Responses:
     """
 
     prompts: dict[str, Prompt] = field(default_factory=dict)
-    rows: dict[str, list[Response]] = field(default_factory=dict)
+    rows: dict[str, Rows] = field(default_factory=dict)
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
@@ -128,7 +179,7 @@ class _File:
             )
         prompt = self._prompt(line, row)
         texts = self._texts(line, row)
-        rows = self.found.rows.setdefault(model, [])
+        rows = self.found.rows.setdefault(model, Rows())
         mark = (model, prompt.id)
         if self.shape == "many":
             if mark in self.first_line:

@@ -4,7 +4,7 @@
     prompts/TASK.parquet
     responses/MODEL/TASK/part-000000.parquet
     features/NAME/ID/part-000000.parquet    one row per distinct text, ID = which model made it
-    scores/MODEL/TASK.parquet
+    scores/MODEL/TASK/part-000000.parquet   the scores of a run of prompts
     estimates.parquet
     leaderboard.json
 
@@ -19,6 +19,7 @@ import os
 import re
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,10 @@ from tofu_eval.types import (
 )
 
 TEMPORARY = ".tmp-"
+ROW_GROUP = 2048
+"""Rows that can be read without the others of their file: what bounds a reader's memory."""
+PARTS_IN_MEMORY = 16
+"""Parts of a feature that a cache keeps at hand; the others are read again when needed."""
 PART = re.compile(r"part-\d+\.parquet$")
 
 
@@ -85,10 +90,12 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table atomically, with a checksum on every page."""
+    """Write a table atomically, with a checksum on every page, in row groups of ROW_GROUP."""
     atomic_write(
         path,
-        lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True),
+        lambda file: pq.write_table(
+            table, file, compression="zstd", write_page_checksum=True, row_group_size=ROW_GROUP
+        ),
     )
 
 
@@ -98,10 +105,36 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     Raises:
         StoreError: the file is damaged, or has other columns than `schema`.
     """
-    try:
-        # One path, no dataset discovery: folder names are never read as data.
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    with _readable(path):
+        table = _parquet(path).read()
         return table if schema is None else table.select(schema.names).cast(schema)
+
+
+def row_groups(path: Path) -> int:
+    """How many row groups a table that this module wrote has; StoreError if it is damaged."""
+    with _readable(path):
+        return int(_parquet(path).num_row_groups)
+
+
+def read_row_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
+    """Some columns of one row group of a table that this module wrote.
+
+    Raises:
+        StoreError: the file is damaged, or lacks a column.
+    """
+    with _readable(path):
+        return _parquet(path).read_row_group(number, columns=list(columns)).select(list(columns))
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    # One path, no dataset discovery: folder names are never read as data.
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         raise StoreError(
@@ -261,18 +294,22 @@ class Run:
         parts = (self.path / "responses").glob(f"{model}/{task}/part-*.parquet")
         return next(parts, None) is not None
 
+    def response_parts(self, model: str, task: str) -> list[Path]:
+        """The files that hold the responses of one model to one task."""
+        return _parts(self.path / "responses" / model / task)
+
     def response_keys(self, model: str, task: str) -> set[str]:
         """The keys of the responses on the disk."""
-        parts = _parts(self.path / "responses" / model / task)
         return {
             key
-            for part in parts
-            for key in read_parquet(part, RESPONSE_SCHEMA).column("key").to_pylist()
+            for part in self.response_parts(model, task)
+            for number in range(row_groups(part))
+            for key in read_row_group(part, number, ["key"]).column("key").to_pylist()
         }
 
     def responses(self, model: str, task: str) -> pa.Table:
         """All responses of one model to one task, by prompt (in the task's order) and sample."""
-        parts = _parts(self.path / "responses" / model / task)
+        parts = self.response_parts(model, task)
         table = pa.concat_tables(
             [RESPONSE_SCHEMA.empty_table(), *(read_parquet(p, RESPONSE_SCHEMA) for p in parts)]
         )
@@ -289,34 +326,65 @@ class Run:
 
     # Scores and estimates
 
-    def write_scores(self, model: str, task: str, rows: Iterable[Score]) -> None:
-        """Replace the scores of one model on one task."""
-        write_parquet(self._scores_path(model, task), to_table(rows, SCORE_SCHEMA))
+    def score_parts(self, model: str, task: str, mark: str) -> set[int]:
+        """The parts of one model's scores on one task that were made under `mark`.
+
+        The mark is a digest of all that scores depend on; parts under another are removed.
+        """
+        found = set()
+        for part in _parts(self._scores_folder(model, task)):
+            with _readable(part):
+                made_under = (_parquet(part).schema_arrow.metadata or {}).get(b"mark", b"")
+            if made_under.decode() == mark:
+                found.add(_number(part))
+            else:
+                part.unlink()
+        return found
+
+    def write_score_part(
+        self, model: str, task: str, number: int, rows: Iterable[Score], *, of: int, mark: str
+    ) -> None:
+        """Save the scores of some prompts as part `number`; there will be `of` parts."""
+        told = {"mark": mark, "parts": str(of)}
+        table = to_table(rows, SCORE_SCHEMA).replace_schema_metadata(told)
+        write_parquet(self._scores_folder(model, task) / f"part-{number:06d}.parquet", table)
 
     def has_scores(self, model: str, task: str) -> bool:
-        """Whether one model has scores on one task."""
-        return self._scores_path(model, task).exists()
+        """Whether all scores of one model on one task are there."""
+        parts = _parts(self._scores_folder(model, task))
+        if not parts:
+            return False
+        with _readable(parts[0]):
+            told = _parquet(parts[0]).schema_arrow.metadata or {}
+        return len(parts) == int(told.get(b"parts", 0))
 
     def drop_scores(self, model: str, task: str) -> None:
         """Remove the scores of one model on one task, if there are any."""
-        self._scores_path(model, task).unlink(missing_ok=True)
+        for part in _parts(self._scores_folder(model, task)):
+            part.unlink()
+
+    def scores_of(self, model: str, task: str) -> pa.Table:
+        """The scores of one model on one task, by prompt in the task's order."""
+        parts = _parts(self._scores_folder(model, task))
+        tables = [read_parquet(part, SCORE_SCHEMA) for part in parts]
+        return pa.concat_tables([SCORE_SCHEMA.empty_table(), *tables])
 
     def scores(self) -> pa.Table:
         """The scores of every model on every task, in the manifest's order."""
-        files = [
-            path
+        tables = [
+            self.scores_of(model, task)
             for model in self.manifest["models"]
             for task in self.manifest["tasks"]
-            if (path := self._scores_path(model, task)).exists()
+            if self.has_scores(model, task)
         ]
-        if not files:
+        if not tables:
             raise StoreError(
                 f"{self.path} has no scores yet. Finish it: run the command that made it again."
             )
-        return pa.concat_tables([read_parquet(path, SCORE_SCHEMA) for path in files])
+        return pa.concat_tables(tables)
 
-    def _scores_path(self, model: str, task: str) -> Path:
-        return self.path / "scores" / model / f"{task}.parquet"
+    def _scores_folder(self, model: str, task: str) -> Path:
+        return self.path / "scores" / model / task
 
     def write_estimates(self, rows: Iterable[Estimate]) -> None:
         """Replace the estimates."""
@@ -333,45 +401,70 @@ class Run:
 class FeatureCache:
     """Rows of numbers by key, in part files: what a model has computed is never computed again.
 
-    Without a folder it lives in memory only. `truncated` counts the rows whose text was too long
-    for the model.
+    Only the keys and the last few parts are in memory; without a folder, all rows are.
+    `truncated` counts the rows whose text was too long for the model.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._rows: dict[str, NDArray[np.float32]] = {}
+        self._place: dict[str, tuple[int, int]] = {}
+        self._parts: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         self.truncated = 0
         for part in _parts(folder) if folder else ():
-            table = read_parquet(part)
-            if {"key", "row"} - set(table.column_names):
-                raise StoreError(
-                    f"{part} is not a part of a feature: it has no columns 'key' and 'row'. Delete "
-                    "that file and run the same command again: only what it held is made again."
-                )
-            rows = np.stack(table.column("row").to_pylist()).astype(np.float32)
-            self._rows.update(zip(table.column("key").to_pylist(), rows, strict=True))
-            self.truncated += int((table.schema.metadata or {}).get(b"truncated", 0))
+            with _readable(part):
+                file = _parquet(part)
+                if {"key", "row"} - set(file.schema_arrow.names):
+                    raise StoreError(
+                        f"{part} is not a part of a feature: it has no columns 'key' and 'row'. "
+                        "Delete that file and run the same command again: only what it held is "
+                        "made again."
+                    )
+                keys = file.read(["key"]).column("key").to_pylist()
+                told = file.schema_arrow.metadata or {}
+            self._place.update((key, (_number(part), row)) for row, key in enumerate(keys))
+            self.truncated += int(told.get(b"truncated", 0))
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The distinct keys that have no row yet, in their order."""
-        return [key for key in dict.fromkeys(keys) if key not in self._rows]
+        return [key for key in dict.fromkeys(keys) if key not in self._place]
 
     def add(self, keys: Sequence[str], rows: NDArray[np.float32], truncated: int = 0) -> None:
         """Keep new rows, (len(keys), width), as a part file of their own."""
         if len(keys) != len(rows):
             raise StoreError(f"{len(keys)} keys and {len(rows)} rows do not fit in a feature part.")
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        number = len(self._parts)
         if self._folder:
-            values = pa.array(np.ascontiguousarray(rows, dtype=np.float32).ravel())
-            column = pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
+            column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
             table = pa.table({"key": pa.array(list(keys)), "row": column})
             table = table.replace_schema_metadata({"truncated": str(truncated)})
-            write_parquet(_next_part(self._folder), table)
+            path = _next_part(self._folder)
+            write_parquet(path, table)
+            number = _number(path)
         self.truncated += truncated
-        self._rows.update(zip(keys, rows, strict=True))
+        self._place.update((key, (number, row)) for row, key in enumerate(keys))
+        self._keep(number, rows)
 
     def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:
         """The rows of `keys`, (len(keys), width); all must be there."""
-        return np.stack([self._rows[key] for key in keys])
+        places = [self._place[key] for key in keys]
+        parts = {number: self._part(number) for number in dict.fromkeys(n for n, _ in places)}
+        return np.stack([parts[number][row] for number, row in places])
+
+    def _part(self, number: int) -> NDArray[np.float32]:
+        if number in self._parts:
+            self._parts.move_to_end(number)
+            return self._parts[number]
+        assert self._folder is not None  # noqa: S101 (without a folder every part is kept)
+        column = read_parquet(self._folder / f"part-{number:06d}.parquet").column("row")
+        rows = np.stack(column.to_pylist()).astype(np.float32)
+        self._keep(number, rows)
+        return rows
+
+    def _keep(self, number: int, rows: NDArray[np.float32]) -> None:
+        self._parts[number] = rows
+        if self._folder and len(self._parts) > PARTS_IN_MEMORY:
+            self._parts.popitem(last=False)
 
 
 def _is_ours(name: str) -> bool:

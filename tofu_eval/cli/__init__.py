@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Fine-tune a model with any of the losses.",
     "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",
+    "split": "Split a loss of diversity: bad responses removed, or good ones more alike.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
     "engines": "List engines.",
