@@ -152,9 +152,12 @@ def _name_of(ref: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._") or "model"
 
 
-def tuned_format(spec: ModelSpec) -> tuple[str, str | None] | None:
+def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str | None] | None:
     """The prompt format in which `tofu-eval train` tuned a model: its name, and its template.
 
+    Args:
+        spec: the model.
+        identity: what its engine says of it; tells a Hub's model from a server's of that name.
     Returns: None for a model (or, where there is one, an adapter) that was made otherwise.
 
     Raises:
@@ -163,6 +166,10 @@ def tuned_format(spec: ModelSpec) -> tuple[str, str | None] | None:
     ref, revision = spec.model, spec.revision
     if spec.adapter is not None:
         ref, revision = spec.adapter, spec.adapter_revision
+    part = identity.get("model" if spec.adapter is None else "adapter")
+    of_hub = isinstance(part, Mapping) and part.get("kind") == "hub"
+    if not (of_hub or (_exists(ref) and Path(ref).expanduser().is_dir())):
+        return None
     file = _locate(ref, revision) / TRAINED
     if not file.exists():
         return None

@@ -145,7 +145,10 @@ def evaluate(
     scorers = {plan.task.name: _metrics(chosen, plan.task.metrics) for plan in plans}
     features = _feature_models(chosen, all_metrics(scorers))
     engines = {name: _engine(name, model, chosen, report) for name, model in models.items()}
-    formats = {name: _formats(name, model, plans, chosen) for name, model in models.items()}
+    formats = {
+        name: _formats(name, model, engines[name].identity, plans, chosen)
+        for name, model in models.items()
+    }
     with Run.writing(output) as run:
         _begin(run, chosen)
         _add_tasks(run, plans)
@@ -478,14 +481,18 @@ def _engine(
 
 
 def _formats(
-    name: str, model: str | Path | ModelSpec | Engine, plans: Sequence[Plan], chosen: Settings
+    name: str,
+    model: str | Path | ModelSpec | Engine,
+    identity: Mapping[str, Any],
+    plans: Sequence[Plan],
+    chosen: Settings,
 ) -> dict[str, Format]:
     """How the prompts of each task are put to a model: as the user says, else as it was tuned."""
     given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
     tuned = None
     if given is None and isinstance(model, str | Path | ModelSpec):
         spec = model if isinstance(model, ModelSpec) else parse_model(str(model))
-        if saved := tuned_format(spec):
+        if saved := tuned_format(spec, identity):
             tuned = format_of(*saved, f"the training.json of '{name}'")
     return {plan.task.name: tuned or load_format(given or plan.task.format) for plan in plans}
 
