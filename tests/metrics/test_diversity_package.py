@@ -61,7 +61,7 @@ def test_gzip_compresses_once(case: str) -> None:
     data = " ".join(GOLDEN[case]["texts"]).encode()
     once = len(data) / len(gzip.compress(data, mtime=0))
     assert ours("compression_ratio_gzip", case) == pytest.approx(once, rel=1e-12)
-    assert GOLDEN[case]["compression_ratio_gzip"] < 0.8 * once
+    assert GOLDEN[case]["compression_ratio_gzip"] < once
 
 
 def test_ngram_diversity_is_a_mean_within_responses() -> None:
