@@ -18,6 +18,7 @@ BELOW = {
     "types": {"errors"},
     "registry": {"errors", "types"},
     "hub": {"errors"},
+    "child": {"errors"},
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
@@ -32,6 +33,8 @@ BELOW = {
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }
+for room in ("engines", "features"):
+    BELOW[room] = {*BELOW[room], "child"}
 BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}

@@ -28,7 +28,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: str = "transformers"
+    engine: str | None = None
+    engine_args: dict[str, Any] = {}
+    base_url: str | dict[str, str] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     samples: Count | None = None
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tofu_eval import provenance
 from tofu_eval.config import Settings, settings
-from tofu_eval.engines import open_engine, parse_model
+from tofu_eval.engines import default_engine, joined, open_engine, parse_model, together
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
 from tofu_eval.features.base import FeatureModel
@@ -128,18 +128,21 @@ def evaluate(
         _add_tasks(run, plans)
         for name, engine in engines.items():
             _add_model(run, name, engine.identity, engine.family, formats[name])
-        for name, engine in engines.items():
+        for names in together(engines):
             wanted = [
                 request
+                for name in names
                 for plan in plans
                 for request in requests(
-                    plan, formats[name][plan.task.name], name, engine, chosen.seed
+                    plan, formats[name][plan.task.name], name, engines[name], chosen.seed
                 )
             ]
-            with run.timed(f"generate {name}"):
-                generate(run, name, engine, wanted, report)
-            if engine is not models[name]:  # the caller's own stays open
-                engine.close()
+            served, label = joined([engines[name] for name in names]), "+".join(names)
+            with run.timed(f"generate {label}"):
+                generate(run, label, served, wanted, report)
+            _record(run, names, engines)
+            if served is not models[names[0]]:  # the caller's own stays open
+                served.close()
         score_run(run, chosen, scorers, features, report)
         return _result(run)
 
@@ -379,18 +382,31 @@ def _add_model(
     run.save(models=models)
 
 
+def _record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:
+    """Note in run.json what was in force: versions, decoder settings, what a server ignores."""
+    models = dict(run.manifest["models"])
+    for name in names:
+        if record := getattr(engines[name], "record", None):
+            models[name] = {**models[name], "record": dict(record)}
+    run.save(models=models)
+
+
 def _engine(
     name: str, model: str | Path | ModelSpec | Engine, chosen: Settings, report: Report
 ) -> Engine:
     if not isinstance(model, str | Path | ModelSpec):
         return model
     return open_engine(
-        chosen.engine,
+        chosen.engine or default_engine(),
         model if isinstance(model, ModelSpec) else replace(parse_model(str(model)), name=name),
         batch_size=chosen.batch_size,
         device=chosen.device,
         dtype=chosen.dtype,
         trust_remote_code=chosen.trust_remote_code,
+        engine_args=chosen.engine_args,
+        base_url=chosen.base_url.get(name)
+        if isinstance(chosen.base_url, dict)
+        else chosen.base_url,
         report=report,
     )
 

@@ -92,19 +92,23 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
 def generate(
     run: Run, model: str, engine: Engine, wanted: Sequence[Request], report: Report
 ) -> None:
-    """Make the responses of one model that are not on the disk yet; each batch is saved at once."""
-    done = {task: run.response_keys(model, task) for task in dict.fromkeys(r.task for r in wanted)}
-    keys = set().union(*done.values())
+    """Make the responses that are not on the disk yet; each batch is saved at once.
+
+    `model` is what the progress and errors say; of which models the rows are, `wanted` says.
+    """
+    places = dict.fromkeys((request.model, request.task) for request in wanted)
+    keys = set().union(*(run.response_keys(*place) for place in places))
     finished = sum(request.key in keys for request in wanted)
     stage = f"generate {model}"
     report(stage, finished, len(wanted))
     if finished == len(wanted):
         return
     for batch in _explained(engine, model, engine.generate(wanted, keys)):
-        for task in dict.fromkeys(row.task for row in batch):
-            rows = [row for row in batch if row.task == task and row.key not in keys]
+        for place in dict.fromkeys((row.model, row.task) for row in batch):
+            mine = [row for row in batch if (row.model, row.task) == place]
+            rows = list({row.key: row for row in mine if row.key not in keys}.values())
             if rows:
-                run.add_responses(model, task, rows)
+                run.add_responses(*place, rows)
                 keys.update(row.key for row in rows)
                 finished += len(rows)
         report(stage, finished, len(wanted))

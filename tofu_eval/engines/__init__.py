@@ -8,16 +8,28 @@ A new engine is one function that opens it; the framework is imported inside:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from tofu_eval.engines.base import Engine
 from tofu_eval.engines.models import ResolvedModel, parse_model, resolve
-from tofu_eval.errors import MissingDependencyError
+from tofu_eval.errors import ConfigError, MissingDependencyError
 from tofu_eval.registry import Registry, origin_of
 from tofu_eval.types import ModelSpec
 
-__all__ = ["ENGINES", "Engine", "ResolvedModel", "engine", "open_engine", "parse_model", "resolve"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "ResolvedModel",
+    "default_engine",
+    "engine",
+    "joined",
+    "open_engine",
+    "parse_model",
+    "resolve",
+    "together",
+]
 
 Factory = Callable[..., Engine]
 
@@ -40,6 +52,30 @@ def engine(name: str) -> Callable[[Factory], Factory]:
     return register
 
 
+def default_engine() -> str:
+    """`vllm` where there are CUDA and vLLM, else `transformers`, which works everywhere."""
+    if find_spec("vllm") is None or find_spec("torch") is None:
+        return "transformers"
+    import torch
+
+    return "vllm" if torch.cuda.is_available() else "transformers"
+
+
+def together(engines: Mapping[str, Engine]) -> list[list[str]]:
+    """The names, in lists of models that one loading can serve: adapters on one base."""
+    groups: dict[object, list[str]] = {}
+    for name, opened in engines.items():
+        groups.setdefault(getattr(opened, "shares", None) or ("alone", name), []).append(name)
+    return list(groups.values())
+
+
+def joined(engines: Sequence[Engine]) -> Engine:
+    """One engine that answers for all of these, which `together` put into one list."""
+    first: Any = engines[0]
+    served: Engine = first.join(engines[1:]) if len(engines) > 1 else first
+    return served
+
+
 def open_engine(name: str, spec: ModelSpec, **options: Any) -> Engine:
     """Load a model into the engine of that name.
 
@@ -58,4 +94,21 @@ def _transformers(spec: ModelSpec, **options: Any) -> Engine:
     except ModuleNotFoundError as error:
         package = (error.name or "transformers").partition(".")[0]
         raise MissingDependencyError.of("The transformers engine", package, "hf") from error
+    if extra := options.pop("engine_args", None):
+        raise ConfigError(
+            f"The transformers engine has no argument '{next(iter(extra))}'. Leave out "
+            "--engine-arg, or use another --engine."
+        )
+    options.pop("base_url", None)
     return TransformersEngine(spec, **options)
+
+
+@engine("vllm")
+def _vllm(spec: ModelSpec, **options: Any) -> Engine:
+    try:
+        from tofu_eval.engines.vllm import VllmEngine
+
+        return VllmEngine(spec, **options)
+    except ModuleNotFoundError as error:
+        package = (error.name or "vllm").partition(".")[0]
+        raise MissingDependencyError.of("The vLLM engine", package, "vllm") from error
