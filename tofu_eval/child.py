@@ -1,7 +1,8 @@
 """A process of our own for what must not share memory with anything: started, spoken to, ended.
 
-The child imports a module and calls its `serve(pipe)`, which reads (order, arguments) from the pipe
-and answers with (kind, content). Pickles cross that pipe only between these two processes of one program.
+The child imports a module and calls its `serve(pipe)`, which reads (order, arguments) from the
+pipe and answers with (kind, content). Only these two processes of one program write to the pipe,
+so that what is unpickled from it is our own.
 """
 
 from __future__ import annotations

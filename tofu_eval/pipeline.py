@@ -384,11 +384,13 @@ def _add_model(
 
 def _record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:
     """Note in run.json what was in force: versions, decoder settings, what a server ignores."""
-    models = dict(run.manifest["models"])
+    models, notes = dict(run.manifest["models"]), list(run.manifest["notes"])
     for name in names:
         if record := getattr(engines[name], "record", None):
-            models[name] = {**models[name], "record": dict(record)}
-    run.save(models=models)
+            # A call that finds nothing left to do learns nothing new.
+            models[name] = {**models[name], "record": {**models[name].get("record", {}), **record}}
+        notes += models[name].get("record", {}).get("remarks", ())
+    run.save(models=models, notes=notes)
 
 
 def _engine(

@@ -112,3 +112,12 @@ def _vllm(spec: ModelSpec, **options: Any) -> Engine:
     except ModuleNotFoundError as error:
         package = (error.name or "vllm").partition(".")[0]
         raise MissingDependencyError.of("The vLLM engine", package, "vllm") from error
+
+
+@engine("openai")
+def _openai(spec: ModelSpec, **options: Any) -> Engine:
+    try:
+        from tofu_eval.engines.openai import OpenAIEngine
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError.of("The openai engine", "openai", "openai") from error
+    return OpenAIEngine(spec, **options)

@@ -1,4 +1,4 @@
-"""From a request to the token ids that the model is given; the same for every engine that tokenizes.
+"""From a request to the token ids that the model is given; one way for all that tokenize.
 
 What can be wrong with a prompt is said here, in one line and before anything is generated: an
 engine that is handed a bad prompt refuses the whole batch, or cuts the prompt without a word.
@@ -38,7 +38,9 @@ class Encoder:
     configured: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, name: str, tokenizer: Any, config: Any, generation: Any, vocabulary: int) -> Encoder:
+    def of(
+        cls, name: str, tokenizer: Any, config: Any, generation: Any, vocabulary: int
+    ) -> Encoder:
         """From what transformers loaded; `vocabulary` is the number of the model's embeddings."""
         eos = generation.eos_token_id
         configured = tuple(e for e in (eos if isinstance(eos, list) else [eos]) if e is not None)

@@ -34,12 +34,25 @@ OURS = ("model", "tokenizer", "seed", "enable_lora", "max_loras", "max_lora_rank
 """Arguments of vLLM that are decided here."""
 
 RESOURCES = frozenset(
-    """
-    tensor_parallel_size pipeline_parallel_size gpu_memory_utilization max_model_len max_num_seqs
-    max_num_batched_tokens swap_space cpu_offload_gb enforce_eager enable_prefix_caching
-    enable_chunked_prefill distributed_executor_backend disable_custom_all_reduce download_dir
-    kv_cache_memory_bytes max_parallel_loading_workers block_size
-    """.split()
+    {
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "gpu_memory_utilization",
+        "max_model_len",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "swap_space",
+        "cpu_offload_gb",
+        "enforce_eager",
+        "enable_prefix_caching",
+        "enable_chunked_prefill",
+        "distributed_executor_backend",
+        "disable_custom_all_reduce",
+        "download_dir",
+        "kv_cache_memory_bytes",
+        "max_parallel_loading_workers",
+        "block_size",
+    }
 )
 """Arguments that say where and how fast, not what is computed: they may change between calls."""
 
@@ -304,5 +317,3 @@ def _check_device(device: str | None) -> bool:
             f"--device {have}, or --engine transformers."
         )
     return on_cpu
-
-

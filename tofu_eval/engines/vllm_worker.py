@@ -139,4 +139,3 @@ def serve(pipe: Connection) -> None:
             return
         except BaseException as error:  # noqa: BLE001 - vLLM fails in many ways; the parent says which
             pipe.send(("error", f"{type(error).__name__}: {error}"))
-
