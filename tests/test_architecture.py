@@ -27,6 +27,7 @@ BELOW = {
         for room in ("tasks", "engines", "features", "metrics", "training", "store", "stats")
     },
     "ingest": {"errors", "types"},
+    "verify": {"errors", "types", "store"},
     "leaderboard": {"errors", "types", "store", "stats"},
     "stages": {
         *("errors", "types", "registry", "hub"),
@@ -39,7 +40,7 @@ BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
 BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}
-BELOW["cli"] = {*BELOW["lab"], "lab"}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

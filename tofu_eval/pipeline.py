@@ -189,7 +189,11 @@ def score_files(
             left = [row for row in rows if row.key not in done and row.prompt_id in kept]
             if left:
                 run.add_responses(name, task, left)
-        run.save(notes=found.notes)
+            described = run.manifest["models"][name]
+            count = len(done) + len(left)
+            # What `runs verify` counts against; no prompts and samples say it.
+            described["responses"] = {**described.get("responses", {}), task: count}
+        run.save(notes=[*run.manifest["notes"], *found.notes])
         score_run(run, chosen, scorers, features, report)
         return _result(run)
 
@@ -331,7 +335,7 @@ def _begin(run: Run, chosen: Settings) -> None:
         created=run.manifest.get("created", provenance.now()),
         settings=chosen.model_dump(mode="json"),
         timings=run.manifest.get("timings", {}),
-        notes=[],
+        notes=run.mend(),
     )
 
 

@@ -2,18 +2,20 @@
 
     run.json                                what was asked for, what made it, how long it took
     prompts/TASK.parquet
-    responses/MODEL/TASK/part-000000.parquet
-    features/NAME/ID/part-000000.parquet    one row per distinct text, ID = which model made it
+    responses/MODEL/TASK/part-000000-SUM.parquet
+    features/NAME/ID/part-000000-SUM.parquet    one row per distinct text, ID = which model made it
     scores/MODEL/TASK.parquet
     estimates.parquet
     leaderboard.json
 
 Every file is written under a temporary name, flushed to the disk and renamed; none is ever
-appended to. So whatever exists is whole, and what is left to do is what does not exist.
+appended to. So whatever exists is whole, and what is left to do is what does not exist. SUM is the
+start of the SHA-256 of a part's content, so that damage which happens later is found.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -46,7 +48,8 @@ from tofu_eval.types import (
 )
 
 TEMPORARY = ".tmp-"
-PART = re.compile(r"part-\d+\.parquet$")
+DAMAGED = ".damaged-"
+PART = re.compile(r"part-(\d+)(?:-([0-9a-f]{16}))?\.parquet$")
 
 
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -92,6 +95,16 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     )
 
 
+def write_part(folder: Path, table: pa.Table) -> None:
+    """Write a table atomically as the next part file of a folder, its checksum in its name."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    content = sink.getvalue().to_pybytes()
+    number = max(map(part_number, parts_of(folder)), default=-1) + 1
+    path = folder / f"part-{number:06d}-{_sum(content)}.parquet"
+    atomic_write(path, lambda file: file.write(content))
+
+
 def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     """Read a table that this module wrote.
 
@@ -99,8 +112,12 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         StoreError: the file is damaged, or has other columns than `schema`.
     """
     try:
-        # One path, no dataset discovery: folder names are never read as data.
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        content = path.read_bytes()
+        name = PART.match(path.name)
+        if name and name[2] and name[2] != _sum(content):
+            raise OSError("its content does not fit the checksum in its name")
+        # One file, no dataset discovery: folder names are never read as data.
+        table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
         return table if schema is None else table.select(schema.names).cast(schema)
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = str(error).partition("\n")[0]
@@ -189,6 +206,26 @@ class Run:
         finally:
             lock.release()
 
+    def tables(self) -> list[Path]:
+        """Every table of the run that is on the disk; what else lies there is not ours."""
+        patterns = ("prompts/*.parquet", "scores/*/*.parquet", "estimates.parquet")
+        parts = ("responses/*/*/part-*.parquet", "features/*/*/part-*.parquet")
+        found = [path for pattern in patterns for path in self.path.glob(pattern)]
+        found += [p for pattern in parts for p in self.path.glob(pattern) if PART.match(p.name)]
+        return sorted(path for path in found if not path.name.startswith("."))
+
+    def mend(self) -> list[str]:
+        """Set damaged tables aside, so that what they held is made again; a remark for each."""
+        remarks = []
+        for file in self.tables():
+            try:
+                read_parquet(file)
+            except StoreError:
+                set_aside(file)
+                where = file.relative_to(self.path)
+                remarks.append(f"{where} was damaged and set aside; what it held is made again")
+        return remarks
+
     def save(self, **changes: Any) -> None:
         """Merge `changes` into run.json."""
         self.manifest = {**self.manifest, **changes}
@@ -243,7 +280,7 @@ class Run:
     def add_responses(self, model: str, task: str, rows: Sequence[Response]) -> None:
         """Save one batch of responses as a part file of its own."""
         folder = self.path / "responses" / model / task
-        write_parquet(_next_part(folder), to_table(rows, RESPONSE_SCHEMA))
+        write_part(folder, to_table(rows, RESPONSE_SCHEMA))
 
     def has_responses(self, *, model: str = "*", task: str = "*") -> bool:
         """Whether there are responses: of that model, to that task, or any."""
@@ -252,7 +289,7 @@ class Run:
 
     def response_keys(self, model: str, task: str) -> set[str]:
         """The keys of the responses on the disk."""
-        parts = _parts(self.path / "responses" / model / task)
+        parts = parts_of(self.path / "responses" / model / task)
         return {
             key
             for part in parts
@@ -261,7 +298,7 @@ class Run:
 
     def responses(self, model: str, task: str) -> pa.Table:
         """All responses of one model to one task, by prompt (in the task's order) and sample."""
-        parts = _parts(self.path / "responses" / model / task)
+        parts = parts_of(self.path / "responses" / model / task)
         table = pa.concat_tables(
             [RESPONSE_SCHEMA.empty_table(), *(read_parquet(p, RESPONSE_SCHEMA) for p in parts)]
         )
@@ -330,7 +367,7 @@ class FeatureCache:
         self._folder = folder
         self._rows: dict[str, NDArray[np.float32]] = {}
         self.truncated = 0
-        for part in _parts(folder) if folder else ():
+        for part in parts_of(folder) if folder else ():
             table = read_parquet(part)
             if {"key", "row"} - set(table.column_names):
                 raise StoreError(
@@ -354,7 +391,7 @@ class FeatureCache:
             column = pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
             table = pa.table({"key": pa.array(list(keys)), "row": column})
             table = table.replace_schema_metadata({"truncated": str(truncated)})
-            write_parquet(_next_part(self._folder), table)
+            write_part(self._folder, table)
         self.truncated += truncated
         self._rows.update(zip(keys, rows, strict=True))
 
@@ -368,18 +405,34 @@ def _is_ours(name: str) -> bool:
     return name == ".lock" or name.startswith(TEMPORARY)
 
 
-def _parts(folder: Path) -> list[Path]:
+def set_aside(file: Path) -> None:
+    """Rename a damaged file, so that nothing reads it and nothing is lost.
+
+    Raises:
+        StoreError: the disk does not let us.
+    """
+    try:
+        file.replace(file.with_name(DAMAGED + file.name))
+    except OSError as error:
+        raise StoreError(
+            f"{file} is damaged and cannot be set aside: {error.strerror or error}. "
+            "Remove it, then run the same command again."
+        ) from error
+
+
+def parts_of(folder: Path) -> list[Path]:
     """The part files, by number; whatever else lies there is not ours."""
-    return sorted((p for p in folder.glob("part-*.parquet") if PART.match(p.name)), key=_number)
+    parts = (p for p in folder.glob("part-*.parquet") if PART.match(p.name))
+    return sorted(parts, key=part_number)
 
 
-def _number(part: Path) -> int:
-    return int(part.stem.removeprefix("part-"))
+def part_number(part: Path) -> int:
+    """The number in a part file's name."""
+    return int(part.stem.split("-")[1])
 
 
-def _next_part(folder: Path) -> Path:
-    number = max(map(_number, _parts(folder)), default=-1) + 1
-    return folder / f"part-{number:06d}.parquet"
+def _sum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def conflict(path: Path, what: str, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:

@@ -84,7 +84,9 @@ def test_greedy_rows_are_those_of_transformers(url: str, served_model: Path, cha
     plain = open_engine("transformers", parse_model(f"m={served_model}"), device="cpu")
     ours, theirs = rows(open_server(url), requests), rows(plain, requests)
     for key, row in theirs.items():
-        assert (ours[key].text, ours[key].token_ids) == (row.text, row.token_ids)
+        assert ours[key].token_ids == row.token_ids
+        # Half a character at the end: vLLM's server keeps it back.
+        assert ours[key].text == row.text.rstrip("\ufffd")
         assert ours[key].finish_reason == row.finish_reason
         assert ours[key].logprob == pytest.approx(row.logprob, abs=1e-3)
 
@@ -121,7 +123,7 @@ def test_a_server_killed_in_the_middle(served_model: Path, tmp_path: Path) -> No
             if stage == "generate m" and 0 < done < total:
                 os.killpg(process.pid, signal.SIGKILL)
 
-        with pytest.raises(ModelError, match="does not answer: .*run the same command again"):
+        with pytest.raises(ModelError, match=r"does not answer: .*run the same command again"):
             evaluate(url, report=kill)
     have = len(Run.open(tmp_path / "run").response_keys("m", "t"))
     assert 0 < have < 180
