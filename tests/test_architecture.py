@@ -39,8 +39,9 @@ for room in ("engines", "features"):
 BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
+BELOW["auditing"] = {"errors", "types", "config", "engines", "tasks"}
 BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify"}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

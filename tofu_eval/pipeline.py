@@ -22,7 +22,7 @@ from tofu_eval.features.base import FeatureModel
 from tofu_eval.ingest import read_responses
 from tofu_eval.metrics import METRICS, Metric
 from tofu_eval.scoring import all_metrics, score_run, signatures
-from tofu_eval.stages import Plan, estimate, featurize, generate, requests, score_group
+from tofu_eval.stages import Plan, copies, estimate, featurize, generate, requests, score_group
 from tofu_eval.store import FeatureCache, Run, conflict
 from tofu_eval.tasks import Format, load_format, load_task
 from tofu_eval.types import (
@@ -394,7 +394,32 @@ def _record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> No
             # A call that finds nothing left to do learns nothing new.
             models[name] = {**models[name], "record": {**models[name].get("record", {}), **record}}
         notes += models[name].get("record", {}).get("remarks", ())
+        for task in run.manifest["tasks"]:
+            notes += _copies(run, name, task)
+    templates = {
+        record.get("chat_template") for m in models.values() if (record := m.get("record", {}))
+    }
+    if len(templates - {None}) > 1 and names[-1] == list(engines)[-1]:
+        notes.append("the models' chat templates differ; look: tofu-eval audit")
     run.save(models=models, notes=notes)
+
+
+def _copies(run: Run, model: str, task: str) -> list[str]:
+    """A remark where all samples of a prompt are one text, which sampling seldom gives."""
+    if run.manifest["tasks"][task]["sampling"].get("temperature") == 0:
+        return []
+    table = run.responses(model, task)
+    texts: dict[str, list[str]] = {}
+    rows = zip(*(table.column(c).to_pylist() for c in ("prompt_id", "text")), strict=True)
+    for id, text in rows:
+        texts.setdefault(id, []).append(text)
+    found = copies(texts)
+    if not found:
+        return []
+    return [
+        f"{model}: all samples of {len(found)} of {len(texts)} prompts of {task} are one text "
+        f"(such as '{found[0]}'): is the model that sure, or does something cache?"
+    ]
 
 
 def _engine(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tofu_eval import __version__
+from tofu_eval.engines.audit import check
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import MetricInputError, ModelError, PluginError, TofuEvalError
 from tofu_eval.features.base import FeatureModel
@@ -77,9 +78,10 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
             identity,
             engine.family,
         ]
+        taken: set[int] = set()
         for sample in range(plan.sampling.samples):
             key = digest([*asked, sample])
-            row_seed = seed_of(seed, key)
+            row_seed = _fresh_seed(seed, key, taken)
             wanted.append(
                 Request(
                     key, row_seed, model, plan.task.name, prompt.id, sample, plan.sampling,
@@ -87,6 +89,16 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
                 )
             )  # fmt: skip
     return wanted
+
+
+def _fresh_seed(seed: int, key: str, taken: set[int]) -> int:
+    """The row's seed, another than those taken: of 32 bits two may meet, and copy a sample."""
+    row_seed, attempt = seed_of(seed, key), 0
+    while row_seed in taken:
+        attempt += 1
+        row_seed = seed_of(seed, key, attempt)
+    taken.add(row_seed)
+    return row_seed
 
 
 def generate(
@@ -103,6 +115,8 @@ def generate(
     report(stage, finished, len(wanted))
     if finished == len(wanted):
         return
+    if remarks := check(engine, wanted):
+        run.save(notes=[*run.manifest["notes"], *remarks])
     for batch in _explained(engine, model, engine.generate(wanted, keys)):
         for place in dict.fromkeys((row.model, row.task) for row in batch):
             mine = [row for row in batch if (row.model, row.task) == place]
@@ -156,6 +170,11 @@ def featurize(
         replace(group, features={**group.features, model.name: cache.rows(row)})
         for group, row in zip(groups, keys, strict=True)
     ]
+
+
+def copies(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """The prompts, of texts by prompt, to which several samples are all the same text."""
+    return [id for id, rows in texts.items() if len(rows) > 1 and len(set(rows)) == 1]
 
 
 def score_group(group: Group, metrics: Sequence[Metric]) -> list[Score]:

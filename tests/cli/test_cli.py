@@ -123,7 +123,7 @@ def test_tasks_and_metrics_are_listed_and_shown() -> None:
 
 
 def test_engines_are_listed() -> None:
-    assert invoke("engines", "list").output == "transformers\n"
+    assert invoke("engines", "list").output == "openai\nray\ntransformers\nvllm\n"
 
 
 def test_losses_are_listed_and_shown() -> None:

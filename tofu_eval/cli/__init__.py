@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Generate with models on tasks, score and compare.",
     "score": "Score responses that you already have.",
     "compare": "Compare the models of a run with a baseline.",
+    "audit": "Show what prompts become, token by token, and what is wrong with them.",
     "runs": "List, show, verify and clean runs.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",

@@ -121,3 +121,16 @@ def _openai(spec: ModelSpec, **options: Any) -> Engine:
     except ModuleNotFoundError as error:
         raise MissingDependencyError.of("The openai engine", "openai", "openai") from error
     return OpenAIEngine(spec, **options)
+
+
+@engine("ray")
+def _ray(spec: ModelSpec, **options: Any) -> Engine:
+    """An engine in each actor: `engine_args` names it (`engine: vllm`), else the default one."""
+    try:
+        from tofu_eval.engines.ray import RayEngine
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError.of("The ray engine", error.name or "ray", "ray") from error
+    arguments = dict(options.pop("engine_args", None) or {})
+    inner = ENGINES.get(arguments.pop("engine", None) or default_engine())
+    options.pop("base_url", None)
+    return RayEngine(spec, inner, engine_args=arguments, **options)

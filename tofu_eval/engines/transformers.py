@@ -21,9 +21,9 @@ import transformers
 from tofu_eval.engines.draw import Draw
 from tofu_eval.engines.loading import is_out_of_memory, load, pick_device, pick_dtype
 from tofu_eval.engines.models import resolve
-from tofu_eval.engines.prompts import Encoder
+from tofu_eval.engines.prompts import Encoder, open_encoder
 from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.types import ModelSpec, Report, Request, Response, no_report
+from tofu_eval.types import NEUTRAL_SAMPLING, ModelSpec, Report, Request, Response, no_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class TransformersEngine:
         self._trust_remote_code = trust_remote_code
         self._report = report
         self.identity: Mapping[str, Any] = {**self._resolved.identity, "dtype": self._dtype}
+        self.record: dict[str, Any] = {"sampling": dict(NEUTRAL_SAMPLING)}
 
     def generate(
         self, requests: Sequence[Request], done: Collection[str] = ()
@@ -98,6 +99,12 @@ class TransformersEngine:
         self._free()
 
     # Before anything is generated
+
+    @property
+    def encoders(self) -> dict[str, Encoder]:
+        """The encoder, read from the files alone, for the audit."""
+        trust = self._trust_remote_code
+        return {self._name: open_encoder(self._resolved, self._name, trust_remote_code=trust)}
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:

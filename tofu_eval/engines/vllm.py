@@ -177,6 +177,11 @@ class VllmEngine:
         )
         return encoder.at_most(self._arguments.get("max_model_len"))
 
+    @property
+    def encoders(self) -> dict[str, Encoder]:
+        """The encoders of all models that are served, for the audit."""
+        return {name: engine.encoder for name, engine in self._served.items()}
+
     def _encoder_of(self, model: str) -> Encoder:
         return self._served[model].encoder
 
