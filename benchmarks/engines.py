@@ -90,13 +90,13 @@ def main() -> None:
 def ask(texts: Sequence[str], tokens: int, model: str = "m", turn: int = 0) -> list[Request]:
     """`turn` makes other keys and seeds, so that nothing is found done or cached."""
     sampling = Sampling(SAMPLES, 1.0, 1.0, tokens)
-    return [
-        Request(
-            f"{turn}-{model}-{i}-{s}", seed_of(turn, model, i, s), model, "t", str(i), s, sampling, text
-        )
-        for i, text in enumerate(texts)
-        for s in range(SAMPLES)
-    ]  # fmt: skip
+    made = []
+    for i, text in enumerate(texts):
+        for s in range(SAMPLES):
+            seed = seed_of(turn, model, i, s)
+            key = f"{turn}-{model}-{i}-{s}"
+            made.append(Request(key, seed, model, "t", str(i), s, sampling, text))
+    return made
 
 
 def race_vllm(folder: Path, texts: Sequence[str], tokens: int, rounds: int) -> tuple[float, float]:
@@ -171,7 +171,12 @@ def race_adapters(folder: Path, texts: Sequence[str], tokens: int) -> tuple[floa
         refs[f"a{number}"] = f"{folder / 'model'}+{folder / f'adapter-{number}'}"
 
     def opened(name: str) -> Any:
-        return open_engine("vllm", parse_model(f"{name}={refs[name]}"), engine_args=ARGUMENTS)
+        # Mixed on both sides: what is compared is the number of loads.
+        return open_engine(
+            "vllm",
+            parse_model(f"{name}={refs[name]}"),
+            engine_args={**ARGUMENTS, "adapters": "mixed"},
+        )
 
     start = time.perf_counter()
     engine = joined([opened(name) for name in refs])

@@ -28,8 +28,11 @@ pytestmark = [
 ]
 
 
-def open_vllm(ref: Path | str, name: str = "m", **options: Any) -> Any:
-    return open_engine("vllm", parse_model(f"{name}={ref}"), engine_args=EAGER, **options)
+def open_vllm(ref: Path | str, name: str = "m", adapters: str = "mixed", **options: Any) -> Any:
+    args = {"adapters": adapters}
+    return open_engine(
+        "vllm", parse_model(f"{name}={ref}"), engine_args={**EAGER, **args}, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +194,21 @@ def test_base_and_adapters_in_one_engine(
             assert mixed[key].token_ids == row.token_ids
         texts[name] = tuple(mixed[r.key].text for r in asks(sampling, model=name))
     assert len(set(texts.values())) == 3
+
+
+def test_merged_adapters(served_model: Path, served_adapters: list[Path]) -> None:
+    ref = f"{served_model}+{served_adapters[0]}"
+    engine = open_vllm(ref, adapters="merged")
+    assert together({"a": engine, "b": open_vllm(served_model)}) == [["a"], ["b"]]
+    requests = asks(Sampling(samples=1, temperature=0, max_tokens=16))
+    made = rows(engine, requests)
+    merged = engine._merged
+    assert engine.record["adapters"] == engine.identity["adapters"] == "merged"
+    engine.close()
+    assert not merged.exists()
+    plain = open_engine("transformers", parse_model(f"m={ref}"), device="cpu")
+    for key, row in rows(plain, requests).items():
+        assert made[key].token_ids == row.token_ids
 
 
 def test_the_canary_finds_a_leaking_adapter(

@@ -1,4 +1,4 @@
-"""Which LoRA adapters vLLM can serve beside their base: found out before it is asked.
+"""Adapters for vLLM: which it can serve beside their base, and merging those into it.
 
 A bad adapter makes vLLM raise, and the next call of that engine hangs.
 """
@@ -6,10 +6,12 @@ A bad adapter makes vLLM raise, and the next call of that engine hangs.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tofu_eval.engines.models import ResolvedModel
 from tofu_eval.errors import ModelError
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -35,8 +37,8 @@ def check_adapter(folder: Path, name: str) -> None:
     for reason, holds in reasons.items():
         if holds:
             raise ModelError(
-                f"vLLM cannot serve the adapter of '{name}' ({folder}): {reason}. Use --engine "
-                "transformers, or merge it into its base and give the whole model."
+                f"vLLM cannot serve the adapter of '{name}' ({folder}): {reason}. Use "
+                "--engine-arg adapters=merged, or --engine transformers."
             )
 
 
@@ -44,6 +46,28 @@ def lora_rank(folders: Sequence[Path]) -> int:
     """The least `max_lora_rank` that holds all of these adapters."""
     most = max(_rank(_config(folder)) for folder in folders)
     return next(rank for rank in RANKS if rank >= most)
+
+
+def merge(resolved: ResolvedModel, name: str, dtype: str, *, trust_remote_code: bool) -> Path:
+    """Save a model with its adapter merged into the weights, in a new temporary folder.
+
+    Raises:
+        ModelError: the model or the adapter cannot be loaded, or the disk is full.
+    """
+    import torch
+
+    from tofu_eval.engines.loading import explained, load, quietly
+
+    model, _ = load(
+        resolved, name, device=torch.device("cpu"), dtype=dtype, trust_remote_code=trust_remote_code
+    )
+    folder = Path(tempfile.mkdtemp(prefix="tofu-eval-merged-"))
+    with (
+        explained(f"The adapter of '{name}' cannot be merged into {folder}", "Make room there."),
+        quietly(),
+    ):
+        model.merge_and_unload().save_pretrained(folder)
+    return folder
 
 
 def _rank(config: dict[str, Any]) -> int:

@@ -8,13 +8,15 @@ process of its own (`vllm_worker.py`); here are the token ids, the checks and th
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tofu_eval.child import Child
-from tofu_eval.engines.adapters import check_adapter, lora_rank
+from tofu_eval.engines.adapters import check_adapter, lora_rank, merge
 from tofu_eval.engines.canary import prove
 from tofu_eval.engines.models import resolve
 from tofu_eval.engines.prompts import Encoder, open_encoder
@@ -56,8 +58,6 @@ RESOURCES = frozenset(
 )
 """Arguments that say where and how fast, not what is computed: they may change between calls."""
 
-PROMPTS_OF_CANARY = 3
-
 
 class VllmEngine:
     """A causal language model in vLLM; see `base.Engine`.
@@ -72,7 +72,8 @@ class VllmEngine:
         trust_remote_code: run Python code that comes with the model.
         report: told about the loading as (stage, done, total).
         engine_args: further arguments of `vllm.LLM`; `batch_invariant: true` asks for rows that
-            do not depend on their batch on a GPU either.
+            do not depend on their batch on a GPU either; `adapters: mixed` serves all adapters
+            of a base from one loading (the default on a GPU), `merged` each as a whole model.
 
     Raises:
         ModelError: the model cannot be found, or vLLM cannot serve its adapter.
@@ -109,7 +110,8 @@ class VllmEngine:
             )
         arguments = {"dtype": dtype or ("float32" if self._on_cpu else "auto"), **arguments}
         self._resolved = resolve(spec)
-        if self._resolved.adapter is not None:
+        self._mode = _mode(arguments.pop("adapters", None), self._on_cpu)
+        if self._resolved.adapter is not None and self._mode == "mixed":
             check_adapter(self._resolved.adapter, spec.name)
         self._name = spec.name
         self._chunk = batch_size
@@ -120,11 +122,16 @@ class VllmEngine:
         changing = {k: v for k, v in arguments.items() if k not in RESOURCES}
         self.identity: Mapping[str, Any] = {**self._resolved.identity, **changing}
         self.record: dict[str, Any] = {"sampling": dict(NEUTRAL_SAMPLING), "arguments": arguments}
+        if self._resolved.adapter is not None:
+            self.identity = {**self.identity, "adapters": self._mode}
+        self._merged: Path | None = None
         self._child: Child | None = None
 
     @property
-    def shares(self) -> str:
-        """What must be equal for two models to be served by one loading."""
+    def shares(self) -> str | None:
+        """What must be equal for two models to be served by one loading; None is by itself."""
+        if self._mode == "merged" and self._resolved.adapter is not None:
+            return None
         base = self._resolved.identity["model"]
         return digest([base, self._arguments, self._batch_invariant, self._trust_remote_code])
 
@@ -166,6 +173,9 @@ class VllmEngine:
         if self._child is not None:
             self._child.close()
             self._child = None
+        if self._merged is not None:
+            shutil.rmtree(self._merged, ignore_errors=True)
+            self._merged = None
 
     # The prompt
 
@@ -187,11 +197,13 @@ class VllmEngine:
 
     @property
     def _adapters(self) -> list[VllmEngine]:
-        return [e for e in self._served.values() if e._resolved.adapter is not None]
+        mixed = self._mode == "mixed"
+        return [e for e in self._served.values() if mixed and e._resolved.adapter is not None]
 
     def _ask(self, number: int, request: Request, ids: list[int]) -> Ask:
         engine = self._served[request.model]
-        adapter = 0 if engine._resolved.adapter is None else self._adapters.index(engine) + 1
+        adapters = self._adapters
+        adapter = adapters.index(engine) + 1 if engine in adapters else 0
         decoder = {
             **NEUTRAL_SAMPLING,
             **request.sampling.decoder(),
@@ -214,12 +226,16 @@ class VllmEngine:
             for e in self._adapters
             if e._resolved.adapter is not None
         ]
+        base = self._resolved.base
+        if self._resolved.adapter is not None and self._mode == "merged":
+            dtype, trust = str(self._arguments["dtype"]), self._trust_remote_code
+            base = self._merged = merge(self._resolved, self._name, dtype, trust_remote_code=trust)
+            self.record["adapters"] = "merged"
         self._child = Child(
             "tofu_eval.engines.vllm_worker", f"The vLLM engine of '{names}'", self._environment()
         )
         try:
-            base = str(self._resolved.base)
-            self._child.send("load", (base, self._llm_arguments(len(adapters)), adapters))
+            self._child.send("load", (str(base), self._llm_arguments(len(adapters)), adapters))
             self.record.update(self._child.receive()[1])
             if adapters:
                 self.record["canary"] = prove(
@@ -275,8 +291,6 @@ class VllmEngine:
         return {**arguments, **self._arguments}
 
     def _environment(self) -> dict[str, str]:
-        import os
-
         found = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
         if self._batch_invariant:
             found["VLLM_BATCH_INVARIANT"] = "1"
@@ -308,6 +322,14 @@ class VllmEngine:
             )
             for request, row in made
         ]
+
+
+def _mode(given: object, on_cpu: bool) -> str:
+    """How adapters are served: on a CPU merged weights were faster as the volume grew."""
+    mode = given or ("merged" if on_cpu else "mixed")
+    if mode not in ("mixed", "merged"):
+        raise ConfigError(f"The engine argument 'adapters' is mixed or merged, got {given!r}.")
+    return str(mode)
 
 
 def _check_device(device: str | None) -> bool:
