@@ -117,7 +117,10 @@ def generate(
         return
     if remarks := check(engine, wanted):
         run.save(notes=[*run.manifest["notes"], *remarks])
+    tokens = getattr(report, "tokens", None)
     for batch in _explained(engine, model, engine.generate(wanted, keys)):
+        if tokens is not None:
+            tokens(stage, sum(len(row.token_ids or ()) for row in batch))
         for place in dict.fromkeys((row.model, row.task) for row in batch):
             mine = [row for row in batch if (row.model, row.task) == place]
             rows = list({row.key: row for row in mine if row.key not in keys}.values())

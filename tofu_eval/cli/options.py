@@ -31,6 +31,7 @@ _SCORING = (
     ),
     click.option("--limit", type=int, help="Only the first N prompts of each task."),
     click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
+    click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
     click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is."),
 )
 

@@ -77,6 +77,7 @@ def command(
     formats: tuple[str, ...],
     engine_args: tuple[str, ...],
     base_urls: tuple[str, ...],
+    log_json: bool,
     **options: Any,
 ) -> None:
     """Generate with models on tasks, score, estimate, and write the leaderboard.
@@ -114,7 +115,7 @@ def command(
         fields["engine_args"] = {**file.engine_args, **_arguments(engine_args)}
     if base_urls:
         fields["base_url"] = _base_urls(base_urls, specs)
-    with progress() as report:
+    with progress(log_json) as report:
         result = pipeline.evaluate(specs, tasks or file.tasks, output, report=report, **fields)
     print_run(result, baseline)
 
