@@ -42,6 +42,8 @@ def score_run(
     for name, feature in features.items():
         with run.timed(f"{name}s"):
             made_by[name] = _featurize_run(run, groups, scorers, feature, report)
+            # One model in memory at a time.
+            getattr(feature, "close", lambda: None)()
     with run.timed("score"):
         scores = _score_groups(run, groups, scorers, report)
     with run.timed("estimate"):

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from fake_server import FakeServer
 from shared import asks, rows
 
 import tofu_eval as te
+from tofu_eval.cli import main
 from tofu_eval.engines import open_engine, parse_model
 from tofu_eval.engines.patience import wait_told
 from tofu_eval.errors import ConfigError, ModelError
@@ -282,3 +284,25 @@ def test_the_main_process_killed_in_the_middle(tmp_path: Path) -> None:
     table = Run.open(tmp_path / "run").responses("m", "t")
     assert table.num_rows == 180
     assert len(set(table.column("key").to_pylist())) == 180
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        arguments = [
+            *("run", "--engine", "openai", "--base-url", f"m={server.url}"),
+            *("--engine-arg", "concurrency=2", "--engine-arg", "timeout=5"),
+            *("--model", "m=org/name", "--task", "open-prompts", "--limit", "2"),
+            *("--samples", "3", "--metric", "unique_rate", "--output", str(tmp_path / "run")),
+        ]
+        done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert server.most_at_once <= 2
+    for extra, message in [
+        (["--engine-arg", "concurrency"], "--engine-arg got 'concurrency'. Write NAME=VALUE."),
+        (["--engine-arg", "a=[1"], "the value is not YAML"),
+        (["--base-url", "http://x/v1"], "give one for all models, or MODEL=URL each"),
+        (["--engine", "transformers"], "The transformers engine has no argument 'concurrency'"),
+    ]:
+        done = CliRunner().invoke(main, [*arguments, *extra])
+        assert done.exit_code == 2
+        assert message in done.output
