@@ -44,6 +44,7 @@ class Settings(BaseModel):
     metrics: tuple[str, ...] | None = None
     embedding_model: str = EMBEDDING_MODEL
     reward_model: str | None = None
+    reward_engine: Literal["transformers", "vllm"] = "transformers"
     trust_remote_code: bool = False
 
     def sampling(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ DEFAULT_METRICS = (
 """What is measured where neither the task nor the user says otherwise."""
 
 
-OF_SCORING = ("metrics", "embedding_model", "reward_model", "seed", "device")
+OF_SCORING = ("metrics", "embedding_model", "reward_model", "reward_engine", "seed", "device")
 OF_FILES = (*OF_SCORING, "limit")
 """The fields of `config.Settings` that matter where nothing is generated."""
 
@@ -317,7 +317,12 @@ def _feature_models(
             raise ConfigError(
                 "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
             )
-        models["reward"] = RewardModel(chosen.reward_model, device=chosen.device)
+        if chosen.reward_engine == "vllm":
+            from tofu_eval.features.vllm_reward import VllmRewardModel
+
+            models["reward"] = VllmRewardModel(chosen.reward_model)
+        else:
+            models["reward"] = RewardModel(chosen.reward_model, device=chosen.device)
     return models
 
 

@@ -29,6 +29,7 @@ _SCORING = (
         metavar="MODEL",
         help="Sequence-classification model with one output, for the metric 'reward'.",
     ),
+    click.option("--reward-engine", help="transformers or vllm. Default: transformers"),
     click.option("--limit", type=int, help="Only the first N prompts of each task."),
     click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
     click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
