@@ -7,6 +7,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -249,3 +253,33 @@ def test_adapters_that_vllm_cannot_serve(
         (copy / "adapter_config.json").write_text(json.dumps({**good, **changes}))
         with pytest.raises(ModelError, match=f"vLLM cannot serve the adapter of 'm' .*{reason}"):
             open_vllm(f"{served_model}+{copy}")
+
+
+def test_the_main_process_killed_in_the_middle(served_model: Path, tmp_path: Path) -> None:
+    """kill -9: vLLM's own process ends too, and the next call makes what is left, once."""
+    script = textwrap.dedent("""
+        import sys
+        import tofu_eval as te
+        prompts = [te.Prompt.of_text(f"p{i}", f"Name fruit {i}") for i in range(3)]
+        sampling = te.Sampling(samples=200, max_tokens=100)
+        task = te.Task("t", 1, lambda: prompts, sampling=sampling)
+        te.evaluate({"m": sys.argv[1]}, [task], sys.argv[2], engine="vllm", batch_size=16,
+                    engine_args={"enforce_eager": True}, metrics=["unique_rate"])
+    """)
+    command = [sys.executable, "-c", script, str(served_model), str(tmp_path / "run")]
+    process = subprocess.Popen(command)
+    folder = tmp_path / "run" / "responses" / "m" / "t"
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("part-*"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    assert 0 < len(Run.open(tmp_path / "run").response_keys("m", "t")) < 600
+    while any(Path(f"/proc/{child}/cmdline").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    subprocess.run(command, check=True)
+    table = Run.open(tmp_path / "run").responses("m", "t")
+    assert table.num_rows == len(set(table.column("key").to_pylist())) == 600
