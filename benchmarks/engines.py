@@ -36,7 +36,8 @@ from generate import SENTENCE, build
 from rich.console import Console
 
 from tofu_eval.child import Child
-from tofu_eval.engines import joined, open_engine, parse_model
+from tofu_eval.engines import joined, open_engine
+from tofu_eval.models import parse_model
 from tofu_eval.stages import generate
 from tofu_eval.store import Run
 from tofu_eval.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of

@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tofu_eval.engines import parse_model
 from tofu_eval.engines.draw import Draw
 from tofu_eval.engines.prompts import Encoder
 from tofu_eval.engines.transformers import TransformersEngine
+from tofu_eval.models import parse_model
 from tofu_eval.types import Request, Sampling
 
 VOCABULARY = 16_000

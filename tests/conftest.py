@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 # Before anything imports torch or transformers.
@@ -168,3 +169,34 @@ def _seeded(model: Any, config: Any, *, seed: int) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return model(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """The lab's: one token a word."""
+    from tofu_eval.lab.model import build_tokenizer
+
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def base(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A one-layer Llama over the lab's words, saved."""
+    from tofu_eval.lab.model import build_model
+
+    path = tmp_path_factory.mktemp("training") / "base"
+    build_model(tokenizer, width=32, layers=1, seed=0).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 prompts with completions of different lengths."""
+    from tofu_eval.lab import data, world
+
+    documents = data.sft_documents(0, world.SEEN[:12], 4)
+    path = tmp_path_factory.mktemp("training") / "rows.jsonl"
+    lines = [json.dumps({"prompt": d.prompt, "completion": d.answer}) for d in documents]
+    path.write_text("\n".join(lines) + "\n")
+    return path

@@ -19,28 +19,44 @@ BELOW = {
     "registry": {"errors", "types"},
     "hub": {"errors"},
     "child": {"errors"},
+    "models": {"errors", "types", "hub"},
+    "kernels": set(),
+    "tokens": {"kernels"},
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
     **{
-        room: {"errors", "types", "registry", "hub"}
-        for room in ("tasks", "engines", "features", "metrics", "training", "store", "stats")
+        room: {"errors", "types", "registry", "hub", "models", "tokens"}
+        for room in ("tasks", "engines", "features", "metrics", "store", "stats")
     },
     "ingest": {"errors", "types"},
     "verify": {"errors", "types", "store"},
     "leaderboard": {"errors", "types", "store", "stats"},
-    "stages": {
-        *("errors", "types", "registry", "hub"),
+    "inputs": {
+        *("errors", "types", "registry", "hub", "models", "tokens"),
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }
 for room in ("engines", "features"):
     BELOW[room] = {*BELOW[room], "child"}
+BELOW["reading"] = {"errors", "types", "store"}
+BELOW["stages"] = {*BELOW["inputs"], "inputs"}
+BELOW["workers"] = {*BELOW["stages"], "stages"}
 BELOW["store"] = {"errors", "types", "manifest"}
-BELOW["scoring"] = {*BELOW["stages"], *("stages", "provenance", "config", "leaderboard")}
-BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest")}
-BELOW["auditing"] = {"errors", "types", "config", "engines", "tasks"}
-BELOW["lab"] = {*BELOW["pipeline"], "pipeline", "training"}
+BELOW["training"] = {
+    *("errors", "types", "registry", "hub", "models", "provenance", "config"),
+    *("ingest", "tasks", "store"),
+}
+BELOW["processes"] = {"errors", "types"}
+BELOW["scoring"] = {
+    *BELOW["workers"],
+    *("workers", "reading", "provenance", "config", "leaderboard"),
+}
+BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
+BELOW["judges"] = {"errors", "types", "engines", "models"}
+BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest", "judges")}
+BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
+BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")

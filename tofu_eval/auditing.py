@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tofu_eval.config import Settings
-from tofu_eval.engines import resolve
 from tofu_eval.errors import ConfigError
+from tofu_eval.models import resolve
 from tofu_eval.tasks import load_format, load_task, render
 from tofu_eval.types import ModelSpec, Request
 

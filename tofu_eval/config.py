@@ -15,6 +15,12 @@ from tofu_eval.errors import ConfigError
 
 EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
+NLI_MODEL = "FacebookAI/roberta-large-mnli"
+Equivalence = Literal[
+    "exact", "word-overlap", "embedding", "classifier", "judge",
+    "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
+]  # fmt: skip
+
 Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=1, strict=True)]
 
@@ -23,7 +29,8 @@ class Settings(BaseModel):
     """How to run. A sampling field that is left out is the task's own.
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
-    left out, each task's own.
+    left out, each task's own. `truncate` cuts the responses to that many words
+    for the metrics that length moves; `workers` is how many processes score.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,9 +49,16 @@ class Settings(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     format: str | dict[str, str] | None = None
     metrics: tuple[str, ...] | None = None
+    truncate: Count | None = None
+    workers: Count = 1
     embedding_model: str = EMBEDDING_MODEL
     reward_model: str | None = None
     reward_engine: Literal["transformers", "vllm"] = "transformers"
+    equivalence: Equivalence = "novelty-bench-1.0"
+    equivalence_model: str | None = None
+    equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    judge_model: str | None = None
+    nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
 
     def sampling(self) -> dict[str, Any]:
@@ -67,7 +81,7 @@ def settings(values: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: names the first field that is wrong, what it got and what it may be.
     """
-    return _validated(Settings, values, "")
+    return validated(Settings, values, "")
 
 
 def run_file(path: Path) -> RunFile:
@@ -75,6 +89,19 @@ def run_file(path: Path) -> RunFile:
 
     Raises:
         ConfigError: the file is not there, not YAML, or a field is wrong.
+    """
+    return validated(RunFile, read_yaml(path, "'models:' and 'tasks:'"), f"{path}: ")
+
+
+def read_yaml(path: Path, fields: str) -> dict[str, Any]:
+    """The fields of a YAML file, read safely; a repeated key is refused.
+
+    Args:
+        path: the file.
+        fields: examples of fields, for the message where it holds none.
+
+    Raises:
+        ConfigError: the file is not there, not YAML, or not a mapping.
     """
     try:
         # As safe as yaml.safe_load: the loader is PyYAML's SafeLoader.
@@ -91,10 +118,8 @@ def run_file(path: Path) -> RunFile:
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise ConfigError(f"{where}: not YAML: {problem}.") from error
     if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path}: expected fields such as 'models:' and 'tasks:', got {values!r}."
-        )
-    return _validated(RunFile, values, f"{path}: ")
+        raise ConfigError(f"{path}: expected fields such as {fields}, got {values!r}.")
+    return values
 
 
 class _Repeated(Exception):
@@ -119,7 +144,17 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+def validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """Make a `kind` of values.
+
+    Args:
+        kind: a pydantic model.
+        values: its fields.
+        where: what a message begins with: the file, or nothing.
+
+    Raises:
+        ConfigError: names the first field that is wrong, what it got and what it may be.
+    """
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:

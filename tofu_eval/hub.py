@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,13 +61,19 @@ def snapshot(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' progress bars, which would run into ours; as before afterwards."""
+    """Without the progress bars of transformers and datasets, which would run into ours."""
     from transformers.utils import logging
 
+    datasets = sys.modules.get("datasets")  # only if somebody has imported it
     shown = logging.is_progress_bar_enabled()
+    shown_data = datasets is not None and not datasets.are_progress_bars_disabled()
     logging.disable_progress_bar()
+    if datasets is not None:
+        datasets.disable_progress_bars()
     try:
         yield
     finally:
         if shown:
             logging.enable_progress_bar()
+        if datasets is not None and shown_data:
+            datasets.enable_progress_bars()

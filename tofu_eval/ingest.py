@@ -16,23 +16,74 @@ import json
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tofu_eval.errors import DataError
-from tofu_eval.types import LONGEST_NAME, Prompt, Response, digest
+from tofu_eval.types import LONGEST_NAME, RESPONSE_SCHEMA, Prompt, Response, digest, to_table
 
 MANY = ("responses", "generations")
 ONE = ("response", "generation")
 COLUMNS = ("model", "prompt", "id", *MANY, *ONE)
 SURROGATE = re.compile("[\ud800-\udfff]")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+SPOOLED = 4096
+"""Rows of a model that are held in memory, and that a part file of a run gets."""
 APART = "name them apart: tofu-eval score NAME=FILE …"
+
+
+class Rows:
+    """The responses of one model, in their order; all but the last few lie in a temporary file.
+
+    So a file of any size is checked to its end before anything of it enters a run.
+    """
+
+    def __init__(self) -> None:
+        self._batch: list[Response] = []
+        self._file: IO[bytes] | None = None
+        self._writer: Any = None
+        self._count = 0
+
+    def append(self, row: Response) -> None:
+        """Add one."""
+        self._batch.append(row)
+        self._count += 1
+        if len(self._batch) == SPOOLED:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with this object)
+                self._writer = pa.ipc.new_stream(self._file, RESPONSE_SCHEMA)
+            self._writer.write_table(to_table(self._batch, RESPONSE_SCHEMA))
+            self._batch = []
+
+    def batches(self) -> Iterator[list[Response]]:
+        """All rows, some thousand at a time."""
+        if self._file is not None:
+            self._file.flush()
+            end = self._file.tell()
+            self._file.seek(0)
+            for table in pa.ipc.open_stream(self._file):
+                yield [Response(**row) for row in table.to_pylist()]
+            self._file.seek(end)
+        if self._batch:
+            yield list(self._batch)
+
+    def __iter__(self) -> Iterator[Response]:
+        for batch in self.batches():
+            yield from batch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
 
 
 @dataclass
@@ -43,7 +94,7 @@ class Responses:
     """
 
     prompts: dict[str, Prompt] = field(default_factory=dict)
-    rows: dict[str, list[Response]] = field(default_factory=dict)
+    rows: dict[str, Rows] = field(default_factory=dict)
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
@@ -64,6 +115,26 @@ def read_responses(files: Sequence[tuple[str | None, Path]], task: str) -> Respo
     for name, path in files:
         _File(found, path, name, task).read()
     return found
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> tuple[Iterator[tuple[int, object]], str]:
+    """Read a JSONL or Parquet file whose rows mean something to the caller.
+
+    Args:
+        path: the file; a pipe is read into memory.
+        columns: what is read of a Parquet file.
+    Returns: (line or row number from 1, row) pairs, and the file's SHA-256.
+
+    Raises:
+        DataError: the file cannot be read, or (while iterating) a line is not JSON in UTF-8.
+    """
+    file, sha256 = _opened(path)
+
+    def rows() -> Iterator[tuple[int, object]]:
+        with file:
+            yield from _rows(path, file, columns)
+
+    return rows(), sha256
 
 
 @dataclass
@@ -108,7 +179,7 @@ class _File:
             )
         prompt = self._prompt(line, row)
         texts = self._texts(line, row)
-        rows = self.found.rows.setdefault(model, [])
+        rows = self.found.rows.setdefault(model, Rows())
         mark = (model, prompt.id)
         if self.shape == "many":
             if mark in self.first_line:
@@ -245,17 +316,21 @@ def _opened(path: Path) -> tuple[io.BufferedIOBase, str]:
         ) from error
 
 
-def _rows(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[int, object]]:
+def _rows(
+    path: Path, file: io.BufferedIOBase, columns: Sequence[str] = COLUMNS
+) -> Iterator[tuple[int, object]]:
     """Rows with their line (JSONL) or row (Parquet) number, counted from 1."""
-    return _parquet_rows(path, file) if _is_parquet(path) else _json_rows(path, file)
+    return _parquet_rows(path, file, columns) if _is_parquet(path) else _json_rows(path, file)
 
 
-def _parquet_rows(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[int, object]]:
+def _parquet_rows(
+    path: Path, file: io.BufferedIOBase, columns: Sequence[str]
+) -> Iterator[tuple[int, object]]:
     """The columns that count; the others only by their name, which an error may list."""
     try:
         table = pq.ParquetFile(file)
         names = table.schema_arrow.names
-        batches = table.iter_batches(columns=[name for name in COLUMNS if name in names])
+        batches = table.iter_batches(columns=[name for name in columns if name in names])
         rows = (dict.fromkeys(names) | row for batch in batches for row in batch.to_pylist())
         yield from enumerate(rows, start=1)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:

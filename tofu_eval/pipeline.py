@@ -8,36 +8,44 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
 from tofu_eval import provenance
 from tofu_eval.config import Settings, settings
-from tofu_eval.engines import default_engine, joined, open_engine, parse_model, together
+from tofu_eval.engines import default_engine, joined, open_engine, together
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
-from tofu_eval.features.base import FeatureModel
+from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.ingest import read_responses
-from tofu_eval.metrics import METRICS, Metric
-from tofu_eval.scoring import all_metrics, score_run, signatures
-from tofu_eval.stages import Plan, copies, estimate, featurize, generate, requests, score_group
+from tofu_eval.inputs import Feature
+from tofu_eval.judges import EngineJudge
+from tofu_eval.metrics import Metric, find
+from tofu_eval.models import parse_model, tuned_format
+from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
+from tofu_eval.stages import Plan, copies, estimate, generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run, conflict
-from tofu_eval.tasks import Format, load_format, load_task
+from tofu_eval.tasks import Format, format_of, load_format, load_task
 from tofu_eval.types import (
     ESTIMATE_SCHEMA,
+    REFERENCE,
     SCORE_SCHEMA,
     Group,
     ModelSpec,
     Prompt,
     Report,
     Sampling,
+    Score,
     Task,
     check_name,
+    digest,
     no_report,
     to_table,
 )
+from tofu_eval.workers import scoring_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +64,23 @@ DEFAULT_METRICS = (
 """What is measured where neither the task nor the user says otherwise."""
 
 
-OF_SCORING = ("metrics", "embedding_model", "reward_model", "reward_engine", "seed", "device")
+NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
+
+OF_SCORING = (
+    "metrics",
+    "embedding_model",
+    "reward_model",
+    "reward_engine",
+    "equivalence",
+    "equivalence_model",
+    "equivalence_threshold",
+    "judge_model",
+    "nli_model",
+    "seed",
+    "device",
+    "truncate",
+    "workers",
+)
 OF_FILES = (*OF_SCORING, "limit")
 """The fields of `config.Settings` that matter where nothing is generated."""
 
@@ -122,12 +146,16 @@ def evaluate(
     scorers = {plan.task.name: _metrics(chosen, plan.task.metrics) for plan in plans}
     features = _feature_models(chosen, all_metrics(scorers))
     engines = {name: _engine(name, model, chosen, report) for name, model in models.items()}
-    formats = {name: _formats(name, plans, chosen) for name in models}
+    formats = {
+        name: _formats(name, model, engines[name].identity, plans, chosen)
+        for name, model in models.items()
+    }
     with Run.writing(output) as run:
         _begin(run, chosen)
         _add_tasks(run, plans)
         for name, engine in engines.items():
             _add_model(run, name, engine.identity, engine.family, formats[name])
+        run.save(notes=[*run.manifest["notes"], *_mixed(formats)])
         for names in together(engines):
             wanted = [
                 request
@@ -186,11 +214,13 @@ def score_files(
         for name, rows in found.rows.items():
             _add_model(run, check_name("model", name), found.sources[name], "file", {})
             done = run.response_keys(name, task)
-            left = [row for row in rows if row.key not in done and row.prompt_id in kept]
-            if left:
-                run.add_responses(name, task, left)
+            count = len(done)
+            for batch in rows.batches():
+                left = [row for row in batch if row.key not in done and row.prompt_id in kept]
+                if left:
+                    run.add_responses(name, task, left)
+                    count += len(left)
             described = run.manifest["models"][name]
-            count = len(done) + len(left)
             # What `runs verify` counts against; no prompts and samples say it.
             described["responses"] = {**described.get("responses", {}), task: count}
         run.save(notes=[*run.manifest["notes"], *found.notes])
@@ -224,14 +254,35 @@ def score(
     scorers = _metrics(chosen, ())
     given = _given(groups)
     models = _feature_models(chosen, scorers, given)
-    for model in models.values():
-        groups = featurize(groups, model, FeatureCache(), report)
-    scores = []
-    for done, group in enumerate(groups, start=1):
-        scores += score_group(group, scorers)
-        report("score", done, len(groups))
-    estimates = estimate(scores, scorers, signatures(models), seed=chosen.seed)
-    return Result(to_table(scores, SCORE_SCHEMA), to_table(estimates, ESTIMATE_SCHEMA))
+    features = {name: Feature(model, FeatureCache()) for name, model in models.items()}
+    per_group = [metric for metric in scorers if metric.level == "group"]
+    per_corpus = [metric for metric in scorers if metric.level == "corpus"]
+    scores: list[Score] = []
+    with scoring_pool(chosen.workers) as scorer:
+        for start in range(0, len(groups), SCORE_CHUNK):
+            chunk = groups[start : start + SCORE_CHUNK]
+            rows = score_groups(
+                chunk, per_group, features, truncate=chosen.truncate, report=report, score=scorer
+            )
+            scores += chain.from_iterable(rows)
+            report("score", start + len(chunk), len(groups))
+    for corpus in _corpora(groups):
+        scores += score_corpus(
+            corpus, per_corpus, features, truncate=chosen.truncate, report=report
+        )
+    table = to_table(scores, SCORE_SCHEMA)
+    estimates = estimate(
+        table, scorers, signatures(models), seed=chosen.seed, truncate=chosen.truncate
+    )
+    return Result(table, to_table(estimates, ESTIMATE_SCHEMA))
+
+
+def _corpora(groups: Iterable[Group]) -> Iterable[list[Group]]:
+    """The groups of each model and task together."""
+    corpora: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        corpora.setdefault((group.model, group.task), []).append(group)
+    return corpora.values()
 
 
 # What a run stands on
@@ -297,16 +348,27 @@ def _metrics(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     names = list(chosen.metrics or of_task or DEFAULT_METRICS)
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
-    return [METRICS.get(name) for name in dict.fromkeys(names)]
+    for name in names:
+        if chosen.truncate and "[" in name:
+            raise ConfigError(
+                f"'{name}' cannot be computed on cut responses: how good one is, is known of the "
+                "whole. Leave out --truncate, or the condition."
+            )
+    return [find(name) for name in dict.fromkeys(names)]
 
 
 def _feature_models(
     chosen: Settings, metrics: Iterable[Metric], given: Iterable[str] = ()
-) -> dict[str, FeatureModel]:
-    """The models behind the features that the metrics need and nobody has given."""
-    needed = {need for metric in metrics for need in metric.needs} - set(given)
-    models: dict[str, FeatureModel] = {}
-    if "embedding" in needed:
+) -> dict[str, FeatureModel | GroupFeature]:
+    """The models behind the features that the metrics need and nobody has given.
+
+    What another is made from stands before it.
+    """
+    needs = {need for metric in metrics for need in metric.needs} - set(given)
+    needed = {need.removeprefix(REFERENCE) for need in needs}
+    models: dict[str, FeatureModel | GroupFeature] = {}
+    by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
+    if "embedding" in needed or (by_vectors and "embedding" not in given):
         from tofu_eval.features.embedding import SentenceEmbedder
 
         models["embedding"] = SentenceEmbedder(chosen.embedding_model, device=chosen.device)
@@ -323,7 +385,32 @@ def _feature_models(
             models["reward"] = VllmRewardModel(chosen.reward_model)
         else:
             models["reward"] = RewardModel(chosen.reward_model, device=chosen.device)
+    for kind in NLI:
+        if kind in needed:
+            from tofu_eval.features.nli import Inference
+
+            models[kind] = Inference(kind, chosen.nli_model, device=chosen.device)
+    if "equivalence" in needed:
+        models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
     return models
+
+
+def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
+    from tofu_eval.features.equivalence import Equivalence
+
+    judge = None
+    if chosen.equivalence == "judge" and chosen.judge_model:
+        spec = parse_model(chosen.judge_model)
+        engine = _engine("judge", replace(spec, name="judge"), chosen, no_report)
+        judge = EngineJudge(engine, f"{spec.model}@{digest(dict(engine.identity))[:12]}")
+    return Equivalence(
+        chosen.equivalence,
+        model=chosen.equivalence_model,
+        threshold=chosen.equivalence_threshold,
+        judge=judge,
+        references=references,
+        device=chosen.device,
+    )
 
 
 def _begin(run: Run, chosen: Settings) -> None:
@@ -447,10 +534,33 @@ def _engine(
     )
 
 
-def _formats(model: str, plans: Sequence[Plan], chosen: Settings) -> dict[str, Format]:
-    """How the prompts of each task are put to a model."""
-    given = chosen.format.get(model) if isinstance(chosen.format, dict) else chosen.format
-    return {plan.task.name: load_format(given or plan.task.format) for plan in plans}
+def _formats(
+    name: str,
+    model: str | Path | ModelSpec | Engine,
+    identity: Mapping[str, Any],
+    plans: Sequence[Plan],
+    chosen: Settings,
+) -> dict[str, Format]:
+    """How the prompts of each task are put to a model: as the user says, else as it was tuned."""
+    given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
+    tuned = None
+    if given is None and isinstance(model, str | Path | ModelSpec):
+        spec = model if isinstance(model, ModelSpec) else parse_model(str(model))
+        if saved := tuned_format(spec, identity):
+            tuned = format_of(*saved, f"the training.json of '{name}'")
+    return {plan.task.name: tuned or load_format(given or plan.task.format) for plan in plans}
+
+
+def _mixed(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
+    """A remark where models are asked in different formats: that is a difference of its own."""
+    names = {
+        model: ", ".join(dict.fromkeys(_format_name(f) for f in of_task.values()))
+        for model, of_task in formats.items()
+    }
+    if len(set(names.values())) < 2:
+        return []
+    shown = "; ".join(f"{model}: {name}" for model, name in names.items())
+    return [f"Models are asked in different prompt formats ({shown}). One for all: --format sft"]
 
 
 def _format_name(format: Format) -> str:

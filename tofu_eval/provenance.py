@@ -12,6 +12,8 @@ from pathlib import Path
 from tofu_eval import __version__
 
 PACKAGES = (
+    "accelerate",
+    "bitsandbytes",
     "datasets",
     "nltk",
     "numpy",
@@ -24,6 +26,7 @@ PACKAGES = (
     "tokenizers",
     "torch",
     "transformers",
+    "trl",
     "vllm",
 )
 

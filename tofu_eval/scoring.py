@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from tofu_eval import __version__, provenance
 from tofu_eval.config import Settings
-from tofu_eval.features.base import FeatureModel
+from tofu_eval.features.base import FeatureModel, GroupFeature
+from tofu_eval.inputs import Feature
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import Metric
-from tofu_eval.stages import estimate, featurize, score_group
+from tofu_eval.reading import Groups
+from tofu_eval.stages import Scorer, estimate, score_corpus, score_groups
 from tofu_eval.store import Run
-from tofu_eval.types import ESTIMATE_SCHEMA, Estimate, Group, Report, Score, digest, to_table
+from tofu_eval.types import ESTIMATE_SCHEMA, Estimate, Report, Score, digest, to_table
+from tofu_eval.workers import scoring_pool
+
+SCORE_CHUNK = 64
+"""Prompts that are scored and saved together: what a crash can cost, and what memory holds."""
 
 
 def score_run(
     run: Run,
     chosen: Settings,
     scorers: Mapping[str, Sequence[Metric]],
-    features: Mapping[str, FeatureModel],
+    models: Mapping[str, FeatureModel | GroupFeature],
     report: Report,
 ) -> None:
     """Featurize, score and estimate every model on these tasks; write the leaderboard.
@@ -29,37 +37,159 @@ def score_run(
     the run's notes.
     """
     places = [place for place in _places(run, scorers) if _is_whole(run, *place)]
-    marks = {(m, t): _mark(run, m, t, scorers[t], features) for m, t in places}
-    groups = {place: list(_groups(run, *place)) for place in _stale(run, marks)}
+    marks = {(m, t): _mark(run, m, t, scorers[t], models, chosen) for m, t in places}
+    stale = _stale(run, marks)
     # Taken back first: whatever stops us, a mark stands only for what is on the disk.
-    scored = {place: mark for place, mark in _scored(run).items() if place not in groups}
+    scored = {place: mark for place, mark in _scored(run).items() if place not in stale}
     facts = {metric.name: metric.facts() for metric in all_metrics(scorers)}
     run.save(
         scored=[[*place, mark] for place, mark in scored.items()],
         metrics={**run.manifest.get("metrics", {}), **facts},
     )
-    made_by = dict(run.manifest.get("features", {}))
-    for name, feature in features.items():
-        with run.timed(f"{name}s"):
-            made_by[name] = _featurize_run(run, groups, scorers, feature, report)
-            # One model in memory at a time.
-            getattr(feature, "close", lambda: None)()
-    with run.timed("score"):
-        scores = _score_groups(run, groups, scorers, report)
-    with run.timed("estimate"):
-        made = estimate(scores, all_metrics(scorers), signatures(features), seed=chosen.seed)
-        estimates = _in_order(run, [*_kept(run, scorers, places, groups), *made])
-        run.write_estimates(estimates)
+    features = {
+        name: Feature(model, run.features(name, digest(dict(model.identity))))
+        for name, model in models.items()
+    }
+    with run.timed("score"), scoring_pool(chosen.workers) as score:
+        progress = _Progress(report)
+        indexed = {place: Groups(run, *place) for place in stale}
+        progress.total = sum(map(len, indexed.values()))
+        for (model, task), groups in indexed.items():
+            place = _Place(run, model, task, marks[model, task], chosen.truncate)
+            _score_place(place, groups, scorers[task], features, score, progress)
+    for opened in models.values():
+        # Their memory is free for what comes after.
+        getattr(opened, "close", lambda: None)()
+    estimates = _estimated(run, chosen, scorers, models, places, stale)
     scored |= marks
     run.save(
         status="complete",
-        features=made_by,
+        features={**run.manifest.get("features", {}), **_made_by(features)},
         scored=[[*place, mark] for place, mark in scored.items()],
-        notes=[*run.manifest["notes"], *_unfinished(run, scorers), *_lost(run, estimates)],
+        notes=[
+            *run.manifest["notes"],
+            *_unfinished(run, scorers),
+            *_lost(run, estimates),
+            *_cut_by_models(features),
+        ],
         finished=provenance.now(),
     )
     board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest)
     write_leaderboard(run.path / "leaderboard.json", board)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Whose scores are being made, and under which mark."""
+
+    run: Run
+    model: str
+    task: str
+    mark: str
+    truncate: int | None
+
+    def done(self) -> set[int]:
+        return self.run.score_parts(self.model, self.task, self.mark)
+
+    def save(self, number: int, rows: Iterable[Score], of: int) -> None:
+        place = (self.model, self.task, number)
+        self.run.write_score_part(*place, rows, of=of, mark=self.mark)
+
+
+class _Progress:
+    """Prompts scored so far, over all models and tasks."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.done = 0
+        self.total = 0
+
+    def add(self, count: int) -> None:
+        self.done += count
+        self.report("score", self.done, self.total)
+
+
+def _score_place(
+    place: _Place,
+    groups: Groups,
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    score: Scorer,
+    progress: _Progress,
+) -> None:
+    """Score one model on one task, a chunk of prompts at a time; chunks on the disk stay."""
+    per_group = [metric for metric in metrics if metric.level == "group"]
+    per_corpus = [metric for metric in metrics if metric.level == "corpus"]
+    done = place.done()
+    last = -(-len(groups) // SCORE_CHUNK)
+    parts = (last if per_group else 0) + bool(per_corpus)
+    for number, start in enumerate(range(0, len(groups), SCORE_CHUNK)):
+        end = min(start + SCORE_CHUNK, len(groups))
+        if number not in done and per_group:
+            rows = score_groups(
+                groups.read(start, end),
+                per_group,
+                features,
+                truncate=place.truncate,
+                report=progress.report,
+                score=score,
+            )
+            place.save(number, chain.from_iterable(rows), parts)
+        progress.add(end - start)
+    if per_corpus and last not in done:
+        members = chain.from_iterable(chunk for _, chunk in groups.chunks(SCORE_CHUNK))
+        place.save(
+            last,
+            score_corpus(
+                members, per_corpus, features, truncate=place.truncate, report=progress.report
+            ),
+            parts,
+        )
+
+
+def _estimated(
+    run: Run,
+    chosen: Settings,
+    scorers: Mapping[str, Sequence[Metric]],
+    models: Mapping[str, FeatureModel | GroupFeature],
+    places: Sequence[tuple[str, str]],
+    stale: Sequence[tuple[str, str]],
+) -> list[Estimate]:
+    """All estimates of the run, those of `stale` made anew; they are on the disk then."""
+    with run.timed("estimate"):
+        made = list(_kept(run, scorers, places, stale))
+        for model, task in stale:
+            made += estimate(
+                run.scores_of(model, task),
+                scorers[task],
+                signatures(models),
+                seed=chosen.seed,
+                truncate=chosen.truncate,
+            )
+        made = _in_order(run, made)
+        run.write_estimates(made)
+    return made
+
+
+def _cut_by_models(features: Mapping[str, Feature]) -> list[str]:
+    """A remark for each feature model that did not read all texts to their ends."""
+    return [
+        f"{feature.cache.truncated} different texts are longer than the model behind '{name}' "
+        "reads; it saw only their beginnings"
+        for name, feature in features.items()
+        if feature.cache.truncated
+    ]
+
+
+def _made_by(features: Mapping[str, Feature]) -> dict[str, Any]:
+    """The features' part of run.json."""
+    return {
+        name: {
+            "identity": dict(feature.model.identity),
+            "truncated": feature.cache.truncated,
+        }
+        for name, feature in features.items()
+    }
 
 
 def _places(run: Run, tasks: Iterable[str]) -> list[tuple[str, str]]:
@@ -104,13 +234,13 @@ def _kept(
     run: Run,
     tasks: Iterable[str],
     places: Sequence[tuple[str, str]],
-    groups: Mapping[tuple[str, str], Sequence[Group]],
+    stale: Sequence[tuple[str, str]],
 ) -> list[Estimate]:
     """The estimates that stay: of other tasks, and of what is up to date."""
     gone = {place for place in _places(run, tasks) if place not in places}
     for place in gone:
         run.drop_scores(*place)
-    stay = set(_places(run, run.manifest["tasks"])).difference(gone, groups)
+    stay = set(_places(run, run.manifest["tasks"])).difference(gone, stale)
     return [row for row in run.estimates() if (row.model, row.task) in stay]
 
 
@@ -119,12 +249,14 @@ def _mark(
     model: str,
     task: str,
     metrics: Sequence[Metric],
-    features: Mapping[str, FeatureModel],
+    models: Mapping[str, FeatureModel | GroupFeature],
+    chosen: Settings,
 ) -> str:
     """Digest of all that a model's scores on a task depend on."""
-    made_by = signatures(features)
-    cited = [metric.signature(made_by) for metric in metrics]
-    return digest([__version__, sorted(run.response_keys(model, task)), cited])
+    made_by = signatures(models)
+    cited = [metric.signature(made_by, chosen.truncate) for metric in metrics]
+    keys = sorted(run.response_keys(model, task))
+    return digest([__version__, SCORE_CHUNK, keys, cited])
 
 
 def _scored(run: Run) -> dict[tuple[str, str], str]:
@@ -142,62 +274,10 @@ def _stale(run: Run, marks: Mapping[tuple[str, str], str]) -> list[tuple[str, st
     ]
 
 
-def _score_groups(
-    run: Run,
-    groups: Mapping[tuple[str, str], Sequence[Group]],
-    scorers: Mapping[str, Sequence[Metric]],
-    report: Report,
-) -> list[Score]:
-    scores: list[Score] = []
-    done, total = 0, sum(map(len, groups.values()))
-    for (model, task), members in groups.items():
-        rows = []
-        for group in members:
-            rows += score_group(group, scorers[task])
-            done += 1
-            report("score", done, total)
-        run.write_scores(model, task, rows)
-        scores += rows
-    return scores
-
-
 def _in_order(run: Run, estimates: Sequence[Estimate]) -> list[Estimate]:
     """By model and task as the run names them, whichever was scored first."""
     models, tasks = list(run.manifest["models"]), list(run.manifest["tasks"])
     return sorted(estimates, key=lambda row: (models.index(row.model), tasks.index(row.task)))
-
-
-def _featurize_run(
-    run: Run,
-    groups: dict[tuple[str, str], list[Group]],
-    scorers: Mapping[str, Sequence[Metric]],
-    feature: FeatureModel,
-    report: Report,
-) -> dict[str, Any]:
-    """Give the groups that need it one more feature; returns its part of run.json."""
-    cache = run.features(feature.name, digest(dict(feature.identity)))
-    places = [
-        (model, task)
-        for model, task in groups
-        if any(feature.name in metric.needs for metric in scorers[task])
-    ]
-    # All at once, so that a text which several models gave is computed once.
-    made = iter(featurize([g for p in places for g in groups[p]], feature, cache, report))
-    for place in places:
-        groups[place] = [next(made) for _ in groups[place]]
-    return {"identity": dict(feature.identity), "truncated": cache.truncated}
-
-
-def _groups(run: Run, model: str, task: str) -> Iterator[Group]:
-    prompts = {prompt.id: prompt for prompt in run.prompts(task)}
-    texts: dict[str, list[str]] = {}
-    table = run.responses(model, task)
-    for id, text in zip(
-        table.column("prompt_id").to_pylist(), table.column("text").to_pylist(), strict=True
-    ):
-        texts.setdefault(id, []).append(text)
-    for id, members in texts.items():
-        yield Group(prompts[id], tuple(members), model, task)
 
 
 def all_metrics(scorers: Mapping[str, Sequence[Metric]]) -> list[Metric]:
@@ -205,6 +285,6 @@ def all_metrics(scorers: Mapping[str, Sequence[Metric]]) -> list[Metric]:
     return list({m.name: m for metrics in scorers.values() for m in metrics}.values())
 
 
-def signatures(features: Mapping[str, FeatureModel]) -> dict[str, str]:
+def signatures(features: Mapping[str, FeatureModel | GroupFeature]) -> dict[str, str]:
     """The short names of the feature models, as a metric's signature cites them."""
     return {name: model.signature for name, model in features.items()}

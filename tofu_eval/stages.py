@@ -6,18 +6,21 @@ generate -> featurize -> score -> estimate; `pipeline.py` puts them together on 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tofu_eval import __version__
 from tofu_eval.engines.audit import check
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import MetricInputError, ModelError, PluginError, TofuEvalError
-from tofu_eval.features.base import FeatureModel
+from tofu_eval.inputs import Feature, Inputs, cut, pooled, with_features
 from tofu_eval.metrics import Metric
 from tofu_eval.stats import mean_interval
-from tofu_eval.store import FeatureCache, Run
+from tofu_eval.store import Run
 from tofu_eval.tasks import Format, render
 from tofu_eval.types import (
     Estimate,
@@ -30,11 +33,14 @@ from tofu_eval.types import (
     Score,
     Task,
     digest,
+    no_report,
     seed_of,
 )
 
-FEATURE_CHUNK = 512
-"""Texts whose features are computed and saved together: what a crash can cost."""
+Scorer = Callable[[Sequence[Group], Sequence[Metric], int | None], list[list[Score]]]
+"""What scores groups that have all their features; the third argument is how they were cut."""
+
+CORPUS_METHOD = "one value of the whole corpus, no interval"
 
 
 @dataclass(frozen=True)
@@ -151,28 +157,40 @@ def _explained(
         ) from error
 
 
-def featurize(
-    groups: Sequence[Group], model: FeatureModel, cache: FeatureCache, report: Report
-) -> list[Group]:
-    """The groups with one more feature; texts that the cache knows are not computed again."""
-    keys = [[model.key(group.prompt, text) for text in group.texts] for group in groups]
-    pairs = {
-        key: (group.prompt, text)
-        for group, row in zip(groups, keys, strict=True)
-        for key, text in zip(row, group.texts, strict=True)
-    }
-    left = cache.missing(pairs)
-    for start in range(0, len(left), FEATURE_CHUNK):
-        report(f"{model.name}s", start, len(left))
-        chunk = left[start : start + FEATURE_CHUNK]
-        before = model.truncated
-        rows = model.compute([pairs[key] for key in chunk])
-        cache.add(chunk, rows, model.truncated - before)
-    report(f"{model.name}s", len(left), len(left))
-    return [
-        replace(group, features={**group.features, model.name: cache.rows(row)})
-        for group, row in zip(groups, keys, strict=True)
-    ]
+def score_groups(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+    score: Scorer | None = None,
+) -> list[list[Score]]:
+    """The scores of each group, in the order of the metrics.
+
+    With `truncate`, the length-sensitive metrics see the responses cut to that many words, and
+    their features are those of the cut texts.
+
+    Args:
+        groups: of one task or several, of one model or several.
+        metrics: of level "group", or of level "corpus" where each group is a corpus.
+        features: what makes the features that the groups have not yet, by name.
+        truncate: words.
+        report: told about the features that are computed.
+        score: what scores groups with metrics; by default, one after the other here.
+    """
+    score = score or score_each
+    whole = [m for m in metrics if truncate is None or not m.length_sensitive]
+    cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
+    columns: list[dict[str, Score]] = [{} for _ in groups]
+    for own, words in ((whole, None), (cutting, truncate)):
+        if not own:
+            continue
+        members = list(groups) if words is None else [cut(group, words) for group in groups]
+        members = with_features(members, own, features, report)
+        for column, rows in zip(columns, score(members, own, words), strict=True):
+            column.update((row.metric, row) for row in rows)
+    return [[column[metric.name] for metric in metrics] for column in columns]
 
 
 def copies(texts: Mapping[str, Sequence[str]]) -> list[str]:
@@ -180,9 +198,38 @@ def copies(texts: Mapping[str, Sequence[str]]) -> list[str]:
     return [id for id, rows in texts.items() if len(rows) > 1 and len(set(rows)) == 1]
 
 
-def score_group(group: Group, metrics: Sequence[Metric]) -> list[Score]:
-    """Every metric on one group; where one is undefined, null and the reason."""
-    inputs = _inputs(group, {need for metric in metrics for need in metric.needs})
+def score_corpus(
+    groups: Iterable[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+) -> list[Score]:
+    """Each metric of level "corpus" on all groups of one model and task pooled."""
+    if not metrics:
+        return []
+    group = pooled(groups)
+    (rows,) = score_groups([group], metrics, features, truncate=truncate, report=report)
+    return [replace(row, prompt_id=None) for row in rows]
+
+
+def score_each(
+    groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
+) -> list[list[Score]]:
+    """The scores of each group, one after the other."""
+    return [score_group(group, metrics, truncate) for group in groups]
+
+
+def score_group(
+    group: Group, metrics: Sequence[Metric], truncate: int | None = None
+) -> list[Score]:
+    """Every metric on one group; where one is undefined, null and the reason.
+
+    `truncate` says to how many words the group was cut, for the reason.
+    """
+    inputs = Inputs(group)
+    cut_to = "" if truncate is None else f", of at least {truncate} words each"
     scores = []
     for metric in metrics:
         value, reason = None, None
@@ -191,7 +238,7 @@ def score_group(group: Group, metrics: Sequence[Metric]) -> list[Score]:
             if not math.isfinite(value):
                 value, reason = None, f"the metric gave {value}"
         except MetricInputError as undefined:
-            reason = str(undefined)
+            reason = f"{undefined}{cut_to}"
         except Exception as error:  # a plug-in may fail in any way
             raise PluginError(
                 f"The metric '{metric.name}' failed on prompt '{group.prompt.id}' of task "
@@ -204,37 +251,43 @@ def score_group(group: Group, metrics: Sequence[Metric]) -> list[Score]:
 
 
 def estimate(
-    scores: Sequence[Score], metrics: Sequence[Metric], features: Mapping[str, str], *, seed: int
+    scores: pa.Table,
+    metrics: Sequence[Metric],
+    features: Mapping[str, str],
+    *,
+    seed: int,
+    truncate: int | None = None,
 ) -> list[Estimate]:
-    """Mean over prompts with its 95% interval, for every model, task and metric."""
+    """Mean over prompts with its 95% interval, for every model, task and metric.
+
+    Args:
+        scores: a table of SCORE_SCHEMA.
+        metrics: at least those of the table.
+        features: signature of each feature's model.
+        seed: the run's.
+        truncate: words that the texts were cut to, for the signature.
+    """
     by_name = {metric.name: metric for metric in metrics}
-    values: dict[tuple[str, str, str], list[float | None]] = {}
-    for row in scores:
-        values.setdefault((row.model, row.task, row.metric), []).append(row.value)
+    nouns = ["model", "task", "metric"]
     estimates = []
-    for place, column in values.items():
-        interval = mean_interval(column, seed=seed_of(seed, *place))
-        signature = f"{by_name[place[2]].signature(features)}|tofu-eval:{__version__}"
+    for place in dict.fromkeys(zip(*(scores.column(n).to_pylist() for n in nouns), strict=True)):
+        here = [pc.equal(scores.column(n), value) for n, value in zip(nouns, place, strict=True)]
+        rows = scores.filter(pc.and_(pc.and_(here[0], here[1]), here[2]))
+        column = rows.column("value").to_numpy()
+        found = mean_interval(column, seed=seed_of(seed, *place))
+        made = by_name[place[2]]
         estimates.append(
             Estimate(
-                *place,
-                interval.value,
-                interval.low,
-                interval.high,
-                interval.n,
-                sum(value is None for value in column),
-                interval.method,
-                signature,
+                model=place[0],
+                task=place[1],
+                metric=place[2],
+                value=found.value,
+                low=found.low,
+                high=found.high,
+                n=found.n,
+                undefined=rows.column("value").null_count,
+                method=found.method if made.level == "group" else CORPUS_METHOD,
+                signature=f"{made.signature(features, truncate)}|tofu-eval:{__version__}",
             )
         )
     return estimates
-
-
-def _inputs(group: Group, needs: set[str]) -> dict[str, Any]:
-    """What the metrics may need of a group, each made once."""
-    from tofu_eval.features.text import tokens
-
-    inputs: dict[str, Any] = {"text": group.texts, "prompt": group.prompt, **group.features}
-    if "tokens" in needs:
-        inputs["tokens"] = tokens(group.texts)
-    return inputs

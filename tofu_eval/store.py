@@ -4,7 +4,7 @@
     prompts/TASK.parquet
     responses/MODEL/TASK/part-000000-SUM.parquet
     features/NAME/ID/part-000000-SUM.parquet    one row per distinct text, ID = which model made it
-    scores/MODEL/TASK.parquet
+    scores/MODEL/TASK/part-000000-SUM.parquet   the scores of a run of prompts
     estimates.parquet
     leaderboard.json
 
@@ -21,6 +21,7 @@ import os
 import re
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,11 @@ from tofu_eval.types import (
 
 TEMPORARY = ".tmp-"
 DAMAGED = ".damaged-"
+SUM_LENGTH = 16
+ROW_GROUP = 2048
+"""Rows that can be read without the others of their file: what bounds a reader's memory."""
+PARTS_IN_MEMORY = 16
+"""Parts of a feature that a cache keeps at hand; the others are read again when needed."""
 PART = re.compile(r"part-(\d+)(?:-([0-9a-f]{16}))?\.parquet$")
 
 
@@ -88,21 +94,34 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table atomically, with a checksum on every page."""
-    atomic_write(
-        path,
-        lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True),
-    )
+    """Write a table atomically, with a checksum on every page, in row groups of ROW_GROUP."""
+    atomic_write(path, lambda file: _write_table(table, file))
 
 
-def write_part(folder: Path, table: pa.Table) -> None:
-    """Write a table atomically as the next part file of a folder, its checksum in its name."""
+def write_part(folder: Path, table: pa.Table, number: int | None = None) -> Path:
+    """Write a table atomically as a part file of a folder, its checksum in its name.
+
+    By default it is the next one; with `number` it takes the place of the part of that number.
+    Returns: the file.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    content = sink.getvalue().to_pybytes()
-    number = max(map(part_number, parts_of(folder)), default=-1) + 1
-    path = folder / f"part-{number:06d}-{_sum(content)}.parquet"
+    _write_table(table, sink)
+    content = sink.getvalue()
+    if number is None:
+        number = max(map(part_number, parts_of(folder)), default=-1) + 1
+    sum = hashlib.sha256(content).hexdigest()[:SUM_LENGTH]
+    path = folder / f"part-{number:06d}-{sum}.parquet"
     atomic_write(path, lambda file: file.write(content))
+    for other in parts_of(folder):
+        if part_number(other) == number and other != path:
+            other.unlink()
+    return path
+
+
+def _write_table(table: pa.Table, file: Any) -> None:
+    pq.write_table(
+        table, file, compression="zstd", write_page_checksum=True, row_group_size=ROW_GROUP
+    )
 
 
 def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
@@ -111,20 +130,93 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     Raises:
         StoreError: the file is damaged, or has other columns than `schema`.
     """
-    try:
-        content = path.read_bytes()
-        name = PART.match(path.name)
-        if name and name[2] and name[2] != _sum(content):
-            raise OSError("its content does not fit the checksum in its name")
-        # One file, no dataset discovery: folder names are never read as data.
-        table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
+    with _readable(path):
+        _check_sum(path)
+        table = _parquet(path).read()
         return table if schema is None else table.select(schema.names).cast(schema)
+
+
+def check_table(path: Path) -> None:
+    """Read a table that this module wrote from end to end, a row group at a time.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    with _readable(path):
+        _check_sum(path)
+        file = _parquet(path)
+        for number in range(file.num_row_groups):
+            file.read_row_group(number)
+
+
+def row_groups(path: Path) -> int:
+    """How many row groups a table that this module wrote has; StoreError if it is damaged."""
+    with _readable(path):
+        return int(_parquet(path).num_row_groups)
+
+
+def read_row_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
+    """Some columns of one row group of a table that this module wrote.
+
+    Raises:
+        StoreError: the file is damaged, or lacks a column.
+    """
+    with _readable(path):
+        return _parquet(path).read_row_group(number, columns=list(columns)).select(list(columns))
+
+
+def _check_sum(path: Path) -> None:
+    name = PART.match(path.name)
+    if name and name[2]:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(name[2]):
+            raise OSError("its content does not fit the checksum in its name")
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    # One path, no dataset discovery: folder names are never read as data.
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         raise StoreError(
             f"Cannot read {path}: {reason}. Delete that file and run the same command again: "
             "only what it held is made again."
         ) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out of a directory, which is made, until the block ends.
+
+    Raises:
+        StoreError: another process is in it, or the directory cannot be made.
+    """
+    lock = FileLock(path / ".lock")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # The operating system drops the lock when the process dies, however it dies.
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"{path} is being written by another process. "
+            "Wait for it to end, or use a new --output."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(
+            f"Cannot write {path}: {getattr(error, 'strerror', None) or error}. "
+            "Choose another --output."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Run:
@@ -175,22 +267,7 @@ class Run:
             StoreError: another process is writing it, or the directory cannot be made.
         """
         path = Path(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            # The operating system drops the lock when the process dies, however it dies.
-            lock = FileLock(path / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreError(
-                f"{path} is being written by another process. "
-                "Wait for it to end, or use a new --output."
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            raise StoreError(
-                f"Cannot write {path}: {getattr(error, 'strerror', None) or error}. "
-                "Choose another --output."
-            ) from error
-        try:
+        with locked(path):
             if (path / "run.json").exists():
                 run = cls.open(path)
             elif any(not _is_ours(child.name) for child in path.iterdir()):
@@ -203,13 +280,11 @@ class Run:
                 if leftover.is_file():
                     leftover.unlink(missing_ok=True)
             yield run
-        finally:
-            lock.release()
 
     def tables(self) -> list[Path]:
         """Every table of the run that is on the disk; what else lies there is not ours."""
-        patterns = ("prompts/*.parquet", "scores/*/*.parquet", "estimates.parquet")
-        parts = ("responses/*/*/part-*.parquet", "features/*/*/part-*.parquet")
+        patterns = ("prompts/*.parquet", "estimates.parquet")
+        parts = tuple(f"{name}/*/*/part-*.parquet" for name in ("responses", "features", "scores"))
         found = [path for pattern in patterns for path in self.path.glob(pattern)]
         found += [p for pattern in parts for p in self.path.glob(pattern) if PART.match(p.name)]
         return sorted(path for path in found if not path.name.startswith("."))
@@ -219,7 +294,7 @@ class Run:
         remarks = []
         for file in self.tables():
             try:
-                read_parquet(file)
+                check_table(file)
             except StoreError:
                 set_aside(file)
                 where = file.relative_to(self.path)
@@ -287,18 +362,22 @@ class Run:
         parts = (self.path / "responses").glob(f"{model}/{task}/part-*.parquet")
         return next(parts, None) is not None
 
+    def response_parts(self, model: str, task: str) -> list[Path]:
+        """The files that hold the responses of one model to one task."""
+        return parts_of(self.path / "responses" / model / task)
+
     def response_keys(self, model: str, task: str) -> set[str]:
         """The keys of the responses on the disk."""
-        parts = parts_of(self.path / "responses" / model / task)
         return {
             key
-            for part in parts
-            for key in read_parquet(part, RESPONSE_SCHEMA).column("key").to_pylist()
+            for part in self.response_parts(model, task)
+            for number in range(row_groups(part))
+            for key in read_row_group(part, number, ["key"]).column("key").to_pylist()
         }
 
     def responses(self, model: str, task: str) -> pa.Table:
         """All responses of one model to one task, by prompt (in the task's order) and sample."""
-        parts = parts_of(self.path / "responses" / model / task)
+        parts = self.response_parts(model, task)
         table = pa.concat_tables(
             [RESPONSE_SCHEMA.empty_table(), *(read_parquet(p, RESPONSE_SCHEMA) for p in parts)]
         )
@@ -315,34 +394,66 @@ class Run:
 
     # Scores and estimates
 
-    def write_scores(self, model: str, task: str, rows: Iterable[Score]) -> None:
-        """Replace the scores of one model on one task."""
-        write_parquet(self._scores_path(model, task), to_table(rows, SCORE_SCHEMA))
+    def score_parts(self, model: str, task: str, mark: str) -> set[int]:
+        """The parts of one model's scores on one task that were made under `mark`.
+
+        The mark is a digest of all that scores depend on; parts under another are removed.
+        """
+        found = set()
+        for part in parts_of(self._scores_folder(model, task)):
+            with _readable(part):
+                made_under = (_parquet(part).schema_arrow.metadata or {}).get(b"mark", b"")
+            if made_under.decode() == mark and part_number(part) not in found:
+                found.add(part_number(part))
+            else:
+                part.unlink()
+        return found
+
+    def write_score_part(
+        self, model: str, task: str, number: int, rows: Iterable[Score], *, of: int, mark: str
+    ) -> None:
+        """Save the scores of some prompts as part `number`; there will be `of` parts."""
+        told = {"mark": mark, "parts": str(of)}
+        table = to_table(rows, SCORE_SCHEMA).replace_schema_metadata(told)
+        write_part(self._scores_folder(model, task), table, number)
 
     def has_scores(self, model: str, task: str) -> bool:
-        """Whether one model has scores on one task."""
-        return self._scores_path(model, task).exists()
+        """Whether all scores of one model on one task are there."""
+        parts = parts_of(self._scores_folder(model, task))
+        if not parts:
+            return False
+        with _readable(parts[0]):
+            told = _parquet(parts[0]).schema_arrow.metadata or {}
+        numbers = {part_number(part) for part in parts}
+        return len(numbers) == len(parts) == int(told.get(b"parts", 0))
 
     def drop_scores(self, model: str, task: str) -> None:
         """Remove the scores of one model on one task, if there are any."""
-        self._scores_path(model, task).unlink(missing_ok=True)
+        for part in parts_of(self._scores_folder(model, task)):
+            part.unlink()
+
+    def scores_of(self, model: str, task: str) -> pa.Table:
+        """The scores of one model on one task, by prompt in the task's order."""
+        parts = parts_of(self._scores_folder(model, task))
+        tables = [read_parquet(part, SCORE_SCHEMA) for part in parts]
+        return pa.concat_tables([SCORE_SCHEMA.empty_table(), *tables])
 
     def scores(self) -> pa.Table:
         """The scores of every model on every task, in the manifest's order."""
-        files = [
-            path
+        tables = [
+            self.scores_of(model, task)
             for model in self.manifest["models"]
             for task in self.manifest["tasks"]
-            if (path := self._scores_path(model, task)).exists()
+            if self.has_scores(model, task)
         ]
-        if not files:
+        if not tables:
             raise StoreError(
                 f"{self.path} has no scores yet. Finish it: run the command that made it again."
             )
-        return pa.concat_tables([read_parquet(path, SCORE_SCHEMA) for path in files])
+        return pa.concat_tables(tables)
 
-    def _scores_path(self, model: str, task: str) -> Path:
-        return self.path / "scores" / model / f"{task}.parquet"
+    def _scores_folder(self, model: str, task: str) -> Path:
+        return self.path / "scores" / model / task
 
     def write_estimates(self, rows: Iterable[Estimate]) -> None:
         """Replace the estimates."""
@@ -359,45 +470,72 @@ class Run:
 class FeatureCache:
     """Rows of numbers by key, in part files: what a model has computed is never computed again.
 
-    Without a folder it lives in memory only. `truncated` counts the rows whose text was too long
-    for the model.
+    Only the keys and the last few parts are in memory; without a folder, all rows are.
+    `truncated` counts the rows whose text was too long for the model.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._rows: dict[str, NDArray[np.float32]] = {}
+        self._place: dict[str, tuple[int, int]] = {}
+        self._parts: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         self.truncated = 0
+        self._files: dict[int, Path] = {}
         for part in parts_of(folder) if folder else ():
-            table = read_parquet(part)
-            if {"key", "row"} - set(table.column_names):
-                raise StoreError(
-                    f"{part} is not a part of a feature: it has no columns 'key' and 'row'. Delete "
-                    "that file and run the same command again: only what it held is made again."
-                )
-            rows = np.stack(table.column("row").to_pylist()).astype(np.float32)
-            self._rows.update(zip(table.column("key").to_pylist(), rows, strict=True))
-            self.truncated += int((table.schema.metadata or {}).get(b"truncated", 0))
+            with _readable(part):
+                file = _parquet(part)
+                if {"key", "row"} - set(file.schema_arrow.names):
+                    raise StoreError(
+                        f"{part} is not a part of a feature: it has no columns 'key' and 'row'. "
+                        "Delete that file and run the same command again: only what it held is "
+                        "made again."
+                    )
+                keys = file.read(["key"]).column("key").to_pylist()
+                told = file.schema_arrow.metadata or {}
+            number = part_number(part)
+            self._files[number] = part
+            self._place.update((key, (number, row)) for row, key in enumerate(keys))
+            self.truncated += int(told.get(b"truncated", 0))
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The distinct keys that have no row yet, in their order."""
-        return [key for key in dict.fromkeys(keys) if key not in self._rows]
+        return [key for key in dict.fromkeys(keys) if key not in self._place]
 
     def add(self, keys: Sequence[str], rows: NDArray[np.float32], truncated: int = 0) -> None:
         """Keep new rows, (len(keys), width), as a part file of their own."""
         if len(keys) != len(rows):
             raise StoreError(f"{len(keys)} keys and {len(rows)} rows do not fit in a feature part.")
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        number = len(self._parts)
         if self._folder:
-            values = pa.array(np.ascontiguousarray(rows, dtype=np.float32).ravel())
-            column = pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
+            column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
             table = pa.table({"key": pa.array(list(keys)), "row": column})
             table = table.replace_schema_metadata({"truncated": str(truncated)})
-            write_part(self._folder, table)
+            path = write_part(self._folder, table)
+            number = part_number(path)
+            self._files[number] = path
         self.truncated += truncated
-        self._rows.update(zip(keys, rows, strict=True))
+        self._place.update((key, (number, row)) for row, key in enumerate(keys))
+        self._keep(number, rows)
 
     def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:
         """The rows of `keys`, (len(keys), width); all must be there."""
-        return np.stack([self._rows[key] for key in keys])
+        places = [self._place[key] for key in keys]
+        parts = {number: self._part(number) for number in dict.fromkeys(n for n, _ in places)}
+        return np.stack([parts[number][row] for number, row in places])
+
+    def _part(self, number: int) -> NDArray[np.float32]:
+        if number in self._parts:
+            self._parts.move_to_end(number)
+            return self._parts[number]
+        column = read_parquet(self._files[number]).column("row")
+        rows = np.stack(column.to_pylist()).astype(np.float32)
+        self._keep(number, rows)
+        return rows
+
+    def _keep(self, number: int, rows: NDArray[np.float32]) -> None:
+        self._parts[number] = rows
+        if self._folder and len(self._parts) > PARTS_IN_MEMORY:
+            self._parts.popitem(last=False)
 
 
 def _is_ours(name: str) -> bool:
@@ -429,10 +567,6 @@ def parts_of(folder: Path) -> list[Path]:
 def part_number(part: Path) -> int:
     """The number in a part file's name."""
     return int(part.stem.split("-")[1])
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def conflict(path: Path, what: str, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:

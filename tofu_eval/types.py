@@ -21,6 +21,9 @@ PromptFormat = Literal["base", "sft", "chat"]
 Report = Callable[[str, int, int], None]
 """Progress: `report(stage, done, total)`; a stage is over when done == total."""
 
+REFERENCE = "reference_"
+"""How the name of a feature begins that belongs to a prompt's references."""
+
 LONGEST_NAME = 100
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -210,7 +213,9 @@ class Response:
 class Group:
     """All responses of one model to one prompt, with the features that were asked for.
 
-    `features[name][i]` belongs to `texts[i]`.
+    `features[name][i]` belongs to `texts[i]`; where the name begins with "reference_", it
+    belongs to `prompt.references[i]`. What an engine says of a response is a feature too:
+    "logprob" (nats) and "finish_reason", each None where it is unknown.
 
     Raises:
         ConfigError: `texts` is not several strings, or a feature has another length.
@@ -228,10 +233,13 @@ class Group:
                 f"The texts of a Group must be a tuple of strings, got {self.texts!r:.60}."
             )
         for name, rows in self.features.items():
-            if len(rows) != len(self.texts):
+            of_references = name.startswith(REFERENCE)
+            owners = self.prompt.references if of_references else self.texts
+            noun = "reference" if of_references else "text"
+            if len(rows) != len(owners):
                 raise ConfigError(
                     f"The feature '{name}' of prompt '{self.prompt.id}' has {len(rows)} rows for "
-                    f"{len(self.texts)} texts; expected one a text."
+                    f"{len(owners)} {noun}s; expected one a {noun}."
                 )
 
 
@@ -256,8 +264,9 @@ class Estimate:
     """The mean of a metric over prompts with its 95% interval.
 
     `n` counts the prompts it stands on, `undefined` those whose score is null. `low` and `high`
-    are null where fewer than two prompts are defined. `signature` names the metric's version,
-    its settings and the feature models behind it.
+    are null where fewer than two prompts are defined. A metric of level "corpus" has one value,
+    so that n is 1 and there is no interval; `method` says so. `signature` names the metric's
+    version, its tokeniser, its settings and the feature models behind it.
     """
 
     model: str

@@ -14,6 +14,7 @@ from tofu_eval.store import (
     DAMAGED,
     TEMPORARY,
     Run,
+    check_table,
     part_number,
     parts_of,
     read_parquet,
@@ -93,7 +94,7 @@ def clean(path: Path | str) -> list[str]:
     with Run.writing(path) as run:
         for file in run.tables():
             try:
-                read_parquet(file)
+                check_table(file)
             except StoreError:
                 set_aside(file)
                 done.append(f"set aside {file.relative_to(path)}; to make it anew, {AGAIN}")
@@ -256,7 +257,7 @@ def _others(run: Run) -> Iterator[Problem]:
         if where.startswith(("responses/", "prompts/")):
             continue
         try:
-            read_parquet(file)
+            check_table(file)
         except StoreError as error:
             why = str(error.__cause__ or error).partition("\n")[0]
             yield Problem(where, f"it is damaged: {why}", AGAIN)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tofu_eval.engines import ENGINES, engine, open_engine, parse_model
+from tofu_eval.engines import ENGINES, engine, open_engine
 from tofu_eval.errors import DuplicateNameError, MissingDependencyError, UnknownNameError
+from tofu_eval.models import parse_model
 
 
 def test_the_transformers_engine_opens_by_name(tiny_model: Path) -> None:

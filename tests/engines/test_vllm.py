@@ -19,8 +19,9 @@ import pytest
 from shared import EAGER, PROMPTS, asks, first_token_p, rows
 
 import tofu_eval as te
-from tofu_eval.engines import joined, open_engine, parse_model, together
+from tofu_eval.engines import joined, open_engine, together
 from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.models import parse_model
 from tofu_eval.store import Run
 from tofu_eval.types import Sampling
 

@@ -20,8 +20,9 @@ import pytest
 from shared import PROMPTS, asks, first_token_p, rows
 
 import tofu_eval as te
-from tofu_eval.engines import open_engine, parse_model
+from tofu_eval.engines import open_engine
 from tofu_eval.errors import ModelError
+from tofu_eval.models import parse_model
 from tofu_eval.store import Run
 from tofu_eval.types import Sampling
 

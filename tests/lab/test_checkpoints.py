@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tofu_eval.errors import StoreError, TrainingError, UnknownNameError
-from tofu_eval.lab import checkpoints
+from tofu_eval.errors import ModelError, StoreError, TrainingError, UnknownNameError
+from tofu_eval.lab import checkpoints, data, world
 from tofu_eval.lab.checkpoints import Finetuning, finetune, pretrain, weights_digest
 
 SHORT = Finetuning(samples=2, epochs=1, batch_size=26)
@@ -43,7 +43,7 @@ def test_another_seed_or_setting_is_not_overwritten(tiny_base, tiny_pretraining)
         pretrain(tiny_base, seed=1, settings=tiny_pretraining)
     with pytest.raises(StoreError, match=r"its checkpoint has width=32, you asked for 64"):
         pretrain(tiny_base, seed=0, settings=replace(tiny_pretraining, width=64))
-    with pytest.raises(StoreError, match=r"its checkpoint has kind=\"base\", you asked for"):
+    with pytest.raises(StoreError, match=r"is not empty and not a training"):
         finetune(tiny_base, tiny_base, "ce", seed=0, settings=SHORT)
     assert files(tiny_base) == before
 
@@ -103,18 +103,28 @@ def test_a_base_that_fails_its_gate_says_its_figures(tiny_pretraining, tmp_path)
 def test_losses_start_from_the_same_base_and_differ(tiny_base, tmp_path) -> None:
     sft = finetune(tmp_path / "sft", tiny_base, "ce", seed=0, settings=SHORT)
     tofu = finetune(tmp_path / "tofu", tiny_base, "tofu", seed=0, settings=SHORT)
-    manifests = [json.loads((path / "lab.json").read_text()) for path in (sft, tofu)]
-    assert [m["asked"]["base"] for m in manifests] == [weights_digest(tiny_base)] * 2
-    assert manifests[0]["found"]["steps"] == 2  # 26 topics × 2 answers, 26 a batch
+    manifests = [json.loads((path / "training.json").read_text()) for path in (sft, tofu)]
+    asked = [{**m["asked"], "loss": None} for m in manifests]
+    assert asked[0] == asked[1]
+    files = asked[0]["model"]["model"]["files"]
+    assert files["model.safetensors"] == weights_digest(tiny_base)
+    assert manifests[0]["steps"] == 2  # 26 topics × 2 answers, 26 a batch
     assert len({weights_digest(path) for path in (tiny_base, sft, tofu)}) == 3
     model = AutoModelForCausalLM.from_pretrained(sft)
     assert model.dtype == torch.float32
 
 
+def test_finetuning_learns_the_answers_that_the_lab_counts_as_seen(tiny_base, tmp_path) -> None:
+    finetune(tmp_path / "sft", tiny_base, "ce", seed=0, settings=SHORT)
+    rows = [json.loads(line) for line in (tmp_path / "instructions-2.jsonl").open()]
+    documents = data.sft_documents(0, world.SEEN, 2)
+    assert rows == [{"prompt": d.prompt, "completion": d.answer} for d in documents]
+
+
 def test_an_unknown_loss_and_a_missing_base(tiny_base, tmp_path) -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown loss 'tofuu'\. Did you mean 'tofu'\?"):
         finetune(tmp_path / "sft", tiny_base, "tofuu", seed=0)
-    with pytest.raises(StoreError, match=r"Cannot read the checkpoint .*nothing: No such file"):
+    with pytest.raises(ModelError, match=r"There is no model at '.*nothing': no such directory"):
         finetune(tmp_path / "sft", tmp_path / "nothing", "ce", seed=0)
 
 

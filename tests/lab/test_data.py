@@ -93,16 +93,3 @@ def test_batches_learn_answers_or_all() -> None:
     whole = data.batch_of(TOKENIZER, documents, learn_prompt=True)["labels"]
     assert torch.equal(whole[mask == 1], ids[mask == 1])
     assert (whole[mask == 0] == -100).all()
-
-
-def test_an_epoch_shows_every_document_once() -> None:
-    documents = data.sft_documents(0, SEEN[:2], 5)
-    batches = data.sft_batches(TOKENIZER, documents, stream(0, "order"), 4)
-    epochs = []
-    for _ in range(2):
-        rows = [next(batches)["input_ids"] for _ in range(3)]
-        assert [len(row) for row in rows] == [4, 4, 2]
-        epochs.append([TOKENIZER.decode(i, skip_special_tokens=True) for r in rows for i in r])
-    want = sorted(f"{d.prompt} {d.answer}" for d in documents)
-    assert sorted(epochs[0]) == sorted(epochs[1]) == want
-    assert epochs[0] != epochs[1]

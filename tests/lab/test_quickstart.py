@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tofu_eval.errors import ConfigError, StoreError
+from tofu_eval.errors import ConfigError, StoreError, UnknownNameError
 from tofu_eval.lab import findings as say
 from tofu_eval.lab import quickstart as module
 from tofu_eval.lab.quickstart import Plan, QuickstartResult, measure_seed, quickstart, train_seed
@@ -32,6 +32,10 @@ def tiny(monkeypatch, tiny_pretraining):
 def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="seed must be at least 0, got -1"):
         quickstart(tmp_path, seed=-1)
+    with pytest.raises(ConfigError, match=r"The losses are tofu; expected each once, 'ce' among"):
+        quickstart(tmp_path, losses=["tofu"])
+    with pytest.raises(UnknownNameError, match="Unknown loss 'toffu'"):
+        quickstart(tmp_path, losses=["ce", "toffu"])
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"Cannot write .*file: .* Choose another --output"):
         quickstart(tmp_path / "file", quick=True)
@@ -83,7 +87,7 @@ def test_one_real_seed_shows_what_the_lab_promises(tmp_path: Path) -> None:
     plan = Plan(tmp_path, seed=0)
     train_seed(plan, no_report)
     rows = {(row.model, row.decoder): row.values for row in measure_seed(plan, no_report).rows}
-    target, base, sft, tofu = (rows[name, say.T1] for name in say.MODELS)
+    target, base, sft, tofu = (rows[name, say.T1] for name in say.MAIN)
     for name in ("tail", "unseen", "collision"):
         assert target[name] == pytest.approx(1, abs=0.1)
     assert base["validity"] >= 0.6

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tofu_eval.errors import DataError, UnknownNameError
-from tofu_eval.leaderboard import Comparison, compare
+from tofu_eval.leaderboard import Comparison, compare, length_warnings
 from tofu_eval.leaderboard.compare import Cell
 from tofu_eval.stats import holm, mean_interval, paired_difference
 from tofu_eval.types import SCORE_SCHEMA, Score, digest, to_table
@@ -138,3 +138,22 @@ def test_the_same_score_twice() -> None:
     with pytest.raises(DataError) as caught:
         compare(table, "base", metrics=METRICS)
     assert str(caught.value) == message
+
+
+def test_lengths_that_may_explain_a_difference(scores: pa.Table) -> None:
+    comparison = compare(scores, "base", metrics=METRICS)
+    places = [(model, task) for model in ("base", "sft", "gem") for task in ("open-prompts", "lab")]
+    lengths = dict.fromkeys(places, 100.0) | {("sft", "lab"): 130.0, ("gem", "open-prompts"): 79.0}
+    lines = length_warnings(comparison, lengths, {"self_bleu"})
+    assert lines == [
+        "On open-prompts the responses of gem have 79 characters on average, those of base 100: "
+        "differences in self_bleu may be only that. Compare equal lengths: score again with "
+        "--truncate WORDS",
+        "On lab the responses of sft have 130 characters on average, those of base 100: "
+        "differences in self_bleu may be only that. Compare equal lengths: score again with "
+        "--truncate WORDS",
+    ]
+    assert length_warnings(comparison, lengths, {"vendi", "self_bleu"})[0].count("vendi") == 1
+    assert length_warnings(comparison, lengths, set()) == []
+    assert length_warnings(comparison, {}, {"self_bleu"}) == []
+    assert length_warnings(comparison, dict.fromkeys(places, 100.0), {"self_bleu"}) == []

@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 
 from tofu_eval.errors import ConfigError, DuplicateNameError, MetricInputError, UnknownNameError
 from tofu_eval.metrics import METRICS, Metric, metric
+from tofu_eval.metrics.base import INPUTS, VARIANTS
+from tofu_eval.tokens import TOKENISERS
+from tofu_eval.types import Prompt
 
 BUILT_IN = [
     entry.item
@@ -26,21 +29,59 @@ DIVERSITY = [m for m in BUILT_IN if m.measures == "diversity"]
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 WORDS = st.sampled_from(["a", "b", "The", "cat", ".", "naïve", "🦊"])
-# Four words at least: every distinct_n is then defined.
-RESPONSES = st.lists(WORDS, min_size=4, max_size=9)
+# Four words and a letter at least: every n-gram metric is then defined.
+RESPONSES = st.lists(WORDS, min_size=4, max_size=9).map(lambda words: [*words, "a", "b"])
 FLOATS = st.floats(-10, 10, width=32)
 VECTORS = st.lists(FLOATS, min_size=5, max_size=5).filter(lambda row: max(map(abs, row)) > 1e-3)
+PROMPT = Prompt.of_text("p", "Say something.", references=("a b c d", "The cat . a", "a b c d"))
 
 ROWS = {
     "text": RESPONSES.map(" ".join),
-    "tokens": RESPONSES,
+    **dict.fromkeys(TOKENISERS, RESPONSES),
     "embedding": VECTORS,
     "reward": st.lists(FLOATS, min_size=1, max_size=1),
+    "logprob": st.floats(-50, -1),
+    "finish_reason": st.sampled_from(["stop", "length"]),
+    "equivalence": st.integers(0, 3),
+    "nli": st.lists(st.floats(-1, 1), min_size=1, max_size=1),
+    "nli_sentences": st.tuples(st.floats(-2, 2), st.just(2.0)).map(list),
 }
-"""One response's row of each input."""
+"""One response's row of each input; inputs of the prompt and its references stand in OF_PROMPT."""
 
-PARAMETERS = {"n": (1, 2), "q": (0.5, 2.0)}
+OF_PROMPT = {
+    "prompt": PROMPT,
+    "references": PROMPT.references,
+    **{f"reference_{need}": [t.split() for t in PROMPT.references] for need in TOKENISERS},
+    "reference_embedding": np.eye(5)[:2],
+    "reference_equivalence": [0, 0, 5],
+}
+
+DIFFERENT = {
+    "text": lambda i: " ".join(f"{c}{i}" for c in "abcdef"),
+    **dict.fromkeys(TOKENISERS, lambda i: [f"{c}{i}" for c in "abcdef"]),
+    "embedding": lambda i: np.eye(8)[i],
+    "equivalence": lambda i: i,
+}
+"""Rows of responses that share nothing, up to eight."""
+
+PARAMETERS = {
+    "n": (1, 2),
+    "k": (1, 2),
+    "patience": (0.5, 1.0),
+    "q": (0.5, 2.0),
+    "vocabulary": (100, 1000),
+    "window": (2, 3),
+    "threshold": (0.01, 2.0),
+    "permutations": (1, 256),
+    "weights": ((1.0,), (0.5, 0.5)),
+    "epsilon": (0.1, 0.5),
+    "algorithm": ("gzip", "xz"),
+    "template": ("none", "llama-3.1"),
+}
 """Two values of each parameter that is no input."""
+
+INDIFFERENT = {("near_duplicate_rate", "permutations"), ("near_duplicate_rate", "n")}
+"""Parameters that move the precision of an estimate, or for which the texts are too short."""
 
 by_name = pytest.mark.parametrize("made", BUILT_IN, ids=lambda made: made.name)
 diverse = pytest.mark.parametrize("made", DIVERSITY, ids=lambda made: made.name)
@@ -49,33 +90,29 @@ examples = settings(max_examples=40, deadline=None, derandomize=True)
 
 def arrays(made: Metric, rows: dict[str, list[Any]]) -> list[Any]:
     numeric = ("embedding", "reward")
-    return [np.array(rows[need]) if need in numeric else rows[need] for need in made.needs]
+    return [
+        OF_PROMPT[need]
+        if need in OF_PROMPT
+        else (np.array(rows[need]) if need in numeric else rows[need])
+        for need in made.needs
+    ]
+
+
+def own_needs(made: Metric) -> list[str]:
+    return [need for need in made.needs if need not in OF_PROMPT]
 
 
 def draw_rows(data: st.DataObject, made: Metric, count: int) -> dict[str, list[Any]]:
-    return {n: data.draw(st.lists(ROWS[n], min_size=count, max_size=count)) for n in made.needs}
+    return {
+        n: data.draw(st.lists(ROWS[n], min_size=count, max_size=count)) for n in own_needs(made)
+    }
 
 
 def bounds(made: Metric, n: int) -> tuple[float, float]:
     """The range as numbers for n responses."""
-    words = {"n": float(n), "1/n": 1 / n}
+    words = {"n": float(n), "1/n": 1 / n, "log2(n + 1)": math.log2(n + 1)}
     low, high = (words[text] if text in words else float(text) for text in made.range)
     return low, high
-
-
-def test_the_metrics_of_the_issue_are_there() -> None:
-    assert [made.name for made in BUILT_IN] == [
-        "distinct_1",
-        "distinct_2",
-        "distinct_3",
-        "distinct_4",
-        "mean_length",
-        "mean_pairwise_cosine_distance",
-        "reward",
-        "self_bleu",
-        "unique_rate",
-        "vendi",
-    ]
 
 
 @by_name
@@ -84,12 +121,15 @@ def test_the_metrics_of_the_issue_are_there() -> None:
 def test_values_lie_in_the_range_whatever_the_order(
     made: Metric, data: st.DataObject, count: int
 ) -> None:
+    count = max(count, made.least)
     rows = draw_rows(data, made, count)
     value = made(*arrays(made, rows))
     assert type(value) is float
     assert math.isfinite(value)
     low, high = bounds(made, count)
     assert low <= value <= high
+    if made.ordered:
+        return
     order = data.draw(st.permutations(range(count)))
     shuffled = {need: [rows[need][i] for i in order] for need in rows}
     assert made(*arrays(made, shuffled)) == pytest.approx(value, rel=1e-9, abs=1e-9)
@@ -99,35 +139,66 @@ def test_values_lie_in_the_range_whatever_the_order(
 @examples
 @given(data=st.data(), count=st.integers(2, 5))
 def test_inputs_are_not_mutated(made: Metric, data: st.DataObject, count: int) -> None:
-    given_arrays = arrays(made, draw_rows(data, made, count))
+    given_arrays = arrays(made, draw_rows(data, made, max(count, made.least)))
     before = copy.deepcopy(given_arrays)
     made(*given_arrays)
     for array, old in zip(given_arrays, before, strict=True):
         np.testing.assert_array_equal(np.array(array, object), np.array(old, object))
 
 
+def end(made: Metric, n: int, said: str | None, *, best: bool) -> float | None:
+    """The value that a metric promises of n responses; None where it promises none."""
+    if said is None or (said == "bound" and made.direction == "none"):
+        return None
+    low, high = bounds(made, n)
+    if said == "bound":
+        return high if (made.direction == "higher") == best else low
+    words = {"n": float(n), "1/n": 1 / n, "log2(n + 1)": math.log2(n + 1)}
+    return words.get(said) or float(said)
+
+
 @diverse
 @examples
 @given(data=st.data(), count=st.integers(2, 8))
-def test_identical_responses_hit_the_bound(made: Metric, data: st.DataObject, count: int) -> None:
+def test_identical_responses(made: Metric, data: st.DataObject, count: int) -> None:
+    count = max(count, made.least)
     one = draw_rows(data, made, 1)
-    value = made(*arrays(made, {need: row * count for need, row in one.items()}))
-    low, high = bounds(made, count)
-    worst = low if made.direction == "higher" else high
-    if made.name.startswith("distinct"):
-        # Repetition inside the one text counts as well: its own share, count times diluted.
-        n = made.settings["n"]
-        words = one["tokens"][0]
-        grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-        worst = len(set(grams)) / len(grams) / count
-    # 100 ** (1/4) and square roots cost a few bits.
-    assert value == pytest.approx(worst, rel=1e-9, abs=1e-7)
+    promised = end(made, count, made.identical, best=False)
+    if promised is not None:
+        value = made(*arrays(made, {need: row * count for need, row in one.items()}))
+        # 100 ** (1/4) and square roots cost a few bits.
+        assert value == pytest.approx(promised, rel=1e-9, abs=1e-7)
+
+
+@diverse
+@pytest.mark.parametrize("count", [2, 5, 8])
+def test_responses_that_share_nothing(made: Metric, count: int) -> None:
+    count = max(count, made.least)
+    promised = end(made, count, made.different, best=True)
+    if promised is not None:
+        rows = {need: [DIFFERENT[need](i) for i in range(count)] for need in own_needs(made)}
+        assert made(*arrays(made, rows)) == pytest.approx(promised, rel=1e-9, abs=1e-7)
+
+
+@diverse
+def test_more_diversity_is_the_better_end(made: Metric) -> None:
+    """Whatever the bounds are, all different is not less diverse than all the same."""
+    if made.direction == "none" or not set(own_needs(made)) <= DIFFERENT.keys():
+        return
+    rows = {
+        need: [DIFFERENT[need](i) for i in range(max(4, made.least))] for need in own_needs(made)
+    }
+    same = {need: [row[0]] * len(row) for need, row in rows.items()}
+    gain = made(*arrays(made, rows)) - made(*arrays(made, same))
+    gain = gain if made.direction == "higher" else -gain
+    # `mattr` looks at one response at a time.
+    assert gain >= 0 if made.name == "mattr" else gain > 0
 
 
 @by_name
 def test_no_responses_are_undefined(made: Metric) -> None:
     with pytest.raises(MetricInputError):
-        made(*arrays(made, {need: [] for need in made.needs}))
+        made(*arrays(made, {need: [] for need in own_needs(made)}))
 
 
 @diverse
@@ -138,24 +209,36 @@ def test_one_response_has_no_diversity(made: Metric, data: st.DataObject) -> Non
         made(*arrays(made, draw_rows(data, made, 1)))
 
 
-@pytest.mark.parametrize("name", ["distinct_1", "distinct_4", "self_bleu"])
-def test_empty_responses_are_undefined(name: str) -> None:
-    made = METRICS.get(name)
-    empty = {"text": ["", " ", "\n"], "tokens": [[], [], []]}
-    with pytest.raises(MetricInputError, match=r"not empty|grams"):
-        made(*arrays(made, empty))
+LEXICAL = [m for m in DIVERSITY if set(m.needs) <= {*TOKENISERS, "text", "prompt"}]
+
+
+@pytest.mark.parametrize("made", LEXICAL, ids=lambda made: made.name)
+def test_empty_responses_are_undefined_or_in_the_range(made: Metric) -> None:
+    """Never a NaN, an infinity or another error than the one that becomes a reason."""
+    texts = ["", " ", "\n"]
+    rows = {need: texts if need == "text" else [[], [], []] for need in own_needs(made)}
+    try:
+        value = made(*arrays(made, rows))
+    except MetricInputError:
+        return
+    low, high = bounds(made, 3)
+    assert low <= value <= high
 
 
 @by_name
 def test_every_parameter_has_an_effect(made: Metric) -> None:
     names = list(inspect.signature(made.function).parameters)[len(made.needs) :]
+    words = [list("ababab"), list("abcdab"), list("abcexb"), list("ababab")]
     rows = {
-        "text": ["a b a b", "a b c d", "a b c e"],
-        "tokens": [list("abab"), list("abcd"), list("abce")],
-        "embedding": [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]],
-        "reward": [[1.0], [2.0], [4.0]],
+        "text": [" ".join(row) for row in words],
+        **dict.fromkeys(TOKENISERS, words),
+        "embedding": [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [1.0, 0.0]],
+        "reward": [[-9.0], [2.0], [-5.0], [1.0]],
     }
+    rows["equivalence"] = [0, 1, 2, 0]
     for name in names:
+        if (made.name, name) in INDIFFERENT:
+            continue
         fixed = {key: value for key, value in made.settings.items() if key != name}
         one, other = (
             made.function(*arrays(made, rows), **fixed, **{name: value})
@@ -170,10 +253,12 @@ def test_docstrings_say_what_there_is_to_know(made: Metric) -> None:
     assert text.partition("\n")[0].endswith(".")
     headings = re.findall(r"^(Formula|Args|Returns|Undefined):", text, flags=re.MULTILINE)
     assert headings == ["Formula", "Args", "Returns", "Undefined"]
+    assert bool(made.variant) == ("\nReproduces: " in text)
+    assert not made.variant or made.variant in VARIANTS
     described = text[text.index("\nArgs:") : text.index("\nReturns:")]
     for name in inspect.signature(made.function).parameters:
         assert f"\n    {name}: " in described
-    assert re.fullmatch(r"arXiv:\d{4}\.\d{5}", made.paper)
+    assert re.fullmatch(r"arXiv:\d{4}\.\d{4,5}|doi:10\.\d+/\S+", made.paper)
     low, high = bounds(made, 10)
     assert low < high
 
@@ -183,17 +268,20 @@ def test_the_page_agrees_with_the_decorator(made: Metric) -> None:
     lines = PAGE.read_text("utf-8").splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
     names = re.sub(r"_[1-4]$", "_n", made.name)
-    (row,) = [row for row in table if row[0] == f"`{names}`"]
+    (row,) = [row for row in table if row[0] == f"`{names}`" and len(row) == 6]
     _, _, direction, interval, needs, paper = row
     assert direction == made.direction
     assert interval == f"{made.range[0]} to {made.range[1]}"
     assert needs == ", ".join(made.needs)
-    number = made.paper.removeprefix("arXiv:")
-    assert paper == f"[{made.paper}](https://arxiv.org/abs/{number})"
+    kind, _, number = made.paper.partition(":")
+    home = {"arXiv": "https://arxiv.org/abs/", "doi": "https://doi.org/"}[kind]
+    assert paper == f"[{made.paper}]({home}{number})"
 
 
 def test_signatures_name_the_settings_and_the_models() -> None:
-    assert METRICS.get("distinct_2").signature({"embedding": "m@1"}) == "distinct_2|v:1|n:2"
+    distinct = METRICS.get("distinct_2")
+    assert distinct.signature({"embedding": "m@1"}) == "distinct_2|v:1|tok:nltk-word|n:2"
+    assert distinct.signature({}, 50) == "distinct_2|v:1|tok:nltk-word|n:2|truncate:50"
     vendi = METRICS.get("vendi").signature({"embedding": "m@1"})
     assert vendi == "vendi|v:1|q:1.0|embedding:m@1"
 
@@ -228,7 +316,7 @@ def mine(texts: list[str], *, n: int) -> float:
     [
         (
             {"needs": ("texts",), "settings": {"n": 1}},
-            "Metric 'mine' needs 'texts'; it can be given text, tokens, prompt, embedding, reward.",
+            f"Metric 'mine' needs 'texts'; it can be given {', '.join(INPUTS)}.",
         ),
         (
             {},
@@ -258,3 +346,16 @@ def test_a_decorator_that_does_not_fit(changes: dict[str, Any], message: str) ->
 def test_a_name_that_is_taken() -> None:
     with pytest.raises(DuplicateNameError, match=r"^Two metrics are called 'vendi': .*vendi\.py:"):
         registered(mine, name="vendi", settings={"n": 1})
+
+
+def test_a_variant_says_what_it_reproduces() -> None:
+    with pytest.raises(ConfigError, match=r"^Metric 'mine@x' is a compat variant, but its doc"):
+        registered(mine, name="mine@x", settings={"n": 1})
+
+
+def test_a_corpus_has_no_prompt() -> None:
+    def of_prompt(texts: list[str], prompt: Prompt) -> float:
+        return 0.0
+
+    with pytest.raises(ConfigError, match=r"^Metric 'mine' is of level 'corpus' and needs 'pro"):
+        registered(of_prompt, needs=("text", "prompt"), level="corpus")

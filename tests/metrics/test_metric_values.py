@@ -8,13 +8,23 @@ import numpy as np
 import pytest
 
 from tofu_eval.errors import ConfigError, MetricInputError
+from tofu_eval.features.text import tokens
 from tofu_eval.metrics.cosine import mean_pairwise_cosine_distance
-from tofu_eval.metrics.distinct import distinct
+from tofu_eval.metrics.distinct import distinct, ead, ead_orders
 from tofu_eval.metrics.mean_length import mean_length
+from tofu_eval.metrics.near_duplicates import near_duplicate_rate
 from tofu_eval.metrics.reward import reward
-from tofu_eval.metrics.self_bleu import self_bleu
+from tofu_eval.metrics.self_bleu import self_bleu as self_bleu_of_tokens
+from tofu_eval.metrics.self_bleu import self_bleu_gem, self_bleu_texygen
+from tofu_eval.metrics.self_repetition import self_repetition
+from tofu_eval.metrics.ttr import mattr
 from tofu_eval.metrics.unique_rate import unique_rate
 from tofu_eval.metrics.vendi import vendi
+
+
+def self_bleu(texts) -> float:
+    return self_bleu_of_tokens(tokens(texts, "tokens_13a"))
+
 
 TWO_OF_THREE = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
 """Two equal rows and one at a right angle: eigenvalues of X Xᵀ / 3 are 2/3, 1/3 and 0."""
@@ -168,3 +178,94 @@ def test_reward() -> None:
 def test_rewards_without_a_value(rewards: list, reason: str) -> None:
     with pytest.raises(MetricInputError, match=reason):
         reward(rewards)
+
+
+def test_near_duplicates() -> None:
+    # {a b c, b c d} twice, and a text that shares nothing.
+    rows = [list("abcd"), list("abcd"), list("wxyz")]
+    assert near_duplicate_rate(rows) == pytest.approx(2 / 3)
+    # Jaccard of {abc, bcd} and {abc, bcd, cde} is 2/3: below 0.8, above 0.5.
+    close = [list("abcd"), list("abcde")]
+    assert near_duplicate_rate(close) == 0.0
+    assert near_duplicate_rate(close, 0.5) == 1.0
+
+
+@pytest.mark.parametrize("shared", [5, 25, 45])
+def test_minhash_estimates_jaccard(shared: int) -> None:
+    # Unigrams: `shared` of 50 + 50 - shared different ones are in both.
+    rows = [[f"w{i}" for i in range(50)], [f"w{i}" for i in range(50 - shared, 100 - shared)]]
+    jaccard = shared / (100 - shared)
+    # Four standard errors of 256 permutations.
+    margin = 4 * (jaccard * (1 - jaccard) / 256) ** 0.5
+    assert near_duplicate_rate(rows, jaccard - margin, 1) == 1.0
+    assert near_duplicate_rate(rows, jaccard + margin, 1) == 0.0
+
+
+def test_mattr() -> None:
+    # Windows of two: ab 2/2, ba 2/2, aa 1/2.
+    assert mattr([["a", "b", "a", "a"], ["x"]], 2) == pytest.approx((2.5 / 3 + 1) / 2)
+    words = [f"w{i * i % 17}" for i in range(200)]
+    by_hand = np.mean([len(set(words[i : i + 50])) / 50 for i in range(151)])
+    assert mattr([words, words]) == pytest.approx(by_hand)
+
+
+def test_ead() -> None:
+    # 2 different of 3 words, V = 10: 10 (1 - 0.9^3) = 2.71 are expected.
+    assert ead([["a", "b"], ["a"]], 10) == pytest.approx(2 / 2.71)
+
+
+def test_ead_as_published() -> None:
+    # "." and line ends deleted: "ab c" and "ab c"; orders 1 to 2, V = 10.
+    expected = (2 / (10 * (1 - 0.9**4)) + 1 / (10 * (1 - 0.9**2))) / 2
+    assert ead_orders(["a\nb. c", "ab c."], 2, 10) == pytest.approx(expected)
+
+
+def test_self_repetition() -> None:
+    # Each of the first two has one bigram that one other has, counted once though it stands twice.
+    rows = [["a", "b", "a", "b"], ["a", "b"], ["c", "d"]]
+    assert self_repetition(rows, 2) == pytest.approx(2 * math.log(2) / 3)
+
+
+def test_pooled_bleu_against_nltk() -> None:
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    stream = np.random.default_rng(0)
+    rows = [[f"w{i}" for i in stream.integers(0, 12, stream.integers(1, 15))] for _ in range(40)]
+    smooth = SmoothingFunction().method1
+    for weights in ((0.25,) * 4, (0.5, 0.5), (1 / 3,) * 3):
+        expected = np.mean(
+            [
+                sentence_bleu(rows[:i] + rows[i + 1 :], row, weights, smoothing_function=smooth)
+                for i, row in enumerate(rows)
+            ]
+        )
+        assert self_bleu_texygen(rows, weights) == pytest.approx(expected, abs=1e-9)
+
+
+def test_self_bleu_against_sacrebleu() -> None:
+    from sacrebleu.metrics.bleu import BLEU
+
+    stream = np.random.default_rng(1)
+    pieces = ["a", "B", "c.", "d,", "1,5", "-", "&amp;", "naïve", "\n", "🦊", ""]
+    for effective, flavour, need in (
+        (True, self_bleu_of_tokens, "tokens_13a"),
+        (False, self_bleu_gem, "tokens_13a_cased"),
+    ):
+        bleu = BLEU(lowercase=effective, effective_order=effective)
+        for _ in range(150):
+            texts = [
+                " ".join(stream.choice(pieces, stream.integers(0, 9)))
+                for _ in range(stream.integers(2, 6))
+            ]
+            shown = [text.replace("\n", " ") for text in texts] if effective else texts
+            try:
+                found = flavour(tokens(texts, need))
+            except MetricInputError:
+                continue
+            expected = np.mean(
+                [
+                    bleu.corpus_score([text], [[one] for one in shown[:i] + shown[i + 1 :]]).score
+                    for i, text in enumerate(shown)
+                ]
+            )
+            assert found == pytest.approx(expected, abs=1e-9)

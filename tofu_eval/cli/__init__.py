@@ -18,7 +18,10 @@ from tofu_eval.errors import TofuEvalError
 COMMANDS = {
     "run": "Generate with models on tasks, score and compare.",
     "score": "Score responses that you already have.",
+    "train": "Fine-tune a model with any of the losses.",
+    "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",
+    "split": "Split a loss of diversity: bad responses removed, or good ones more alike.",
     "audit": "Show what prompts become, token by token, and what is wrong with them.",
     "runs": "List, show, verify and clean runs.",
     "tasks": "List, show and check tasks.",

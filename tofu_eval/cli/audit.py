@@ -32,8 +32,8 @@ def command(
     from tofu_eval.cli.console import note
     from tofu_eval.cli.run import _formats, _named
     from tofu_eval.config import settings
-    from tofu_eval.engines import parse_model
     from tofu_eval.errors import ModelError
+    from tofu_eval.models import parse_model
 
     fields = {"max_tokens": max_tokens, "limit": limit, "trust_remote_code": trust_remote_code}
     if formats:

@@ -53,7 +53,7 @@ def print_comparison(
     """Compare on stdout, in one of FORMATS."""
     from tofu_eval.cli.console import note
     from tofu_eval.errors import UnknownNameError
-    from tofu_eval.leaderboard import compare, render, table
+    from tofu_eval.leaderboard import compare, length_warnings, render, table
 
     if run.manifest["status"] != "complete":
         note(f"{run.path} is unfinished; run the command that made it again.")
@@ -72,9 +72,27 @@ def print_comparison(
         # What the run was scored with, whether or not it is still installed.
         metrics={name: m["direction"] for name, m in run.manifest.get("metrics", {}).items()},
     )
+    for line in length_warnings(comparison, _lengths(run), _length_sensitive(run)):
+        note(line)
     if style == "table":
         from rich.console import Console
 
         Console().print(table(comparison))
     else:
         click.echo(render(comparison, style), nl=False)
+
+
+def _length_sensitive(run: Run) -> set[str]:
+    """The metrics that length moves; none where the run cut its texts to equal length."""
+    if run.manifest["settings"].get("truncate") is not None:
+        return set()
+    facts = run.manifest.get("metrics", {})
+    return {name for name, fact in facts.items() if fact.get("length_sensitive")}
+
+
+def _lengths(run: Run) -> dict[tuple[str, str], float]:
+    from tofu_eval.reading import mean_characters
+
+    places = [(m, t) for m in run.manifest["models"] for t in run.manifest["tasks"]]
+    found = {place: mean_characters(run, *place) for place in places}
+    return {place: length for place, length in found.items() if length is not None}

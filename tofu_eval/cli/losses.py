@@ -27,8 +27,7 @@ def list_() -> None:
         if entry.item is None:
             broken.append(f"{entry.name} is broken: {entry.error}")
         else:
-            parameters = inspect.signature(entry.item.factory).parameters.values()
-            settings = ", ".join(f"{p.name}={p.default:g}" for p in parameters)
+            settings = ", ".join(f"{k}={v:g}" for k, v in entry.item.settings().items())
             rows.append([entry.name, settings, entry.item.paper])
     print_table(["loss", "settings", "paper"], rows)
     for line in broken:

@@ -16,7 +16,7 @@ def command() -> None:
 
 @command.command("list")
 def list_() -> None:
-    """Every metric: direction, cost, needs and paper."""
+    """Every metric: direction, level, cost, needs and paper."""
     from tofu_eval.cli.console import note, print_table
     from tofu_eval.metrics import METRICS
 
@@ -28,11 +28,12 @@ def list_() -> None:
         else:
             arrow = f"{ARROWS[metric.direction]} {metric.measures}"
             needs = "+".join(metric.needs)
-            rows.append([metric.name, arrow, metric.cost, needs, metric.paper])
-    print_table(["metric", "direction", "cost", "needs", "paper"], rows)
+            rows.append([metric.name, arrow, metric.level, metric.cost, needs, metric.paper])
+    print_table(["metric", "direction", "level", "cost", "needs", "paper"], rows)
     for line in broken:
         note(line)
     click.echo("↑ higher is more diverse (quality: better)   ↓ lower is   · neither")
+    click.echo("NAME@VARIANT reproduces a published number; NAME is the faithful definition.")
 
 
 @command.command("show")
@@ -48,7 +49,9 @@ def show(name: str) -> None:
     click.echo(f"{inspect.getdoc(metric.function)}\n")
     click.echo(f"direction  {ARROWS[metric.direction]} {metric.direction}")
     click.echo(f"range      [{low}, {high}]")
+    click.echo(f"level      {metric.level}")
     click.echo(f"needs      {', '.join(metric.needs)}")
+    click.echo(f"length     {'moves it' if metric.length_sensitive else 'does not move it'}")
     click.echo(f"cost       {metric.cost}")
     click.echo(f"settings   {settings}")
     click.echo(f"paper      {metric.paper}")

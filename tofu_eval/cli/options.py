@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
-from tofu_eval.config import EMBEDDING_MODEL
+from tofu_eval.config import EMBEDDING_MODEL, NLI_MODEL, Equivalence
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,6 +20,14 @@ _SCORING = (
         help="Only these metrics. List all: tofu-eval metrics list",
     ),
     click.option(
+        "--truncate",
+        type=int,
+        metavar="WORDS",
+        help="Compute what length moves on responses cut to this many words; shorter ones are "
+        "left out there.",
+    ),
+    click.option("--workers", type=int, help="Processes that score. Default: 1"),
+    click.option(
         "--embedding-model",
         metavar="MODEL",
         help=f"sentence-transformers directory or Hub id. Default: {EMBEDDING_MODEL}",
@@ -30,6 +38,23 @@ _SCORING = (
         help="Sequence-classification model with one output, for the metric 'reward'.",
     ),
     click.option("--reward-engine", help="transformers or vllm. Default: transformers"),
+    click.option(
+        "--equivalence",
+        type=click.Choice(get_args(Equivalence)),
+        help="How it is decided which responses are equivalent. Default: novelty-bench-1.0",
+    ),
+    click.option(
+        "--equivalence-model",
+        metavar="MODEL",
+        help="Classifier of pairs. Default: NoveltyBench's.",
+    ),
+    click.option(
+        "--equivalence-threshold",
+        type=float,
+        help="For word-overlap, embedding and classifier. Default: 0.5, 0.85, 0.102",
+    ),
+    click.option("--judge-model", metavar="MODEL", help="Chat model for --equivalence judge."),
+    click.option("--nli-model", metavar="MODEL", help=f"For the nli metrics. Default: {NLI_MODEL}"),
     click.option("--limit", type=int, help="Only the first N prompts of each task."),
     click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
     click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
@@ -57,3 +82,8 @@ def scoring_options(command: Command) -> Command:
 def given(**options: Any) -> dict[str, Any]:
     """The options that the user gave: not None, not an empty tuple."""
     return {name: value for name, value in options.items() if value not in (None, ())}
+
+
+def names(text: str) -> list[str]:
+    """The parts of `a,b,c`."""
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -16,22 +16,31 @@ import click
     help="Where checkpoints and runs go; what is finished there is reused.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The first of three seeds.")
+@click.option(
+    "--loss",
+    "losses",
+    default="ce,tofu",
+    show_default=True,
+    metavar="A,B,…",
+    help="Losses to fine-tune with. List all: tofu-eval losses list",
+)
 @click.option("--quick", is_flag=True, help="One seed and a smaller model, in about a minute.")
-def command(output: Path, seed: int, quick: bool) -> None:
+def command(output: Path, seed: int, losses: str, quick: bool) -> None:
     """Train three tiny models on a world whose truth is known, and compare them, offline.
 
     A base model is pretrained, then fine-tuned on the same narrow data with cross-entropy ("sft")
     and with TOFU ("tofu"). "target" is the true distribution itself.
     """
     from tofu_eval.cli.console import print_table, progress
+    from tofu_eval.cli.options import names
     from tofu_eval.errors import MissingDependencyError
 
     try:
         from tofu_eval.lab.quickstart import quickstart
     except ModuleNotFoundError as error:
-        raise MissingDependencyError.of("The quickstart", error.name or "torch", "hf") from error
+        raise MissingDependencyError.of("The quickstart", error.name or "torch", "train") from error
     with progress() as report:
-        result = quickstart(output, seed=seed, quick=quick, report=report)
+        result = quickstart(output, seed=seed, quick=quick, losses=names(losses), report=report)
     seeds = len(result.seeds)
     click.echo(f"Mean over {seeds} seeds (least–greatest)." if seeds > 1 else "One seed.")
     click.echo("1 is the target for rare words, unseen words and collision.\n")

@@ -92,8 +92,8 @@ def command(
     from tofu_eval.cli.compare import print_run
     from tofu_eval.cli.console import progress
     from tofu_eval.config import RunFile, run_file
-    from tofu_eval.engines import parse_model
     from tofu_eval.errors import ConfigError
+    from tofu_eval.models import parse_model
 
     file = run_file(config_file) if config_file else RunFile()
     specs = {name: _spec(name, ref) for name, ref in file.models.items()}
@@ -122,7 +122,7 @@ def command(
 
 def _spec(name: str, ref: str) -> ModelSpec:
     """A model of the config file, whose name stands apart from its reference."""
-    from tofu_eval.engines import parse_model
+    from tofu_eval.models import parse_model
     from tofu_eval.types import check_name
 
     return replace(parse_model(ref), name=check_name("model", name))

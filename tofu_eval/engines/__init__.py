@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from tofu_eval.engines.base import Engine
-from tofu_eval.engines.models import ResolvedModel, parse_model, resolve
 from tofu_eval.errors import ConfigError, MissingDependencyError
 from tofu_eval.registry import Registry, origin_of
 from tofu_eval.types import ModelSpec
@@ -21,13 +20,10 @@ from tofu_eval.types import ModelSpec
 __all__ = [
     "ENGINES",
     "Engine",
-    "ResolvedModel",
     "default_engine",
     "engine",
     "joined",
     "open_engine",
-    "parse_model",
-    "resolve",
     "together",
 ]
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from transformers.utils import logging
 
-from tofu_eval.engines.models import ResolvedModel, has_tokenizer
 from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -89,41 +87,18 @@ def load(
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are in `info`, and refused below
             )
-            _check_weights(info)
+            check_weights(info)
         if resolved.adapter is not None:
             with explained(
                 f"The adapter {resolved.adapter} does not fit the base model of '{name}' "
                 f"({resolved.base})",
                 "Give the base that it was trained on: --model NAME=BASE+ADAPTER",
             ):
-                model = _with_adapter(model, resolved.adapter)
+                model = with_adapter(model, resolved.adapter)
         with explained(
             f"The model '{name}' cannot be put on the device '{device}'", "Use another --device."
         ):
             return model.to(device).eval(), tokenizer
-
-
-def _check_weights(info: dict[str, Any]) -> None:
-    """Refuse a model of which transformers made up a part."""
-    for what in ("missing", "mismatched"):
-        keys = sorted(str(key) for key in info[f"{what}_keys"])
-        if keys:
-            raise ValueError(
-                f"its weights do not match its config.json: {len(keys)} {what}, such as {keys[0]}"
-            )
-
-
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    import peft
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="Found missing adapter keys")
-        wrapped = peft.PeftModel.from_pretrained(model, adapter)
-    # Only a second loading tells which weights found no place.
-    lost = wrapped.load_adapter(adapter, "default").unexpected_keys
-    if lost:
-        raise ValueError(f"{len(lost)} of its weights have no place in the base, such as {lost[0]}")
-    return wrapped
 
 
 @contextmanager

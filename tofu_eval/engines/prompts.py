@@ -12,8 +12,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from tofu_eval.engines.models import ResolvedModel, has_tokenizer
 from tofu_eval.errors import ModelError
+from tofu_eval.models import ResolvedModel, has_tokenizer
 from tofu_eval.types import Request
 
 

@@ -20,9 +20,9 @@ import transformers
 
 from tofu_eval.engines.draw import Draw
 from tofu_eval.engines.loading import is_out_of_memory, load, pick_device, pick_dtype
-from tofu_eval.engines.models import resolve
 from tofu_eval.engines.prompts import Encoder, open_encoder
 from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.models import resolve
 from tofu_eval.types import NEUTRAL_SAMPLING, ModelSpec, Report, Request, Response, no_report
 
 

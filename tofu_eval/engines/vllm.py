@@ -18,10 +18,10 @@ from typing import Any
 from tofu_eval.child import Child
 from tofu_eval.engines.adapters import check_adapter, lora_rank, merge
 from tofu_eval.engines.canary import prove
-from tofu_eval.engines.models import resolve
 from tofu_eval.engines.prompts import Encoder, open_encoder
 from tofu_eval.engines.vllm_worker import Ask, Made
 from tofu_eval.errors import ConfigError, MissingDependencyError, ModelError
+from tofu_eval.models import resolve
 from tofu_eval.types import (
     NEUTRAL_SAMPLING,
     ModelSpec,

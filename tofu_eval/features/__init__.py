@@ -4,6 +4,6 @@
 they are used, so that importing this package loads nothing heavy.
 """
 
-from tofu_eval.features.base import FeatureModel
+from tofu_eval.features.base import Cache, FeatureModel, GroupFeature
 
-__all__ = ["FeatureModel"]
+__all__ = ["Cache", "FeatureModel", "GroupFeature"]

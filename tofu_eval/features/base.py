@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.types import Prompt
+from tofu_eval.types import Group, Prompt
 
 
 class FeatureModel(Protocol):
@@ -30,4 +30,42 @@ class FeatureModel(Protocol):
 
     def compute(self, pairs: Sequence[tuple[Prompt, str]]) -> NDArray[np.float32]:
         """One row a pair, (len(pairs), width)."""
+        ...
+
+
+class Cache(Protocol):
+    """Rows of numbers by key, kept in the run; `store.FeatureCache` is one."""
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """The distinct keys that have no row yet, in their order."""
+        ...
+
+    def add(self, keys: Sequence[str], rows: NDArray[np.float32], truncated: int = 0) -> None:
+        """Keep new rows, (len(keys), width)."""
+        ...
+
+    def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:
+        """The rows of `keys`, (len(keys), width); all must be there."""
+        ...
+
+
+@runtime_checkable
+class GroupFeature(Protocol):
+    """What can only be said of the responses to a prompt together, such as which are equivalent.
+
+    `name` is the word in `needs`; `requires` names the features that it is made from, which the
+    groups then have. The other fields are those of a FeatureModel.
+    """
+
+    name: str
+    requires: tuple[str, ...]
+    identity: Mapping[str, Any]
+    signature: str
+    truncated: int
+
+    def compute(self, groups: Sequence[Group], cache: Cache) -> Sequence[Mapping[str, Any]]:
+        """The new features of each group, by name (one row a text, or `reference_…`).
+
+        What costs a model goes through `cache`, so that a resumed run does not pay again.
+        """
         ...

@@ -1,21 +1,247 @@
-"""Tokens of texts: what distinct-n and lengths are counted in."""
+"""Tokens of texts, by the name of the need: what n-gram metrics and lengths are counted in.
+
+Every tokeniser here is given one white-space word at a time and remembers what it made of it:
+most words come back. `tests/features/test_text_tokens.py` checks each against its source on
+fuzzed text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from tofu_eval.tokens import Tokens
+
+REMEMBERED = 100_000
+"""Distinct words after which a tokeniser forgets them all: what keeps its memory bounded."""
+
+SEPARATORS = re.compile("[\x1c-\x1f]")
+"""White space for Python and not for NLTK; texts with them go through NLTK whole."""
+
+APART = "\ue000"
+"""Marks a word that does not follow a space, where that matters; for private use in Unicode."""
+
+Split = Callable[[str], list[str]]
 
 
-def tokens(texts: Sequence[str]) -> list[list[str]]:
-    """Split each text into words and punctuation marks, Penn Treebank style.
+def tokens(texts: Sequence[str], need: str = "tokens") -> Tokens:
+    """Split each text into tokens.
 
-    Case is kept. A text is taken whole, not sentence by sentence, so no trained sentence
-    splitter is needed: of the full stops only the one that ends the text is set apart.
+    `tokens`: words and punctuation marks, Penn Treebank style, case kept. A text is taken whole,
+    not sentence by sentence, so no trained sentence splitter is needed: of the full stops only
+    the one that ends the text is set apart. Source: NLTK's NLTKWordTokenizer.
+    `tokens_13a`: sacreBLEU's 13a in lower case, a newline read as a space, as in
+    arXiv:2605.00195; `tokens_13a_cased`: 13a as it comes.
+    `tokens_wordpunct`: runs of letters and digits, and runs of other signs, case kept. Source:
+    NLTK's wordpunct_tokenize.
+    `tokens_rouge`: runs of a-z and 0-9 in lower case, no stemming. Source: rouge-score.
+    `tokens_space`: what white space separates.
 
     Returns: one list of tokens a text, in order; an empty text has none.
-    Source: NLTK's NLTKWordTokenizer.
+    Raises:
+        KeyError: `need` is none of these.
     """
-    # Importing nltk takes about two seconds (it pulls in scipy, sklearn and pandas).
-    from nltk.tokenize.destructive import NLTKWordTokenizer
+    memory = _memory(need)
+    ids: list[int] = []
+    starts = [0]
+    for text in texts:
+        ids.extend(memory.ids(text))
+        starts.append(len(ids))
+    made = Tokens(np.array(ids, dtype=np.int32), np.array(starts, dtype=np.int64), memory.words)
+    if len(memory.parts) > REMEMBERED:
+        memory.forget()
+    return made
 
-    tokenizer = NLTKWordTokenizer()
-    return [tokenizer.tokenize(text) for text in texts]
+
+class Memory:
+    """Token numbers of every word seen so far; `words[i]` is the token with number i.
+
+    Args:
+        split: the tokens of a white-space word.
+        prepare: what is done to a text before it is split into words.
+        whole: the tokens of a text that has SEPARATORS; without it they are white space.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        prepare: Callable[[str], str] | None = None,
+        whole: Split | None = None,
+    ) -> None:
+        self.whole = whole
+        self._split = split
+        self._prepare = prepare
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew; what was returned before stays valid."""
+        self.words: list[str] = []
+        self.parts = _Parts(self._split, self.words)
+
+    def ids(self, text: str) -> Iterable[int]:
+        """The numbers of a text's tokens."""
+        if self._prepare is not None:
+            text = self._prepare(text)
+        if self.whole is not None and SEPARATORS.search(text):
+            return self.of_whole(text)
+        return chain.from_iterable(map(self.parts.__getitem__, text.split()))
+
+    def of_whole(self, text: str) -> list[int]:
+        """The numbers of the tokens that the source itself makes of the text."""
+        assert self.whole is not None  # noqa: S101 (its two callers have one)
+        return list(map(self.parts.number, self.whole(text)))
+
+
+class _Parts(dict[str, tuple[int, ...]]):
+    """The token numbers of a word, made when it is first asked for."""
+
+    def __init__(self, split: Split, words: list[str]) -> None:
+        super().__init__()
+        self._split = split
+        self._words = words
+        self._numbers: dict[str, int] = {}
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        ids = tuple(map(self.number, self._split(word)))
+        self[word] = ids
+        return ids
+
+    def number(self, token: str) -> int:
+        """The number of a token."""
+        number = self._numbers.get(token)
+        if number is None:
+            number = self._numbers[token] = len(self._words)
+            self._words.append(token)
+        return number
+
+
+@cache
+def _memory(need: str) -> Memory:
+    makers: dict[str, Callable[[], Memory]] = {
+        "tokens": _Treebank,
+        "tokens_13a": lambda: Memory(_split_13a, _lower_line),
+        "tokens_13a_cased": lambda: Memory(_split_13a, _joined_lines),
+        "tokens_wordpunct": _wordpunct,
+        "tokens_rouge": lambda: Memory(re.compile(r"[a-z0-9]+").findall, str.lower),
+        "tokens_space": lambda: Memory(lambda word: [word]),
+    }
+    return makers[need]()
+
+
+def _plain(word: str, marks: str) -> list[str] | None:
+    """The tokens of a word of letters and of one with a mark behind it; None for any other.
+
+    Most new words are such, and regular expressions are slow.
+    """
+    if not word.isascii():
+        return None
+    if word.isalpha():
+        return [word]
+    stem, mark = word[:-1], word[-1:]
+    return [stem, mark] if mark in marks and stem.isalpha() else None
+
+
+# mteval-v13a, as sacreBLEU 2.6 has it
+
+_13A = (
+    (re.compile(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])"), r" \1 "),
+    (re.compile(r"([^0-9])([\.,])"), r"\1 \2 "),
+    (re.compile(r"([\.,])([^0-9])"), r" \1 \2"),
+    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
+)
+_ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
+
+
+def _split_13a(word: str) -> list[str]:
+    if (plain := _plain(word, ".,;:?!")) is not None:
+        return plain
+    if "&" in word:
+        for entity, sign in _ENTITIES:
+            word = word.replace(entity, sign)
+    word = f" {word} "
+    for pattern, replacement in _13A:
+        word = pattern.sub(replacement, word)
+    return word.split()
+
+
+def _lower_line(text: str) -> str:
+    text = text.lower()
+    return text.replace("<skipped>", "") if "<skipped>" in text else text
+
+
+def _joined_lines(text: str) -> str:
+    """13a drops a hyphen at the end of a line and joins what it parted."""
+    return text.rstrip().replace("<skipped>", "").replace("-\n", "")
+
+
+# NLTK
+
+
+def _wordpunct() -> Memory:
+    from nltk.tokenize import regexp
+
+    made: Callable[[], Any] = regexp.WordPunctTokenizer
+    split: Split = made().tokenize
+    return Memory(lambda word: _plain(word, ".,;:?!") or split(word), whole=split)
+
+
+_QUOTE_APART = re.compile(r"(?<=[^\S ])(?=\"|'')|^(?='')")
+_CONTRACTIONS = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
+_CLOSERS = frozenset("])}>\"'»”’")
+
+
+class _Treebank(Memory):
+    """NLTKWordTokenizer, word by word.
+
+    What it makes of a word depends on what is around it in two cases only: a quote that follows
+    another white space than a space is a closing one, and the last full stop of the text is set
+    apart. Texts where the end is more involved go through NLTK whole.
+    """
+
+    def __init__(self) -> None:
+        # Importing nltk takes about two seconds (it pulls in scipy, sklearn and pandas).
+        from nltk.tokenize.destructive import NLTKWordTokenizer
+
+        made: Callable[[], Any] = NLTKWordTokenizer
+        self._source: Split = made().tokenize
+        super().__init__(self._word, whole=self._source)
+
+    def ids(self, text: str) -> Iterable[int]:
+        if APART in text or SEPARATORS.search(text):
+            return self.of_whole(text)
+        if '"' in text or "''" in text:
+            text = _QUOTE_APART.sub(APART, text)
+        words = text.split()
+        if len(words) < 2 or _CLOSERS.issuperset(words[-1]):
+            return self.of_whole(text.replace(APART, ""))
+        # The space marks the last word, which no other word can have.
+        words[-1] += " "
+        return chain.from_iterable(map(self.parts.__getitem__, words))
+
+    def _word(self, word: str) -> list[str]:
+        last = word.endswith(" ")
+        core = word.rstrip(" ")
+        if (simple := _simple(core, last=last)) is not None:
+            return simple
+        before = "x\n" if word.startswith(APART) else "x "
+        after = "" if last else " x"
+        found = self._source(f"{before}{core.strip(APART)}{after}")
+        return found[1:] if last else found[1:-1]
+
+
+def _simple(word: str, *, last: bool) -> list[str] | None:
+    """NLTK's tokens of a word of letters with at most one mark or 's behind; else None."""
+    if word.endswith("'s"):
+        found = _plain(word[:-2], "")
+        found = found and [*found, "'s"]
+    elif word.endswith(".") and word[:-1].isalpha() and word.isascii():
+        found = [word[:-1], "."] if last else [word]
+    else:
+        found = _plain(word, ",;:?!")
+    # NLTK parts a few words of letters.
+    return None if found is None or found[0].rstrip(".").lower() in _CONTRACTIONS else found

@@ -1,8 +1,8 @@
 """The lab's checkpoints: made once, whole or not at all, and used again.
 
-A checkpoint is an ordinary Hugging Face directory, so `tofu-eval run` takes it like any other.
-It is written under a temporary name and renamed; its `lab.json` says how it was made. Imports
-torch: import this module lazily.
+A checkpoint is an ordinary Hugging Face directory, so `tofu-eval run` takes it like any other. A
+base is written under a temporary name and renamed, and its `lab.json` says how it was made;
+fine-tuning is `tofu-eval train`'s. Imports torch: import this module lazily.
 """
 
 from __future__ import annotations
@@ -11,26 +11,39 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from datasets import Dataset
+from trl import SFTConfig
 
 from tofu_eval import provenance
 from tofu_eval.errors import StoreError, TrainingError
 from tofu_eval.hub import quiet
 from tofu_eval.lab import data, world
-from tofu_eval.lab.model import build_model, build_tokenizer
+from tofu_eval.lab.model import CONTEXT, build_model, build_tokenizer
 from tofu_eval.lab.samples import SAMPLES, stream
-from tofu_eval.store import TEMPORARY, conflict, write_json
-from tofu_eval.training.loop import train
-from tofu_eval.training.losses import LOSSES, ce
+from tofu_eval.store import TEMPORARY, atomic_write, conflict, write_json
+from tofu_eval.training.job import train
+from tofu_eval.training.losses import ce
+from tofu_eval.training.settings import train_settings
+from tofu_eval.training.sft import FusedSFTTrainer, ReportProgress
 from tofu_eval.types import Report, no_report
 
 MANIFEST = "lab.json"
+
+FIELDS = {
+    "lr_scheduler_type": "cosine",
+    "gradient_checkpointing": False,
+    "save_strategy": "no",
+    "max_length": CONTEXT,
+    "use_cpu": True,
+}
+"""What all trainings of the lab share, as fields of TRL's SFTConfig."""
 
 GATE_SAMPLES = 32
 """Answers a topic on which the gate judges a base model."""
@@ -80,14 +93,12 @@ def pretrain(
     def make() -> tuple[Any, Any, dict[str, Any]]:
         tokenizer = build_tokenizer()
         model = build_model(tokenizer, width=settings.width, layers=settings.layers, seed=seed)
-        batches = data.pretraining_batches(
-            tokenizer, stream(seed, "pretraining"), settings.batch_size
-        )
+        rng = stream(seed, "pretraining")
         for done in range(1, settings.max_rounds + 1):
-            train(
-                model, batches, ce(), lr=settings.lr, steps=settings.round_steps,
-                warmup=settings.warmup, report=report, stage=f"pretrain, round {done}",
-            )  # fmt: skip
+            documents = data.pretraining_documents(rng, settings.round_steps * settings.batch_size)
+            columns = data.encode(tokenizer, documents, learn_prompt=True)
+            stage = ReportProgress(f"pretrain, round {done}", report)
+            _train_round(model, tokenizer, columns, settings, stage)
             validity = sampled_validity(model, tokenizer, seed=seed)
             if _passes(validity, settings):
                 return model, tokenizer, {"rounds": done, "validity": validity}
@@ -117,38 +128,47 @@ def finetune(
 
     Raises:
         UnknownNameError: no loss has that name.
+        ModelError: there is no base.
         TrainingError: training cannot go on.
         StoreError: `path` holds something else, or the disk fails.
     """
     settings = settings or Finetuning()
-    spec = LOSSES.get(loss)()
-    asked = {
-        "kind": "fine-tuned",
-        "seed": seed,
-        "settings": asdict(settings),
-        "world": world.identity(),
+    documents = data.sft_documents(seed, world.SEEN, settings.samples)
+    rows = "".join(
+        json.dumps({"prompt": d.prompt, "completion": d.answer}) + "\n" for d in documents
+    )
+    file = path.parent / f"instructions-{settings.samples}.jsonl"
+    if not file.exists():
+        atomic_write(file, lambda out: out.write(rows.encode()))
+    fields = {
+        **FIELDS,
+        "model": str(base),
+        "data": str(file),
+        "output": path,
         "loss": loss,
-        "base": weights_digest(base),
+        "format": "base",
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": settings.lr,
+        "seed": seed,
     }
+    return train(train_settings(fields), resume=True, report=report).path
 
-    def make() -> tuple[Any, Any, dict[str, Any]]:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(base)
-            model = AutoModelForCausalLM.from_pretrained(base)
-        documents = data.sft_documents(seed, world.SEEN, settings.samples)
-        steps = settings.epochs * -(-len(documents) // settings.batch_size)
-        logs = train(
-            model,
-            data.sft_batches(tokenizer, documents, stream(seed, "order"), settings.batch_size),
-            spec,
-            lr=settings.lr,
-            steps=steps,
-            report=report,
-            stage=f"fine-tune {path.name}",
-        )
-        return model, tokenizer, {"steps": steps, "cross_entropy": logs[-1].cross_entropy}
 
-    return _checkpoint(path, asked, make)
+def _train_round(
+    model: Any, tokenizer: Any, columns: dict[str, Any], settings: Pretraining, stage: Any
+) -> None:
+    """One pass over fresh documents with cross-entropy, every token learnt."""
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        args = SFTConfig(
+            folder, **FIELDS, learning_rate=settings.lr, warmup_steps=settings.warmup,
+            per_device_train_batch_size=settings.batch_size, num_train_epochs=1, bf16=False,
+            report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
+        )  # fmt: skip
+        FusedSFTTrainer(
+            model, args, spec=ce(), train_dataset=Dataset.from_dict(columns),
+            processing_class=tokenizer, callbacks=[stage],
+        ).train()  # fmt: skip
 
 
 def sampled_validity(

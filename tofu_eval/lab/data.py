@@ -1,13 +1,13 @@
 """What the lab's models are trained on: a broad pretraining mixture, and narrow instructions.
 
-Documents are token ids, batches are in the Hugging Face form: `input_ids`, `attention_mask` and
-unshifted `labels` with -100 where nothing is to be learnt. A prompt is the raw text that
-`tofu-eval run` sends in the format `base`. Imports torch: import this module lazily.
+Token ids are in the Hugging Face form: `input_ids` and unshifted `labels`, -100 where nothing is
+to be learnt. A prompt is the raw text that `tofu-eval run` sends in the format `base`. Imports
+torch: import this module lazily.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,43 +66,31 @@ def sft_documents(seed: int, topics: Sequence[Topic], samples: int) -> list[Docu
     ]
 
 
-def pretraining_batches(
-    tokenizer: Any, rng: np.random.Generator, batch_size: int
-) -> Iterator[Batch]:
-    """Fresh batches without end; every token is learnt."""
-    while True:
-        documents = pretraining_documents(rng, 32 * batch_size)
-        for start in range(0, len(documents), batch_size):
-            yield batch_of(tokenizer, documents[start : start + batch_size], learn_prompt=True)
-
-
-def sft_batches(
-    tokenizer: Any, documents: Sequence[Document], rng: np.random.Generator, batch_size: int
-) -> Iterator[Batch]:
-    """Shuffled epochs without end; only answers are learnt."""
-    while True:
-        order = rng.permutation(len(documents))
-        for start in range(0, len(documents), batch_size):
-            chosen = [documents[i] for i in order[start : start + batch_size]]
-            yield batch_of(tokenizer, chosen, learn_prompt=False)
+def encode(
+    tokenizer: Any, documents: Sequence[Document], *, learn_prompt: bool
+) -> dict[str, list[list[int]]]:
+    """Token ids and labels, a list a document; the end token is part of the answer."""
+    prompts = tokenizer([d.prompt for d in documents])["input_ids"]
+    answers = tokenizer([d.answer for d in documents], add_special_tokens=False)["input_ids"]
+    columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+    for prompt, answer in zip(prompts, answers, strict=True):
+        learnt = prompt if learn_prompt else [IGNORE] * len(prompt)
+        end = [*answer, tokenizer.eos_token_id]
+        columns["input_ids"].append([*prompt, *end])
+        columns["labels"].append([*learnt, *end])
+    return columns
 
 
 def batch_of(tokenizer: Any, documents: Sequence[Document], *, learn_prompt: bool) -> Batch:
-    """Documents as one batch, padded on the right; the end token is part of the answer."""
-    prompts = tokenizer([d.prompt for d in documents])["input_ids"]
-    answers = tokenizer([d.answer for d in documents], add_special_tokens=False)["input_ids"]
-    rows = [
-        (prompt, [*answer, tokenizer.eos_token_id])
-        for prompt, answer in zip(prompts, answers, strict=True)
-    ]
-    width = max(len(prompt) + len(answer) for prompt, answer in rows)
-    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-    labels = torch.full((len(rows), width), IGNORE)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for i, (prompt, answer) in enumerate(rows):
-        whole = torch.tensor([*prompt, *answer])
-        ids[i, : len(whole)] = whole
-        mask[i, : len(whole)] = 1
-        learnt = 0 if learn_prompt else len(prompt)
-        labels[i, learnt : len(whole)] = whole[learnt:]
+    """Documents as one batch, padded on the right."""
+    columns = encode(tokenizer, documents, learn_prompt=learn_prompt)
+    rows = zip(columns["input_ids"], columns["labels"], strict=True)
+    width = max(map(len, columns["input_ids"]))
+    ids = torch.full((len(documents), width), tokenizer.pad_token_id)
+    labels = torch.full((len(documents), width), IGNORE)
+    mask = torch.zeros((len(documents), width), dtype=torch.long)
+    for i, (row, learnt) in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        labels[i, : len(row)] = torch.tensor(learnt)
+        mask[i, : len(row)] = 1
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -29,8 +29,19 @@ WHERE = {
     AT_MATCHED: f"where {MATCHED:.0%} of the answers are valid",
 }
 
-MODELS = ("target", "base", "sft", "tofu")
-CALLED = {"target": "the target", "base": "the base", "sft": "cross-entropy", "tofu": "TOFU"}
+CALLED = {
+    "target": "the target",
+    "base": "the base",
+    "sft": "cross-entropy",
+    "tofu": "TOFU",
+    "focal": "focal",
+    "gem": "GEM",
+    "dft": "DFT",
+    "lambda-pr": "lambda-PR",
+}
+"""The models in the order of a table, in words; one that is not here is called by its name."""
+
+MAIN = ("target", "base", "sft", "tofu")
 
 Verdict = Literal["more", "less", "unclear", "missing"]
 
@@ -91,6 +102,17 @@ class Spread:
 
 Seeds = Sequence[Sequence[Row]]
 """The rows of each seed."""
+
+
+def called(model: str) -> str:
+    """A model in words."""
+    return CALLED.get(model, model)
+
+
+def models(seeds: Seeds) -> list[str]:
+    """The models that the seeds have, in the order of a table."""
+    found = dict.fromkeys(row.model for rows in seeds for row in rows)
+    return sorted(found, key=lambda m: list(CALLED).index(m) if m in CALLED else len(CALLED))
 
 
 def column(seeds: Seeds, model: str, decoder: str, measure: str) -> list[float | None]:
@@ -197,7 +219,7 @@ class Pair:
 
     def _called(self) -> tuple[str, str]:
         """Both in words; the decoder stands once where it is the same."""
-        us, them = CALLED[self.model], f"{CALLED[self.other]} {WHERE[self.other_decoder]}"
+        us, them = called(self.model), f"{called(self.other)} {WHERE[self.other_decoder]}"
         if self.decoder != self.other_decoder:
             us = f"{us} {WHERE[self.decoder]}"
         return us[0].upper() + us[1:], them
@@ -228,8 +250,22 @@ def findings(seeds: Seeds) -> list[str]:
         return [
             f"{number}: too few to say which model is better; the full quickstart takes {ENOUGH}."
         ]
-    sentences = [pair.sentence(seeds, name) for pair, names in SENTENCES for name in names]
+    present = models(seeds)
+    wanted = [
+        *(entry for entry in SENTENCES if {entry[0].model, entry[0].other} <= set(present)),
+        *(entry for model in present if model not in MAIN for entry in _about(model)),
+    ]
+    sentences = [pair.sentence(seeds, name) for pair, names in wanted for name in names]
     return [*sentences, *_cautions(seeds)]
+
+
+def _about(model: str) -> list[tuple[Pair, tuple[str, ...]]]:
+    """What is said of a loss beside cross-entropy and TOFU."""
+    return [
+        (Pair(model, T1, "sft", T1), ("validity", "tail", "unseen", "distinct_valid")),
+        (Pair(model, AT_MATCHED, "sft", AT_MATCHED), ("tail", "unseen", "distinct_valid")),
+        (Pair(model, AT_MATCHED, "tofu", AT_MATCHED), ("tail", "unseen", "distinct_valid")),
+    ]
 
 
 def _cautions(seeds: Seeds) -> list[str]:

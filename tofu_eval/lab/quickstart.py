@@ -7,14 +7,11 @@ pretraining text, first weights and fine-tuning data. Nothing but a processor is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock, Timeout
 
 from tofu_eval.config import EMBEDDING_MODEL
 from tofu_eval.errors import ConfigError, StoreError
@@ -23,17 +20,18 @@ from tofu_eval.lab.findings import Row
 from tofu_eval.lab.tables import Table, tables
 from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task
-from tofu_eval.lab.workers import Workers, cores, workers
 from tofu_eval.pipeline import evaluate
-from tofu_eval.store import conflict, write_json
+from tofu_eval.processes import Workers, cores, workers
+from tofu_eval.store import conflict, locked, write_json
 from tofu_eval.types import Report, no_report
 
 if TYPE_CHECKING:
     from tofu_eval.lab.checkpoints import Pretraining
 
 SEEDS = 3
-TRAINED = ("base", "sft", "tofu")
-LOSSES = {"sft": "ce", "tofu": "tofu"}
+LOSSES = ("ce", "tofu")
+"""What the base is fine-tuned with unless others are asked for."""
+
 TEMPERATURES = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
 """Beside 1: wide enough for each model to be read off at the matched validity."""
 
@@ -48,6 +46,17 @@ class Plan:
     output: Path
     seed: int
     quick: bool = False
+    losses: tuple[str, ...] = LOSSES
+
+    @property
+    def tuned(self) -> dict[str, str]:
+        """The fine-tuned models: the loss of each. Cross-entropy's is plain "sft"."""
+        return {"sft" if loss == "ce" else loss: loss for loss in self.losses}
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Every model but the target."""
+        return ("base", *self.tuned)
 
     @property
     def checkpoints(self) -> Path:
@@ -96,7 +105,12 @@ class QuickstartResult:
 
 
 def quickstart(
-    output: Path | str, *, seed: int = 0, quick: bool = False, report: Report = no_report
+    output: Path | str,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    losses: Sequence[str] = LOSSES,
+    report: Report = no_report,
 ) -> QuickstartResult:
     """Make or reuse the checkpoints and runs under `output`, and compare.
 
@@ -107,22 +121,27 @@ def quickstart(
         output: a directory; called again with the same arguments, what is finished is reused.
         seed: the first of three seeds, >= 0.
         quick: one seed, a smaller model and fewer responses.
+        losses: registered losses to fine-tune the base with; `ce` is among them.
         report: told about progress as (stage, done, total).
 
     Raises:
-        ConfigError: a seed below 0.
+        ConfigError: a seed below 0, no `ce`, or a loss that is named twice.
+        UnknownNameError: no loss has that name.
         TrainingError: a base model fails its gate.
         StoreError: `output` holds something else, is in use, or cannot be written.
         ModelError, MissingDependencyError: the embedding model cannot be had.
     """
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, got {seed}.")
+    _check_losses(losses)
     # Found out now rather than after the training.
     from tofu_eval.features.embedding import SentenceEmbedder
 
     SentenceEmbedder(EMBEDDING_MODEL)
-    plans = [Plan(Path(output), seed + i, quick) for i in range(1 if quick else SEEDS)]
-    with _locked(Path(output)), workers(min(cores(), len(plans)), report) as pool:
+    plans = [
+        Plan(Path(output), seed + i, quick, tuple(losses)) for i in range(1 if quick else SEEDS)
+    ]
+    with locked(Path(output)), workers(min(cores(), len(plans)), report) as pool:
         results = _all(plans, pool)
     return QuickstartResult(
         Path(output), tuple(results), tuple(say.findings([result.rows for result in results]))
@@ -155,14 +174,14 @@ def train_seed(plan: Plan, report: Report) -> None:
     base = pretrain(
         plan.checkpoints / "base", seed=plan.seed, settings=plan.pretraining(), report=tell
     )
-    for name, loss in LOSSES.items():
+    for name, loss in plan.tuned.items():
         finetune(plan.checkpoints / name, base, loss, seed=plan.seed, report=tell)
 
 
 def measure_seed(plan: Plan, report: Report) -> SeedResult:
     """Run the benchmark on a seed's models and the target, and collect the rows."""
     tell = _of_seed(plan, report)
-    models = {name: plan.checkpoints / name for name in TRAINED}
+    models = {name: plan.checkpoints / name for name in plan.trained}
     tasks = {
         say.T1: lab_task(plan.seed, samples=plan.samples),
         say.TOP_P: lab_task(plan.seed, samples=plan.samples, top_p=0.9),
@@ -182,15 +201,16 @@ def measure_seed(plan: Plan, report: Report) -> SeedResult:
     values: dict[tuple[str, str], dict[str, float | None]] = {}
     for row in result.estimates.to_pylist():
         name = row["metric"].removeprefix("lab_")
-        if row["task"] in decoders and name in (*OF_LAB, *OF_TEXT):
+        asked = row["task"] in decoders and row["model"] in ("target", *plan.trained)
+        if asked and name in (*OF_LAB, *OF_TEXT):  # the run may hold more losses than these
             values.setdefault((row["model"], decoders[row["task"]]), {})[name] = row["value"]
-    for name in TRAINED:
+    for name in plan.trained:
         found = _likelihoods(plan, name, tell)
         values[name, say.T1] |= {"kl": found["kl-t-1"], "forgetting": found["forgetting"]}
         values[name, say.T_BETA]["kl"] = found[f"kl-t-{say.BETA:g}"]
     values["target", say.T1]["kl"] = 0.0  # by definition
     rows = [Row(*place, measures) for place, measures in values.items()]
-    for name in TRAINED:
+    for name in plan.trained:
         sweep = [(t, values[name, f"T={t:g}"]) for t in (1.0, *TEMPERATURES)]
         rows.append(Row(name, say.AT_MATCHED, say.matched(sweep)))
     return SeedResult(plan.seed, tuple(rows), plan.run, plan.run / "leaderboard.json", models)
@@ -228,24 +248,13 @@ def _of_seed(plan: Plan, report: Report) -> Report:
     return lambda stage, done, total: report(f"seed {plan.seed}: {stage}", done, total)
 
 
-@contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    """Keep other processes out of the directory until the block ends."""
-    lock = FileLock(output / ".lock")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(
-            f"{output} is being written by another process. "
-            "Wait for it to end, or use a new --output."
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        raise StoreError(
-            f"Cannot write {output}: {getattr(error, 'strerror', None) or error}. "
-            "Choose another --output."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _check_losses(losses: Sequence[str]) -> None:
+    from tofu_eval.training.losses import LOSSES as REGISTERED
+
+    for name in losses:
+        REGISTERED.get(name)
+    if "ce" not in losses or len(set(losses)) < len(losses):
+        raise ConfigError(
+            f"The losses are {', '.join(losses) or 'none'}; expected each once, 'ce' among them, "
+            "since the others are compared with it."
+        )

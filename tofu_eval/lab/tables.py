@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from tofu_eval.lab.findings import (
     AT_MATCHED,
     BETA,
+    MAIN,
     MATCHED,
     MEASURES,
-    MODELS,
     T1,
     T_BETA,
     TOP_P,
     Seeds,
     column,
+    models,
     spread,
 )
+
+BESIDE = 3
+"""Other losses in one table: with cross-entropy, four columns fit into a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +34,40 @@ class Table:
 
 
 def tables(seeds: Seeds) -> list[Table]:
-    """The comparison under each decoder, mean over seeds with least and greatest."""
+    """The comparison under each decoder, mean over seeds with least and greatest.
+
+    More models than fit beside each other get tables of their own, with cross-entropy again.
+    """
     quality = ("validity", "tail", "unseen", "collision", "distinct_valid")
-    return [
-        _table(seeds, "Temperature 1", T1, tuple(n for n in MEASURES if n != "temperature")),
-        _table(seeds, "Top-p 0.9", TOP_P, quality),
-        _table(seeds, f"Temperature {BETA:g}, TOFU's own", T_BETA, (*quality, "kl")),
-        _table(
-            seeds,
+    decoders = (
+        ("Temperature 1", T1, tuple(n for n in MEASURES if n != "temperature")),
+        ("Top-p 0.9", TOP_P, quality),
+        (f"Temperature {BETA:g}, TOFU's own", T_BETA, (*quality, "kl")),
+        (
             f"Where {MATCHED:.0%} of the answers are valid",
             AT_MATCHED,
             ("temperature", *quality[1:]),
         ),
-    ]
+    )
+    others = [model for model in models(seeds) if model not in MAIN]
+    found = []
+    for title, decoder, names in decoders:
+        found.append(_table(seeds, title, decoder, names, MAIN))
+        for start in range(0, len(others), BESIDE):
+            columns = ("sft", *others[start : start + BESIDE])
+            found.append(_table(seeds, f"{title}, other losses", decoder, names, columns))
+    return found
 
 
-def _table(seeds: Seeds, title: str, decoder: str, names: Sequence[str]) -> Table:
-    models = [
-        model
-        for model in MODELS
-        if any(r.model == model and r.decoder == decoder for r in seeds[0])
-    ]
+def _table(
+    seeds: Seeds, title: str, decoder: str, names: Sequence[str], columns: Sequence[str]
+) -> Table:
+    shown = [m for m in columns if any((r.model, r.decoder) == (m, decoder) for r in seeds[0])]
     rows = []
     for name in names:
-        cells = [_cell(column(seeds, m, decoder, name), MEASURES[name].digits) for m in models]
+        cells = [_cell(column(seeds, m, decoder, name), MEASURES[name].digits) for m in shown]
         rows.append((MEASURES[name].title, *cells))
-    return Table(title, ("", *models), tuple(rows))
+    return Table(title, ("", *shown), tuple(rows))
 
 
 def _cell(values: Sequence[float | None], digits: int) -> str:

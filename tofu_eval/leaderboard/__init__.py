@@ -1,13 +1,14 @@
 """Comparisons between models, and the file that publishes them."""
 
 from tofu_eval.leaderboard.board import build_leaderboard, read_leaderboard, write_leaderboard
-from tofu_eval.leaderboard.compare import Comparison, compare
+from tofu_eval.leaderboard.compare import Comparison, compare, length_warnings
 from tofu_eval.leaderboard.render import render, table
 
 __all__ = [
     "Comparison",
     "build_leaderboard",
     "compare",
+    "length_warnings",
     "read_leaderboard",
     "render",
     "table",

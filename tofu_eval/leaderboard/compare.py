@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -111,6 +111,40 @@ def compare(
         for task, metric in kinds
     )
     return Comparison(baseline, models, rows, len(tested))
+
+
+LENGTH_RATIO = 1.25
+"""Mean lengths that are further apart than this are warned of."""
+
+
+def length_warnings(
+    comparison: Comparison,
+    lengths: Mapping[tuple[str, str], float],
+    sensitive: Collection[str],
+) -> list[str]:
+    """One line for each model and task whose length may be all that a difference shows.
+
+    Args:
+        comparison: what is shown.
+        lengths: mean length of the responses by model and task, in characters.
+        sensitive: the metrics that length moves.
+    """
+    moved: dict[tuple[str, str], list[str]] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            if row.metric in sensitive and cell.difference and cell.difference.n:
+                moved.setdefault((cell.model, row.task), []).append(row.metric)
+    lines = []
+    for (model, task), metrics in moved.items():
+        own, other = lengths.get((model, task)), lengths.get((comparison.baseline, task))
+        if not own or not other or max(own, other) <= LENGTH_RATIO * min(own, other):
+            continue
+        lines.append(
+            f"On {task} the responses of {model} have {own:.0f} characters on average, those of "
+            f"{comparison.baseline} {other:.0f}: differences in {', '.join(metrics)} may be only "
+            "that. Compare equal lengths: score again with --truncate WORDS"
+        )
+    return lines
 
 
 def _by_place(scores: pa.Table) -> tuple[dict[Place, Values], dict[Place, Counter[str]]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tofu_eval.errors import MetricInputError
+
+CHUNK = 1024
+"""Rows that are brought to unit length at a time where a sum over rows is all that is wanted."""
 
 
 def need_two(responses: Sized) -> None:
@@ -26,16 +29,73 @@ def unit_rows(embeddings: ArrayLike) -> NDArray[np.float64]:
     Raises:
         MetricInputError: n < 2, a number that is not finite, or a row of zeros.
     """
-    rows: NDArray[np.float64] = np.array(embeddings, dtype=np.float64)
+    rows = _checked(embeddings)
+    return _unit(rows)
+
+
+def unit_sum(embeddings: ArrayLike) -> tuple[NDArray[np.float64], int]:
+    """Sum of the rows, each divided by its length, (d,), and how many rows there are.
+
+    Works on CHUNK rows at a time, so that no float64 copy of a large array is made.
+
+    Raises:
+        MetricInputError: as unit_rows.
+    """
+    rows = _checked(embeddings)
+    total = np.zeros(rows.shape[1])
+    for start in range(0, len(rows), CHUNK):
+        total += _unit(rows[start : start + CHUNK]).sum(axis=0)
+    return total, len(rows)
+
+
+def unit_pairs(embeddings: ArrayLike) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Cosines of all pairs, in blocks: (first row, (rows of the block, n)).
+
+    Raises:
+        MetricInputError: as unit_rows.
+    """
+    rows = unit_rows(embeddings)
+    for start in range(0, len(rows), CHUNK):
+        yield start, rows[start : start + CHUNK] @ rows.T
+
+
+def spectrum(embeddings: ArrayLike) -> tuple[NDArray[np.float64], int]:
+    """The positive eigenvalues of X Xᵀ / n, rows of X of unit length, with sum 1; and n.
+
+    X Xᵀ and Xᵀ X have the same non-zero eigenvalues, so the smaller is taken: O(n d min(n, d)).
+    What rounding leaves of a zero is dropped; it would count for small orders.
+
+    Raises:
+        MetricInputError: as unit_rows.
+    """
+    rows = unit_rows(embeddings)
+    n, d = rows.shape
+    gram = rows @ rows.T if n <= d else rows.T @ rows
+    values = np.linalg.eigvalsh(gram / n)
+    values = values[values > values.max() * max(n, d) * np.finfo(np.float64).eps]
+    return values / values.sum(), n
+
+
+def _checked(embeddings: ArrayLike) -> NDArray[np.floating]:
+    rows = np.asarray(embeddings)
+    if rows.dtype.kind != "f":
+        rows = rows.astype(np.float64)
     if rows.ndim != 2:
         raise MetricInputError(f"embeddings of shape {rows.shape}, expected (n, d)")
     need_two(rows)
-    if not np.isfinite(rows).all():
+    return rows
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    unit: NDArray[np.float64] = np.array(rows, dtype=np.float64)
+    if not np.isfinite(unit).all():
         raise MetricInputError("an embedding with NaN or infinite numbers")
     # Scaled first, so that squaring overflows and underflows nowhere.
-    peaks = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
+    peaks = np.maximum(
+        unit.max(axis=1, initial=0.0, keepdims=True), -unit.min(axis=1, initial=0.0, keepdims=True)
+    )
     if not peaks.all():
         raise MetricInputError("an embedding of zeros, which has no direction")
-    rows /= peaks
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows
+    unit /= peaks
+    unit /= np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None]
+    return unit

@@ -1,4 +1,25 @@
-"""What a metric is, and the decorator that registers one."""
+"""What a metric is, and the decorator that registers one.
+
+**Level.** A metric of level "group" is computed on the responses to one prompt, and a model's
+value is its mean over prompts. One of level "corpus" gets the same inputs pooled over all prompts
+of one model and task, in the order of the prompts, and has one value (`prompt_id` null in the
+scores) without an interval.
+
+**Compat variants.** A name stands for its faithful definition. Where a published number was made
+by another, `NAME@VARIANT` reproduces that: the same decorator, with a name such as
+`self_bleu@gem`, and a docstring that says under "Reproduces:" which fault it reproduces and where
+that is published. It is asked for by that name (`--metric self_bleu@gem`), listed by `tofu-eval
+metrics list` and visible in the signature. VARIANTS has the ones of this house; a plug-in's own
+may be called otherwise.
+
+**Length.** `length_sensitive` says that the value moves with the length of the responses whatever
+their diversity. Such a metric gets the truncated texts where a run sets `truncate`.
+
+**Bounds.** `identical` is the value where all responses are the same text, `different` where no
+two share anything (no token, orthogonal vectors, classes of their own); "bound" is the end of the
+range that `direction` calls less (more) diverse, None a value that depends on the texts. The
+tests of the whole registry are made from these facts.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +30,48 @@ from typing import Any, Literal, TypeVar
 
 from tofu_eval.errors import ConfigError
 from tofu_eval.registry import Registry, origin_of
+from tofu_eval.tokens import TOKENISERS
+from tofu_eval.types import REFERENCE
 
 Function = TypeVar("Function", bound=Callable[..., float])
+Level = Literal["group", "corpus"]
+Direction = Literal["higher", "lower", "none"]
+Measures = Literal["diversity", "quality", "length"]
 
-INPUTS = ("text", "tokens", "prompt", "embedding", "reward")
-"""What a metric may need, in the words of `needs`; see `features/`."""
+OF_TEXTS = ("embedding", "reward")
+"""The features that a model makes of a text."""
+
+OF_GROUPS = ("equivalence", "nli", "nli_sentences", "correct")
+"""The features of responses to one prompt together; `correct` comes with the group."""
+
+INPUTS = (
+    "text",
+    *TOKENISERS,
+    "prompt",
+    "references",
+    *(f"{REFERENCE}{name}" for name in (*TOKENISERS, "embedding", "equivalence")),
+    "logprob",
+    "finish_reason",
+    *OF_TEXTS,
+    *OF_GROUPS,
+)
+"""What a metric may need, in the words of `needs`.
+
+text: the responses; tokens, tokens_…: `Tokens` of them (`features/text.py` says which);
+prompt: the Prompt; references: its reference texts; reference_…: the same of the references;
+logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); equivalence:
+(n,) class numbers; nli, nli_sentences: (n, 1), (n, 2); correct: (n,) booleans, see `features/`.
+Where a prompt or a run lacks one, the score is null with that reason.
+"""
+
+VARIANTS: Mapping[str, str] = {
+    "gem": "arXiv:2408.16673",
+    "2604.16027": "arXiv:2604.16027",
+    "novelty-bench-1.0": "arXiv:2504.05228",
+    "novelty-bench-1.0@2b29e9f": "arXiv:2504.05228",
+    "diversity-0.3": "arXiv:2403.00553",
+}
+"""Compat variants: whose published numbers each reproduces."""
 
 METRICS: Registry[Metric] = Registry(
     "metric",
@@ -29,24 +87,36 @@ class Metric:
 
     `direction` says which way is more diverse (for `measures="quality"`, which way is better);
     "none" is a plain description. `needs` names the arguments, in order; `settings` are bound
-    keyword arguments and part of the signature.
+    keyword arguments and part of the signature. `ordered` says that the value depends on the
+    order of the responses, `least` how many responses a diversity metric takes. The module's
+    docstring has the other fields.
     """
 
     name: str
     function: Callable[..., float]
-    level: Literal["group"]
-    direction: Literal["higher", "lower", "none"]
+    level: Level
+    direction: Direction
     range: tuple[str, str]
     cost: Literal["cpu", "model"]
     needs: tuple[str, ...]
     paper: str
-    measures: Literal["diversity", "quality", "length"] = "diversity"
+    measures: Measures = "diversity"
     version: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    length_sensitive: bool = False
+    ordered: bool = False
+    least: int = 2
+    identical: str | None = "bound"
+    different: str | None = "bound"
 
     def __call__(self, *arrays: Any) -> float:
         """The metric's value on one group; raises MetricInputError where it is undefined."""
         return self.function(*arrays, **self.settings)
+
+    @property
+    def variant(self) -> str:
+        """Which published numbers it reproduces; empty for a faithful definition."""
+        return self.name.partition("@")[2]
 
     def facts(self) -> dict[str, Any]:
         """What a run and a leaderboard say about it, whether or not it is still installed."""
@@ -56,36 +126,47 @@ class Metric:
             "measures": self.measures,
             "range": list(self.range),
             "paper": self.paper,
+            "level": self.level,
+            "length_sensitive": self.length_sensitive,
         }
 
-    def signature(self, features: Mapping[str, str]) -> str:
-        """What to cite with a value: `vendi|v:1|q:1.0|embedding:<model and revision>`."""
+    def signature(self, features: Mapping[str, str], truncate: int | None = None) -> str:
+        """What to cite with a value: `vendi|v:1|q:1.0|embedding:<model and revision>`.
+
+        Name, version, tokeniser, settings, feature models, and the number of words that the
+        texts were cut to, each part where it applies.
+        """
         bound = {
             name: parameter.default
             for name, parameter in inspect.signature(self.function).parameters.items()
             if parameter.default is not inspect.Parameter.empty
         } | dict(self.settings)
-        parts = [self.name, f"v:{self.version}", *(f"{k}:{v}" for k, v in bound.items())]
-        parts += [f"{need}:{features[need]}" for need in self.needs if need in features]
+        own = [need.removeprefix(REFERENCE) for need in self.needs]
+        parts = [self.name, f"v:{self.version}"]
+        parts += dict.fromkeys(f"tok:{TOKENISERS[need]}" for need in own if need in TOKENISERS)
+        parts += [f"{k}:{v}" for k, v in bound.items()]
+        parts += dict.fromkeys(f"{need}:{features[need]}" for need in own if need in features)
+        if truncate is not None and self.length_sensitive:
+            parts.append(f"truncate:{truncate}")
         return "|".join(parts)
 
 
 def metric(
     *,
     name: str,
-    level: Literal["group"],
-    direction: Literal["higher", "lower", "none"],
+    level: Level,
+    direction: Direction,
     range: tuple[str, str],
     cost: Literal["cpu", "model"],
     needs: tuple[str, ...],
     paper: str,
-    measures: Literal["diversity", "quality", "length"] = "diversity",
-    version: int = 1,
-    settings: Mapping[str, Any] | None = None,
+    **facts: Any,
 ) -> Callable[[Function], Function]:
     """Register a function as a metric and return it unchanged.
 
-    One function may be registered several times with different `settings`.
+    One function may be registered several times with different `settings`. `facts` are the
+    other fields of `Metric`: measures, version, settings, length_sensitive, ordered, least,
+    identical, different.
 
     Raises:
         ConfigError: at registration, when `needs` or `settings` do not fit the function.
@@ -93,8 +174,8 @@ def metric(
 
     def register(function: Function) -> Function:
         made = Metric(
-            name, function, level, direction, range, cost, needs, paper, measures, version,
-            dict(settings or {}),
+            name, function, level, direction, range, cost, needs, paper,
+            **{**facts, "settings": dict(facts.get("settings") or {})},
         )  # fmt: skip
         _check(made)
         METRICS.add(name, made, origin_of(function))
@@ -108,6 +189,16 @@ def _check(made: Metric) -> None:
     if unknown:
         raise ConfigError(
             f"Metric '{made.name}' needs {unknown[0]!r}; it can be given {', '.join(INPUTS)}."
+        )
+    if made.level == "corpus" and "prompt" in made.needs:
+        raise ConfigError(
+            f"Metric '{made.name}' is of level 'corpus' and needs 'prompt'; "
+            "a corpus has many. Make it of level 'group', or leave out that need."
+        )
+    if made.variant and "Reproduces:" not in (inspect.getdoc(made.function) or ""):
+        raise ConfigError(
+            f"Metric '{made.name}' is a compat variant, but its docstring does not say under "
+            "'Reproduces:' which published definition it follows and what is wrong with that."
         )
     parameters = inspect.signature(made.function).parameters
     required = [p.name for p in parameters.values() if p.default is inspect.Parameter.empty]

@@ -1,12 +1,15 @@
-"""Distinct-n: how many of the n-grams are different."""
+"""Distinct-n, its average over orders, and distinct corrected for length (EAD)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import expm1, log1p
+from statistics import fmean
 
 from tofu_eval.errors import MetricInputError
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import metric
+from tofu_eval.tokens import Tokens
 
 
 def distinct(tokens: Sequence[Sequence[str]], *, n: int) -> float:
@@ -23,12 +26,8 @@ def distinct(tokens: Sequence[Sequence[str]], *, n: int) -> float:
         now usual, so that 1 can be reached for every n.
     """
     need_two(tokens)
-    ngrams = [
-        tuple(words[start : start + n]) for words in tokens for start in range(len(words) - n + 1)
-    ]
-    if not ngrams:
-        raise MetricInputError(f"no {n}-grams: every response is shorter than {n} tokens")
-    return len(set(ngrams)) / len(ngrams)
+    different, total = _counted(tokens, n)
+    return different / total
 
 
 for _n in (1, 2, 3, 4):
@@ -41,4 +40,139 @@ for _n in (1, 2, 3, 4):
         needs=("tokens",),
         paper="arXiv:1510.03055",
         settings={"n": _n},
+        length_sensitive=True,
+        identical=None,  # 1/n times the share within the one text
     )(distinct)
+
+
+@metric(
+    name="ngram_diversity",
+    level="group",
+    direction="higher",
+    range=("0", "1"),
+    cost="cpu",
+    needs=("tokens",),
+    paper="arXiv:2408.16673",
+    length_sensitive=True,
+    identical=None,
+)
+def ngram_diversity(tokens: Sequence[Sequence[str]], n: int = 3) -> float:
+    """Share of different n-grams, averaged over the orders 1 to n.
+
+    Formula: mean over k = 1..n of |set of k-grams| / |k-grams|, pooled over the responses.
+    Args:
+        tokens: the words of each response; at least two responses.
+        n: largest order, n >= 1.
+    Returns: a share in (0, 1]; 1 = nothing is said twice.
+    Undefined: fewer than two responses, or all of them shorter than n tokens.
+    """
+    need_two(tokens)
+    return fmean(different / total for different, total in _orders(tokens, n))
+
+
+@metric(
+    name="ngram_diversity@diversity-0.3",
+    level="group",
+    direction="higher",
+    range=("0", "4"),
+    cost="cpu",
+    needs=("text",),
+    paper="arXiv:2403.00553",
+    length_sensitive=True,
+    ordered=True,
+    identical=None,
+)
+def ngram_diversity_sum(texts: Sequence[str], n: int = 4) -> float:
+    """The n-gram diversity score of the package `diversity` 0.3: four ratios summed.
+
+    Formula: sum over k = 1..n of |set of k-grams| / |k-grams| of the words between single spaces
+        of all responses joined by a space.
+    Args:
+        texts: the responses, at least two.
+        n: largest order.
+    Returns: a sum in (0, n], not a share.
+    Undefined: fewer than two responses, or fewer than n words in all.
+    Reproduces: ngram_diversity_score of diversity 0.3.1, which sums to n where the paper averages
+        to 1, lets an n-gram span two responses, and rounds to three digits (not done here).
+    """
+    need_two(texts)
+    words = " ".join(texts).split(" ")
+    return sum(different / total for different, total in _orders([words], n))
+
+
+@metric(
+    name="ead",
+    level="group",
+    direction="higher",
+    range=("0", "inf"),
+    cost="cpu",
+    needs=("tokens",),
+    paper="arXiv:2202.13587",
+    length_sensitive=True,
+    identical=None,
+    different=None,
+)
+def ead(tokens: Sequence[Sequence[str]], vocabulary: int = 30522) -> float:
+    """Expectation-adjusted distinct: different words over those expected at this length.
+
+    Formula: U / (V (1 - ((V - 1) / V)^C)), U different words of C in all, pooled over the
+        responses: 1 where C words drawn at random from V would have as many different ones.
+    Args:
+        tokens: the words of each response; at least two responses.
+        vocabulary: V, the words that could be drawn. The value depends on it: compare only at
+            the same V. The default is the size of BERT's vocabulary.
+    Returns: a ratio > 0, above 1 only where words repeat less than at random.
+    Undefined: fewer than two responses, or none with a word.
+    """
+    need_two(tokens)
+    return _adjusted(*_counted(tokens, 1), vocabulary)
+
+
+@metric(
+    name="ead@2604.16027",
+    level="group",
+    direction="higher",
+    range=("0", "inf"),
+    cost="cpu",
+    needs=("text",),
+    paper="arXiv:2604.16027",
+    length_sensitive=True,
+    identical=None,
+    different=None,
+)
+def ead_orders(texts: Sequence[str], n: int = 5, vocabulary: int = 50257) -> float:
+    """EAD as arXiv:2604.16027 reports it: averaged over the orders 1 to 5.
+
+    Formula: mean over k = 1..n of U_k / (V (1 - ((V - 1) / V)^C_k)), k-grams of the white-space
+        words once '.' and line ends are deleted.
+    Args:
+        texts: the responses, at least two.
+        n: largest order.
+        vocabulary: V; the default is the size of GPT-2's vocabulary.
+    Returns: a ratio > 0.
+    Undefined: fewer than two responses, or all of them shorter than n words.
+    Reproduces: the definition of arXiv:2604.16027. V is a number of tokens of GPT-2, not of
+        words, and the same for k-grams, of which there are V^k; deleting a line end joins the
+        words on either side of it.
+    """
+    need_two(texts)
+    rows = [text.replace(".", "").replace("\n", "").split() for text in texts]
+    return fmean(_adjusted(*counted, vocabulary) for counted in _orders(rows, n))
+
+
+def _counted(tokens: Sequence[Sequence[str]], n: int) -> tuple[int, int]:
+    """How many different n-grams, and how many in all."""
+    numbers, different = Tokens.of(tokens).ngrams(n)
+    if not different:
+        raise MetricInputError(f"no {n}-grams: every response is shorter than {n} tokens")
+    return different, int((numbers >= 0).sum())
+
+
+def _orders(tokens: Sequence[Sequence[str]], n: int) -> list[tuple[int, int]]:
+    rows = Tokens.of(tokens)
+    return [_counted(rows, k) for k in range(1, n + 1)]
+
+
+def _adjusted(different: int, total: int, vocabulary: int) -> float:
+    # 1 - ((V - 1) / V)^C, without cancellation.
+    return different / (vocabulary * -expm1(total * log1p(-1 / vocabulary)))

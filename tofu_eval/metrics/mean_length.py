@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tofu_eval.errors import MetricInputError
 from tofu_eval.metrics.base import metric
+from tofu_eval.tokens import Tokens
 
 
 @metric(
@@ -28,6 +29,6 @@ def mean_length(tokens: Sequence[Sequence[str]]) -> float:
         other metrics, distinct-n above all, move with length.
     Undefined: no responses.
     """
-    if not tokens:
+    if not len(tokens):
         raise MetricInputError("no responses")
-    return sum(len(words) for words in tokens) / len(tokens)
+    return float(Tokens.of(tokens).lengths.mean())

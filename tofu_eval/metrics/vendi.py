@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tofu_eval.errors import ConfigError
-from tofu_eval.metrics._arrays import unit_rows
+from tofu_eval.metrics._arrays import spectrum, unit_rows
 from tofu_eval.metrics.base import metric
 
 
@@ -20,6 +20,7 @@ from tofu_eval.metrics.base import metric
     cost="model",
     needs=("embedding",),
     paper="arXiv:2210.02410",
+    length_sensitive=True,
 )
 def vendi(embeddings: ArrayLike, q: float = 1.0) -> float:
     """Effective number of distinct responses.
@@ -35,14 +36,8 @@ def vendi(embeddings: ArrayLike, q: float = 1.0) -> float:
     """
     if not q > 0:
         raise ConfigError(f"vendi: q must be above 0, got {q}.")
-    rows = unit_rows(embeddings)
-    n, d = rows.shape
-    # X X^T and X^T X have the same non-zero eigenvalues: take the smaller.
-    gram = rows @ rows.T if n <= d else rows.T @ rows
-    p = np.linalg.eigvalsh(gram / n)
-    # What rounding leaves of a zero would count for small q: 1e-16 ** 0.1 is 0.03.
-    p = p[p > p.max() * max(n, d) * np.finfo(np.float64).eps]
-    logs = np.log(p / p.sum())
+    p, n = spectrum(embeddings)
+    logs = np.log(p)
     top = float(logs.max())
     if math.isinf(q):
         entropy = -top
@@ -52,3 +47,43 @@ def vendi(embeddings: ArrayLike, q: float = 1.0) -> float:
         # The largest term is taken out, so that a large q does not underflow.
         entropy = (q * top + math.log(float(np.exp(q * (logs - top)).sum()))) / (1.0 - q)
     return min(float(n), max(1.0, math.exp(entropy)))
+
+
+for _name, _q in (("0.5", 0.5), ("2.0", 2.0), ("inf", math.inf)):
+    metric(
+        name=f"vendi_q{_name}",
+        level="group",
+        direction="higher",
+        range=("1", "n"),
+        cost="model",
+        needs=("embedding",),
+        length_sensitive=True,
+        paper="arXiv:2310.12952",
+        settings={"q": _q},
+    )(vendi)
+
+
+@metric(
+    name="vendi@2604.16027",
+    level="group",
+    direction="higher",
+    range=("1", "n"),
+    cost="model",
+    needs=("embedding",),
+    paper="arXiv:2604.16027",
+)
+def vendi_clipped(embeddings: ArrayLike) -> float:
+    """Vendi score as arXiv:2604.16027 reports it; give it its own encoder.
+
+    Formula: exp(-sum p log p), p the eigenvalues of X X^T / n, each at least 1e-12, with
+        --embedding-model sentence-transformers/all-mpnet-base-v2.
+    Args:
+        embeddings: (n, d) floats, n >= 2, no zero rows; rows are brought to unit length.
+    Returns: a count in [1, n]; 1 = all the same direction, n = orthogonal.
+    Undefined: fewer than two responses, a row of zeros or with a number that is not finite.
+    Reproduces: eigenvalues of 0 are raised to 1e-12, which adds n · 3e-11 nats at most; the
+        published code reports 1 for fewer than two responses, here that is undefined.
+    """
+    rows = unit_rows(embeddings)
+    p = np.clip(np.linalg.eigvalsh(rows @ rows.T / len(rows)), 1e-12, None)
+    return min(float(len(rows)), max(1.0, math.exp(-float(p @ np.log(p)))))

@@ -1,8 +1,17 @@
 """Tasks: named, versioned sets of prompts, one YAML file or one Python function each."""
 
 from tofu_eval.tasks.base import TASKS
-from tofu_eval.tasks.formats import Format, load_format, render
+from tofu_eval.tasks.formats import Format, format_of, load_format, render
 from tofu_eval.tasks.loader import check_task, load_task
 from tofu_eval.tasks.python import task
 
-__all__ = ["TASKS", "Format", "check_task", "load_format", "load_task", "render", "task"]
+__all__ = [
+    "TASKS",
+    "Format",
+    "check_task",
+    "format_of",
+    "load_format",
+    "load_task",
+    "render",
+    "task",
+]

@@ -78,8 +78,25 @@ def load_format(value: str) -> Format:
         )
     if why := absent(Path(value)):
         raise ConfigError(f"{value}: {why}. Give base, sft, chat or a {JINJA} file.")
-    made = Format("sft", read_text(Path(value)), value)
-    _check_template(made)
+    return format_of("sft", read_text(Path(value)), value)
+
+
+def format_of(name: str, template: str | None, file: str) -> Format:
+    """The format that a checkpoint was tuned in, as `tofu-eval train` saved it.
+
+    Args:
+        name: base, sft or chat.
+        template: Jinja source, of "sft" only.
+        file: what messages call it.
+
+    Raises:
+        ConfigError: no such format, or a template that cannot render.
+    """
+    if name not in get_args(PromptFormat) or (template is None) != (name != "sft"):
+        raise ConfigError(f"{file}: there is no prompt format '{name}' of this kind.")
+    made = Format(cast(PromptFormat, name), template, file)
+    if template is not None:
+        _check_template(made)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Losses and the loop that trains with them; torch is imported when a name is first used."""
+"""Losses, the trainer that computes them fused, and `train`; imported when a name is first used."""
 
 from __future__ import annotations
 
@@ -6,25 +6,60 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tofu_eval.training.loop import StepLog, train
-    from tofu_eval.training.losses import LOSSES, LossSpec, TokenStats, loss
+    from tofu_eval.training.dropin import tofu_loss, trainer_loss
+    from tofu_eval.training.fused import FusedReport, fused_loss
+    from tofu_eval.training.job import TrainResult, train
+    from tofu_eval.training.losses import (
+        LOSSES,
+        LossReport,
+        LossSpec,
+        TokenStats,
+        completion_places,
+        loss,
+        mean_loss,
+        token_losses,
+    )
+    from tofu_eval.training.settings import TrainSettings, train_settings
+    from tofu_eval.training.sft import FusedSFTTrainer
 
 _HOMES = {
-    "LOSSES": "tofu_eval.training.losses",
-    "LossSpec": "tofu_eval.training.losses",
-    "StepLog": "tofu_eval.training.loop",
-    "TokenStats": "tofu_eval.training.losses",
-    "loss": "tofu_eval.training.losses",
-    "train": "tofu_eval.training.loop",
+    "dropin": ("tofu_loss", "trainer_loss"),
+    "fused": ("FusedReport", "fused_loss"),
+    "job": ("TrainResult", "train"),
+    "losses": (
+        *("LOSSES", "LossReport", "LossSpec", "TokenStats", "completion_places", "loss"),
+        *("mean_loss", "token_losses"),
+    ),
+    "settings": ("TrainSettings", "train_settings"),
+    "sft": ("FusedSFTTrainer",),
 }
 
-__all__ = ["LOSSES", "LossSpec", "StepLog", "TokenStats", "loss", "train"]
+__all__ = [
+    "LOSSES",
+    "FusedReport",
+    "FusedSFTTrainer",
+    "LossReport",
+    "LossSpec",
+    "TokenStats",
+    "TrainResult",
+    "TrainSettings",
+    "completion_places",
+    "fused_loss",
+    "loss",
+    "mean_loss",
+    "tofu_loss",
+    "token_losses",
+    "train",
+    "train_settings",
+    "trainer_loss",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tofu_eval.training' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"tofu_eval.training.{home}"), name)
+    raise AttributeError(f"module 'tofu_eval.training' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

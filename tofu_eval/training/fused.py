@@ -5,12 +5,17 @@ and the gradient w · (softmax(z/β) - onehot(y)), which goes at once into the g
 states and head; then the tile is dropped. So the forward pass does all the work, the backward pass
 only multiplies by the gradient that comes from above, and no logit is computed twice.
 
-The losses themselves are in `losses.py`. Nothing here knows one from another.
+The losses themselves are in `losses.py`. Nothing here knows one from another. On CUDA the tile is
+worked on by the two Triton kernels in `kernels.py`, elsewhere by PyTorch.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,13 +28,15 @@ from tofu_eval.training.losses import (
     LossReport,
     LossSpec,
     Places,
-    TokenStats,
     check_number,
     completion_places,
+    items_of,
+    token_weights,
 )
 
 TILE = 2**25
-"""Logits in a tile: 128 MiB in float32. Two tiles are held at a time, three with a soft-cap."""
+"""Logits in a tile: 128 MiB in float32. PyTorch holds two of them at a time, three with a soft-cap;
+the kernels one, in the product's dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +102,7 @@ def fused_loss(
     y = labels[supervised].long()
     position, length = places.position[supervised], places.length[supervised]
     _check_labels(y, len(weight))
-    items = len(y) if num_items is None else num_items
-    if items < 1:
-        raise TrainingError(
-            "A batch has no supervised token: every label is -100. "
-            "Leave out empty completions, or cut prompts so that the completion fits."
-        )
+    items = items_of(len(y), num_items)
     job = _Job(spec, y, position, length, softcap, scale, chunk, torch.is_grad_enabled())
     total, others = _loss_sum(hidden[supervised], weight, bias, job)
     return FusedReport(total / items, *(others / items).unbind())
@@ -136,18 +138,19 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
             for x, needed in zip(inputs, ctx.needs_input_grad, strict=False)
         ]
         rows = torch.empty(5, len(hidden), dtype=dtype, device=hidden.device)
+        tile = _way(hidden.device, matmul_dtype)
         with torch.autocast(device, enabled=False):
             head = weight.to(matmul_dtype)
             for start in range(0, len(hidden), job.chunk):
                 part = slice(start, start + job.chunk)
                 h = hidden[part].to(matmul_dtype)
-                rows[:, part], grad = _tile(torch.mm(h, head.t()).to(dtype), bias, part, job)
+                rows[:, part], grad = tile(torch.mm(h, head.t()), bias, part, job)
                 if grads[0] is not None:
                     grads[0][part] = torch.mm(grad.to(matmul_dtype), head)
                 if grads[1] is not None:
                     _add_product(grads[1], grad.t(), h)
                 if grads[2] is not None:
-                    grads[2] += grad.sum(0)
+                    grads[2] += grad.sum(0, dtype=dtype)
                 del grad  # before the next tile is made
         _check_weights(rows, job)
         ctx.save_for_backward(*grads)
@@ -170,13 +173,51 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
 _loss_sum = torch.compiler.disable(_LossSum.apply)
 
 
-def _tile(z: Tensor, bias: Tensor | None, part: slice, job: _Job) -> tuple[Tensor, Tensor]:
-    """Turn u = hidden @ weight.T, which is overwritten, into the loss's gradient by u.
+Tile = Callable[[Tensor, Tensor | None, slice, _Job], tuple[Tensor, Tensor]]
+"""Turns hidden @ weight.T of some tokens, which may be overwritten, into what the sums are made of.
 
-    Returns: (5, tokens), the loss, cross-entropy, weight, entropy and hit of each token; and
-        (tokens, V), the gradient.
-    """
+Returns: (5, tokens), at least float32: the loss, cross-entropy, weight, entropy and hit of each
+    token; and (tokens, V), the loss's gradient by what came in.
+"""
+
+
+def _way(device: torch.device, dtype: torch.dtype) -> Tile:
+    """How tiles of products of this dtype are worked on; both ways give the same."""
+    if device.type != "cuda" or dtype == torch.float64:
+        return _tile
+    if not _has_triton():
+        warnings.warn(
+            "Triton is not installed, so the fused loss works in plain PyTorch: the result is the "
+            "same, but it takes more time and memory. Install it: pip install triton",
+            stacklevel=2,
+        )
+        return _tile
+    return _tile_in_triton
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _tile_in_triton(
+    product: Tensor, bias: Tensor | None, part: slice, job: _Job
+) -> tuple[Tensor, Tensor]:
+    from tofu_eval.training import kernels
+
+    spec = job.spec
+    logits = kernels.Logits(
+        product, job.y[part], bias, job.scale, job.softcap, temperature=spec.temperature
+    )
+    log_p, tempered, entropy, hit, *softmax = kernels.read(logits)
+    weight = _token_weights(log_p, part, job)
+    rows = torch.stack([-weight * spec.temperature * tempered, -log_p, weight, entropy, hit])
+    return rows, kernels.overwrite(logits, weight, *softmax)
+
+
+def _tile(z: Tensor, bias: Tensor | None, part: slice, job: _Job) -> tuple[Tensor, Tensor]:
     spec, target = job.spec, job.y[part, None]
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
     if bias is not None:
         z += bias
     if job.scale != 1:
@@ -212,18 +253,11 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     if total.is_cuda and right.dtype in (torch.float16, torch.bfloat16):
         torch.addmm(total, left.to(right.dtype), right, out_dtype=torch.float32, out=total)
     else:
-        total.addmm_(left, right.to(total.dtype))
+        total.addmm_(left.to(total.dtype), right.to(total.dtype))
 
 
 def _token_weights(log_p: Tensor, part: slice, job: _Job) -> Tensor:
-    position, length = job.position[part].to(log_p.dtype), job.length[part].to(log_p.dtype)
-    weight = job.spec.weight(TokenStats(log_p, position, length))
-    if weight.shape != log_p.shape:
-        raise TrainingError(
-            f"The loss '{job.spec.name}' gives weights of shape {tuple(weight.shape)} to "
-            f"{len(log_p)} tokens; expected one weight a token."
-        )
-    return weight
+    return token_weights(job.spec, log_p, job.position[part], job.length[part])
 
 
 def _check_weights(rows: Tensor, job: _Job) -> None:

@@ -72,9 +72,14 @@ class Loss:
     factory: Callable[..., LossSpec]
     paper: str
 
+    def settings(self) -> dict[str, float]:
+        """Its settings with their defaults."""
+        parameters = inspect.signature(self.factory).parameters
+        return {name: parameter.default for name, parameter in parameters.items()}
+
     def __call__(self, **settings: float) -> LossSpec:
         """The LossSpec; raises ConfigError for a setting that is unknown or out of range."""
-        known = list(inspect.signature(self.factory).parameters)
+        known = list(self.settings())
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise ConfigError(
@@ -291,13 +296,44 @@ def mean_loss(
         TrainingError: the shapes do not fit, or there is nothing to divide by.
     """
     losses, log_p, weight = _supervised_losses(spec, logits, labels, places)
-    items = losses.numel() if num_items is None else num_items
+    items = items_of(losses.numel(), num_items)
+    return LossReport(losses.sum() / items, -log_p.sum() / items, weight.sum() / items)
+
+
+def items_of(supervised: int, num_items: int | None) -> int:
+    """What a batch's sums are divided by: `num_items`, or else its supervised tokens.
+
+    Raises:
+        TrainingError: that is nothing.
+    """
+    items = supervised if num_items is None else num_items
     if items < 1:
         raise TrainingError(
             "A batch has no supervised token: every label is -100. "
             "Leave out empty completions, or cut prompts so that the completion fits."
         )
-    return LossReport(losses.sum() / items, -log_p.sum() / items, weight.sum() / items)
+    return items
+
+
+def token_weights(spec: LossSpec, log_p: Tensor, position: Tensor, length: Tensor) -> Tensor:
+    """The weights of a loss.
+
+    Args:
+        spec: the loss.
+        log_p: (tokens,) floats.
+        position, length: (tokens,) integers; what they are is in TokenStats.
+    Returns: (tokens,), to be held constant.
+
+    Raises:
+        TrainingError: the loss does not give one weight a token.
+    """
+    weight = spec.weight(TokenStats(log_p, position.to(log_p.dtype), length.to(log_p.dtype)))
+    if weight.shape != log_p.shape:
+        raise TrainingError(
+            f"The loss '{spec.name}' gives weights of shape {tuple(weight.shape)} to "
+            f"{len(log_p)} tokens; expected one weight a token."
+        )
+    return weight
 
 
 def _supervised_losses(
@@ -316,16 +352,6 @@ def _supervised_losses(
     z, y = z.to(torch.promote_types(z.dtype, torch.float32)), labels[supervised]
     with torch.no_grad():
         log_p = -cross_entropy(z, y, reduction="none")
-        stats = TokenStats(
-            log_p,
-            places.position[supervised].to(log_p.dtype),
-            places.length[supervised].to(log_p.dtype),
-        )
-        weight = spec.weight(stats)
-    if weight.shape != log_p.shape:
-        raise TrainingError(
-            f"The loss '{spec.name}' gives weights of shape {tuple(weight.shape)} to "
-            f"{len(log_p)} tokens; expected one weight a token."
-        )
+        weight = token_weights(spec, log_p, places.position[supervised], places.length[supervised])
     tempered = cross_entropy(z / spec.temperature, y, reduction="none")
     return weight * spec.temperature * tempered, log_p, weight

@@ -7,7 +7,9 @@ What exists on this machine under the whole text wins, so a path may hold '+', '
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,9 @@ OTHER_FILES = (
     "*.py",
 )
 """What else shapes a response (code only runs with trust_remote_code). Not a trainer's logs."""
+
+TRAINED = "training.json"
+"""What `tofu-eval train` leaves beside a checkpoint: how it was made, and the prompt format."""
 
 TRAINING_FILES = ("training_args.bin", "optimizer.bin", "scheduler.bin")
 """What a trainer leaves beside the weights, under names that look like weights."""
@@ -147,6 +152,75 @@ def _name_of(ref: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._") or "model"
 
 
+def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """The prompt format in which `tofu-eval train` tuned a model: its name, and its template.
+
+    Args:
+        spec: the model.
+        identity: what its engine says of it; tells a Hub's model from a server's of that name.
+    Returns: None for a model (or, where there is one, an adapter) that was made otherwise.
+
+    Raises:
+        ModelError: the file that says so is damaged.
+    """
+    ref, revision = spec.model, spec.revision
+    if spec.adapter is not None:
+        ref, revision = spec.adapter, spec.adapter_revision
+    part = identity.get("model" if spec.adapter is None else "adapter")
+    of_hub = isinstance(part, Mapping) and part.get("kind") == "hub"
+    if not (of_hub or (_exists(ref) and Path(ref).expanduser().is_dir())):
+        return None
+    file = _locate(ref, revision) / TRAINED
+    if not file.exists():
+        return None
+    try:
+        found = json.loads(file.read_text("utf-8"))["format"]
+        name, template = found["name"], found["template"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(
+            f"{file} is damaged, so the prompt format of '{ref}' is not known. "
+            "Restore that file, or remove it and name the format: --format"
+        ) from error
+    if not isinstance(name, str) or not isinstance(template, str | None):
+        raise ModelError(f"{file} names the format {name!r}; expected base, sft or chat.")
+    return name, template
+
+
+def check_weights(info: Mapping[str, Any]) -> None:
+    """Refuse a model of which transformers made up a part.
+
+    Args:
+        info: what `from_pretrained(..., output_loading_info=True)` tells.
+
+    Raises:
+        ValueError: some of its weights were missing, or had another shape.
+    """
+    for what in ("missing", "mismatched"):
+        keys = sorted(str(key) for key in info[f"{what}_keys"])
+        if keys:
+            raise ValueError(
+                f"its weights do not match its config.json: {len(keys)} {what}, such as {keys[0]}"
+            )
+
+
+def with_adapter(model: Any, adapter: Path, *, trainable: bool = False) -> Any:
+    """The model in PEFT's wrapping.
+
+    Raises:
+        Exception: whatever PEFT raises; a ValueError where a weight has no place in the model.
+    """
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        wrapped = peft.PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    # Only a second loading tells which weights found no place.
+    lost = wrapped.load_adapter(adapter, "default", is_trainable=trainable).unexpected_keys
+    if lost:
+        raise ValueError(f"{len(lost)} of its weights have no place in the base, such as {lost[0]}")
+    return wrapped
+
+
 def _locate(ref: str, revision: str | None) -> Path:
     path = Path(ref).expanduser() if _exists(ref) else None
     if path is not None:
@@ -171,7 +245,7 @@ def _download(repo: str, revision: str | None) -> Path:
         return hub.snapshot(
             repo,
             revision,
-            allow=[*TOKENIZER_FILES, *OTHER_FILES, "*.safetensors", "*.bin"],
+            allow=[*TOKENIZER_FILES, *OTHER_FILES, TRAINED, "*.safetensors", "*.bin"],
             # Subfolders and consolidated.* hold the same weights in other formats.
             ignore=["*/*", "consolidated*"],
         )

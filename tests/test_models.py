@@ -11,8 +11,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from tofu_eval.engines import parse_model, resolve
 from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.models import parse_model, resolve
 from tofu_eval.types import ModelSpec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

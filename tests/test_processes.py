@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tofu_eval.errors import ConfigError, TrainingError
-from tofu_eval.lab.workers import cores, workers
+from tofu_eval.processes import cores, workers
 
 
 def square(number, report):
@@ -60,7 +60,7 @@ def test_our_errors_come_back_as_they_are() -> None:
 
 def test_a_worker_that_dies_is_one_line() -> None:
     with (
-        pytest.raises(TrainingError, match="A worker process of the lab died"),
+        pytest.raises(TrainingError, match="A worker process died"),
         workers(1, lambda *_: None) as pool,
     ):
         pool.first({pool.start(die)})
@@ -83,7 +83,7 @@ def test_workers_do_not_outlive_the_process_that_started_them(tmp_path) -> None:
     script = tmp_path / "main.py"
     script.write_text(
         "import os, pathlib, time\n"
-        "from tofu_eval.lab.workers import workers\n"
+        "from tofu_eval.processes import workers\n"
         "def job(report):\n"
         f"    pathlib.Path({str(tmp_path)!r}, 'pid').write_text(str(os.getpid()))\n"
         "    report('up', 0, 1)\n"

@@ -1,4 +1,4 @@
-"""Worker processes, one torch thread each: two threads in one process are slower than one here.
+"""Worker processes for jobs that take a model: its memory is given back when a worker ends.
 
 Light, because every worker imports it before anything else.
 """
@@ -51,7 +51,7 @@ class Workers:
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     raise TrainingError(
-                        "A worker process of the lab died, perhaps for lack of memory. What is "
+                        "A worker process died, perhaps for lack of memory. What is "
                         "finished is kept; run the same command again."
                     ) from error
                 if error is not None:
@@ -64,13 +64,19 @@ class Workers:
 
 
 @contextmanager
-def workers(count: int, report: Report) -> Iterator[Workers]:
-    """`count` processes; when the block ends by an error or Ctrl-C, they end at once."""
+def workers(count: int, report: Report, *, threads: int = 1) -> Iterator[Workers]:
+    """`count` processes; when the block ends by an error or Ctrl-C, they end at once.
+
+    Args:
+        count: jobs at a time, >= 1.
+        report: told what the jobs report.
+        threads: of torch in each; for tiny models two are slower than one.
+    """
     context = get_context("spawn")  # a forked torch may hang
     messages = context.SimpleQueue()  # what a job says arrives before its result does
     # Only this process holds `here`: when it is closed, by us or by our death, `there` ends.
     there, here = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, context, _prepare, (messages, there))
+    pool = ProcessPoolExecutor(count, context, _prepare, (messages, there, threads))
     try:
         yield Workers(pool, messages, report)
     except BaseException:
@@ -89,11 +95,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _prepare(messages: Any, parent: Connection) -> None:
+def _prepare(messages: Any, parent: Connection, threads: int) -> None:
     """The first thing in a worker, before torch is imported."""
     global _messages
     _messages = messages
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # The process at the terminal decides what Ctrl-C means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -110,7 +116,7 @@ def _run(job: Callable[..., Item], *arguments: Any) -> Item:
     import torch
     from transformers.utils import logging
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     logging.disable_progress_bar()
 
     def report(stage: str, done: int, total: int) -> None:

@@ -1,0 +1,309 @@
+"""Lexical metrics beside their peers: same texts, one run, a process for each measurement.
+
+    python benchmarks/metrics.py --quick                  # a tenth of the texts
+
+Times are CPU seconds of one thread, compiled code warm, texts in memory. A peer that would take
+hours is measured on the first prompts or texts only, and its size is in the table: ratios are of
+seconds a prompt, and, where a cost is quadratic, of seconds at the same size. A peer that is not
+installed has null in the JSON, which is the last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import accumulate
+from math import fsum
+from typing import Any
+
+SAMPLES, WORDS = 16, 200
+Measured = dict[str, Any]
+
+
+def corpus(prompts: int, samples: int = SAMPLES, *, unique: float = 0.0) -> list[list[str]]:
+    """Groups of texts of about WORDS words, Zipf-distributed, that share phrases within a group."""
+    stream = random.Random(0)
+    letters = "etaoinshrdlucmfwypvbgkqjxz"
+    words = ["".join(stream.choices(letters[:20], k=stream.randint(2, 9))) for _ in range(20_000)]
+    upto = list(accumulate(1 / (rank + 1) for rank in range(len(words))))
+    marks = [""] * 12 + [",", ",", ".", "?", "'s", "!"]
+    groups = []
+    for _ in range(prompts):
+        phrases = [" ".join(stream.choices(words, cum_weights=upto, k=5)) for _ in range(40)]
+        texts = []
+        for _ in range(samples):
+            made: list[str] = []
+            while len(made) < WORDS:
+                if stream.random() < 0.2:
+                    made += stream.choice(phrases).split()
+                else:
+                    (word,) = stream.choices(words, cum_weights=upto)
+                    if stream.random() < unique:
+                        word += str(stream.randrange(10**9))
+                    made.append(word + stream.choice(marks))
+            texts.append(" ".join(made).capitalize() + ".")
+        groups.append(texts)
+    return groups
+
+
+def timed(work: Callable[[], Any]) -> Measured:
+    start = time.process_time()
+    value = work()
+    return {"seconds": time.process_time() - start, "value": value}
+
+
+# Each case is (size, samples) -> seconds and values; it runs in a process of its own
+
+
+def ours_self_bleu(prompts: int, samples: int) -> Measured:
+    from tofu_eval.features.text import tokens
+    from tofu_eval.metrics.self_bleu import self_bleu
+
+    groups = corpus(prompts, samples)
+    self_bleu(tokens(groups[0], "tokens_13a"))
+    return timed(lambda: [self_bleu(tokens(texts, "tokens_13a")) for texts in groups])
+
+
+def sacrebleu_self_bleu(prompts: int, samples: int) -> Measured:
+    from sacrebleu.metrics.bleu import BLEU
+
+    groups = corpus(prompts, samples)
+
+    def one(texts: list[str]) -> float:
+        bleu = BLEU(tokenize="13a", lowercase=True, effective_order=True)
+        scores = [
+            bleu.sentence_score(text, [*texts[:i], *texts[i + 1 :]]).score
+            for i, text in enumerate(texts)
+        ]
+        return fsum(scores) / len(scores)
+
+    one(groups[0][:2])
+    return timed(lambda: [one(texts) for texts in groups])
+
+
+def ours_pooled(texts: int, _: int) -> Measured:
+    from tofu_eval.features.text import tokens
+    from tofu_eval.metrics.self_bleu import self_bleu_texygen
+
+    (group,) = corpus(1, texts)
+    self_bleu_texygen(tokens(group[:3], "tokens_wordpunct"))
+    return timed(lambda: self_bleu_texygen(tokens(group, "tokens_wordpunct")))
+
+
+def nltk_pooled(texts: int, _: int) -> Measured:
+    from nltk.tokenize import wordpunct_tokenize
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    (group,) = corpus(1, texts)
+
+    def work() -> float:
+        rows = [wordpunct_tokenize(text) for text in group]
+        smooth = SmoothingFunction().method1
+        scores = [
+            sentence_bleu([*rows[:i], *rows[i + 1 :]], row, (0.25,) * 4, smoothing_function=smooth)
+            for i, row in enumerate(rows)
+        ]
+        return fsum(scores) / len(scores)
+
+    return timed(work)
+
+
+def sacrebleu_pooled(texts: int, _: int) -> Measured:
+    return sacrebleu_self_bleu(1, texts)
+
+
+def fast_bleu_pooled(texts: int, _: int) -> Measured:
+    from fast_bleu import SelfBLEU
+    from nltk.tokenize import wordpunct_tokenize
+
+    (group,) = corpus(1, texts)
+
+    def work() -> float:
+        rows = [wordpunct_tokenize(text) for text in group]
+        scores = SelfBLEU(rows, {4: (0.25,) * 4}).get_score()[4]
+        return fsum(scores) / len(scores)
+
+    return timed(work)
+
+
+def ours_rouge(prompts: int, samples: int) -> Measured:
+    from tofu_eval.features.text import tokens
+    from tofu_eval.metrics.rouge import rouge_l_homogenization
+
+    groups = corpus(prompts, samples)
+    rouge_l_homogenization(tokens(groups[0][:2], "tokens_rouge"))
+    return timed(lambda: [rouge_l_homogenization(tokens(t, "tokens_rouge")) for t in groups])
+
+
+def diversity_rouge(prompts: int, samples: int) -> Measured:
+    # diversity.homogenization imports `evaluate` and spaCy; this is its loop, without rounding.
+    from rouge_score import rouge_scorer
+
+    scorer = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False)
+
+    def one(texts: list[str]) -> float:
+        total = 0.0
+        for i, text in enumerate(texts):
+            others = [*texts[:i], *texts[i + 1 :]]
+            found = sum(scorer.score(other, text)["rougeL"].fmeasure for other in others)
+            total += found / len(others)
+        return total / len(texts)
+
+    groups = corpus(prompts, samples)
+    return timed(lambda: [one(texts) for texts in groups])
+
+
+def _embeddings(n: int) -> Any:
+    import numpy as np
+
+    rows = np.random.default_rng(0).normal(size=(n, 384))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def ours_vendi(n: int, _: int) -> Measured:
+    from tofu_eval.metrics.vendi import vendi
+
+    rows = _embeddings(n)
+    vendi(rows[:10])
+    return timed(lambda: vendi(rows))
+
+
+def vendi_score_vendi(n: int, _: int) -> Measured:
+    from vendi_score import vendi
+
+    rows = _embeddings(n)
+    vendi.score_K(rows[:10] @ rows[:10].T)
+    return timed(lambda: float(vendi.score_K(rows @ rows.T)))
+
+
+def ours_default_set(prompts: int, samples: int) -> Measured:
+    import tofu_eval as te
+    from tofu_eval.metrics import METRICS
+    from tofu_eval.pipeline import DEFAULT_METRICS
+    from tofu_eval.stages import score_each
+
+    metrics = [m for n in DEFAULT_METRICS if (m := METRICS.get(n)).cost == "cpu"]
+    groups = [
+        te.Group(te.Prompt.of_text(str(i), "?"), tuple(texts))
+        for i, texts in enumerate(corpus(prompts, samples))
+    ]
+    score_each(groups[:2], metrics, None)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # In chunks, as a run is scored; only the numbers are kept.
+    found = timed(
+        lambda: sum(
+            len(score_each(groups[i : i + 64], metrics, None)) for i in range(0, prompts, 64)
+        )
+    )
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {**found, "extra_mib": (after - before) / 1024}
+
+
+def sacrebleu_tokenising(prompts: int, samples: int) -> Measured:
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    groups = corpus(prompts, samples)
+    split = Tokenizer13a()
+    return timed(lambda: sum(len(split(text)) for texts in groups for text in texts))
+
+
+CASES = {f.__name__: f for f in (
+    ours_self_bleu, sacrebleu_self_bleu, ours_pooled, nltk_pooled, sacrebleu_pooled,
+    fast_bleu_pooled, ours_rouge, diversity_rouge, ours_vendi, vendi_score_vendi,
+    ours_default_set, sacrebleu_tokenising,
+)}  # fmt: skip
+
+
+def run(case: str, size: int, samples: int = SAMPLES) -> Measured | None:
+    """One case in a process of its own; None where its peer is not installed."""
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    done = subprocess.run(
+        [sys.executable, __file__, "--case", case, str(size), str(samples)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **dict.fromkeys(threads, "1")},
+    )
+    if "ModuleNotFoundError" in done.stderr:
+        return None
+    if done.returncode:
+        raise SystemExit(f"{case} failed:\n{done.stderr}")
+    found = {**json.loads(done.stdout.splitlines()[-1]), "size": size, "samples": samples}
+    print(f"{case:24} {size:>5} x {samples:<3} {found['seconds']:9.3f} s", flush=True)
+    return found
+
+
+def ratio(peer: Measured | None, ours: Measured) -> float | None:
+    """How many times slower the peer is, a prompt (or at the same size)."""
+    if peer is None:
+        return None
+    return round(peer["seconds"] / peer["size"] / (ours["seconds"] / ours["size"]), 2)
+
+
+def error(peer: Measured | None, ours: Measured | None) -> float:
+    """The largest difference of the values that both have."""
+    if peer is None or ours is None:
+        return 0.0
+    a, b = peer["value"], ours["value"]
+    pairs = zip(a, b, strict=False) if isinstance(a, list) else [(a, b)]
+    return max(abs(x - y) for x, y in pairs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the texts")
+    parser.add_argument("--case", nargs=3, metavar=("NAME", "SIZE", "SAMPLES"))
+    chosen = parser.parse_args()
+    if chosen.case:
+        name, size, samples = chosen.case
+        print(json.dumps(CASES[name](int(size), int(samples))))
+        return
+    part = 10 if chosen.quick else 1
+    prompts = 1000 // part
+    few = 4 if chosen.quick else 50
+    ours = run("ours_self_bleu", prompts)
+    peer = run("sacrebleu_self_bleu", few)
+    small, small_peer = run("ours_self_bleu", 100, 10), run("sacrebleu_self_bleu", few, 10)
+    pooled = {n: run("ours_pooled", n // part) for n in (500, 1000, 2000)}
+    slow = 40 if chosen.quick else 200
+    same, nltk_peer = run("ours_pooled", slow), run("nltk_pooled", slow)
+    sacre_peer = run("sacrebleu_pooled", slow)
+    fast = run("fast_bleu_pooled", 2000 // part)
+    rouge, rouge_peer = run("ours_rouge", prompts), run("diversity_rouge", 1 if chosen.quick else 3)
+    n = 500 if chosen.quick else 2000
+    vendi, vendi_peer = run("ours_vendi", n), run("vendi_score_vendi", n)
+    default, tokenising = run("ours_default_set", prompts), run("sacrebleu_tokenising", prompts)
+    tenth = run("ours_default_set", prompts // 10)
+    result = {
+        "benchmark": "metrics",
+        "quick": chosen.quick,
+        "self_bleu_vs_sacrebleu": ratio(peer, ours),
+        "self_bleu_vs_sacrebleu_100x10": ratio(small_peer, small),
+        "pooled_self_bleu_vs_fast_bleu": ratio(fast, pooled[2000]),
+        "pooled_self_bleu_vs_nltk": ratio(nltk_peer, same),
+        "pooled_self_bleu_vs_sacrebleu": ratio(sacre_peer, same),
+        "pooled_texts_of_the_slow_peers": slow,
+        "homogenization_vs_diversity": ratio(rouge_peer, rouge),
+        "vendi_vs_vendi_score": ratio(vendi_peer, vendi),
+        "default_set_vs_tokenising": round(default["seconds"] / tokenising["seconds"], 3),
+        "growth_from_1x_to_10x": round(default["seconds"] / tenth["seconds"], 2),
+        "extra_memory_mib": round(default["extra_mib"], 1),
+        "max_abs_error": max(
+            error(peer, ours),
+            error(small_peer, small),
+            error(nltk_peer, same),
+            error(rouge_peer, rouge),
+            error(vendi_peer, vendi),
+        ),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

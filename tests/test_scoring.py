@@ -1,0 +1,211 @@
+"""Scoring: resumed, in several processes, on cut texts, and over a whole corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import tofu_eval as te
+from tofu_eval import scoring
+from tofu_eval.cli import main
+from tofu_eval.inputs import cut
+from tofu_eval.metrics import METRICS, metric
+from tofu_eval.pipeline import score_files
+from tofu_eval.store import Run
+
+TEXT = ["distinct_2", "self_bleu", "mean_length", "self_bleu_texygen"]
+PROMPTS = 150
+
+
+@pytest.fixture
+def responses(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "id": i,
+            "responses": [f"the fox {i % 7} saw {'a b c d e'[: 2 * j + 1]}" for j in range(4)],
+        }
+        for i in range(PROMPTS)
+    ]
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    return path
+
+
+def run(file: Path, output: Path, **options: Any) -> te.Result:
+    return score_files([("m", file)], output, metrics=TEXT, **options)
+
+
+def test_interrupted_after_any_chunk_and_resumed(responses: Path, tmp_path: Path) -> None:
+    whole = run(responses, tmp_path / "whole")
+    chunks = -(-PROMPTS // scoring.SCORE_CHUNK)
+    for stop in range(1, chunks + 1):
+        output = tmp_path / f"stop-{stop}"
+        told: list[int] = []
+
+        def interrupt(stage: str, done: int, total: int, told: list[int] = told) -> None:
+            if stage == "score":
+                told.append(done)
+                if len(told) == stop:  # noqa: B023
+                    raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(responses, output, report=interrupt)
+        parts = sorted((output / "scores" / "m" / "responses").iterdir())
+        assert len(parts) == stop
+        before = [part.stat().st_mtime_ns for part in parts]
+        resumed = run(responses, output)
+        assert [part.stat().st_mtime_ns for part in parts] == before
+        assert resumed.scores.equals(whole.scores)
+        assert resumed.estimates.equals(whole.estimates)
+
+
+def test_parts_under_other_settings_are_made_again(responses: Path, tmp_path: Path) -> None:
+    first = run(responses, tmp_path / "run")
+    cut_short = run(responses, tmp_path / "run", truncate=3)
+    assert not cut_short.scores.equals(first.scores)
+    assert run(responses, tmp_path / "run").scores.equals(first.scores)
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same(responses: Path, tmp_path: Path) -> None:
+    one = run(responses, tmp_path / "one")
+    two = run(responses, tmp_path / "two", workers=2)
+    assert two.scores.equals(one.scores)
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_know_a_metric() -> None:
+    group = te.Group(te.Prompt.of_text("p", "?"), ("a", "b"))
+
+    @metric(
+        name="only_here",
+        level="group",
+        direction="none",
+        range=("0", "1"),
+        cost="cpu",
+        needs=("text",),
+        paper="",
+    )
+    def only_here(texts: Sequence[str]) -> float:
+        return 0.5
+
+    try:
+        with pytest.raises(te.TofuEvalError, match=r"^A worker does not know a metric: Unknown"):
+            te.score([group], metrics=["only_here"], workers=2)
+    finally:
+        del METRICS._items["only_here"]
+
+
+def test_a_corpus_has_one_value_and_no_interval(responses: Path, tmp_path: Path) -> None:
+    result = run(responses, tmp_path / "run")
+    (row,) = [r for r in result.scores.to_pylist() if r["metric"] == "self_bleu_texygen"]
+    assert row["prompt_id"] is None
+    assert row["n"] == 4 * PROMPTS
+    (found,) = [r for r in result.estimates.to_pylist() if r["metric"] == "self_bleu_texygen"]
+    assert (found["n"], found["low"], found["high"]) == (1, None, None)
+    assert found["method"] == "one value of the whole corpus, no interval"
+    assert found["value"] == row["value"]
+    assert Run.open(tmp_path / "run").manifest["metrics"]["self_bleu_texygen"]["level"] == "corpus"
+
+
+def test_in_memory_a_corpus_is_a_model_and_task() -> None:
+    groups = [
+        te.Group(te.Prompt.of_text(id, "?"), ("a b c d e", f"{id} x y z w"), model)
+        for model in ("m", "n")
+        for id in ("p", "q")
+    ]
+    rows = te.score(groups, metrics=["self_bleu_texygen"]).scores.to_pylist()
+    assert [(row["model"], row["prompt_id"], row["n"]) for row in rows] == [
+        ("m", None, 4),
+        ("n", None, 4),
+    ]
+
+
+def test_cut_texts_are_equally_long() -> None:
+    texts = ("one two three four", " one\n two\tthree  ", "one two", "")
+    group = te.Group(
+        te.Prompt.of_text("p", "?"), texts, features={"logprob": (-1.0, -2.0, -3.0, -4.0)}
+    )
+    made = cut(group, 3)
+    assert made.texts == ("one two three", " one\n two\tthree")
+    assert made.features == {"logprob": [-1.0, -2.0]}
+
+
+def test_truncation_reaches_what_length_moves_alone() -> None:
+    group = te.Group(te.Prompt.of_text("p", "?"), ("a b c d", "a b x y", "a"))
+    whole, short = (
+        {
+            row["metric"]: (row["value"], row["n"], row["reason"])
+            for row in te.score(
+                [group], metrics=["distinct_1", "mean_length", "unique_rate"], truncate=cut_to
+            ).scores.to_pylist()
+        }
+        for cut_to in (None, 2)
+    )
+    assert whole["distinct_1"] == (6 / 9, 3, None)
+    assert short["distinct_1"] == (2 / 4, 2, None)  # a b | a b
+    assert short["mean_length"] == whole["mean_length"] == (3.0, 3, None)
+    assert short["unique_rate"] == whole["unique_rate"]
+    result = te.score([group], metrics=["distinct_1"], truncate=5)
+    (row,) = result.scores.to_pylist()
+    assert row["reason"] == "fewer than two responses (0), of at least 5 words each"
+    assert "|truncate:5|" in result.estimates.column("signature")[0].as_py()
+
+
+def test_compare_warns_of_unequal_lengths(tmp_path: Path) -> None:
+    for name, words in (("short", 5), ("long", 9)):
+        texts = [" ".join(f"w{i}{j}" for i in range(words)) for j in range(2)]
+        rows = [{"id": i, "responses": texts} for i in range(3)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    files = [str(tmp_path / f"{name}.jsonl") for name in ("short", "long")]
+    arguments = ["score", *files, "--metric", "distinct_1", "--metric", "unique_rate"]
+    loose = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "run")])
+    assert loose.exit_code == 0, loose.output
+    said = "Note: On responses the responses of long have 35 characters on average, those of short"
+    assert said in loose.stderr
+    assert "differences in distinct_1 may be only that" in loose.stderr
+    equal = CliRunner().invoke(
+        main, [*arguments, "--output", str(tmp_path / "run"), "--truncate", "5"]
+    )
+    assert equal.exit_code == 0, equal.output
+    assert "Note:" not in equal.stderr
+
+
+@pytest.mark.parametrize(
+    ("features", "references", "value", "reason"),
+    [
+        ({"logprob": (-1.0, -3.0)}, ("r",), -1.0, None),
+        ({"logprob": (-1.0, None)}, ("r",), None, "1 of 2 responses have no log-probability"),
+        ({}, ("r",), None, "the responses have no log-probability"),
+        ({"logprob": (-1.0, -3.0)}, (), None, "the prompt has no references"),
+    ],
+)
+def test_references_and_logprobs(
+    features: dict[str, Any], references: tuple[str, ...], value: float, reason: str
+) -> None:
+    @metric(
+        name="of_both",
+        level="group",
+        direction="none",
+        range=("-inf", "inf"),
+        cost="cpu",
+        needs=("logprob", "references", "reference_tokens"),
+        paper="",
+    )
+    def of_both(logprobs: Sequence[float], texts: Sequence[str], tokens: Any) -> float:
+        assert list(tokens) == [[text] for text in texts]
+        return sum(logprobs) / 2 + len(texts)
+
+    prompt = te.Prompt.of_text("p", "?", references=references)
+    try:
+        rows = te.score(
+            [te.Group(prompt, ("a", "b"), features=features)], metrics=["of_both"]
+        ).scores.to_pylist()
+    finally:
+        del METRICS._items["of_both"]
+    assert [(row["value"], row["reason"]) for row in rows] == [(value, reason)]

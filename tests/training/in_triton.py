@@ -1,0 +1,33 @@
+"""A pytest plug-in: the fused loss takes the Triton kernels on CPU tensors, in the interpreter.
+
+For a process of its own with TRITON_INTERPRET=1, which must be there before triton is imported.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from tofu_eval.training import fused, kernels
+
+launched: Counter[str] = Counter()
+
+
+def pytest_configure() -> None:
+    # V = 71 in the tests is then more than one block, and no multiple of it.
+    kernels.BLOCK = 64
+    way, launch = fused._way, kernels.Logits._launch
+    fused._way = lambda device, dtype: way(torch.device("cuda"), dtype)
+
+    def counted(self, kernel, grid, *tensors):
+        launched[f"{self.product.dtype}"] += 1
+        return launch(self, kernel, grid, *tensors)
+
+    kernels.Logits._launch = counted
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for dtype in sorted(launched):
+        terminalreporter.write_line(f"launched in {dtype}")

@@ -1,0 +1,328 @@
+"""`train`: from settings to a checkpoint, killed and resumed, refused and explained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tofu_eval import evaluate
+from tofu_eval.errors import ConfigError, ModelError, StoreError, TrainingError, UnknownNameError
+from tofu_eval.training import train, train_settings
+
+FIELDS = {
+    "loss": "tofu", "format": "base", "learning_rate": 1e-3, "max_steps": 12, "logging_steps": 1,
+    "per_device_train_batch_size": 4, "save_steps": 5, "gradient_checkpointing": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def fields(base: Path, rows: Path, tmp_path: Path) -> dict[str, Any]:
+    return {**FIELDS, "model": str(base), "data": str(rows), "output": tmp_path / "out"}
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path / "model.safetensors")
+
+
+def test_a_checkpoint_that_run_can_compare(fields, base, tmp_path):
+    told = []
+    result = train(
+        train_settings({**fields, "format": "sft"}), report=lambda *message: told.append(message)
+    )
+    assert (told[0], told[-1]) == (("train out", 1, 12), ("train out", 12, 12))
+    assert result.steps == 12
+    assert result.final["cross_entropy"] < result.log[0]["cross_entropy"]
+    assert {"loss", "mean_weight", "entropy", "mean_token_accuracy"} <= result.final.keys()
+    manifest = json.loads((result.path / "training.json").read_text())
+    assert manifest["status"] == "complete"
+    assert manifest["format"]["name"] == "sft"
+    assert manifest["tool"]["name"] == "tofu-eval"
+    for folder in (result.path, result.path / "checkpoint-5"):
+        AutoModelForCausalLM.from_pretrained(folder)
+        AutoTokenizer.from_pretrained(folder)
+    assert [f.name for f in result.path.iterdir() if f.name.startswith(".tmp")] == []
+
+    # Asked as it was tuned; the base as the task says.
+    models = {
+        "base": str(base), "tofu": str(result.path), "middle": str(result.path / "checkpoint-5"),
+    }  # fmt: skip
+    options = {"limit": 2, "samples": 2, "max_tokens": 3, "metrics": ["distinct_1"]}
+    run = evaluate(models, "open-prompts", tmp_path / "run", **options)
+    used = json.loads((tmp_path / "run" / "run.json").read_text())["models"]
+    formats = {name: model["prompt_format"]["open-prompts"] for name, model in used.items()}
+    assert formats == {"base": "base", "tofu": "sft", "middle": "sft"}
+    assert any("asked in different prompt formats (base: base; tofu: sft" in n for n in run.notes)
+    chosen = evaluate(models, "open-prompts", tmp_path / "one", format="base", **options)
+    assert not any("different prompt formats" in note for note in chosen.notes)
+
+
+def test_a_template_of_the_users_own_goes_with_the_checkpoint(fields, tmp_path):
+    template = tmp_path / "mine.jinja"
+    template.write_text("Q: {{ prompt }}\nA:")
+    path = train(train_settings({**fields, "format": str(template)})).path
+    template.unlink()
+    options = {"limit": 1, "samples": 1, "max_tokens": 2, "metrics": ["distinct_1"]}
+    evaluate({"m": str(path)}, "open-prompts", tmp_path / "run", **options)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["models"]["m"]["prompt_format"]["open-prompts"].startswith("sft:")
+
+    manifest = json.loads((path / "training.json").read_text())
+    manifest["format"]["template"] = "{{ cycler.__init__.__globals__ }}"
+    (path / "training.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match=r"the training\.json of 'm'"):
+        evaluate({"m": str(path)}, "open-prompts", tmp_path / "other", **options)
+    (path / "training.json").write_text("{")
+    with pytest.raises(ModelError, match=r"training\.json is damaged, so the prompt format of"):
+        evaluate({"m": str(path)}, "open-prompts", tmp_path / "third", **options)
+
+
+def test_an_adapter_and_going_on_with_it(fields, base, tmp_path):
+    first = train(train_settings({**fields, "lora": {"r": 2}})).path
+    config = json.loads((first / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (2, 2)
+    assert "lm_head" not in config["target_modules"]
+    before = load_file(first / "adapter_model.safetensors")
+    second = train(
+        train_settings({**fields, "model": f"{base}+{first}", "output": tmp_path / "second"})
+    ).path
+    after = load_file(second / "adapter_model.safetensors")
+    assert after.keys() == before.keys()
+    assert any(not torch.equal(after[name], before[name]) for name in after)
+
+
+def test_packing(fields):
+    result = train(train_settings({**fields, "packing": True, "max_steps": 3}))
+    assert result.steps == 3
+
+
+KILLED = """
+import os, sys, json
+from tofu_eval.training import sft, train, train_settings
+tell = sft.ReportProgress.on_step_end
+def on_step_end(self, args, state, control, **more):
+    tell(self, args, state, control, **more)
+    if state.global_step == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+sft.ReportProgress.on_step_end = on_step_end
+train(train_settings(json.loads(sys.argv[1])), resume=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, {"r": 2, "lora_dropout": 0.1}], ids=["full", "lora"])
+def test_killed_between_two_saves_and_resumed(fields, tmp_path, lora):
+    """The same last loss, to the bit, and the same weights as an undisturbed run."""
+    fields = {**fields, "lora": lora}
+    undisturbed = train(train_settings({**fields, "output": tmp_path / "undisturbed"}))
+    asked = json.dumps({**fields, "output": str(fields["output"])})
+    for step in ("3", "8"):  # before the first save, and between two
+        line = [sys.executable, "-c", KILLED, asked, step]
+        assert subprocess.run(line, capture_output=True).returncode == -9
+    assert json.loads((fields["output"] / "training.json").read_text())["status"] == "running"
+    with pytest.raises(StoreError, match="unfinished training, with a checkpoint at step 5"):
+        train(train_settings(fields))
+    resumed = train(train_settings(fields), resume=True)
+    # TRL counts its num_tokens from where the process began.
+    last = [{**r.final, "num_tokens": None} for r in (resumed, undisturbed)]
+    assert last[0] == last[1]
+    name = "adapter_model.safetensors" if lora else "model.safetensors"
+    one, other = load_file(resumed.path / name), load_file(undisturbed.path / name)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_an_interrupted_save_leaves_the_checkpoint_before(fields, monkeypatch):
+    whole = train(train_settings(fields))
+    manifest = json.loads((whole.path / "training.json").read_text())
+    expected = weights(whole.path)
+    # As kill -9 leaves it in the middle of saving step 10: weights, but no trainer state.
+    (whole.path / "training.json").write_text(json.dumps({**manifest, "status": "running"}))
+    shutil.rmtree(whole.path / "checkpoint-12")
+    (whole.path / "checkpoint-10" / "trainer_state.json").write_text('{"global_st')
+    (whole.path / "checkpoint-10" / "optimizer.pt").write_bytes(b"half")
+    (whole.path / "model.safetensors").unlink()
+    told = []
+    again = train(train_settings(fields), resume=True, report=lambda *m: told.append(m))
+    assert told[0] == ("train out", 6, 12)
+    assert all(torch.equal(w, expected[name]) for name, w in weights(again.path).items())
+
+
+def test_when_finished_it_only_reads(fields):
+    first = train(train_settings(fields))
+    before = {f: f.stat().st_mtime_ns for f in first.path.rglob("*") if f.is_file()}
+    for resume in (False, True):
+        again = train(train_settings({**fields, "logging_steps": 3}), resume=resume)
+        assert (again.final, again.steps) == (first.final, first.steps)
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 2e-3}, "has learning_rate=0.001, you asked for 0.002"),
+        ({"loss": "ce"}, 'has loss="tofu", you asked for "ce"'),
+        ({"loss_settings": {"gamma": 2.0}}, "has gamma=null, you asked for 2.0"),
+        ({"format": "sft"}, "has format="),
+        ({"lora": {"r": 2}}, 'has lora=null, you asked for {"r": 2}'),
+    ],
+)
+def test_another_configuration_is_not_resumed(fields, change, message):
+    train(train_settings({**fields, "max_steps": 5}))
+    with pytest.raises(StoreError) as caught:
+        train(train_settings({**fields, "max_steps": 5, **change}), resume=True)
+    assert f"Cannot resume {fields['output']}: its training.json {message}" in str(caught.value)
+
+
+def test_other_data_is_not_resumed(fields, rows, tmp_path):
+    train(train_settings({**fields, "max_steps": 5}))
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text(rows.read_text())
+    train(train_settings({**fields, "max_steps": 5, "data": str(copy)}))  # the same rows
+    copy.write_text("\n".join(rows.read_text().splitlines()[1:]))
+    with pytest.raises(StoreError, match=r"its training\.json has data="):
+        train(train_settings({**fields, "max_steps": 5, "data": str(copy)}))
+
+
+def test_rows_that_are_too_long_are_told(fields, rows):
+    result = train(train_settings({**fields, "max_length": 14}))
+    assert any("longer than max_length=14 and are cut" in note for note in result.notes)
+    with pytest.raises(ConfigError, match=r"All 48 prompts are longer than max_length=2"):
+        train(train_settings({**fields, "max_length": 2, "output": fields["output"] / "b"}))
+
+
+def test_a_loss_that_is_not_finite_keeps_the_checkpoints(fields, base, tmp_path):
+    broken = tmp_path / "broken"
+    model = AutoModelForCausalLM.from_pretrained(base)
+    AutoTokenizer.from_pretrained(base).save_pretrained(broken)
+    model.save_pretrained(broken)
+    huge = {**fields, "model": str(broken), "learning_rate": 1e30, "max_grad_norm": 0.0}
+    with pytest.raises(TrainingError, match=r"stopped at step \d+ of 12: the loss is (nan|inf)"):
+        train(train_settings(huge))
+    assert json.loads((fields["output"] / "training.json").read_text())["status"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"loss": "toffu"}, UnknownNameError, "Unknown loss 'toffu'. Did you mean 'tofu'?"),
+        ({"loss_settings": {"gamma": -1.0}}, ConfigError, "tofu: gamma is -1.0; expected a finite"),
+        ({"loss_settings": {"beta": 0.0}}, ConfigError, "tofu: beta is 0.0; expected a finite num"),
+        ({"loss_settings": {"beta": float("nan")}}, ConfigError, "tofu: beta is nan; expected a f"),
+        ({"loss_settings": {"gama": 1.0}}, ConfigError, "has no setting 'gama'; it takes gamma, b"),
+        (
+            {"learning_rte": 1.0},
+            ConfigError,
+            "Unknown setting 'learning_rte'. Did you mean",
+        ),
+        (
+            {"learning_rate": "fast"},
+            ConfigError,
+            "learning_rate should be of type float, got",
+        ),
+        ({"loss_type": "dft"}, ConfigError, "The setting 'loss_type' is not used here. Use loss."),
+        (
+            {"use_liger_kernel": True},
+            ConfigError,
+            "'use_liger_kernel' is not used here. Use",
+        ),
+        ({"lora": {"rank": 4}}, ConfigError, "LoRA has no setting 'rank'."),
+        ({"lora": {"r": 0}}, ConfigError, "lora r is 0; expected a whole number of at least 1."),
+        ({"lora": {"target_modules": ["nothing"]}}, ConfigError, "TRL refuses this: "),
+        ({"eval_strategy": "steps", "eval_steps": 2}, ConfigError, "TRL refuses this"),
+        ({"save_strategy": "sometimes"}, ConfigError, "TRL refuses these settings: "),
+        ({"format": "xml"}, ConfigError, "Unknown prompt format 'xml'."),
+        ({"format": "chat"}, ModelError, "has no chat template, which the format 'chat' needs"),
+        (
+            {"model": "nothing/here/at/all"},
+            ModelError,
+            "There is no model at 'nothing/here",
+        ),
+    ],
+)
+def test_bad_settings(fields, change, error, message):
+    with pytest.raises(error) as caught:
+        train(train_settings({**fields, **change}))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_something_else_is_left_alone(fields):
+    fields["output"].mkdir()
+    (fields["output"] / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match="is not empty and not a training"):
+        train(train_settings(fields))
+    assert [f.name for f in fields["output"].iterdir()] == ["thesis.txt"]
+    (fields["output"] / "training.json").write_text("[]")
+    with pytest.raises(StoreError, match=r"training\.json is damaged\."):
+        train(train_settings(fields))
+
+
+def test_vocabularies_that_differ(fields, base, tmp_path):
+    path = tmp_path / "wide"
+    shutil.copytree(base, path)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer.add_tokens(["quincunx"])
+    tokenizer.save_pretrained(path)
+    with pytest.raises(ModelError, match=r"vocabularies of tokenizer and model differ: .* 518 "):
+        train(train_settings({**fields, "model": str(path)}))
+
+
+def test_an_adapter_of_another_vocabulary(fields, base, tmp_path):
+    import peft
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(600)
+    config = peft.LoraConfig(
+        target_modules=["q_proj"], modules_to_save=["lm_head", "embed_tokens"],
+        task_type="CAUSAL_LM", r=2,
+    )  # fmt: skip
+    peft.get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ModelError, match=r"does not fit its base: .*size mismatch"):
+        train(train_settings({**fields, "model": f"{base}+{tmp_path / 'adapter'}"}))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_what_needs_a_gpu_says_so(fields):
+    from tofu_eval.training.settings import read_configs
+
+    paper = {**read_configs(["paper"]), **{k: fields[k] for k in ("model", "data", "output")}}
+    with pytest.raises(ConfigError) as caught:
+        train(train_settings(paper))
+    assert str(caught.value) == (
+        "quantize nf4 and optim paged_adamw_8bit need a CUDA GPU (bitsandbytes), and there is none "
+        "here. Train on one, or use --quantize none and 'optim: adamw_torch' in a further --config "
+        "file."
+    )
+
+
+def test_the_paper_recipe_without_what_needs_a_gpu(fields):
+    """Everything of it that a CPU can do, two steps of it."""
+    from tofu_eval.training.settings import read_configs
+
+    paper = {
+        **read_configs(["paper"]), **{k: fields[k] for k in ("model", "data", "output", "format")},
+        "quantize": "none", "optim": "adamw_torch", "bf16": False, "max_steps": 2,
+    }  # fmt: skip
+    settings = train_settings(paper)
+    assert (settings.loss, settings.loss_settings) == ("tofu", {"gamma": 3.0, "beta": 0.8})
+    result = train(settings)
+    config = json.loads((result.path / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (16, 16, 0.0)
+
+
+def test_a_quantized_base_needs_an_adapter(fields):
+    from tofu_eval.training import arguments
+
+    with pytest.raises(ConfigError, match=r"keeps the weights fixed, .* Add --lora-r 16"):
+        arguments.quantization(train_settings({**fields, "quantize": "nf4"}))
+    made = arguments.quantization(train_settings({**fields, "quantize": "nf4", "lora": {"r": 4}}))
+    assert (made.bnb_4bit_quant_type, made.bnb_4bit_use_double_quant) == ("nf4", True)
+    assert made.bnb_4bit_compute_dtype == torch.bfloat16

@@ -1,0 +1,69 @@
+"""`tofu-eval split`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("split")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--metric", required=True, help="A metric that the run was scored with: vendi.")
+@click.option(
+    "--passing",
+    required=True,
+    metavar="CONDITION",
+    help="correct, or reward>=X; the run was scored with METRIC[CONDITION] too.",
+)
+@click.option("--baseline", metavar="MODEL", help="The model before. Default: the first.")
+@click.option("--task", "tasks", multiple=True, help="Only these tasks.")
+def command(
+    run: Path, metric: str, passing: str, baseline: str | None, tasks: tuple[str, ...]
+) -> None:
+    """Split a loss of diversity: what removing bad responses explains, and the rest.
+
+    \b
+    tofu-eval score base.jsonl sft.jsonl --output runs/x --reward-model REWARD \\
+        --metric vendi --metric 'vendi[reward>=-3]'
+    tofu-eval split runs/x --metric vendi --passing 'reward>=-3'
+    """
+    from tofu_eval.errors import ConfigError, UnknownNameError
+    from tofu_eval.leaderboard.split import split_loss
+    from tofu_eval.metrics import find
+    from tofu_eval.store import Run
+
+    opened = Run.open(run)
+    scores = opened.scores()
+    good = find(f"{metric}[{passing}]").name
+    known = {name: scores.column(name).unique().to_pylist() for name in ("metric", "model", "task")}
+    for name in (metric, good):
+        if name not in known["metric"]:
+            raise ConfigError(
+                f"{run} was not scored with '{name}'. Score it again with --metric '{metric}' "
+                f"--metric '{good}'."
+            )
+    base = baseline or known["model"][0]
+    wanted = [("model", base), *(("task", task) for task in tasks)]
+    for noun, name in wanted:
+        if name not in known[noun]:
+            raise UnknownNameError.of(noun, name, known[noun], f"tofu-eval compare {run}")
+    if tasks:
+        scores = scores.filter([task in tasks for task in scores.column("task").to_pylist()])
+    direction = opened.manifest["metrics"][metric]["direction"]
+    if direction == "none":
+        raise ConfigError(f"'{metric}' has no direction, so nothing can be lost. Take another.")
+    others = [model for model in known["model"] if model != base]
+    if not others:
+        raise ConfigError(f"{run} has only the model '{base}'; a loss is between two.")
+    sign, seed = (1 if direction == "higher" else -1), opened.manifest["settings"]["seed"]
+    click.echo(f"Loss of {metric} since {base}, of it among responses with {passing}:")
+    for model in others:
+        found = split_loss(scores, (base, model), (metric, good), sign=sign, seed=seed)
+        click.echo(f"{model}  ({found.total.n} prompts, {found.dropped} left out)")
+        for name in ("total", "quality", "residual"):
+            part = getattr(found, name)
+            interval = "" if part.low is None else f"  [{part.low:.4g}, {part.high:.4g}]"
+            click.echo(f"  {name:<9}{part.value:.4g}{interval}")
+        if found.explained is not None:
+            click.echo(f"  removing bad responses explains {found.explained:.0%} of the total")

@@ -1,0 +1,306 @@
+"""Which responses to a prompt are equivalent: a class a response, by exchangeable methods.
+
+Greedy, as in NoveltyBench (arXiv:2504.05228): each response that has no class opens one and takes
+every later one without a class that is equivalent to it, the class's first member. References
+come after the responses, so that the responses' classes do not depend on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.features.base import Cache
+from tofu_eval.features.pairs import PairClassifier
+from tofu_eval.types import Group, Prompt, digest
+
+Method = Literal[
+    "exact", "word-overlap", "embedding", "classifier", "judge",
+    "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
+]  # fmt: skip
+
+CLASSIFIER = "yimingzhang/deberta-v3-large-generation-similarity"
+"""NoveltyBench's classifier of functional equivalence."""
+
+SIDE = 128
+"""Most tokens of a response that the classifier reads."""
+
+SHORT = 5
+"""Most words of a short answer."""
+
+THRESHOLDS: Mapping[str, float] = {"word-overlap": 0.5, "embedding": 0.85, "classifier": 0.102}
+"""What a pair needs: at least that share of the longer text's words, at least that cosine, more
+than that probability."""
+
+UNDECIDED = -1
+"""The class of every response of a prompt where the judge gave an answer that cannot be read."""
+
+QUESTION = """Are these two responses to the same prompt equivalent, so that a reader of one would \
+gain nothing from the other? Answer with one word, yes or no.
+
+Prompt: {prompt}
+
+Response A: {one}
+
+Response B: {other}"""
+
+Pair = tuple[Prompt, str, str]
+
+
+class Judge(Protocol):
+    """Anything that answers questions, with what it is."""
+
+    identity: Mapping[str, Any]
+    signature: str
+
+    def __call__(self, questions: Sequence[str]) -> Sequence[str]:
+        """An answer a question, in order."""
+        ...
+
+
+def words_shared(one: str, other: str) -> float:
+    """|words in common| / words of the longer text; lower case, split on white space.
+
+    Two texts without a word share all of them.
+    """
+    a, b = one.lower().split(), other.lower().split()
+    longer = max(len(a), len(b))
+    return len(set(a) & set(b)) / longer if longer else 1.0
+
+
+def is_short(one: str, other: str) -> bool:
+    """Whether both texts have SHORT words at most."""
+    return max(len(one.split()), len(other.split())) <= SHORT
+
+
+def yes_or_no(answer: str) -> float:
+    """1 for yes, 0 for no (any case, a full stop at most), NaN for anything else."""
+    word = answer.strip().removesuffix(".").lower()
+    return {"yes": 1.0, "no": 0.0}.get(word, float("nan"))
+
+
+@dataclass
+class _Open:
+    """A group on its way into classes."""
+
+    group: Group
+    texts: tuple[str, ...]
+    labels: list[int]
+    heads: int = 0
+
+    @property
+    def head(self) -> int | None:
+        """The first text without a class."""
+        return self.labels.index(UNDECIDED) if UNDECIDED in self.labels else None
+
+
+class Equivalence:
+    """The feature "equivalence": (n,) class numbers from 0, in order of first use.
+
+    Equal texts are equivalent by definition, and no method is asked about them. `truncated` counts
+    the pairs of which the classifier could not read everything. Methods:
+
+    - exact: texts that differ at most in white space at the ends;
+    - word-overlap: `words_shared` at least the threshold (0.5), as NoveltyBench does for short
+      answers, at any length;
+    - embedding: cosine at least the threshold (0.85, which means something else for every model);
+    - classifier: the model's probability of label 1 above the threshold (0.102);
+    - judge: a language model says yes; an answer other than yes or no leaves the whole prompt
+      undecided, which is null in the scores;
+    - novelty-bench-1.0: word overlap where both responses have five words at most, else the
+      classifier; novelty-bench-1.0@2b29e9f: that commit's, with the classifier for short answers
+      too ("do it" and "do not do it" share half their words).
+
+    Args:
+        method: one of these.
+        model: the classifier; by default NoveltyBench's.
+        threshold: in place of the method's own.
+        judge: who is asked, for the method "judge".
+        references: whether the prompts' references get classes too.
+        device: as PyTorch names it.
+
+    Raises:
+        ConfigError: a threshold or a judge that the method cannot use.
+        ModelError: the classifier cannot be had.
+    """
+
+    name: str = "equivalence"
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        model: str | None = None,
+        threshold: float | None = None,
+        judge: Judge | None = None,
+        references: bool = False,
+        device: str | None = None,
+    ) -> None:
+        self.method = method
+        kind = "classifier" if method.startswith("novelty-bench") else method
+        if threshold is not None and method not in THRESHOLDS:
+            raise ConfigError(
+                f"--equivalence {method} has no threshold. Leave out --equivalence-threshold."
+            )
+        if (judge is None) == (method == "judge"):
+            raise ConfigError(
+                "--equivalence judge and a judge go together. Name one: --judge-model MODEL"
+            )
+        self._kind = kind
+        self._threshold = THRESHOLDS.get(kind, 0.5) if threshold is None else threshold
+        self._judge = judge
+        self._classifier = (
+            PairClassifier(model or CLASSIFIER, "--equivalence-model", side=SIDE, device=device)
+            if kind == "classifier"
+            else None
+        )
+        self._references = references
+        self.truncated = 0
+        self.requires: tuple[str, ...] = ()
+        if kind == "embedding":
+            self.requires = ("embedding", *(["reference_embedding"] if references else []))
+        made_by = self._classifier or judge
+        self.identity: Mapping[str, Any] = {"method": method}
+        self.signature: str = method
+        if kind in THRESHOLDS:
+            self.identity = {**self.identity, "threshold": self._threshold}
+            self.signature += f"({self._threshold:g})"
+        if made_by is not None:
+            self.identity = {**self.identity, "model": dict(made_by.identity)}
+            self.signature += f":{made_by.signature}"
+        if judge is not None:
+            self.identity = {**self.identity, "question": digest(QUESTION)}
+
+    def key(self, pair: Pair) -> str:
+        """Hex digest of what an answer depends on."""
+        prompt, one, other = pair
+        asked = [[m.role, m.content] for m in prompt.messages] if self._judge else None
+        return digest([asked, one, other])
+
+    def compute(self, groups: Sequence[Group], cache: Cache) -> Sequence[Mapping[str, Any]]:
+        """The classes of each group's texts and, if asked for, of its prompt's references.
+
+        All groups open their next class at once, so that a model gets large batches.
+
+        Raises:
+            ModelError: the classifier or the judge fails.
+        """
+        members = [
+            (*group.texts, *(group.prompt.references if self._references else ()))
+            for group in groups
+        ]
+        todo = [
+            _Open(group, texts, [UNDECIDED] * len(texts))
+            for group, texts in zip(groups, members, strict=True)
+        ]
+        left = list(todo)
+        while left := [state for state in left if state.head is not None]:
+            self._next_class(left, cache)
+            # What a judge left undecided stays so.
+            left = [state for state in left if state.heads >= 0]
+        return [dict(_features(state)) for state in todo]
+
+    def _next_class(self, states: Sequence[_Open], cache: Cache) -> None:
+        asked: list[tuple[_Open, list[int], list[Pair]]] = []
+        for state in states:
+            head = state.labels.index(UNDECIDED)
+            state.labels[head] = state.heads
+            later = [j for j, label in enumerate(state.labels) if label == UNDECIDED]
+            pairs = [(state.group.prompt, state.texts[head], state.texts[j]) for j in later]
+            asked.append((state, later, pairs))
+        answers = self._answers([pair for _, _, pairs in asked for pair in pairs], asked, cache)
+        for state, later, _ in asked:
+            verdicts = [next(answers) for _ in later]
+            if any(np.isnan(verdict) for verdict in verdicts):
+                state.labels = [UNDECIDED] * len(state.labels)
+                state.heads = -1
+                continue
+            for j, verdict in zip(later, verdicts, strict=True):
+                if verdict:
+                    state.labels[j] = state.heads
+            state.heads += 1
+
+    def _answers(
+        self,
+        pairs: Sequence[Pair],
+        asked: Sequence[tuple[_Open, list[int], list[Pair]]],
+        cache: Cache,
+    ) -> Iterator[float]:
+        """1, 0 or NaN for each pair, in order."""
+        if self._kind == "embedding":
+            return iter([x for state, later, _ in asked for x in self._cosines(state, later)])
+        known = [self._at_once(one, other) for _, one, other in pairs]
+        keys = [self.key(p) for p, sure in zip(pairs, known, strict=True) if sure is None]
+        by_key = {self.key(p): p for p, sure in zip(pairs, known, strict=True) if sure is None}
+        missing = cache.missing(keys)
+        if missing:
+            rows = self._ask([by_key[key] for key in missing])
+            total = self._classifier.truncated if self._classifier else 0
+            cut, self.truncated = total - self.truncated, total
+            cache.add(missing, rows, cut)
+        told = iter(cache.rows(keys)[:, 0] if keys else ())
+        return iter([self._verdict(float(next(told))) if x is None else x for x in known])
+
+    def _at_once(self, one: str, other: str) -> float | None:
+        """What needs no model; None for what does."""
+        if one.strip() == other.strip():
+            return 1.0
+        if self._kind == "exact":
+            return 0.0
+        if self._kind == "word-overlap":
+            return float(words_shared(one, other) >= self._threshold)
+        if self.method == "novelty-bench-1.0" and is_short(one, other):
+            return float(words_shared(one, other) >= THRESHOLDS["word-overlap"])
+        return None
+
+    def _ask(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        if self._classifier is not None:
+            texts = [(one, other) for _, one, other in pairs]
+            return self._classifier.probabilities(texts)[:, 1:2]
+        assert self._judge is not None  # noqa: S101 (the constructor saw to it)
+        questions = [
+            QUESTION.format(prompt=prompt.text, one=one, other=other)
+            for prompt, one, other in pairs
+        ]
+        answers = list(self._judge(questions))
+        if len(answers) != len(questions):
+            raise ModelError(
+                f"The judge gave {len(answers)} answers to {len(questions)} questions. "
+                "Use another: --judge-model MODEL"
+            )
+        return np.array([[yes_or_no(answer)] for answer in answers], dtype=np.float32)
+
+    def _verdict(self, value: float) -> float:
+        if self._kind == "judge":
+            return value
+        # The published threshold is a decimal, compared in double precision.
+        return float(value > self._threshold)
+
+    def _cosines(self, state: _Open, later: Sequence[int]) -> list[float]:
+        head = state.labels.index(state.heads)
+        rows = _unit(state)
+        return [float(rows[head] @ rows[j] >= self._threshold) for j in later]
+
+
+def _unit(state: _Open) -> NDArray[np.float64]:
+    features = state.group.features
+    rows: NDArray[np.float64] = np.array(features["embedding"], dtype=np.float64)
+    if len(state.texts) > len(rows):
+        more = np.asarray(features["reference_embedding"], dtype=np.float64)
+        rows = np.concatenate([rows, more])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    for i, text in enumerate(state.texts):  # equal texts are equivalent, whatever rounding says
+        rows[i] = rows[state.texts.index(text)]
+    return rows
+
+
+def _features(state: _Open) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    labels, n = np.array(state.labels, dtype=np.int64), len(state.group.texts)
+    yield "equivalence", labels[:n]
+    if len(labels) > n:
+        yield "reference_equivalence", labels[n:]

@@ -1,0 +1,123 @@
+"""Natural-language inference between responses: which contradict, which follow from each other."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tofu_eval.errors import ModelError
+from tofu_eval.features.base import Cache
+from tofu_eval.features.pairs import PairClassifier
+from tofu_eval.types import Group, digest
+
+SENTENCES = 3
+"""Sentences of a pair of responses that are compared at most."""
+
+Place = tuple[int, int]
+Pairs = list[tuple[Place, str, str]]
+
+
+class Inference:
+    """The features "nli" and "nli_sentences", from P(entailment) − P(contradiction) of pairs.
+
+    nli: (n, 1), for each response the mean of P(contradiction) − P(entailment) over the ordered
+    pairs of whole responses that it is in. nli_sentences: (n, 2), for each response the sum of
+    P(entailment) − P(contradiction), both ways, over the sentence pairs that it is in, and how
+    many these are; sentences stand at the same place in both responses, at most SENTENCES a pair.
+
+    `truncated` counts the pairs that were too long for the model.
+
+    Args:
+        name: which of the two.
+        model: a classifier with labels called entailment and contradiction.
+        device: as PyTorch names it.
+
+    Raises:
+        ModelError: the model cannot be had, or has no such labels.
+    """
+
+    requires: tuple[str, ...] = ()
+
+    def __init__(
+        self, name: Literal["nli", "nli_sentences"], model: str, *, device: str | None = None
+    ) -> None:
+        self.name: str = name
+        self._model = PairClassifier(model, "--nli-model", device=device)
+        self._columns = [
+            self._model.labels.index(label)
+            for word in ("ENTAIL", "CONTRADICT")
+            for label in self._model.labels
+            if word in label
+        ]
+        if len(self._columns) != 2:
+            raise ModelError(
+                f"'{model}' has the labels {', '.join(self._model.labels)}, expected entailment "
+                "and contradiction among them. Give another: --nli-model PATH_OR_ID"
+            )
+        self.truncated = 0
+        self.identity: Mapping[str, Any] = dict(self._model.identity)
+        self.signature: str = self._model.signature
+
+    def compute(self, groups: Sequence[Group], cache: Cache) -> Sequence[Mapping[str, Any]]:
+        """One row a response; each ordered pair of texts goes through the model once.
+
+        Raises:
+            ModelError: the model fails.
+        """
+        asked = [self._pairs(group) for group in groups]
+        texts = {digest([a, b]): (a, b) for pairs in asked for _, a, b in pairs}
+        missing = cache.missing(texts)
+        if missing:
+            found = self._model.probabilities([texts[key] for key in missing])
+            cut, self.truncated = self._model.truncated - self.truncated, self._model.truncated
+            cache.add(missing, found[:, self._columns], cut)
+        return [
+            {self.name: self._rows(len(group.texts), pairs, cache)}
+            for group, pairs in zip(groups, asked, strict=True)
+        ]
+
+    def _pairs(self, group: Group) -> Pairs:
+        """(responses, premise, hypothesis); each unordered pair of texts both ways."""
+        found: Pairs = []
+        sentences = [_sentences(text) for text in group.texts]
+        for i, j in combinations(range(len(group.texts)), 2):
+            both = [(group.texts[i], group.texts[j])]
+            if self.name == "nli_sentences":
+                both = _aligned(sentences[i], sentences[j])
+            for one, other in both:
+                found += [((i, j), one, other), ((i, j), other, one)]
+        return found
+
+    def _rows(self, n: int, pairs: Pairs, cache: Cache) -> NDArray[np.float64]:
+        sums = np.zeros((n, 2))
+        if pairs:
+            told = cache.rows([digest([one, other]) for _, one, other in pairs]).astype(np.float64)
+            for ((i, j), _, _), (entails, contradicts) in zip(pairs, told, strict=True):
+                for place in (i, j):
+                    sums[place] += (entails - contradicts, 1.0)
+        if self.name == "nli_sentences":
+            return sums
+        with np.errstate(invalid="ignore"):
+            means: NDArray[np.float64] = -sums[:, :1] / sums[:, 1:]
+        return means
+
+
+def _sentences(text: str) -> list[str]:
+    """Split after . ! ? before white space, and at line ends; as arXiv:2604.16027 does."""
+    parts = re.split(r"[.!?]+\s+|\n+", re.sub(r"[\r\t]", " ", text))
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _aligned(one: Sequence[str], other: Sequence[str]) -> list[tuple[str, str]]:
+    """Up to SENTENCES sentences at the same places; of more, a draw that the pair itself seeds."""
+    places = range(min(len(one), len(other)))
+    if len(places) > SENTENCES:
+        seed = int(digest(sorted([list(one), list(other)]))[:16], 16)
+        places = sorted(random.Random(seed).sample(places, SENTENCES))  # type: ignore[assignment] # noqa: S311
+    return [(one[i], other[i]) for i in places]

@@ -1,0 +1,98 @@
+"""Any metric among the responses that are good enough: `vendi[reward>=0]`, `vendi[correct]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from tofu_eval.errors import ConfigError, MetricInputError
+from tofu_eval.metrics.base import METRICS, Metric
+from tofu_eval.tokens import Tokens
+from tofu_eval.types import REFERENCE
+
+PATTERN = re.compile(
+    r"(?P<name>[^\[\]]+)\[(?P<test>correct|reward>=(?P<least>-?\d+(\.\d+)?(e[+-]?\d+)?))\]"
+)
+
+OF_THE_PROMPT = ("prompt", "references")
+PAIRWISE = ("nli", "nli_sentences")
+"""Means over all pairs of a group, which cannot be had again for some of the responses."""
+
+
+def find(name: str) -> Metric:
+    """The metric of that name; `NAME[correct]` or `NAME[reward>=X]` for the responses that pass.
+
+    Raises:
+        UnknownNameError: there is no such metric.
+        ConfigError: a condition that cannot be read, or a metric that cannot have one.
+    """
+    if "[" not in name:
+        return METRICS.get(name)
+    match = PATTERN.fullmatch(name)
+    if match is None:
+        raise ConfigError(
+            f"Cannot read the condition of '{name}'. Examples: vendi[correct], vendi[reward>=-3.5]"
+        )
+    least = match["least"]
+    return conditional(METRICS.get(match["name"]), None if least is None else float(least))
+
+
+def conditional(made: Metric, least: float | None) -> Metric:
+    """The same metric among the responses that pass: a reward of at least `least`, or correct.
+
+    It is undefined where too few pass, as it would be on so few responses.
+
+    Args:
+        made: a metric.
+        least: a raw reward; None stands for the feature "correct".
+
+    Raises:
+        ConfigError: the metric is made of pairs of responses.
+    """
+    for need in made.needs:
+        if need in PAIRWISE:
+            raise ConfigError(
+                f"'{made.name}' needs '{need}', which is made of all pairs of responses: it has no "
+                "conditional form. Take another metric: tofu-eval metrics list"
+            )
+    feature = "correct" if least is None else "reward"
+    test = feature if least is None else f"reward>={repr(least).removesuffix('.0')}"
+
+    @wraps(made.function)
+    def passing(*arrays: Any, **settings: Any) -> float:
+        keep = _passes(arrays[-1], least)
+        kept = [
+            _subset(need, array, keep) for need, array in zip(made.needs, arrays[:-1], strict=True)
+        ]
+        return made.function(*kept, **settings)
+
+    return replace(
+        made,
+        name=f"{made.name}[{test}]",
+        function=passing,
+        needs=(*made.needs, feature),
+        identical=None,
+        different=None,
+    )
+
+
+def _passes(quality: Any, least: float | None) -> list[int]:
+    values = np.asarray(quality, dtype=np.float64).reshape(len(quality))
+    if not np.isfinite(values).all():
+        raise MetricInputError("the quality of a response is NaN or infinite")
+    good = values > 0 if least is None else values >= least
+    return [int(i) for i in np.flatnonzero(good)]
+
+
+def _subset(need: str, array: Any, keep: Sequence[int]) -> Any:
+    if need in OF_THE_PROMPT or need.startswith(REFERENCE):
+        return array
+    if isinstance(array, np.ndarray):
+        return array[list(keep)]
+    rows = [array[i] for i in keep]
+    return Tokens.of(rows) if isinstance(array, Tokens) else rows

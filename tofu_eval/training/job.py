@@ -1,0 +1,303 @@
+"""One training from its settings to a checkpoint: checked, resumable, whole or not at all.
+
+`training.json` stands beside the checkpoint: what was asked for, the prompt format (which
+`tofu-eval run` picks up), and the log. It is written last, so that status "complete" means it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import TrainerCallback
+
+from tofu_eval import provenance
+from tofu_eval.errors import ConfigError, StoreError, TrainingError
+from tofu_eval.hub import quiet
+from tofu_eval.models import TRAINED, ResolvedModel, parse_model, resolve
+from tofu_eval.store import TEMPORARY, conflict, locked, write_json
+from tofu_eval.tasks.formats import Format, load_format
+from tofu_eval.training import arguments
+from tofu_eval.training.data import Examples, content_digest, load_examples
+from tofu_eval.training.directory import read_manifest, step_of, whole_checkpoints
+from tofu_eval.training.loading import load_model
+from tofu_eval.training.losses import LOSSES, LossSpec
+from tofu_eval.training.settings import TrainSettings
+from tofu_eval.training.sft import FusedSFTTrainer, ReportProgress
+from tofu_eval.training.tokens import Tokenized, tokenize
+from tofu_eval.types import Report, no_report
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished training: the checkpoint, its last log entry, the whole log, and remarks."""
+
+    path: Path
+    steps: int
+    final: Mapping[str, float | None]
+    log: tuple[Mapping[str, float | None], ...]
+    notes: tuple[str, ...] = ()
+
+
+def train(
+    settings: TrainSettings, *, resume: bool = False, report: Report = no_report
+) -> TrainResult:
+    """Fine-tune a model with a registered loss; called again when finished, it only reads.
+
+    Args:
+        settings: what to train, on what, how, and where the checkpoint goes.
+        resume: go on from the newest whole checkpoint under `settings.output`, if there is one.
+        report: told about progress as (stage, done, total), in optimiser steps.
+
+    Raises:
+        TofuEvalError: anything wrong with settings, model or data, before training begins; a loss
+            that is not finite, a full disk or memory, with the checkpoints so far kept.
+    """
+    spec = LOSSES.get(settings.loss)(**settings.loss_settings)
+    arguments.check_hardware(settings)
+    resolved = resolve(parse_model(f"model={settings.model}"))
+    format = load_format(settings.format)
+    examples = load_examples(settings.data)
+    held_out = load_examples(settings.eval_data) if settings.eval_data else None
+    args = arguments.sft_config(settings)
+    state = PartialState()
+    asked = {
+        "model": dict(resolved.identity),
+        "data": content_digest(examples.rows),
+        "loss": settings.loss,
+        "loss_settings": dict(settings.loss_settings),
+        "format": format.digest,
+        "lora": settings.lora,
+        "quantize": settings.quantize,
+        "settings": arguments.learnt_with(settings),
+        "processes": state.num_processes,
+    }
+    job = _Job(settings, json.loads(json.dumps(asked)), format, report)
+    read_manifest(settings.output)  # a folder that is not a training's is left as it is
+    with locked(settings.output) if state.is_main_process else nullcontext():
+        with state.main_process_first():
+            done = job.finished()
+            checkpoint = None if done else job.checkpoint(resume)
+            if done is None and state.is_main_process:
+                job.write("running", source=examples.identity)
+        return done or job.run(spec, resolved, args, examples, held_out, checkpoint)
+
+
+@dataclass
+class _Job:
+    """A training and its directory."""
+
+    settings: TrainSettings
+    asked: dict[str, Any]
+    format: Format
+    report: Report
+
+    @property
+    def path(self) -> Path:
+        return self.settings.output
+
+    def finished(self) -> TrainResult | None:
+        """What an earlier call made, if it made all of it and was asked for the same."""
+        manifest = read_manifest(self.path)
+        if manifest is None:
+            return None
+        if manifest["status"] == "complete" or whole_checkpoints(self.path):
+            conflict(self.path, TRAINED, manifest["asked"], self.asked)
+        if manifest["status"] != "complete":
+            return None
+        return _result(self.path, manifest)
+
+    def checkpoint(self, resume: bool) -> Path | None:
+        """The newest whole checkpoint to go on from."""
+        known = whole_checkpoints(self.path)
+        if known and not resume:
+            raise StoreError(
+                f"{self.path} holds an unfinished training, with a checkpoint at step "
+                f"{step_of(known[-1])}. Add --resume to go on, or use a new --output."
+            )
+        return known[-1] if known else None
+
+    def write(self, status: str, folder: Path | None = None, **more: Any) -> None:
+        """Write training.json, here or into the folder of a checkpoint."""
+        before = read_manifest(self.path) or {}
+        manifest = {
+            **before,
+            "status": status,
+            "asked": self.asked,
+            "format": {"name": self.format.name, "template": self.format.template},
+            "model": self.settings.model,
+            "tool": provenance.tool(),
+            "versions": provenance.versions(),
+            "started": before.get("started", provenance.now()),
+            **more,
+        }
+        write_json((folder or self.path) / TRAINED, manifest)
+
+    def run(
+        self,
+        spec: LossSpec,
+        resolved: ResolvedModel,
+        args: Any,
+        examples: Examples,
+        held_out: Examples | None,
+        checkpoint: Path | None,
+    ) -> TrainResult:
+        """Train, save, and say so."""
+        main = PartialState().is_main_process
+        with quiet():
+            model, tokenizer = load_model(resolved, self.settings, args)
+            made = self._tokenized(examples, tokenizer, args)
+            notes = _notes(examples, made, args.max_length)
+            trainer = self._trainer(spec, model, tokenizer, args, made, held_out)
+            with _explained():
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                self._save(trainer)
+        log = [_finite(entry) for entry in trainer.state.log_history]
+        if main:
+            self.write(
+                "complete", steps=trainer.state.global_step, log=log, notes=notes,
+                finished=provenance.now(),
+            )  # fmt: skip
+        return _result(self.path, {"steps": trainer.state.global_step, "log": log, "notes": notes})
+
+    def _tokenized(self, examples: Examples, tokenizer: Any, args: Any) -> Tokenized:
+        made = tokenize(
+            examples.rows,
+            self.format,
+            tokenizer,
+            # Packing cuts rows itself, or splits them.
+            max_length=args.max_length,
+            completion_only=args.completion_only_loss is not False,
+        )
+        if not made.columns["row"]:
+            raise ConfigError(
+                f"All {len(examples.rows)} prompts are longer than max_length={args.max_length}, "
+                "so nothing would be learnt. Use a larger --max-length."
+            )
+        return made
+
+    def _trainer(
+        self,
+        spec: LossSpec,
+        model: Any,
+        tokenizer: Any,
+        args: Any,
+        made: Tokenized,
+        held_out: Examples | None,
+    ) -> Any:
+        progress = ReportProgress(f"train {self.path.name}", self.report)
+        evaluation = None
+        if held_out is not None:
+            evaluation = Dataset.from_dict(self._tokenized(held_out, tokenizer, args).columns)
+        try:
+            return FusedSFTTrainer(
+                model,
+                args,
+                spec=spec,
+                train_dataset=Dataset.from_dict(made.columns),
+                eval_dataset=evaluation,
+                processing_class=tokenizer,
+                peft_config=arguments.lora_config(self.settings),
+                callbacks=[progress, _KeepFormat(self)],
+            )
+        except (ValueError, TypeError, ImportError, RuntimeError) as error:
+            raise ConfigError(f"TRL refuses this: {arguments.one_line(error)}") from error
+
+    def _save(self, trainer: Any) -> None:
+        """The checkpoint's files appear one by one under their names, each whole."""
+        folder = self.path / f"{TEMPORARY}final"
+        if PartialState().is_main_process and folder.exists():  # of a process that was killed
+            shutil.rmtree(folder)
+        trainer.save_model(str(folder))
+        if PartialState().is_main_process:
+            for file in sorted(folder.iterdir()):
+                file.replace(self.path / file.name)
+            folder.rmdir()
+
+
+class _KeepFormat(TrainerCallback):  # type: ignore[misc]
+    """Leaves training.json, which names the prompt format, in every checkpoint."""
+
+    def __init__(self, job: _Job) -> None:
+        self.job = job
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            folder = self.job.path / f"checkpoint-{state.global_step}"
+            self.job.write("checkpoint", folder, steps=state.global_step)
+
+
+def _result(path: Path, manifest: Mapping[str, Any]) -> TrainResult:
+    entries = [entry for entry in manifest["log"] if "loss" in entry]
+    # A training of a few steps has no entry but the summary.
+    last = entries[-1] if entries else manifest["log"][-1]
+    return TrainResult(
+        path,
+        manifest["steps"],
+        {"loss": last.get("train_loss"), **last},
+        tuple(manifest["log"]),
+        tuple(manifest.get("notes", ())),
+    )
+
+
+def _notes(examples: Examples, made: Tokenized, max_length: int | None) -> list[str]:
+    """What the user should know about the data."""
+    total = len(examples.rows) + examples.dropped.total()
+    notes = [
+        f"{count} of {total} rows are left out: {reason}."
+        for reason, count in examples.dropped.items()
+    ]
+    if made.lost:
+        notes.append(
+            f"{len(made.lost)} of {total} rows are left out: their prompts alone reach "
+            f"max_length={max_length} (row {_some(made.lost)})."
+        )
+    if made.cut:
+        notes.append(
+            f"{len(made.cut)} of {total} rows are longer than max_length={max_length} and are cut, "
+            f"so their ends are not learnt (row {_some(made.cut)})."
+        )
+    if made.apart:
+        notes.append(
+            f"The chat template writes {made.apart} of {total} prompts differently once an answer "
+            "follows; the answer was put after the prompt as it will be asked."
+        )
+    return notes
+
+
+def _some(rows: list[int]) -> str:
+    return ", ".join(map(str, rows[:8])) + (" …" if len(rows) > 8 else "")
+
+
+def _finite(entry: Mapping[str, Any]) -> dict[str, float | None]:
+    """JSON has no NaN."""
+    return {
+        name: value if isinstance(value, int | float) and math.isfinite(value) else None
+        for name, value in entry.items()
+    }
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Memory and disk in one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "The device has no memory left. Use a smaller per_device_train_batch_size with more "
+            "gradient_accumulation_steps, a smaller --max-length, or --lora-r. Go on: --resume"
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"Training stopped: {error.strerror or error}. Checkpoints so far are kept: make room, "
+            "then run the same command with --resume."
+        ) from error

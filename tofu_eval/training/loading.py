@@ -1,0 +1,58 @@
+"""From files to a model that can be trained, with everything that can be wrong in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelerate import PartialState
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tofu_eval.errors import ModelError
+from tofu_eval.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
+from tofu_eval.training import arguments
+from tofu_eval.training.settings import TrainSettings
+
+
+def load_model(resolved: ResolvedModel, settings: TrainSettings, args: Any) -> tuple[Any, Any]:
+    """Model and tokenizer, trainable; an adapter stays one and is trained on.
+
+    Raises:
+        ModelError: something cannot be loaded, or its parts do not fit each other.
+    """
+    folder = resolved.base
+    if resolved.adapter is not None and has_tokenizer(resolved.adapter):
+        folder = resolved.adapter
+    options = {"dtype": "float32", **(args.model_init_kwargs or {})}
+    quantization = arguments.quantization(settings)
+    if quantization is not None:
+        options |= {"quantization_config": quantization, "device_map": {"": PartialState().device}}
+    code = {"trust_remote_code": args.trust_remote_code}
+    args.model_init_kwargs = None  # used up here
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **code)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            resolved.base, **code, **options, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        check_weights(info)
+    except Exception as error:  # these libraries fail in many ways
+        hint = "Check that it is whole, and a causal language model that this transformers knows."
+        if "trust_remote_code" in str(error):
+            hint = "If you trust its author, add --trust-remote-code."
+        raise ModelError(
+            f"The model '{settings.model}' cannot be loaded: {arguments.one_line(error)}. {hint}"
+        ) from error
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"The vocabularies of tokenizer and model differ: {folder} has {len(tokenizer)} "
+            f"tokens, the model '{settings.model}' {rows}. Use the tokenizer that belongs to it."
+        )
+    if resolved.adapter is not None:
+        try:
+            model = with_adapter(model, resolved.adapter, trainable=True)
+        except Exception as error:  # PEFT fails in many ways
+            raise ModelError(
+                f"The adapter of '{settings.model}' does not fit its base: "
+                f"{arguments.one_line(error)}. Name the base that it was trained on."
+            ) from error
+    return model, tokenizer

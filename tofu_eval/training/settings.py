@@ -1,0 +1,92 @@
+"""What a user can set on a training: fields of ours, and beside them all of TRL's SFTConfig."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tofu_eval.config import read_yaml, validated
+from tofu_eval.errors import ConfigError
+
+RECIPES = files("tofu_eval.training") / "recipes"
+
+Number = Annotated[float, Field(strict=True)]
+
+
+class TrainSettings(BaseModel):
+    """One training. `sft` holds the fields of TRL's SFTConfig that were given.
+
+    `format` is a prompt format (base, sft, chat or a .jinja file); it is saved with the
+    checkpoint. `lora` holds fields of PEFT's LoraConfig and turns full fine-tuning into LoRA.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    data: str
+    output: Path
+    eval_data: str | None = None
+    loss: str = "tofu"
+    loss_settings: dict[str, Number] = {}
+    format: str = "sft"
+    lora: dict[str, Any] | None = None
+    quantize: Literal["none", "nf4"] = "none"
+    sft: dict[str, Any] = {}
+
+
+def train_settings(values: Mapping[str, Any]) -> TrainSettings:
+    """Settings from one flat mapping, in which SFTConfig's fields stand beside ours.
+
+    Raises:
+        ConfigError: a field is missing or wrong. SFTConfig's own are checked when it is made.
+    """
+    ours = {name: value for name, value in values.items() if name in OURS}
+    rest = {name: value for name, value in values.items() if name not in OURS}
+    for name, flag in (("model", "--model"), ("data", "--data"), ("output", "--output")):
+        if ours.get(name) is None:
+            raise ConfigError(f"No {name}. Name it: {flag} …  See: tofu-eval train --help")
+    made = validated(TrainSettings, {**ours, "sft": {**ours.get("sft", {}), **rest}}, "")
+    for name, value in made.loss_settings.items():
+        if not math.isfinite(value):
+            raise ConfigError(f"{made.loss}: {name} is {value}; expected a finite number.")
+    return made
+
+
+OURS = tuple(TrainSettings.model_fields)
+
+
+def read_configs(names: Sequence[str]) -> dict[str, Any]:
+    """The fields of config files and named recipes; of a field that stands twice, the last.
+
+    Args:
+        names: paths of YAML files, or the names of recipes ("paper").
+
+    Raises:
+        ConfigError: there is no such file or recipe, or it is not YAML.
+    """
+    fields: dict[str, Any] = {}
+    for name in names:
+        path = Path(name)
+        if not path.exists():
+            path = Path(str(RECIPES / f"{name}.yaml"))
+        if not path.exists():
+            known = recipes()
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise ConfigError(
+                f"There is no config file '{name}', and no recipe of that name.{hint} "
+                f"Recipes: {', '.join(known)}"
+            )
+        fields |= read_yaml(path, "'loss:' and 'learning_rate:'")
+    return fields
+
+
+def recipes() -> list[str]:
+    """The named configs that come with the package."""
+    return sorted(Path(file.name).stem for file in RECIPES.iterdir() if file.name.endswith(".yaml"))

@@ -1,0 +1,211 @@
+"""TRL's SFTTrainer with a loss of ours: its data, its options, its launchers, our `compute_loss`.
+
+As a program it is `tofu-eval train`, for launchers that want a module:
+
+    accelerate launch -m tofu_eval.training.sft --model … --data … --output …
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, TrainerCallback
+from trl import SFTTrainer
+
+from tofu_eval.errors import TrainingError
+from tofu_eval.training.head import LossOutput, add_fused_loss, check_head
+from tofu_eval.training.losses import LossSpec, TokenStats
+from tofu_eval.types import Report
+
+MEANS = ("cross_entropy", "mean_weight", "entropy", "mean_token_accuracy")
+"""What is logged beside the loss, per supervised token."""
+
+SHOWN_ROWS = 8
+"""Rows that a message names at most."""
+
+
+class ReportProgress(TrainerCallback):  # type: ignore[misc]
+    """Tells a `Report` how far a training is, in optimiser steps."""
+
+    def __init__(self, stage: str, report: Report) -> None:
+        self.stage = stage
+        self.report = report
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called by the Trainer."""
+        if state.is_world_process_zero:
+            self.report(self.stage, state.global_step, state.max_steps)
+
+
+class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
+    """An `SFTTrainer` whose loss is a LossSpec, computed without the full logits.
+
+    Everything else is TRL's: data, packing, PEFT, accumulation, evaluation, checkpoints. It logs
+    `loss`, and per supervised token `cross_entropy` (nats, comparable between losses),
+    `mean_weight`, `entropy` (nats) and `mean_token_accuracy`, over all processes and all tokens
+    since the last log.
+
+    Args:
+        spec: the loss.
+        arguments: as in `SFTTrainer`. A column `row` of the training set, where there is one,
+            names the rows in messages.
+
+    Raises:
+        TrainingError: something would compute another loss than the one asked for; or, while
+            training, the loss is not finite.
+    """
+
+    _tag_names = ("trl", "sft", "tofu-eval")
+
+    def __init__(self, *args: Any, spec: LossSpec, **arguments: Any) -> None:
+        self.spec = spec
+        self._given = arguments.get("train_dataset")
+        super().__init__(*args, **arguments)
+        model = self.accelerator.unwrap_model(self.model)
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._check_nothing_else(base)
+        check_head(base)
+        add_fused_loss(base, spec)
+        self.remove_callback(PrinterCallback)  # it writes to stdout, which is for results
+        self._sums: dict[str, Tensor] = {}
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The loss per supervised token of the whole batch, accumulated parts and ranks too."""
+        if self.aux_loss_enabled:
+            inputs = {**inputs, "output_router_logits": True}
+        sums: LossOutput = model(**inputs, fused_loss=True)
+        items = sums.tokens if num_items_in_batch is None else num_items_in_batch
+        loss = sums.loss / torch.as_tensor(items, device=sums.loss.device).clamp(min=1)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            # The items are those of every rank, and DDP averages the ranks' gradients.
+            loss = loss * (self.accelerator.num_processes // self.get_tp_size())
+        if self.aux_loss_enabled:
+            parts = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+            loss = loss + self.router_aux_loss_coef * sums.aux_loss / parts
+        self._check_finite(loss, inputs)
+        self._count("train" if self.model.training else "eval", sums, inputs)
+        if not return_outputs:
+            return loss
+        with torch.no_grad():  # for compute_metrics, which wants logits
+            plain = {name: value for name, value in inputs.items() if name != "labels"}
+            return loss, model(**plain)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's log, with means over all supervised tokens since the last one."""
+        mode = "train" if self.model.training else "eval"
+        if mode in self._sums:
+            total = self.accelerator.reduce(self._sums.pop(mode), "sum").tolist()
+            for name, value in zip(MEANS, total, strict=False):
+                self._metrics[mode][name] = [value / max(total[-1], 1.0)]
+        super().log(logs, start_time)
+
+    def _count(self, mode: str, sums: LossOutput, inputs: Mapping[str, Any]) -> None:
+        values = (sums.cross_entropy, sums.weight, sums.entropy, sums.correct, sums.tokens)
+        new = torch.stack([x.detach().double() for x in values])
+        self._sums[mode] = self._sums[mode] + new if mode in self._sums else new
+        if mode == "train":
+            mask = inputs.get("attention_mask")
+            tokens = inputs["input_ids"].numel() if mask is None else int(mask.sum())
+            seen = torch.tensor(tokens, device=self.accelerator.device)
+            self._total_train_tokens += int(self.accelerator.reduce(seen, "sum")) // self._tp_size
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+
+    def _check_finite(self, loss: Tensor, inputs: Mapping[str, Any]) -> None:
+        if not math.isfinite(loss.item()):
+            where = f"step {self.state.global_step + 1} of {self.state.max_steps}"
+            where = where if self.model.training else "an evaluation"
+            raise TrainingError(
+                f"Training stopped at {where}: the loss is {loss.item()}, expected a finite "
+                f"number. The batch holds {self._rows_of(inputs)}. Try a smaller learning rate "
+                "(--lr) or float32 (bf16: false), and look at these rows. Checkpoints are kept."
+            )
+
+    def _rows_of(self, inputs: Mapping[str, Any]) -> str:
+        """The rows of the training set that a batch is made of, in words.
+
+        Found by their tokens, since neither packing nor TRL's collator keeps numbers.
+        """
+        documents = _documents(inputs)
+        known: dict[tuple[int, ...], int] = {}
+        prepared = (self.train_dataset, self._given)
+        data = next(
+            (d for d in prepared if _has(d, "input_ids") and not _has(d, "seq_lengths")), None
+        )
+        if data is not None:
+            rows = data["row"] if _has(data, "row") else range(len(data))
+            for row, ids in zip(rows, data["input_ids"], strict=True):
+                known.setdefault(tuple(ids[: self.args.max_length]), row)
+        found = [known[document] for document in documents if document in known]
+        if len(found) == len(documents):
+            shown = ", ".join(map(str, sorted(found)[:SHOWN_ROWS]))
+            return f"the data's rows {shown}{' …' if len(found) > SHOWN_ROWS else ''}"
+        texts = [self._tokenizer.decode(document)[:40] for document in documents[:SHOWN_ROWS]]
+        return "texts that begin with " + ", ".join(map(repr, texts))
+
+    def _check_nothing_else(self, base: Any) -> None:
+        """No other loss than ours: whatever would compute one is named."""
+        parallel = self.accelerator.parallelism_config
+        wrapped = self.args.packing and self.args.packing_strategy == "wrapped"
+        forwards = (type(base).forward, getattr(base.forward, "__wrapped__", None))
+        problem = None
+        if self.compute_loss_func is not None:
+            problem = "compute_loss_func is set. Leave it out, or use TRL's own SFTTrainer"
+        elif self.args.loss_type != "nll":
+            problem = f"loss_type is '{self.args.loss_type}'. Leave it out and name a --loss"
+        elif self.args.label_smoothing_factor:
+            problem = "label_smoothing_factor is set. Leave it out"
+        elif self.args.use_liger_kernel or any(
+            (getattr(f, "__module__", None) or "").startswith("liger_kernel") for f in forwards
+        ):
+            problem = "a Liger patch is active. Leave use_liger_kernel out and patch nothing"
+        elif parallel is not None and (parallel.sp_enabled or parallel.cp_enabled):
+            problem = "the sequence is split over devices. Leave sequence parallelism out"
+        elif wrapped and _looks_at_places(self.spec):
+            problem = (
+                "packing_strategy 'wrapped' loses where a completion begins. Use the strategy 'bfd'"
+            )
+        if problem:
+            raise TrainingError(f"The loss '{self.spec.name}' cannot be computed: {problem}.")
+
+
+def _has(data: Any, column: str) -> bool:
+    return column in (getattr(data, "column_names", None) or ())
+
+
+def _documents(inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """The token ids of each document of a batch, padding left out."""
+    ids, positions = inputs["input_ids"], inputs.get("position_ids")
+    if positions is None:
+        mask = inputs["attention_mask"].bool()
+        return [tuple(row[keep].tolist()) for row, keep in zip(ids, mask, strict=True)]
+    starts = (positions.flatten() == 0).nonzero().flatten().tolist()
+    flat = ids.flatten().tolist()
+    ends = [*starts[1:], len(flat)]
+    return [tuple(flat[a:b]) for a, b in zip(starts, ends, strict=True)]
+
+
+def _looks_at_places(spec: LossSpec) -> bool:
+    """Whether a token's weight depends on where it stands in its completion."""
+    log_p = torch.linspace(-25, -0.01, 64)
+    place, length = torch.arange(64.0), torch.full((64,), 64.0)
+    first = spec.weight(TokenStats(log_p, torch.zeros(64), torch.ones(64)))
+    return not torch.equal(first, spec.weight(TokenStats(log_p, place, length)))
+
+
+if __name__ == "__main__":
+    import runpy
+    import sys
+
+    sys.argv[0] = "tofu-eval train"
+    sys.argv.insert(1, "train")
+    runpy.run_module("tofu_eval.cli", run_name="__main__")
