@@ -37,6 +37,10 @@ def part(run: Path, number: int = 1) -> Path:
     return parts_of(run / "responses" / "base" / "fruit")[number]
 
 
+def scores(run: Path) -> Path:
+    return parts_of(run / "scores" / "sft" / "fruit")[0]
+
+
 def tables(run: Path) -> list[object]:
     opened = Run.open(run)
     rows = [opened.responses(model, "fruit").to_pylist() for model in ("base", "sft")]
@@ -73,7 +77,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda run: truncate(run / "prompts" / "fruit.parquet"),
         "prompts/fruit.parquet: it is damaged",
     ),
-    "scores": (lambda run: truncate(run / "scores" / "sft" / "fruit.parquet"), "scores/sft/fruit"),
+    "scores": (lambda run: truncate(scores(run)), "scores/sft/fruit/part-000000-"),
+    "missing scores": (lambda run: scores(run).unlink(), "scores/sft/fruit: its scores are not"),
+    "doubled scores": (
+        lambda run: write_part(scores(run).parent, pq.read_table(scores(run)).slice(0, 1)),
+        "scores/sft/fruit: its scores are not",
+    ),
     "estimates": (lambda run: truncate(run / "estimates.parquet"), "estimates.parquet: it is dam"),
     "board": (lambda run: truncate(run / "leaderboard.json"), "leaderboard.json: it is damaged"),
 }

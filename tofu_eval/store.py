@@ -399,14 +399,19 @@ class Run:
 
         The mark is a digest of all that scores depend on; parts under another are removed.
         """
-        found = set()
+        found: set[int] = set()
+        wanted = 0
         for part in parts_of(self._scores_folder(model, task)):
             with _readable(part):
-                made_under = (_parquet(part).schema_arrow.metadata or {}).get(b"mark", b"")
-            if made_under.decode() == mark and part_number(part) not in found:
+                told = _parquet(part).schema_arrow.metadata or {}
+            if told.get(b"mark", b"").decode() == mark and part_number(part) not in found:
                 found.add(part_number(part))
+                wanted = int(told.get(b"parts", 0))
             else:
                 part.unlink()
+        if len(found) > wanted:  # which of them are ours, nobody can say
+            self.drop_scores(model, task)
+            return set()
         return found
 
     def write_score_part(

@@ -261,6 +261,13 @@ def _others(run: Run) -> Iterator[Problem]:
         except StoreError as error:
             why = str(error.__cause__ or error).partition("\n")[0]
             yield Problem(where, f"it is damaged: {why}", AGAIN)
+    for model, task, _ in run.manifest.get("scored", ()):
+        try:
+            whole = run.has_scores(model, task)
+        except StoreError:
+            continue  # named above
+        if not whole:
+            yield Problem(f"scores/{model}/{task}", "its scores are not all there, or twice", AGAIN)
     board = run.path / "leaderboard.json"
     if board.exists():
         try:

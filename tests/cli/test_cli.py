@@ -322,7 +322,14 @@ def test_ctrl_c_is_one_line_and_keeps_what_is_finished(tmp_path: Path, tiny_mode
         *("--task", "open-prompts", "--samples", "30", "--max-tokens", "32"),
         *("--batch-size", "8", "--metric", "unique_rate", "--output", str(tmp_path / "run")),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     parts = tmp_path / "run" / "responses"
     deadline = time.monotonic() + 90
     while not list(parts.rglob("part-*")):
