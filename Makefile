@@ -41,7 +41,7 @@ $(ENGINES_STAMP): pyproject.toml constraints-engines.txt
 	touch $(ENGINES_STAMP)
 
 test-engines: $(ENGINES_STAMP)
-	$(ENGINES)/bin/python -m pytest -m 'vllm or ray' $(ARGS)
+	$(ENGINES)/bin/python -m pytest -m 'vllm or ray' tests/engines tests/features $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from tofu_eval.inputs import Feature
 from tofu_eval.judges import EngineJudge
 from tofu_eval.metrics import Metric, find
 from tofu_eval.models import parse_model, tuned_format
+from tofu_eval.reading import Groups
 from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
 from tofu_eval.stages import Plan, copies, estimate, generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run, conflict
@@ -500,16 +501,13 @@ def _copies(run: Run, model: str, task: str) -> list[str]:
     """A remark where all samples of a prompt are one text, which sampling seldom gives."""
     if run.manifest["tasks"][task]["sampling"].get("temperature") == 0:
         return []
-    table = run.responses(model, task)
-    texts: dict[str, list[str]] = {}
-    rows = zip(*(table.column(c).to_pylist() for c in ("prompt_id", "text")), strict=True)
-    for id, text in rows:
-        texts.setdefault(id, []).append(text)
-    found = copies(texts)
+    groups, found = Groups(run, model, task), []
+    for _, chunk in groups.chunks(SCORE_CHUNK):
+        found += copies({group.prompt.id: group.texts for group in chunk})
     if not found:
         return []
     return [
-        f"{model}: all samples of {len(found)} of {len(texts)} prompts of {task} are one text "
+        f"{model}: all samples of {len(found)} of {len(groups)} prompts of {task} are one text "
         f"(such as '{found[0]}'): is the model that sure, or does something cache?"
     ]
 

@@ -157,6 +157,26 @@ def _explained(
         ) from error
 
 
+def featurize_groups(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
+    """The groups with the features that metrics need, these metrics, and the words of a text.
+
+    Whole texts come first, then those cut to `truncate` words, for the length-sensitive metrics.
+    """
+    whole = [m for m in metrics if truncate is None or not m.length_sensitive]
+    cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
+    for own, words in ((whole, None), (cutting, truncate)):
+        if own:
+            members = list(groups) if words is None else [cut(group, words) for group in groups]
+            yield with_features(members, own, features, report), own, words
+
+
 def score_groups(
     groups: Sequence[Group],
     metrics: Sequence[Metric],
@@ -180,14 +200,9 @@ def score_groups(
         score: what scores groups with metrics; by default, one after the other here.
     """
     score = score or score_each
-    whole = [m for m in metrics if truncate is None or not m.length_sensitive]
-    cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
     columns: list[dict[str, Score]] = [{} for _ in groups]
-    for own, words in ((whole, None), (cutting, truncate)):
-        if not own:
-            continue
-        members = list(groups) if words is None else [cut(group, words) for group in groups]
-        members = with_features(members, own, features, report)
+    halves = featurize_groups(groups, metrics, features, truncate=truncate, report=report)
+    for members, own, words in halves:
         for column, rows in zip(columns, score(members, own, words), strict=True):
             column.update((row.metric, row) for row in rows)
     return [[column[metric.name] for metric in metrics] for column in columns]
