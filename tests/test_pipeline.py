@@ -158,7 +158,8 @@ def test_only_what_changed_is_scored_again(tmp_path: Path) -> None:
 
 def test_scores_that_are_gone_are_made_again(tmp_path: Path) -> None:
     first = evaluate(tmp_path / "run")
-    (tmp_path / "run" / "scores" / "sft" / "fruit" / "part-000000.parquet").unlink()
+    (lost,) = (tmp_path / "run" / "scores" / "sft" / "fruit").glob("part-000000-*.parquet")
+    lost.unlink()
     assert evaluate(tmp_path / "run").scores.equals(first.scores)
     (tmp_path / "run" / "estimates.parquet").unlink()
     assert evaluate(tmp_path / "run").estimates.equals(first.estimates)

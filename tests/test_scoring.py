@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -244,3 +245,49 @@ def test_references_and_logprobs_of_a_file(tmp_path: Path) -> None:
     assert scored("a")["a", coverage] == 0.5
     with pytest.raises(StoreError, match="its prompt '1' has other references there"):
         scored("c")
+
+
+class OneAtATime:
+    """A feature model that fails where another one is in memory."""
+
+    identity: ClassVar[dict[str, str]] = {"kind": "fake"}
+    signature = "fake"
+    truncated = 0
+    loaded: ClassVar[list[str]] = []
+
+    def __init__(self, name: str, width: int) -> None:
+        self.name = name
+        self.width = width
+        self.loadings = 0
+
+    def key(self, prompt: te.Prompt, text: str) -> str:
+        return text
+
+    def compute(self, pairs: list[Any]) -> Any:
+        if self.name not in self.loaded:
+            self.loadings += 1
+            self.loaded.append(self.name)
+        assert self.loaded == [self.name]
+        rows = np.array([[len(text) + i for i in range(self.width)] for _, text in pairs])
+        return rows.astype(np.float32)
+
+    def close(self) -> None:
+        if self.name in self.loaded:
+            self.loaded.remove(self.name)
+
+
+@pytest.mark.parametrize("truncate", [None, 2])
+def test_one_feature_model_is_in_memory_at_a_time_and_each_once(
+    responses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truncate: int | None
+) -> None:
+    models = {"embedding": OneAtATime("embedding", 3), "reward": OneAtATime("reward", 1)}
+    monkeypatch.setattr("tofu_eval.pipeline._feature_models", lambda *_, **__: models)
+    monkeypatch.setattr("tofu_eval.scoring.SCORE_CHUNK", 4)
+    metrics = ["vendi", "reward", "unique_rate"]
+    rows = [json.loads(line) for line in responses.read_text("utf-8").splitlines()[:10]]
+    file = tmp_path / "prompted.jsonl"
+    file.write_text("\n".join(json.dumps({**row, "prompt": "Name it."}) for row in rows), "utf-8")
+    made = score_files([("m", file)], tmp_path / "run", metrics=metrics, truncate=truncate)
+    assert {row["metric"] for row in made.scores.to_pylist()} == set(metrics)
+    assert OneAtATime.loaded == []
+    assert [model.loadings for model in models.values()] == [1, 1]

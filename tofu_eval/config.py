@@ -35,7 +35,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: str = "transformers"
+    engine: str | None = None
+    engine_args: dict[str, Any] = {}
+    base_url: str | dict[str, str] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     samples: Count | None = None
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
@@ -51,6 +53,7 @@ class Settings(BaseModel):
     workers: Count = 1
     embedding_model: str = EMBEDDING_MODEL
     reward_model: str | None = None
+    reward_engine: Literal["transformers", "vllm"] = "transformers"
     equivalence: Equivalence = "novelty-bench-1.0"
     equivalence_model: str | None = None
     equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None

@@ -42,3 +42,7 @@ class EngineJudge:
         ]
         answers = {row.key: row.text for batch in self._engine.generate(wanted) for row in batch}
         return [answers[keys[question]] for question in questions]
+
+    def close(self) -> None:
+        """Give the engine's memory back."""
+        self._engine.close()

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tofu_eval import provenance
 from tofu_eval.config import Settings, settings
-from tofu_eval.engines import open_engine
+from tofu_eval.engines import default_engine, joined, open_engine, together
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
 from tofu_eval.features.base import FeatureModel, GroupFeature
@@ -25,8 +25,9 @@ from tofu_eval.inputs import Feature
 from tofu_eval.judges import EngineJudge
 from tofu_eval.metrics import Metric, find
 from tofu_eval.models import parse_model, tuned_format
+from tofu_eval.reading import Groups
 from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
-from tofu_eval.stages import Plan, estimate, generate, requests, score_corpus, score_groups
+from tofu_eval.stages import Plan, copies, estimate, generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run, conflict
 from tofu_eval.tasks import Format, format_of, load_format, load_task
 from tofu_eval.types import (
@@ -70,6 +71,7 @@ OF_SCORING = (
     "metrics",
     "embedding_model",
     "reward_model",
+    "reward_engine",
     "equivalence",
     "equivalence_model",
     "equivalence_threshold",
@@ -154,19 +156,22 @@ def evaluate(
         _add_tasks(run, plans)
         for name, engine in engines.items():
             _add_model(run, name, engine.identity, engine.family, formats[name])
-        run.save(notes=_mixed(formats))
-        for name, engine in engines.items():
+        run.save(notes=[*run.manifest["notes"], *_mixed(formats)])
+        for names in together(engines):
             wanted = [
                 request
+                for name in names
                 for plan in plans
                 for request in requests(
-                    plan, formats[name][plan.task.name], name, engine, chosen.seed
+                    plan, formats[name][plan.task.name], name, engines[name], chosen.seed
                 )
             ]
-            with run.timed(f"generate {name}"):
-                generate(run, name, engine, wanted, report)
-            if engine is not models[name]:  # the caller's own stays open
-                engine.close()
+            served, label = joined([engines[name] for name in names]), "+".join(names)
+            with run.timed(f"generate {label}"):
+                generate(run, label, served, wanted, report)
+            _record(run, names, engines)
+            if served is not models[names[0]]:  # the caller's own stays open
+                served.close()
         score_run(run, chosen, scorers, features, report)
         return _result(run)
 
@@ -207,11 +212,16 @@ def score_files(
         for name, rows in found.rows.items():
             _add_model(run, check_name("model", name), found.sources[name], "file", {})
             done = run.response_keys(name, task)
+            count = len(done)
             for batch in rows.batches():
                 left = [row for row in batch if row.key not in done and row.prompt_id in kept]
                 if left:
                     run.add_responses(name, task, left)
-        run.save(notes=found.notes)
+                    count += len(left)
+            described = run.manifest["models"][name]
+            # What `runs verify` counts against; no prompts and samples say it.
+            described["responses"] = {**described.get("responses", {}), task: count}
+        run.save(notes=[*run.manifest["notes"], *found.notes])
         score_run(run, chosen, scorers, features, report)
         return _result(run)
 
@@ -384,7 +394,12 @@ def _feature_models(
             raise ConfigError(
                 "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
             )
-        models["reward"] = RewardModel(chosen.reward_model, device=chosen.device)
+        if chosen.reward_engine == "vllm":
+            from tofu_eval.features.vllm_reward import VllmRewardModel
+
+            models["reward"] = VllmRewardModel(chosen.reward_model)
+        else:
+            models["reward"] = RewardModel(chosen.reward_model, device=chosen.device)
     for kind in NLI:
         if kind in needed:
             from tofu_eval.features.nli import Inference
@@ -427,7 +442,7 @@ def _begin(run: Run, chosen: Settings) -> None:
         created=run.manifest.get("created", provenance.now()),
         settings=chosen.model_dump(mode="json"),
         timings=run.manifest.get("timings", {}),
-        notes=[],
+        notes=run.mend(),
     )
 
 
@@ -483,18 +498,55 @@ def _add_model(
     run.save(models=models)
 
 
+def _record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:
+    """Note in run.json what was in force: versions, decoder settings, what a server ignores."""
+    models, notes = dict(run.manifest["models"]), list(run.manifest["notes"])
+    for name in names:
+        if record := getattr(engines[name], "record", None):
+            # A call that finds nothing left to do learns nothing new.
+            models[name] = {**models[name], "record": {**models[name].get("record", {}), **record}}
+        notes += models[name].get("record", {}).get("remarks", ())
+        for task in run.manifest["tasks"]:
+            notes += _copies(run, name, task)
+    templates = {
+        record.get("chat_template") for m in models.values() if (record := m.get("record", {}))
+    }
+    if len(templates - {None}) > 1 and names[-1] == list(engines)[-1]:
+        notes.append("the models' chat templates differ; look: tofu-eval audit")
+    run.save(models=models, notes=notes)
+
+
+def _copies(run: Run, model: str, task: str) -> list[str]:
+    """A remark where all samples of a prompt are one text, which sampling seldom gives."""
+    if run.manifest["tasks"][task]["sampling"].get("temperature") == 0:
+        return []
+    groups, found = Groups(run, model, task), []
+    for _, chunk in groups.chunks(SCORE_CHUNK):
+        found += copies({group.prompt.id: group.texts for group in chunk})
+    if not found:
+        return []
+    return [
+        f"{model}: all samples of {len(found)} of {len(groups)} prompts of {task} are one text "
+        f"(such as '{found[0]}'): is the model that sure, or does something cache?"
+    ]
+
+
 def _engine(
     name: str, model: str | Path | ModelSpec | Engine, chosen: Settings, report: Report
 ) -> Engine:
     if not isinstance(model, str | Path | ModelSpec):
         return model
     return open_engine(
-        chosen.engine,
+        chosen.engine or default_engine(),
         model if isinstance(model, ModelSpec) else replace(parse_model(str(model)), name=name),
         batch_size=chosen.batch_size,
         device=chosen.device,
         dtype=chosen.dtype,
         trust_remote_code=chosen.trust_remote_code,
+        engine_args=chosen.engine_args,
+        base_url=chosen.base_url.get(name)
+        if isinstance(chosen.base_url, dict)
+        else chosen.base_url,
         report=report,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,7 +15,7 @@ from tofu_eval.inputs import Feature
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import Metric
 from tofu_eval.reading import Groups
-from tofu_eval.stages import Scorer, estimate, score_corpus, score_groups
+from tofu_eval.stages import Scorer, estimate, featurize_groups, score_corpus, score_groups
 from tofu_eval.store import Run
 from tofu_eval.types import ESTIMATE_SCHEMA, REFERENCE, Estimate, Report, Score, digest, to_table
 from tofu_eval.workers import scoring_pool
@@ -54,9 +55,12 @@ def score_run(
         progress = _Progress(report)
         indexed = {place: Groups(run, *place) for place in stale}
         progress.total = sum(map(len, indexed.values()))
-        for (model, task), groups in indexed.items():
-            place = _Place(run, model, task, marks[model, task], chosen.truncate)
-            _score_place(place, groups, scorers[task], features, score, progress)
+        places_of = {place: _Place(run, *place, marks[place], chosen.truncate) for place in indexed}
+        _featurize_in_turn(places_of, indexed, scorers, features, report)
+        for place, groups in indexed.items():
+            _score_place(places_of[place], groups, scorers[place[1]], features, score, progress)
+    for feature in features.values():
+        _close(feature)
     estimates = _estimated(run, chosen, scorers, models, places, stale)
     scored |= marks
     run.save(
@@ -104,6 +108,38 @@ class _Progress:
     def add(self, count: int) -> None:
         self.done += count
         self.report("score", self.done, self.total)
+
+
+def _featurize_in_turn(
+    places: Mapping[tuple[str, str], _Place],
+    indexed: Mapping[tuple[str, str], Groups],
+    scorers: Mapping[str, Sequence[Metric]],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> None:
+    """Have each feature model but the last see all texts, then give its memory back.
+
+    So one model at a time is in memory; the rows are found again when groups are scored.
+    """
+    names = list(features)
+    for count, name in enumerate(names[:-1], start=1):
+        some = {known: features[known] for known in names[:count]}
+        for (model, task), groups in indexed.items():
+            place = places[model, task]
+            metrics = [metric for metric in scorers[task] if metric.level == "group"]
+            done = place.done()
+            for number, chunk in groups.chunks(SCORE_CHUNK):
+                if number not in done:
+                    halves = featurize_groups(
+                        chunk, metrics, some, truncate=place.truncate, report=report
+                    )
+                    deque(halves, maxlen=0)
+        _close(features[name])
+
+
+def _close(feature: Feature) -> None:
+    """Give the memory of a feature's model back, where it says how."""
+    getattr(feature.model, "close", lambda: None)()
 
 
 def _score_place(

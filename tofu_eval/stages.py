@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tofu_eval import __version__
+from tofu_eval.engines.audit import check
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import MetricInputError, ModelError, PluginError, TofuEvalError
 from tofu_eval.inputs import Feature, Inputs, cut, pooled, with_features
@@ -83,9 +84,10 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
             identity,
             engine.family,
         ]
+        taken: set[int] = set()
         for sample in range(plan.sampling.samples):
             key = digest([*asked, sample])
-            row_seed = seed_of(seed, key)
+            row_seed = _fresh_seed(seed, key, taken)
             wanted.append(
                 Request(
                     key, row_seed, model, plan.task.name, prompt.id, sample, plan.sampling,
@@ -95,22 +97,41 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
     return wanted
 
 
+def _fresh_seed(seed: int, key: str, taken: set[int]) -> int:
+    """The row's seed, another than those taken: of 32 bits two may meet, and copy a sample."""
+    row_seed, attempt = seed_of(seed, key), 0
+    while row_seed in taken:
+        attempt += 1
+        row_seed = seed_of(seed, key, attempt)
+    taken.add(row_seed)
+    return row_seed
+
+
 def generate(
     run: Run, model: str, engine: Engine, wanted: Sequence[Request], report: Report
 ) -> None:
-    """Make the responses of one model that are not on the disk yet; each batch is saved at once."""
-    done = {task: run.response_keys(model, task) for task in dict.fromkeys(r.task for r in wanted)}
-    keys = set().union(*done.values())
+    """Make the responses that are not on the disk yet; each batch is saved at once.
+
+    `model` is what the progress and errors say; of which models the rows are, `wanted` says.
+    """
+    places = dict.fromkeys((request.model, request.task) for request in wanted)
+    keys = set().union(*(run.response_keys(*place) for place in places))
     finished = sum(request.key in keys for request in wanted)
     stage = f"generate {model}"
     report(stage, finished, len(wanted))
     if finished == len(wanted):
         return
+    if remarks := check(engine, wanted):
+        run.save(notes=[*run.manifest["notes"], *remarks])
+    tokens = getattr(report, "tokens", None)
     for batch in _explained(engine, model, engine.generate(wanted, keys)):
-        for task in dict.fromkeys(row.task for row in batch):
-            rows = [row for row in batch if row.task == task and row.key not in keys]
+        if tokens is not None:
+            tokens(stage, sum(len(row.token_ids or ()) for row in batch))
+        for place in dict.fromkeys((row.model, row.task) for row in batch):
+            mine = [row for row in batch if (row.model, row.task) == place]
+            rows = list({row.key: row for row in mine if row.key not in keys}.values())
             if rows:
-                run.add_responses(model, task, rows)
+                run.add_responses(*place, rows)
                 keys.update(row.key for row in rows)
                 finished += len(rows)
         report(stage, finished, len(wanted))
@@ -136,6 +157,26 @@ def _explained(
         ) from error
 
 
+def featurize_groups(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
+    """The groups with the features that metrics need, these metrics, and the words of a text.
+
+    Whole texts come first, then those cut to `truncate` words, for the length-sensitive metrics.
+    """
+    whole = [m for m in metrics if truncate is None or not m.length_sensitive]
+    cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
+    for own, words in ((whole, None), (cutting, truncate)):
+        if own:
+            members = list(groups) if words is None else [cut(group, words) for group in groups]
+            yield with_features(members, own, features, report), own, words
+
+
 def score_groups(
     groups: Sequence[Group],
     metrics: Sequence[Metric],
@@ -159,17 +200,17 @@ def score_groups(
         score: what scores groups with metrics; by default, one after the other here.
     """
     score = score or score_each
-    whole = [m for m in metrics if truncate is None or not m.length_sensitive]
-    cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
     columns: list[dict[str, Score]] = [{} for _ in groups]
-    for own, words in ((whole, None), (cutting, truncate)):
-        if not own:
-            continue
-        members = list(groups) if words is None else [cut(group, words) for group in groups]
-        members = with_features(members, own, features, report)
+    halves = featurize_groups(groups, metrics, features, truncate=truncate, report=report)
+    for members, own, words in halves:
         for column, rows in zip(columns, score(members, own, words), strict=True):
             column.update((row.metric, row) for row in rows)
     return [[column[metric.name] for metric in metrics] for column in columns]
+
+
+def copies(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """The prompts, of texts by prompt, to which several samples are all the same text."""
+    return [id for id, rows in texts.items() if len(rows) > 1 and len(set(rows)) == 1]
 
 
 def score_corpus(

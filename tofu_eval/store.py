@@ -2,18 +2,20 @@
 
     run.json                                what was asked for, what made it, how long it took
     prompts/TASK.parquet
-    responses/MODEL/TASK/part-000000.parquet
-    features/NAME/ID/part-000000.parquet    one row per distinct text, ID = which model made it
-    scores/MODEL/TASK/part-000000.parquet   the scores of a run of prompts
+    responses/MODEL/TASK/part-000000-SUM.parquet
+    features/NAME/ID/part-000000-SUM.parquet    one row per distinct text, ID = which model made it
+    scores/MODEL/TASK/part-000000-SUM.parquet   the scores of a run of prompts
     estimates.parquet
     leaderboard.json
 
 Every file is written under a temporary name, flushed to the disk and renamed; none is ever
-appended to. So whatever exists is whole, and what is left to do is what does not exist.
+appended to. So whatever exists is whole, and what is left to do is what does not exist. SUM is the
+start of the SHA-256 of a part's content, so that damage which happens later is found.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -47,11 +49,13 @@ from tofu_eval.types import (
 )
 
 TEMPORARY = ".tmp-"
+DAMAGED = ".damaged-"
+SUM_LENGTH = 16
 ROW_GROUP = 2048
 """Rows that can be read without the others of their file: what bounds a reader's memory."""
 PARTS_IN_MEMORY = 16
 """Parts of a feature that a cache keeps at hand; the others are read again when needed."""
-PART = re.compile(r"part-\d+\.parquet$")
+PART = re.compile(r"part-(\d+)(?:-([0-9a-f]{16}))?\.parquet$")
 
 
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -91,11 +95,32 @@ def write_json(path: Path, value: object) -> None:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table atomically, with a checksum on every page, in row groups of ROW_GROUP."""
-    atomic_write(
-        path,
-        lambda file: pq.write_table(
-            table, file, compression="zstd", write_page_checksum=True, row_group_size=ROW_GROUP
-        ),
+    atomic_write(path, lambda file: _write_table(table, file))
+
+
+def write_part(folder: Path, table: pa.Table, number: int | None = None) -> Path:
+    """Write a table atomically as a part file of a folder, its checksum in its name.
+
+    By default it is the next one; with `number` it takes the place of the part of that number.
+    Returns: the file.
+    """
+    sink = pa.BufferOutputStream()
+    _write_table(table, sink)
+    content = sink.getvalue()
+    if number is None:
+        number = max(map(part_number, parts_of(folder)), default=-1) + 1
+    sum = hashlib.sha256(content).hexdigest()[:SUM_LENGTH]
+    path = folder / f"part-{number:06d}-{sum}.parquet"
+    atomic_write(path, lambda file: file.write(content))
+    for other in parts_of(folder):
+        if part_number(other) == number and other != path:
+            other.unlink()
+    return path
+
+
+def _write_table(table: pa.Table, file: Any) -> None:
+    pq.write_table(
+        table, file, compression="zstd", write_page_checksum=True, row_group_size=ROW_GROUP
     )
 
 
@@ -106,8 +131,22 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         StoreError: the file is damaged, or has other columns than `schema`.
     """
     with _readable(path):
+        _check_sum(path)
         table = _parquet(path).read()
         return table if schema is None else table.select(schema.names).cast(schema)
+
+
+def check_table(path: Path) -> None:
+    """Read a table that this module wrote from end to end, a row group at a time.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    with _readable(path):
+        _check_sum(path)
+        file = _parquet(path)
+        for number in range(file.num_row_groups):
+            file.read_row_group(number)
 
 
 def row_groups(path: Path) -> int:
@@ -124,6 +163,15 @@ def read_row_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
     """
     with _readable(path):
         return _parquet(path).read_row_group(number, columns=list(columns)).select(list(columns))
+
+
+def _check_sum(path: Path) -> None:
+    name = PART.match(path.name)
+    if name and name[2]:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(name[2]):
+            raise OSError("its content does not fit the checksum in its name")
 
 
 def _parquet(path: Path) -> pq.ParquetFile:
@@ -233,6 +281,26 @@ class Run:
                     leftover.unlink(missing_ok=True)
             yield run
 
+    def tables(self) -> list[Path]:
+        """Every table of the run that is on the disk; what else lies there is not ours."""
+        patterns = ("prompts/*.parquet", "estimates.parquet")
+        parts = tuple(f"{name}/*/*/part-*.parquet" for name in ("responses", "features", "scores"))
+        found = [path for pattern in patterns for path in self.path.glob(pattern)]
+        found += [p for pattern in parts for p in self.path.glob(pattern) if PART.match(p.name)]
+        return sorted(path for path in found if not path.name.startswith("."))
+
+    def mend(self) -> list[str]:
+        """Set damaged tables aside, so that what they held is made again; a remark for each."""
+        remarks = []
+        for file in self.tables():
+            try:
+                check_table(file)
+            except StoreError:
+                set_aside(file)
+                where = file.relative_to(self.path)
+                remarks.append(f"{where} was damaged and set aside; what it held is made again")
+        return remarks
+
     def save(self, **changes: Any) -> None:
         """Merge `changes` into run.json."""
         self.manifest = {**self.manifest, **changes}
@@ -287,7 +355,7 @@ class Run:
     def add_responses(self, model: str, task: str, rows: Sequence[Response]) -> None:
         """Save one batch of responses as a part file of its own."""
         folder = self.path / "responses" / model / task
-        write_parquet(_next_part(folder), to_table(rows, RESPONSE_SCHEMA))
+        write_part(folder, to_table(rows, RESPONSE_SCHEMA))
 
     def has_responses(self, *, model: str = "*", task: str = "*") -> bool:
         """Whether there are responses: of that model, to that task, or any."""
@@ -296,7 +364,7 @@ class Run:
 
     def response_parts(self, model: str, task: str) -> list[Path]:
         """The files that hold the responses of one model to one task."""
-        return _parts(self.path / "responses" / model / task)
+        return parts_of(self.path / "responses" / model / task)
 
     def response_keys(self, model: str, task: str) -> set[str]:
         """The keys of the responses on the disk."""
@@ -331,14 +399,19 @@ class Run:
 
         The mark is a digest of all that scores depend on; parts under another are removed.
         """
-        found = set()
-        for part in _parts(self._scores_folder(model, task)):
+        found: set[int] = set()
+        wanted = 0
+        for part in parts_of(self._scores_folder(model, task)):
             with _readable(part):
-                made_under = (_parquet(part).schema_arrow.metadata or {}).get(b"mark", b"")
-            if made_under.decode() == mark:
-                found.add(_number(part))
+                told = _parquet(part).schema_arrow.metadata or {}
+            if told.get(b"mark", b"").decode() == mark and part_number(part) not in found:
+                found.add(part_number(part))
+                wanted = int(told.get(b"parts", 0))
             else:
                 part.unlink()
+        if len(found) > wanted:  # which of them are ours, nobody can say
+            self.drop_scores(model, task)
+            return set()
         return found
 
     def write_score_part(
@@ -347,25 +420,26 @@ class Run:
         """Save the scores of some prompts as part `number`; there will be `of` parts."""
         told = {"mark": mark, "parts": str(of)}
         table = to_table(rows, SCORE_SCHEMA).replace_schema_metadata(told)
-        write_parquet(self._scores_folder(model, task) / f"part-{number:06d}.parquet", table)
+        write_part(self._scores_folder(model, task), table, number)
 
     def has_scores(self, model: str, task: str) -> bool:
         """Whether all scores of one model on one task are there."""
-        parts = _parts(self._scores_folder(model, task))
+        parts = parts_of(self._scores_folder(model, task))
         if not parts:
             return False
         with _readable(parts[0]):
             told = _parquet(parts[0]).schema_arrow.metadata or {}
-        return len(parts) == int(told.get(b"parts", 0))
+        numbers = {part_number(part) for part in parts}
+        return len(numbers) == len(parts) == int(told.get(b"parts", 0))
 
     def drop_scores(self, model: str, task: str) -> None:
         """Remove the scores of one model on one task, if there are any."""
-        for part in _parts(self._scores_folder(model, task)):
+        for part in parts_of(self._scores_folder(model, task)):
             part.unlink()
 
     def scores_of(self, model: str, task: str) -> pa.Table:
         """The scores of one model on one task, by prompt in the task's order."""
-        parts = _parts(self._scores_folder(model, task))
+        parts = parts_of(self._scores_folder(model, task))
         tables = [read_parquet(part, SCORE_SCHEMA) for part in parts]
         return pa.concat_tables([SCORE_SCHEMA.empty_table(), *tables])
 
@@ -410,7 +484,8 @@ class FeatureCache:
         self._place: dict[str, tuple[int, int]] = {}
         self._parts: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         self.truncated = 0
-        for part in _parts(folder) if folder else ():
+        self._files: dict[int, Path] = {}
+        for part in parts_of(folder) if folder else ():
             with _readable(part):
                 file = _parquet(part)
                 if {"key", "row"} - set(file.schema_arrow.names):
@@ -421,7 +496,9 @@ class FeatureCache:
                     )
                 keys = file.read(["key"]).column("key").to_pylist()
                 told = file.schema_arrow.metadata or {}
-            self._place.update((key, (_number(part), row)) for row, key in enumerate(keys))
+            number = part_number(part)
+            self._files[number] = part
+            self._place.update((key, (number, row)) for row, key in enumerate(keys))
             self.truncated += int(told.get(b"truncated", 0))
 
     def missing(self, keys: Iterable[str]) -> list[str]:
@@ -438,9 +515,9 @@ class FeatureCache:
             column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
             table = pa.table({"key": pa.array(list(keys)), "row": column})
             table = table.replace_schema_metadata({"truncated": str(truncated)})
-            path = _next_part(self._folder)
-            write_parquet(path, table)
-            number = _number(path)
+            path = write_part(self._folder, table)
+            number = part_number(path)
+            self._files[number] = path
         self.truncated += truncated
         self._place.update((key, (number, row)) for row, key in enumerate(keys))
         self._keep(number, rows)
@@ -455,8 +532,7 @@ class FeatureCache:
         if number in self._parts:
             self._parts.move_to_end(number)
             return self._parts[number]
-        assert self._folder is not None  # noqa: S101 (without a folder every part is kept)
-        column = read_parquet(self._folder / f"part-{number:06d}.parquet").column("row")
+        column = read_parquet(self._files[number]).column("row")
         rows = np.stack(column.to_pylist()).astype(np.float32)
         self._keep(number, rows)
         return rows
@@ -472,18 +548,30 @@ def _is_ours(name: str) -> bool:
     return name == ".lock" or name.startswith(TEMPORARY)
 
 
-def _parts(folder: Path) -> list[Path]:
+def set_aside(file: Path) -> None:
+    """Rename a damaged file, so that nothing reads it and nothing is lost.
+
+    Raises:
+        StoreError: the disk does not let us.
+    """
+    try:
+        file.replace(file.with_name(DAMAGED + file.name))
+    except OSError as error:
+        raise StoreError(
+            f"{file} is damaged and cannot be set aside: {error.strerror or error}. "
+            "Remove it, then run the same command again."
+        ) from error
+
+
+def parts_of(folder: Path) -> list[Path]:
     """The part files, by number; whatever else lies there is not ours."""
-    return sorted((p for p in folder.glob("part-*.parquet") if PART.match(p.name)), key=_number)
+    parts = (p for p in folder.glob("part-*.parquet") if PART.match(p.name))
+    return sorted(parts, key=part_number)
 
 
-def _number(part: Path) -> int:
-    return int(part.stem.removeprefix("part-"))
-
-
-def _next_part(folder: Path) -> Path:
-    number = max(map(_number, _parts(folder)), default=-1) + 1
-    return folder / f"part-{number:06d}.parquet"
+def part_number(part: Path) -> int:
+    """The number in a part file's name."""
+    return int(part.stem.split("-")[1])
 
 
 def conflict(path: Path, what: str, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:

@@ -28,6 +28,17 @@ LONGEST_NAME = 100
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+NEUTRAL_SAMPLING: Mapping[str, float] = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+"""What no decoder of ours does. Engines send it nevertheless: left out, transformers and servers
+fill in their own (top-k 50, a model's generation config)."""
+
+
 def check_name(noun: str, name: str) -> str:
     """Return `name`, or raise ConfigError: it becomes a folder, so no spaces and no slashes."""
     if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:

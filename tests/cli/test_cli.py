@@ -123,7 +123,7 @@ def test_tasks_and_metrics_are_listed_and_shown() -> None:
 
 
 def test_engines_are_listed() -> None:
-    assert invoke("engines", "list").output == "transformers\n"
+    assert invoke("engines", "list").output == "openai\nray\ntransformers\nvllm\n"
 
 
 def test_losses_are_listed_and_shown() -> None:
@@ -322,7 +322,14 @@ def test_ctrl_c_is_one_line_and_keeps_what_is_finished(tmp_path: Path, tiny_mode
         *("--task", "open-prompts", "--samples", "30", "--max-tokens", "32"),
         *("--batch-size", "8", "--metric", "unique_rate", "--output", str(tmp_path / "run")),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     parts = tmp_path / "run" / "responses"
     deadline = time.monotonic() + 90
     while not list(parts.rglob("part-*")):
@@ -369,3 +376,22 @@ def test_adapters_formats_and_rewards_together(
     assert len(rewards) == 9
     assert all(row["value"] is not None for row in rewards)
     assert run.manifest["features"]["reward"]["truncated"] == 0
+
+
+def test_progress_as_json(tmp_path: Path, tiny_model: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tofu_eval.cli", "run", "--model", f"m={tiny_model}"),
+            *("--task", "open-prompts", "--limit", "2", "--samples", "2", "--max-tokens", "8"),
+            *("--metric", "unique_rate", "--output", str(tmp_path / "run"), "--log-json"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    last = [line for line in lines if line["stage"] == "generate m"][-1]
+    assert (last["done"], last["total"], last["seconds_left"]) == (4, 4, 0.0)
+    assert last["tokens_per_second"] > 0
+    assert set(lines[-1]["shares"]) == {"loading", "generation", "scoring"}
+    assert sum(lines[-1]["shares"].values()) == pytest.approx(1, abs=0.01)

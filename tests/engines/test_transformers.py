@@ -235,7 +235,7 @@ def test_chat_goes_through_the_template_with_one_bos(
     engine = open_tiny(tiny_chat_model)
     seen = spy(engine, monkeypatch)
     rows(engine, asks(Sampling(samples=1, max_tokens=2), ["hi"], chat=True))
-    assert engine._tokenizer.decode(seen[0][0]) == "<s><|user|>\nhi\n<|assistant|>\n"
+    assert engine._encoder.tokenizer.decode(seen[0][0]) == "<s><|user|>\nhi\n<|assistant|>\n"
 
 
 def test_an_empty_prompt_is_the_bos_token(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_an_empty_prompt_is_the_bos_token(copy: Path, monkeypatch: pytest.Monkey
     requests = asks(Sampling(samples=1, max_tokens=1), [""])
     rows(engine, requests)
     assert seen[0].tolist() == [[1]]
-    engine._tokenizer.bos_token = None
+    engine._encoder.tokenizer.bos_token = None
     with pytest.raises(ModelError, match=r"Prompt 'p0' of task 't' is empty, .*Give the prompt"):
         rows(engine, requests)
 
@@ -260,7 +260,7 @@ def test_a_tokenizer_that_closes_texts_does_not_close_prompts(
     template["special_tokens"]["</s>"] = {"id": "</s>", "ids": [END], "tokens": ["</s>"]}
     (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
     engine = open_tiny(copy)
-    assert engine._tokenizer("a").input_ids[-1] == END
+    assert engine._encoder.tokenizer("a").input_ids[-1] == END
     seen = spy(engine, monkeypatch)
     rows(engine, asks(Sampling(samples=1, max_tokens=1), ["a"]))
     assert END not in seen[0].tolist()[0]
@@ -284,7 +284,7 @@ def test_a_prompt_longer_than_the_context(engine: TransformersEngine) -> None:
     for words, remedy in [(120, r"Use --max-tokens 7 or less, a shorter"), (300, "Use a shorter")]:
         # A bos token and a token per " z".
         long = asks(Sampling(samples=1, max_tokens=8), [" z" * (words // 2)], task="long")
-        count = len(engine._tokenizer(long[0].text).input_ids)
+        count = len(engine._encoder.tokenizer(long[0].text).input_ids)
         assert count in (121, 301)
         with pytest.raises(ModelError, match=remedy) as caught:
             next(engine.generate([*short, *long]))
@@ -307,7 +307,7 @@ def test_chat_without_a_template(engine: TransformersEngine) -> None:
 
 def test_a_chat_template_that_refuses(tiny_chat_model: Path) -> None:
     engine = open_tiny(tiny_chat_model)
-    engine._tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    engine._encoder.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
     with pytest.raises(ModelError, match="of 'm' refuses the prompt 'p0' of task 't': no system"):
         rows(engine, asks(Sampling(samples=1), chat=True))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,13 @@ def test_without_transformers(tiny_reward_model: Path, monkeypatch: pytest.Monke
         "The feature 'reward' needs the package 'transformers', which is not installed. "
         "Install it: pip install 'tofu-eval[hf]'"
     )
+
+
+def test_closing_gives_the_model_back(tiny_reward_model: Path) -> None:
+    model = RewardModel(str(tiny_reward_model), device="cpu")
+    pairs = [(Prompt.of_text("p", "Name a fruit."), "apple")]
+    first = model.compute(pairs)
+    held = weakref.ref(model._scorer)
+    model.close()
+    assert held() is None
+    assert model.compute(pairs) == first

@@ -36,8 +36,8 @@ def test_the_prompt_is_what_the_engine_sends(format, tiny_chat_model: Path):
         EXAMPLES, made.columns["input_ids"], made.columns["labels"], strict=True
     ):
         text, messages = render(Prompt("p", example.messages), chosen)
-        request = Request("k", 0, "m", "t", "p", 0, Sampling(), text, messages)
-        asked = engine._chat(request) if format == "chat" else engine._plain(request)
+        request = Request("k", 0, "m", "t", "p", 0, Sampling(max_tokens=8), text, messages)
+        asked = engine.encoders["m"].encode(request)
         assert ids[: len(asked)] == asked
         assert labels[: len(asked)] == [-100] * len(asked)
         assert labels[len(asked) :] == ids[len(asked) :]

@@ -22,6 +22,8 @@ COMMANDS = {
     "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",
     "split": "Split a loss of diversity: bad responses removed, or good ones more alike.",
+    "audit": "Show what prompts become, token by token, and what is wrong with them.",
+    "runs": "List, show, verify and clean runs.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
     "engines": "List engines.",

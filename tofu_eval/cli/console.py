@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -22,12 +25,68 @@ from rich.text import Text
 from tofu_eval.cli import printable
 from tofu_eval.types import Report
 
+KINDS = {"load": "loading", "start": "loading", "generate": "generation"}
+"""What a stage's first word counts as; all else is scoring."""
+
+
+class View:
+    """A `Report` that shows progress on stderr: bars on a terminal, or a JSON object a line.
+
+    `tokens` is told how many tokens a stage has made, for the rate.
+    """
+
+    def __init__(self, bar: Progress | None, log: bool) -> None:
+        self._bar, self._log = bar, log
+        self._bars: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
+        self._made: dict[str, int] = {}
+        self._spent: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        now = time.monotonic()
+        kind = KINDS.get(stage.partition(" ")[0], "scoring")
+        self._spent[kind] = self._spent.get(kind, 0.0) + now - self._last
+        self._last = now
+        started = self._started.setdefault(stage, now)
+        rate = self._made.get(stage, 0) / (now - started) if now > started else 0.0
+        if self._bar is not None:
+            if stage not in self._bars:
+                self._bars[stage] = self._bar.add_task(stage, total=total)
+            words = f"{stage}, {rate:,.0f} tokens/s" if rate else stage
+            self._bar.update(self._bars[stage], completed=done, total=total, description=words)
+        if self._log:
+            seconds = now - started
+            line = {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "stage": stage,
+                "done": done,
+                "total": total,
+                "seconds": round(seconds, 3),
+                "seconds_left": round(seconds / done * (total - done), 1) if done else None,
+                "tokens_per_second": round(rate, 1) if rate else None,
+                "shares": self.shares(),
+            }
+            click.echo(json.dumps(line), err=True)
+
+    def tokens(self, stage: str, count: int) -> None:
+        """Add tokens that a stage has made."""
+        self._made[stage] = self._made.get(stage, 0) + count
+
+    def shares(self) -> dict[str, float]:
+        """The share of the time so far in loading, generation and scoring."""
+        whole = sum(self._spent.values()) or 1.0
+        return {kind: round(value / whole, 3) for kind, value in self._spent.items()}
+
 
 @contextmanager
-def progress() -> Iterator[Report]:
-    """A `Report` that draws one bar a stage on stderr; silent where that is no terminal."""
+def progress(log_json: bool = False) -> Iterator[Report]:
+    """A `View`; without `log_json` silent where stderr is no terminal."""
     console = Console(stderr=True)
-    bars: dict[str, TaskID] = {}
+    if log_json or not console.is_terminal:
+        yield View(None, log_json)
+        return
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -35,15 +94,11 @@ def progress() -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True),
         console=console,
-        disable=not console.is_terminal,
     ) as bar:
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in bars:
-                bars[stage] = bar.add_task(stage, total=total)
-            bar.update(bars[stage], completed=done, total=total)
-
-        yield report
+        view = View(bar, False)
+        yield view
+    parts = ", ".join(f"{kind} {share:.0%}" for kind, share in view.shares().items())
+    console.print(f"Time: {parts}", highlight=False)
 
 
 def note(text: str) -> None:

@@ -37,6 +37,7 @@ _SCORING = (
         metavar="MODEL",
         help="Sequence-classification model with one output, for the metric 'reward'.",
     ),
+    click.option("--reward-engine", help="transformers or vllm. Default: transformers"),
     click.option(
         "--equivalence",
         type=click.Choice(get_args(Equivalence)),
@@ -56,6 +57,7 @@ _SCORING = (
     click.option("--nli-model", metavar="MODEL", help=f"For the nli metrics. Default: {NLI_MODEL}"),
     click.option("--limit", type=int, help="Only the first N prompts of each task."),
     click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
+    click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
     click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is."),
 )
 

@@ -45,7 +45,25 @@ if TYPE_CHECKING:
     metavar="[MODEL=]FORMAT",
     help="Prompt format: base, sft, chat or a .jinja file; for all models or for one.",
 )
-@click.option("--engine", help="What generates. Default: transformers")
+@click.option(
+    "--engine",
+    help="transformers, vllm, openai, ray. Default: vllm where there is a GPU for it, else "
+    "transformers.",
+)
+@click.option(
+    "--engine-arg",
+    "engine_args",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An argument for the engine, such as tensor_parallel_size=2; repeatable.",
+)
+@click.option(
+    "--base-url",
+    "base_urls",
+    multiple=True,
+    metavar="[MODEL=]URL",
+    help="Where the server of --engine openai is; for all models or for one.",
+)
 @click.option("--batch-size", type=int, help="Responses made at once. Default: 128")
 @click.option("--dtype", help="auto, float32, bfloat16 or float16.")
 @click.option("--trust-remote-code", is_flag=True, default=None, help="Run code from the model.")
@@ -57,6 +75,9 @@ def command(
     baseline: str | None,
     config_file: Path | None,
     formats: tuple[str, ...],
+    engine_args: tuple[str, ...],
+    base_urls: tuple[str, ...],
+    log_json: bool,
     **options: Any,
 ) -> None:
     """Generate with models on tasks, score, estimate, and write the leaderboard.
@@ -90,7 +111,11 @@ def command(
         fields["format"] = {name: f for name, f in file.format.items() if name not in gone}
     if formats:
         fields["format"] = _formats(formats)
-    with progress() as report:
+    if engine_args:
+        fields["engine_args"] = {**file.engine_args, **_arguments(engine_args)}
+    if base_urls:
+        fields["base_url"] = _base_urls(base_urls, specs)
+    with progress(log_json) as report:
         result = pipeline.evaluate(specs, tasks or file.tasks, output, report=report, **fields)
     print_run(result, baseline)
 
@@ -126,6 +151,38 @@ def _named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"Two models are called '{twice}'. Name them apart: --model NAME=REF")
     return named
+
+
+def _arguments(texts: tuple[str, ...]) -> dict[str, Any]:
+    """NAME=VALUE pairs; a value is read as YAML reads it, so 2 is a number and true a truth."""
+    import yaml
+
+    from tofu_eval.errors import ConfigError
+
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--engine-arg {text}: the value is not YAML.") from error
+        if not equals or not name.strip():
+            raise ConfigError(f"--engine-arg got '{text}'. Write NAME=VALUE.")
+    return found
+
+
+def _base_urls(texts: tuple[str, ...], models: dict[str, ModelSpec]) -> str | dict[str, str]:
+    from tofu_eval.errors import ConfigError
+
+    pairs = [text.partition("=") for text in texts]
+    named = {name: url for name, equals, url in pairs if equals and name in models}
+    if len(named) == len(texts):
+        return named
+    if len(texts) == 1:
+        return texts[0]
+    raise ConfigError(
+        f"--base-url got {' and '.join(texts)}: give one for all models, or MODEL=URL each."
+    )
 
 
 def _formats(formats: tuple[str, ...]) -> str | dict[str, str]:

@@ -16,7 +16,11 @@ from tofu_eval.cli.options import baseline_option, given, output_option, scoring
 @baseline_option
 @scoring_options
 def command(
-    files: tuple[str, ...], output: Path | None, baseline: str | None, **options: Any
+    files: tuple[str, ...],
+    output: Path | None,
+    baseline: str | None,
+    log_json: bool,
+    **options: Any,
 ) -> None:
     """Score responses that you already have, from JSONL or Parquet; no model is needed.
 
@@ -37,7 +41,7 @@ def command(
 
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/y")
-    with progress() as report:
+    with progress(log_json) as report:
         result = pipeline.score_files(
             [_named(text) for text in files], output, report=report, **given(**options)
         )

@@ -13,6 +13,10 @@ class Engine(Protocol):
 
     `family` names the kind of engine ("transformers", "vllm", …); rows of different families are
     never mixed. `identity` says exactly which model this is: file hashes or Hub revisions.
+
+    An engine may also have `record` (JSON-able, kept in run.json after generating: what was in
+    force) and, where one loading can serve several models, `shares` and `join`: engines of equal
+    `shares` are joined into one, whose requests name their model.
     """
 
     family: str

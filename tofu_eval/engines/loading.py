@@ -65,18 +65,18 @@ def load(
     Raises:
         ModelError: the tokenizer, the weights or the adapter cannot be loaded or do not fit.
     """
-    with _quiet():
+    with quietly():
         folder = resolved.base
         if resolved.adapter is not None and has_tokenizer(resolved.adapter):
             folder = resolved.adapter
-        with _explained(
+        with explained(
             f"The tokenizer of '{name}' cannot be loaded from {folder}",
             "Save it there again: tokenizer.save_pretrained(...)",
         ):
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=trust_remote_code
             )
-        with _explained(
+        with explained(
             f"The model '{name}' cannot be loaded from {resolved.base}",
             "Check that it is whole, and a causal language model that this transformers knows.",
         ):
@@ -89,20 +89,20 @@ def load(
             )
             check_weights(info)
         if resolved.adapter is not None:
-            with _explained(
+            with explained(
                 f"The adapter {resolved.adapter} does not fit the base model of '{name}' "
                 f"({resolved.base})",
                 "Give the base that it was trained on: --model NAME=BASE+ADAPTER",
             ):
                 model = with_adapter(model, resolved.adapter)
-        with _explained(
+        with explained(
             f"The model '{name}' cannot be put on the device '{device}'", "Use another --device."
         ):
             return model.to(device).eval(), tokenizer
 
 
 @contextmanager
-def _explained(what: str, remedy: str) -> Iterator[None]:
+def explained(what: str, remedy: str) -> Iterator[None]:
     """Turn whatever a library raises into a ModelError that begins with `what`."""
     try:
         yield
@@ -127,7 +127,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without the bars and the reports of transformers; what they say of faults is raised here."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 import transformers
-from jinja2 import TemplateError
 
 from tofu_eval.engines.draw import Draw
 from tofu_eval.engines.loading import is_out_of_memory, load, pick_device, pick_dtype
+from tofu_eval.engines.prompts import Encoder, open_encoder
 from tofu_eval.errors import MissingDependencyError, ModelError
 from tofu_eval.models import resolve
-from tofu_eval.types import ModelSpec, Report, Request, Response, no_report
+from tofu_eval.types import NEUTRAL_SAMPLING, ModelSpec, Report, Request, Response, no_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class TransformersEngine:
         self._trust_remote_code = trust_remote_code
         self._report = report
         self.identity: Mapping[str, Any] = {**self._resolved.identity, "dtype": self._dtype}
+        self.record: dict[str, Any] = {"sampling": dict(NEUTRAL_SAMPLING)}
 
     def generate(
         self, requests: Sequence[Request], done: Collection[str] = ()
@@ -99,6 +100,12 @@ class TransformersEngine:
 
     # Before anything is generated
 
+    @property
+    def encoders(self) -> dict[str, Encoder]:
+        """The encoder, read from the files alone, for the audit."""
+        trust = self._trust_remote_code
+        return {self._name: open_encoder(self._resolved, self._name, trust_remote_code=trust)}
+
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """The model and its tokenizer, loaded when they are first needed."""
@@ -110,8 +117,14 @@ class TransformersEngine:
             dtype=self._dtype,
             trust_remote_code=self._trust_remote_code,
         )
-        self._vocabulary = len(model.get_input_embeddings().weight)
-        self._ends = self._end_ids(model, tokenizer)
+        self._encoder = Encoder.of(
+            self._name,
+            tokenizer,
+            model.config,
+            model.generation_config,
+            len(model.get_input_embeddings().weight),
+        )
+        self._ends = self._encoder.ends
         # Whatever is unset in our own configuration would be filled from the model's: a top_k or
         # a repetition penalty must not slip into the measurement. An adapter asks its base.
         core = model if self._resolved.adapter is None else model.get_base_model()
@@ -123,20 +136,13 @@ class TransformersEngine:
     def _model(self) -> Any:
         return self._loaded[0]
 
-    @property
-    def _tokenizer(self) -> Any:
-        return self._loaded[1]
-
     def _batches(self, requests: Sequence[Request]) -> list[list[_Row]]:
         """Check every request, then cut: rows of one batch share their decoder."""
-        known: dict[Any, list[int]] = {}
+        _ = self._loaded
         groups: dict[Any, list[_Row]] = {}
-        for request in requests:
-            asked = (request.text, request.messages, request.sampling.max_tokens)
-            if asked not in known:
-                known[asked] = self._checked(request)
+        for request, ids in zip(requests, self._encoder.encode_all(requests), strict=True):
             decoder = tuple(request.sampling.decoder().values())
-            groups.setdefault(decoder, []).append(_Row(request, known[asked]))
+            groups.setdefault(decoder, []).append(_Row(request, ids))
         size = self._batch_size
         batches = []
         for rows in groups.values():
@@ -144,69 +150,6 @@ class TransformersEngine:
             rows.sort(key=lambda row: -len(row.ids))
             batches += [rows[start : start + size] for start in range(0, len(rows), size)]
         return batches
-
-    def _checked(self, request: Request) -> list[int]:
-        max_tokens = request.sampling.max_tokens
-        ids = self._chat(request) if request.messages is not None else self._plain(request)
-        where = f"Prompt '{request.prompt_id}' of task '{request.task}'"
-        if max(ids) >= self._vocabulary:
-            raise ModelError(
-                f"The tokenizer of '{self._name}' does not fit the model: {where} has the token "
-                f"{max(ids)}, the model knows {self._vocabulary}. Give the tokenizer that the "
-                "model was trained with."
-            )
-        config = self._model.config.get_text_config()
-        context = getattr(config, "max_position_embeddings", None)
-        if context is not None and len(ids) + max_tokens > context:
-            room = context - len(ids)
-            remedy = f"--max-tokens {room} or less, " if room > 0 else ""
-            raise ModelError(
-                f"{where} is too long for '{self._name}': {len(ids)} tokens and max_tokens "
-                f"{max_tokens} are {len(ids) + max_tokens}, its context is {context}. Use "
-                f"{remedy}a shorter prompt, or --limit to leave it out."
-            )
-        return ids
-
-    def _plain(self, request: Request) -> list[int]:
-        text, end = request.text or "", self._tokenizer.eos_token
-        ids: list[int] = self._tokenizer(text, verbose=False).input_ids
-        # Some tokenizers close every text; a closed prompt has nothing to be continued.
-        if end and ids and ids[-1] == self._tokenizer.eos_token_id and not text.endswith(end):
-            ids = ids[:-1]
-        if not ids and self._tokenizer.bos_token_id is not None:
-            ids = [self._tokenizer.bos_token_id]
-        if not ids:
-            raise ModelError(
-                f"Prompt '{request.prompt_id}' of task '{request.task}' is empty, and the "
-                f"tokenizer of '{self._name}' has no token to begin with. Give the prompt a text."
-            )
-        return ids
-
-    def _chat(self, request: Request) -> list[int]:
-        """Through the chat template, which writes the special tokens itself."""
-        if self._tokenizer.chat_template is None:
-            raise ModelError(
-                f"The tokenizer of '{self._name}' has no chat template, which the format 'chat' "
-                "needs. Use --format base or --format sft."
-            )
-        turns = [{"role": m.role, "content": m.content} for m in request.messages or ()]
-        try:
-            ids: list[int] = self._tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, return_dict=False
-            )
-        except TemplateError as error:
-            raise ModelError(
-                f"The chat template of '{self._name}' refuses the prompt '{request.prompt_id}' of "
-                f"task '{request.task}': {error}. Use --format base or --format sft."
-            ) from error
-        return ids
-
-    def _end_ids(self, model: Any, tokenizer: Any) -> list[int]:
-        """The tokens that end a response: the model's and its tokenizer's."""
-        configured = model.generation_config.eos_token_id
-        ends = set(configured if isinstance(configured, list) else [configured])
-        ends.add(tokenizer.eos_token_id)
-        return sorted(end for end in ends if end is not None and end < self._vocabulary)
 
     # Generation
 
@@ -265,7 +208,7 @@ class TransformersEngine:
     def _configuration(self, max_tokens: int) -> Any:
         return transformers.GenerationConfig(
             max_new_tokens=max_tokens,
-            eos_token_id=self._ends or None,
+            eos_token_id=list(self._ends) or None,
             # Any token will do: padding is masked, and what follows an end is cut off.
             pad_token_id=self._ends[0] if self._ends else 0,
             do_sample=False,
@@ -290,11 +233,7 @@ class TransformersEngine:
         self, rows: Sequence[_Row], tokens: Sequence[list[int]], sums: Sequence[float]
     ) -> list[Response]:
         stopped = [ids[-1] in self._ends for ids in tokens]
-        texts = self._tokenizer.batch_decode(
-            [ids[:-1] if stop else ids for ids, stop in zip(tokens, stopped, strict=True)],
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
-        )
+        texts = self._encoder.texts(list(tokens))
         return [
             Response(
                 row.request.key,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.features.weights import Weights, find_weights, hashes, said
+from tofu_eval.features.weights import Weights, find_weights, free_memory, hashes, said
 from tofu_eval.hub import quiet
 from tofu_eval.types import Prompt, digest
 
@@ -96,6 +96,11 @@ class SentenceEmbedder:
         self.truncated += self._too_long(texts)
         row = {text: i for i, text in enumerate(texts)}
         return vectors[[row[text] for _, text in pairs]]
+
+    def close(self) -> None:
+        """Give the model's memory back; the next `compute` loads it again."""
+        self._encoder = None
+        free_memory()
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         try:

@@ -207,6 +207,10 @@ class Equivalence:
             left = [state for state in left if state.heads >= 0]
         return [dict(_features(state)) for state in todo]
 
+    def close(self) -> None:
+        """Give the memory of the classifier or the judge back, until the next `compute`."""
+        getattr(self._classifier or self._judge, "close", lambda: None)()
+
     def _next_class(self, states: Sequence[_Open], cache: Cache, report: Report) -> None:
         asked: list[tuple[_Open, list[int], list[Pair]]] = []
         for state in states:

@@ -86,6 +86,10 @@ class Inference:
             for group, pairs in zip(groups, asked, strict=True)
         ]
 
+    def close(self) -> None:
+        """Give the model's memory back; the next `compute` loads it again."""
+        self._model.close()
+
     def _pairs(self, group: Group) -> Pairs:
         """(responses, premise, hypothesis); each unordered pair of texts both ways."""
         found: Pairs = []

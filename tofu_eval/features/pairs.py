@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.features.weights import find_weights, said
+from tofu_eval.features.weights import find_weights, free_memory, said
 from tofu_eval.hub import quiet
 
 Row = Mapping[str, list[int]]
@@ -96,6 +96,11 @@ class PairClassifier:
         if not np.isfinite(found).all():
             raise ModelError(f"'{self._name}' gave NaN or infinite numbers. {self._other}")
         return found
+
+    def close(self) -> None:
+        """Give the model's memory back; the next call loads it again."""
+        self._model = None
+        free_memory()
 
     def _row(self, one: str, other: str) -> Row:
         if self._side is None:

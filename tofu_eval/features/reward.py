@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.features.weights import find_weights, said
+from tofu_eval.features.weights import find_weights, free_memory, said
 from tofu_eval.hub import quiet
 from tofu_eval.types import Prompt, digest
 
@@ -113,6 +113,11 @@ class RewardModel:
                 f"The reward model '{self._model}' gave NaN or infinite rewards. {OTHER}"
             )
         return values
+
+    def close(self) -> None:
+        """Give the model's memory back; the next `compute` loads it again."""
+        self._scorer = None
+        free_memory()
 
     def _row(self, prompt: Prompt, text: str) -> Row:
         row = self._tokenize(prompt, text)

