@@ -88,6 +88,15 @@ def test_one_board_and_again(lora, fields, tmp_path):
     assert len(set(more.estimates.column("model").to_pylist())) == 7
 
 
+def test_the_run_is_checked_before_anything_is_trained(fields, tmp_path):
+    trainings = grid(fields, ["ce"], [0], tmp_path)
+    with pytest.raises(UnknownNameError, match="Unknown task 'open-promts'"):
+        sweep(trainings, ["open-promts"], tmp_path, **RUN)
+    with pytest.raises(UnknownNameError, match="Unknown metric 'distinct_11'"):
+        sweep(trainings, ["open-prompts"], tmp_path, **{**RUN, "metrics": ["distinct_11"]})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_adapter_goes_onto_its_base(fields, tmp_path):
     from tofu_eval.sweep import _tuned
 

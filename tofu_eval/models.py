@@ -174,13 +174,19 @@ def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str
     if not file.exists():
         return None
     try:
-        found = json.loads(file.read_text("utf-8"))["format"]
-        name, template = found["name"], found["template"]
+        manifest = json.loads(file.read_text("utf-8"))
+        name, template = manifest["format"]["name"], manifest["format"]["template"]
+        unfinished = manifest.get("status") == "running"
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{file} is damaged, so the prompt format of '{ref}' is not known. "
             "Restore that file, or remove it and name the format: --format"
         ) from error
+    if unfinished:
+        raise ModelError(
+            f"The training of '{ref}' is not finished. Finish it with tofu-eval train … --resume, "
+            f"or name one of its checkpoints: {ref}/checkpoint-…"
+        )
     if not isinstance(name, str) or not isinstance(template, str | None):
         raise ModelError(f"{file} names the format {name!r}; expected base, sft or chat.")
     return name, template

@@ -176,6 +176,17 @@ def evaluate(
         return _result(run)
 
 
+def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
+    """Find out what `evaluate` would find wrong with tasks and options, without a model.
+
+    Raises:
+        TofuEvalError: anything wrong with them.
+    """
+    chosen = settings(options)
+    plans = [_plan(load_task(task), chosen) for task in tasks]
+    _feature_models(chosen, [m for plan in plans for m in _metrics(chosen, plan.task.metrics)])
+
+
 def score_files(
     files: Sequence[tuple[str | None, Path]],
     output: Path | str,

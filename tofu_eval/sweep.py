@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
 from pathlib import Path
 from typing import Any
 
 from tofu_eval.errors import ConfigError
 from tofu_eval.models import parse_model
-from tofu_eval.pipeline import Result, evaluate
+from tofu_eval.pipeline import Result, check, evaluate
 from tofu_eval.processes import cores, workers
 from tofu_eval.training import LOSSES, TrainSettings, train_settings
 from tofu_eval.types import ModelSpec, Report, Task, check_name, no_report
@@ -121,18 +121,22 @@ def sweep(
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}.")
-    train_all([t.settings for t in trainings], jobs=jobs, report=report)
     shared = trainings[0].settings
+    check(tasks, **options)  # rather than after hours of training
+    notes = train_all([t.settings for t in trainings], jobs=jobs, report=report)
     models: dict[str, ModelSpec] = {BASE: parse_model(f"{BASE}={shared.model}")}
     models |= {t.name: _tuned(t) for t in trainings}
     options.setdefault("format", dict.fromkeys(models, shared.format))
-    return evaluate(models, tasks, output / "run", report=report, **options)
+    result = evaluate(models, tasks, output / "run", report=report, **options)
+    return replace(result, notes=(*notes, *result.notes))
 
 
 def train_all(
     settings: Sequence[TrainSettings], *, jobs: int = 1, report: Report = no_report
-) -> None:
+) -> list[str]:
     """Finish every training, `jobs` at a time; a model's memory is free again when it is trained.
+
+    Returns: what the user should know about the data, each remark once.
 
     Raises:
         TofuEvalError: as `train`, of the first that fails; what others finished is kept.
@@ -140,8 +144,12 @@ def train_all(
     threads = max(1, cores() // jobs)
     with workers(min(jobs, len(settings)), report, threads=threads) as pool:
         left: set[Future[Any]] = {pool.start(_train, one) for one in settings}
+        notes: dict[str, None] = {}
         while left:
-            left.remove(pool.first(left))
+            done = pool.first(left)
+            left.remove(done)
+            notes.update(dict.fromkeys(done.result()))
+    return list(notes)
 
 
 def over_seeds(result: Result, trainings: Sequence[Training]) -> list[LossRow]:
@@ -173,7 +181,7 @@ def _tuned(training: Training) -> ModelSpec:
     return ModelSpec(training.name, base.model, base.revision, path)
 
 
-def _train(settings: TrainSettings, report: Report) -> None:
+def _train(settings: TrainSettings, report: Report) -> tuple[str, ...]:
     from tofu_eval.training.job import train
 
-    train(settings, resume=True, report=report)
+    return train(settings, resume=True, report=report).notes

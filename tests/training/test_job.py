@@ -239,6 +239,16 @@ def test_a_loss_that_is_not_finite_keeps_the_checkpoints(fields, base, tmp_path)
             ConfigError,
             "'use_liger_kernel' is not used here. Use",
         ),
+        ({"save_only_model": True}, ConfigError, "'save_only_model' is not used here. Use check"),
+        ({"learning_rate": float("nan")}, ConfigError, "learning_rate is nan; expected a finite"),
+        ({"learning_rate": -1.0}, ConfigError, "learning_rate is -1.0; expected a finite number"),
+        ({"per_device_train_batch_size": 0}, ConfigError, "batch_size is 0; expected a whole num"),
+        ({"gradient_accumulation_steps": 0}, ConfigError, "accumulation_steps is 0; expected a w"),
+        ({"max_steps": -1, "num_train_epochs": 0}, ConfigError, "num_train_epochs is 0; expected"),
+        ({"lr_scheduler_type": "cosine_with_min_lr"}, ConfigError, "Training cannot go on: "),
+        ({"eos_token": "<nothing>"}, ConfigError, "has no token '<nothing>' (eos_token)"),
+        ({"chat_template_path": "org/model"}, ConfigError, "expected a .jinja file"),
+        ({"max_length": 100, "eval_data": "DATA"}, ConfigError, "nothing would use it. Add eval_"),
         ({"lora": {"rank": 4}}, ConfigError, "LoRA has no setting 'rank'."),
         ({"lora": {"r": 0}}, ConfigError, "lora r is 0; expected a whole number of at least 1."),
         ({"lora": {"target_modules": ["nothing"]}}, ConfigError, "TRL refuses this: "),
@@ -254,10 +264,67 @@ def test_a_loss_that_is_not_finite_keeps_the_checkpoints(fields, base, tmp_path)
     ],
 )
 def test_bad_settings(fields, change, error, message):
+    if "eval_data" in change:
+        change = {**change, "eval_data": fields["data"]}
     with pytest.raises(error) as caught:
         train(train_settings({**fields, **change}))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_rows_beyond_the_models_positions(fields, tmp_path):
+    long = tmp_path / "long.jsonl"
+    rows = [{"prompt": "Name one fruit.", "completion": "the fig. " * n} for n in (2, 40)]
+    long.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(
+        ConfigError, match=r"Row 2 of the data has \d+ tokens, and the model has 64"
+    ):
+        train(train_settings({**fields, "data": str(long)}))
+    train(train_settings({**fields, "data": str(long), "max_length": 64, "max_steps": 1}))
+
+
+def test_the_end_token_of_the_settings_is_the_one_that_is_learnt(fields):
+    path = train(train_settings({**fields, "eos_token": "<unk>", "max_steps": 1})).path
+    assert AutoTokenizer.from_pretrained(path).eos_token == "<unk>"
+    manifest = json.loads((path / "training.json").read_text())
+    assert manifest["asked"]["settings"]["eos_token"] == "<unk>"
+
+
+def test_held_out_rows_are_evaluated(fields, rows):
+    more = {"eval_data": str(rows), "eval_strategy": "steps", "eval_steps": 6}
+    result = train(train_settings({**fields, **more}))
+    losses = [e["eval_cross_entropy"] for e in result.log if "eval_cross_entropy" in e]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+
+
+def test_the_last_update_is_looked_at(fields):
+    """No loss is computed after it, so nothing else would notice."""
+    destroys = {**fields, "max_steps": 1, "learning_rate": 1e38, "lr_scheduler_type": "constant"}
+    with pytest.raises(TrainingError, match="the loss is (nan|inf), expected a finite number"):
+        train(train_settings(destroys))
+    assert not (fields["output"] / "model.safetensors").exists()
+
+
+def test_an_adapter_on_an_adapter(fields, base):
+    first = train(train_settings({**fields, "lora": {"r": 2}, "max_steps": 1})).path
+    again = {**fields, "model": f"{base}+{first}", "lora": {"r": 2}, "output": first / "b"}
+    with pytest.raises(ConfigError, match=r"has an adapter already\. Leave --lora-r out"):
+        train(train_settings(again))
+
+
+def test_an_output_that_is_a_file(fields):
+    fields["output"].write_text("mine")
+    with pytest.raises(StoreError, match=r"is a file\. Use a new or empty directory"):
+        train(train_settings(fields))
+
+
+def test_a_training_that_is_not_finished_is_not_asked(fields, tmp_path):
+    path = train(train_settings({**fields, "max_steps": 1})).path
+    manifest = json.loads((path / "training.json").read_text())
+    (path / "training.json").write_text(json.dumps({**manifest, "status": "running"}))
+    with pytest.raises(ModelError, match=r"The training of '.*' is not finished\. Finish it with"):
+        evaluate({"m": str(path)}, "open-prompts", tmp_path / "run", limit=1, samples=1)
 
 
 def test_a_folder_of_something_else_is_left_alone(fields):

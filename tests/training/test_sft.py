@@ -174,6 +174,10 @@ def test_lora_trains_the_adapter_alone(trained, small):
             {"packing": True, "packing_strategy": "wrapped"},
             "packing_strategy 'wrapped' loses where a completion begins. Use the strategy 'bfd'",
         ),
+        (
+            {"packing": True, "packing_strategy": "bfd_split"},
+            "packing_strategy 'bfd_split' loses where a completion begins. Use the strategy 'bfd'",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")

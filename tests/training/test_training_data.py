@@ -142,6 +142,15 @@ def test_the_digest_is_of_what_is_learnt(tmp_path):
             [{"prompt": "a", "completion": text} for text in ("", "x", " \n")],
             "2 rows have an empty completion (row 1, 3), from which nothing can be learnt.",
         ),
+        ([{"instruction": "a", "completions": "text"}], "must be a list of objects"),
+        (
+            [{"instruction": "a", "completions": [{"overall_score": 9}]}],
+            "'response' must be text, got NoneType",
+        ),
+        (
+            [{"instruction": "a", "completions": [{"response": "b", "overall_score": "N/A"}]}],
+            "'overall_score' must be a number, got 'N/A'",
+        ),
         ([], "has no rows to train on"),
         ([{"instruction": "a", "output": ""}], "has no rows to train on"),
     ],

@@ -38,12 +38,13 @@ def command(
     tasks: tuple[str, ...],
     output: Path,
     configs: tuple[str, ...],
+    log_json: bool,
     **options: Any,
 ) -> None:
     """Train a base with several losses and seeds, and compare them all in one run.
 
-    --seed is the first training seed, and the seed of sampling. The same command again goes on
-    where it stopped.
+    --seed is the first training seed (else a config file's, else 0), and the seed of sampling.
+    The same command again goes on where it stopped.
 
     \b
     tofu-eval sweep --model BASE --data rows.jsonl --loss ce,focal,gem,tofu --seeds 3 \\
@@ -58,13 +59,13 @@ def command(
 
     if seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {seeds}.")
-    first = options["seed"] or 0
     shared = {name: options.pop(name) for name in TRAINING}
     if options["trust_remote_code"]:
         shared["trust_remote_code"] = True
     fields = training_fields(configs, shared)
+    first = fields.get("seed", 0) if options["seed"] is None else options["seed"]
     trainings = grid(fields, names(losses), range(first, first + seeds), output)
-    with progress() as report:
+    with progress(log_json) as report:
         result = sweep(trainings, tasks, output, jobs=jobs, report=report, **given(**options))
     print_run(result, BASE)
     if seeds > 1:

@@ -63,8 +63,11 @@ def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[s
     fields = read_configs(configs)
     asked = given(**options)
     loss_settings = {name: asked.pop(name) for name in ("gamma", "beta") if name in asked}
+    known = fields.get("loss_settings") or {}
+    if not isinstance(known, dict):
+        raise ConfigError(f"loss_settings should be a mapping such as {{gamma: 3}}, got {known!r}.")
     if loss_settings:
-        fields["loss_settings"] = {**(fields.get("loss_settings") or {}), **loss_settings}
+        fields["loss_settings"] = {**known, **loss_settings}
     if "lora_r" in asked:
         rank = asked.pop("lora_r")
         lora = fields.get("lora") or {}

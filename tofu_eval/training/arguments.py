@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib.util
+import json
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +22,7 @@ INSTEAD = {
     "output_dir": "output",
     "loss_type": "loss",
     "resume_from_checkpoint": "--resume",
+    "save_only_model": "checkpoints from which a training can go on",
     "assistant_only_loss": "rows whose last turn is what is learnt",
     "dataset_text_field": "rows with prompt and completion",
     "use_liger_kernel": "the fused loss, which is always on",
@@ -31,6 +34,7 @@ DEFAULTS = {"report_to": "none", "disable_tqdm": True}
 
 QUIET = frozenset(
     {
+        "trust_remote_code",
         *("report_to", "disable_tqdm", "run_name", "project", "logging_dir", "push_to_hub"),
         *("log_level", "log_level_replica", "log_on_each_node", "logging_nan_inf_filter"),
         *("logging_strategy", "logging_steps", "logging_first_step", "skip_memory_metrics"),
@@ -39,11 +43,10 @@ QUIET = frozenset(
             "save_steps",
             "save_total_limit",
             "save_on_each_node",
-            "save_only_model",
         ),
         *("dataset_num_proc", "dataloader_num_workers", "dataloader_pin_memory"),
         *("hub_token", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_always_push"),
-        *("save_only_model", "trackio_space_id", "trackio_bucket_id", "ddp_timeout", "debug"),
+        *("trackio_space_id", "trackio_bucket_id", "ddp_timeout", "debug"),
     }
 )
 """Fields that do not change what is learnt: a resumed training may have others."""
@@ -56,6 +59,7 @@ def sft_config(settings: TrainSettings) -> SFTConfig:
         ConfigError: an unknown field, a value of another type, or one that TRL refuses.
     """
     fields = {name: _typed(name, value) for name, value in settings.sft.items()}
+    _check_counts(fields)
     if not torch.cuda.is_available():  # TRL's defaults are for accelerators
         fields.setdefault("dataloader_pin_memory", False)
         if not fields.get("fp16"):
@@ -64,6 +68,19 @@ def sft_config(settings: TrainSettings) -> SFTConfig:
         return SFTConfig(output_dir=str(settings.output), **{**DEFAULTS, **fields})
     except (ValueError, TypeError, ImportError, RuntimeError) as error:
         raise ConfigError(f"TRL refuses these settings: {one_line(error)}") from error
+
+
+def _check_counts(fields: Mapping[str, Any]) -> None:
+    """What torch and transformers would fail on later, or not at all."""
+    rate = fields.get("learning_rate", 1.0)
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ConfigError(f"learning_rate is {rate}; expected a finite number >= 0.")
+    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if fields.get(name, 1) < 1:
+            raise ConfigError(f"{name} is {fields[name]}; expected a whole number >= 1.")
+    epochs = fields.get("num_train_epochs", 1)
+    if fields.get("max_steps", -1) <= 0 and not epochs > 0:
+        raise ConfigError(f"num_train_epochs is {epochs}; expected a number > 0.")
 
 
 def lora_config(settings: TrainSettings) -> Any:
@@ -140,8 +157,18 @@ def check_hardware(settings: TrainSettings) -> None:
 
 
 def learnt_with(settings: TrainSettings) -> dict[str, Any]:
-    """The given SFTConfig fields that change what is learnt, JSON-able."""
-    return {name: value for name, value in sorted(settings.sft.items()) if name not in QUIET}
+    """The given SFTConfig fields that change what is learnt.
+
+    Raises:
+        ConfigError: one is nothing that JSON can hold, such as a date.
+    """
+    fields = {name: value for name, value in sorted(settings.sft.items()) if name not in QUIET}
+    for name, value in fields.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{name} is {value!r}, which cannot be recorded. {error}.") from error
+    return fields
 
 
 def one_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ A row is in one of these forms, which its columns tell apart:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -182,15 +183,24 @@ def _alpaca(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str]:
 
 
 def _ultrafeedback(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str]:
-    rated = [
-        (float(c["overall_score"]), _text(c["response"], "response"))
-        for c in row["completions"]
-        if c.get("overall_score") is not None
-    ]
+    rated = [_rated(c) for c in _list(row["completions"]) if c.get("overall_score") is not None]
     best = max(rated, key=lambda pair: pair[0], default=(0.0, ""))  # of equals, the first
     if best[0] < GOOD or not best[1].strip():
         raise _Dropped(f"no completion with an overall score of at least {GOOD:g}")
     return _user(_text(row["instruction"], "instruction")), best[1]
+
+
+def _list(completions: object) -> list[dict[str, Any]]:
+    if not isinstance(completions, list) or not all(isinstance(c, dict) for c in completions):
+        raise _RowError("'completions' must be a list of objects with response and overall_score")
+    return completions
+
+
+def _rated(completion: Mapping[str, Any]) -> tuple[float, str]:
+    score = completion["overall_score"]
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise _RowError(f"'overall_score' must be a number, got {score!r}")
+    return float(score), _text(completion.get("response"), "response")
 
 
 def _problem(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str]:

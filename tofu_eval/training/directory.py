@@ -16,6 +16,8 @@ STATE = "trainer_state.json"
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """training.json; None in a directory that is new or empty."""
     file = path / TRAINED
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"{path} is a file. Use a new or empty directory as --output.")
     if not file.exists():
         if path.exists() and any(not child.name.startswith(".") for child in path.iterdir()):
             raise StoreError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 
 from tofu_eval import provenance
@@ -69,10 +71,12 @@ def train(
     examples = load_examples(settings.data)
     held_out = load_examples(settings.eval_data) if settings.eval_data else None
     args = arguments.sft_config(settings)
+    _check_together(settings, resolved, args)
     state = PartialState()
     asked = {
         "model": dict(resolved.identity),
         "data": content_digest(examples.rows),
+        "eval_data": content_digest(held_out.rows) if held_out else None,
         "loss": settings.loss,
         "loss_settings": dict(settings.loss_settings),
         "format": format.digest,
@@ -156,6 +160,7 @@ class _Job:
         with quiet():
             model, tokenizer = load_model(resolved, self.settings, args)
             made = self._tokenized(examples, tokenizer, args)
+            _check_positions(made, model, args.max_length)
             notes = _notes(examples, made, args.max_length)
             trainer = self._trainer(spec, model, tokenizer, args, made, held_out)
             with _explained():
@@ -174,8 +179,8 @@ class _Job:
             examples.rows,
             self.format,
             tokenizer,
-            # Packing cuts rows itself, or splits them.
-            max_length=args.max_length,
+            # These two strategies of packing split long rows instead of cutting them.
+            max_length=None if args.packing and args.packing_strategy != "bfd" else args.max_length,
             completion_only=args.completion_only_loss is not False,
         )
         if not made.columns["row"]:
@@ -214,6 +219,7 @@ class _Job:
 
     def _save(self, trainer: Any) -> None:
         """The checkpoint's files appear one by one under their names, each whole."""
+        _check_alive(trainer)
         folder = self.path / f"{TEMPORARY}final"
         if PartialState().is_main_process and folder.exists():  # of a process that was killed
             shutil.rmtree(folder)
@@ -222,6 +228,46 @@ class _Job:
             for file in sorted(folder.iterdir()):
                 file.replace(self.path / file.name)
             folder.rmdir()
+
+
+def _check_together(settings: TrainSettings, resolved: ResolvedModel, args: Any) -> None:
+    """Settings that are fine alone.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
+    if settings.lora is not None and resolved.adapter is not None:
+        raise ConfigError(
+            f"'{settings.model}' has an adapter already. Leave --lora-r out to train on it, or "
+            "merge it into its base first."
+        )
+    if settings.eval_data and str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":
+        raise ConfigError(
+            "eval_data is given, but nothing would use it. Add eval_strategy: steps (or epoch)."
+        )
+
+
+def _check_positions(made: Tokenized, model: Any, max_length: int | None) -> None:
+    """Refuse rows that are longer than what the model has positions for."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(map(len, made.columns["input_ids"]))
+    if positions is not None and min(longest, max_length or longest) > positions:
+        row = max(
+            zip(made.columns["input_ids"], made.columns["row"], strict=True),
+            key=lambda pair: len(pair[0]),
+        )[1]
+        raise ConfigError(
+            f"Row {row} of the data has {longest} tokens, and the model has {positions} positions. "
+            f"Use --max-length {positions}, or less."
+        )
+
+
+def _check_alive(trainer: Any) -> None:
+    """One look at the model as it is after the last update, which no loss has seen."""
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    trainer.model.eval()
+    with torch.no_grad(), trainer.compute_loss_context_manager():
+        trainer.compute_loss(trainer.model_wrapped, batch)
 
 
 class _KeepFormat(TrainerCallback):  # type: ignore[misc]
@@ -296,8 +342,16 @@ def _explained() -> Iterator[None]:
             "The device has no memory left. Use a smaller per_device_train_batch_size with more "
             "gradient_accumulation_steps, a smaller --max-length, or --lora-r. Go on: --resume"
         ) from error
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # A full disk is a RuntimeError of torch's writer, or an error of safetensors.
+        if type(error) is RuntimeError and not re.search(
+            "inline_container|StreamWriter", str(error)
+        ):
+            raise
+        reason = getattr(error, "strerror", None) or arguments.one_line(error)[:200]
         raise StoreError(
-            f"Training stopped: {error.strerror or error}. Checkpoints so far are kept: make room, "
-            "then run the same command with --resume."
+            f"Training stopped: {reason}. Checkpoints so far are kept: make room, then run the "
+            "same command with --resume."
         ) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"Training cannot go on: {arguments.one_line(error)}") from error

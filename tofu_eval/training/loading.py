@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tofu_eval.errors import ModelError
+from tofu_eval.errors import ConfigError, ModelError
 from tofu_eval.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
+from tofu_eval.tasks.document import read_text
 from tofu_eval.training import arguments
 from tofu_eval.training.settings import TrainSettings
 
@@ -45,6 +47,7 @@ def load_model(resolved: ResolvedModel, settings: TrainSettings, args: Any) -> t
         raise ModelError(
             f"The model '{settings.model}' cannot be loaded: {arguments.one_line(error)}. {hint}"
         ) from error
+    _adapt(tokenizer, args)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ModelError(
@@ -60,3 +63,20 @@ def load_model(resolved: ResolvedModel, settings: TrainSettings, args: Any) -> t
                 f"{arguments.one_line(error)}. Name the base that it was trained on."
             ) from error
     return model, tokenizer
+
+
+def _adapt(tokenizer: Any, args: Any) -> None:
+    """What TRL would change of the tokenizer, but only after we have made tokens with it.
+
+    Raises:
+        ConfigError: the tokenizer has no such token, or the template is no file.
+    """
+    if args.eos_token is not None:
+        if args.eos_token not in tokenizer.get_vocab():
+            raise ConfigError(f"The tokenizer has no token '{args.eos_token}' (eos_token).")
+        tokenizer.eos_token = args.eos_token
+    if args.chat_template_path is not None:
+        file = Path(args.chat_template_path)
+        if file.suffix not in (".jinja", ".j2") or not file.is_file():
+            raise ConfigError(f"chat_template_path is '{file}'; expected a .jinja file.")
+        tokenizer.chat_template = read_text(file)

@@ -7,7 +7,7 @@ For logits z, target y, weight w and temperature β, all of them are
 with w a constant to autograd. A new loss is one function that returns a `LossSpec`; it needs no
 autograd code. Everywhere in this file labels are aligned with the logits: `labels[..., t]` is the
 token that `logits[..., t, :]` predicts. Labels in the Hugging Face convention are shifted by one
-first, as `loop.py` does.
+first, as `head.py` does.
 """
 
 from __future__ import annotations

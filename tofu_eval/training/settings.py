@@ -51,6 +51,8 @@ def train_settings(values: Mapping[str, Any]) -> TrainSettings:
     for name, flag in (("model", "--model"), ("data", "--data"), ("output", "--output")):
         if ours.get(name) is None:
             raise ConfigError(f"No {name}. Name it: {flag} …  See: tofu-eval train --help")
+    if not isinstance(ours.get("sft", {}), Mapping):
+        raise ConfigError(f"sft should be a mapping of SFTConfig's fields, got {ours['sft']!r}.")
     made = validated(TrainSettings, {**ours, "sft": {**ours.get("sft", {}), **rest}}, "")
     for name, value in made.loss_settings.items():
         if not math.isfinite(value):

@@ -107,6 +107,10 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
             total = self.accelerator.reduce(self._sums.pop(mode), "sum").tolist()
             for name, value in zip(MEANS, total, strict=False):
                 self._metrics[mode][name] = [value / max(total[-1], 1.0)]
+        if "train_loss" in logs and "train" in self._sums:  # the summary, after an evaluation
+            total = self.accelerator.reduce(self._sums.pop("train"), "sum").tolist()
+            means = {name: x / max(total[-1], 1.0) for name, x in zip(MEANS, total, strict=False)}
+            logs.update(means)
         super().log(logs, start_time)
 
     def _count(self, mode: str, sums: LossOutput, inputs: Mapping[str, Any]) -> None:
@@ -127,7 +131,8 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
             raise TrainingError(
                 f"Training stopped at {where}: the loss is {loss.item()}, expected a finite "
                 f"number. The batch holds {self._rows_of(inputs)}. Try a smaller learning rate "
-                "(--lr) or float32 (bf16: false), and look at these rows. Checkpoints are kept."
+                "(--lr) or float32 (bf16: false), and look at these rows. Checkpoints are kept; if "
+                "--resume stops here again, delete the newest."
             )
 
     def _rows_of(self, inputs: Mapping[str, Any]) -> str:
@@ -155,7 +160,7 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
     def _check_nothing_else(self, base: Any) -> None:
         """No other loss than ours: whatever would compute one is named."""
         parallel = self.accelerator.parallelism_config
-        wrapped = self.args.packing and self.args.packing_strategy == "wrapped"
+        split = self.args.packing and self.args.packing_strategy != "bfd"
         forwards = (type(base).forward, getattr(base.forward, "__wrapped__", None))
         problem = None
         if self.compute_loss_func is not None:
@@ -170,9 +175,10 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
             problem = "a Liger patch is active. Leave use_liger_kernel out and patch nothing"
         elif parallel is not None and (parallel.sp_enabled or parallel.cp_enabled):
             problem = "the sequence is split over devices. Leave sequence parallelism out"
-        elif wrapped and _looks_at_places(self.spec):
+        elif split and _looks_at_places(self.spec):
             problem = (
-                "packing_strategy 'wrapped' loses where a completion begins. Use the strategy 'bfd'"
+                f"packing_strategy '{self.args.packing_strategy}' loses where a completion begins. "
+                "Use the strategy 'bfd'"
             )
         if problem:
             raise TrainingError(f"The loss '{self.spec.name}' cannot be computed: {problem}.")
