@@ -38,6 +38,7 @@ def command(
     tasks: tuple[str, ...],
     output: Path,
     configs: tuple[str, ...],
+    log_json: bool,
     **options: Any,
 ) -> None:
     """Train a base with several losses and seeds, and compare them all in one run.
@@ -64,7 +65,7 @@ def command(
         shared["trust_remote_code"] = True
     fields = training_fields(configs, shared)
     trainings = grid(fields, names(losses), range(first, first + seeds), output)
-    with progress() as report:
+    with progress(log_json) as report:
         result = sweep(trainings, tasks, output, jobs=jobs, report=report, **given(**options))
     print_run(result, BASE)
     if seeds > 1:
