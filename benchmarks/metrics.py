@@ -3,9 +3,9 @@
     python benchmarks/metrics.py --quick                  # a tenth of the texts
 
 Times are CPU seconds of one thread, compiled code warm, texts in memory. A peer that would take
-hours is measured on the first prompts or texts only, and its size is in the table: ratios are of
-seconds a prompt, and, where a cost is quadratic, of seconds at the same size. A peer that is not
-installed has null in the JSON, which is the last line.
+hours is measured on the first prompts only, or, in a pooled corpus, on the first texts with all the
+others as references: what it does for each is the same, so its seconds are scaled to all of them.
+A peer that is not installed has null in the JSON, which is the last line.
 """
 
 from __future__ import annotations
@@ -89,34 +89,60 @@ def sacrebleu_self_bleu(prompts: int, samples: int) -> Measured:
 
 
 def ours_pooled(texts: int, _: int) -> Measured:
+    return _ours_pooled("tokens_wordpunct", "self_bleu_texygen", texts)
+
+
+def ours_pooled_13a(texts: int, _: int) -> Measured:
+    return _ours_pooled("tokens_13a", "self_bleu", texts)
+
+
+def _ours_pooled(need: str, name: str, texts: int) -> Measured:
     from tofu_eval.features.text import tokens
-    from tofu_eval.metrics.self_bleu import self_bleu_texygen
+    from tofu_eval.metrics import METRICS, _bleu
+    from tofu_eval.tokens import Tokens
 
     (group,) = corpus(1, texts)
-    self_bleu_texygen(tokens(group[:3], "tokens_wordpunct"))
-    return timed(lambda: self_bleu_texygen(tokens(group, "tokens_wordpunct")))
+    found = METRICS.get(name)
+    found(tokens(group[:3], need))
+    done = timed(lambda: found(tokens(group, need)))
+    counts = _bleu.leave_one_out(Tokens.of(tokens(group, need)))
+    each = (
+        _bleu.nltk(counts, (0.25,) * 4, 0.1)
+        if name == "self_bleu_texygen"
+        else _bleu.sacrebleu(counts, effective_order=True)
+    )
+    return {**done, "value": each.tolist()}
 
 
-def nltk_pooled(texts: int, _: int) -> Measured:
+def nltk_pooled(texts: int, hypotheses: int) -> Measured:
     from nltk.tokenize import wordpunct_tokenize
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
     (group,) = corpus(1, texts)
-
-    def work() -> float:
-        rows = [wordpunct_tokenize(text) for text in group]
-        smooth = SmoothingFunction().method1
-        scores = [
+    rows = [wordpunct_tokenize(text) for text in group]
+    smooth = SmoothingFunction().method1
+    found = timed(
+        lambda: [
             sentence_bleu([*rows[:i], *rows[i + 1 :]], row, (0.25,) * 4, smoothing_function=smooth)
-            for i, row in enumerate(rows)
+            for i, row in enumerate(rows[:hypotheses])
         ]
-        return fsum(scores) / len(scores)
+    )
+    return {**found, "scaled": texts / hypotheses}
 
-    return timed(work)
 
+def sacrebleu_pooled(texts: int, hypotheses: int) -> Measured:
+    from sacrebleu.metrics.bleu import BLEU
 
-def sacrebleu_pooled(texts: int, _: int) -> Measured:
-    return sacrebleu_self_bleu(1, texts)
+    (group,) = corpus(1, texts)
+    bleu = BLEU(tokenize="13a", lowercase=True, effective_order=True)
+    bleu.sentence_score(group[0], group[1:3])
+    found = timed(
+        lambda: [
+            bleu.sentence_score(text, [*group[:i], *group[i + 1 :]]).score
+            for i, text in enumerate(group[:hypotheses])
+        ]
+    )
+    return {**found, "scaled": texts / hypotheses}
 
 
 def fast_bleu_pooled(texts: int, _: int) -> Measured:
@@ -125,10 +151,9 @@ def fast_bleu_pooled(texts: int, _: int) -> Measured:
 
     (group,) = corpus(1, texts)
 
-    def work() -> float:
+    def work() -> list[float]:
         rows = [wordpunct_tokenize(text) for text in group]
-        scores = SelfBLEU(rows, {4: (0.25,) * 4}).get_score()[4]
-        return fsum(scores) / len(scores)
+        return list(SelfBLEU(rows, {4: (0.25,) * 4}).get_score()[4])
 
     return timed(work)
 
@@ -194,16 +219,25 @@ def ours_default_set(prompts: int, samples: int) -> Measured:
         te.Group(te.Prompt.of_text(str(i), "?"), tuple(texts))
         for i, texts in enumerate(corpus(prompts, samples))
     ]
-    score_each(groups[:2], metrics, None)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # In chunks, as a run is scored; only the numbers are kept.
-    found = timed(
-        lambda: sum(
-            len(score_each(groups[i : i + 64], metrics, None)) for i in range(0, prompts, 64)
+
+    def work(count: int) -> int:
+        # In chunks, as a run is scored; only the numbers are kept.
+        return sum(
+            len(score_each(groups[i : min(i + 64, count)], metrics, None))
+            for i in range(0, count, 64)
         )
-    )
+
+    work(2)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = timed(lambda: work(prompts))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {**found, "extra_mib": (after - before) / 1024}
+    # All words have been seen now: what is left is what each prompt costs.
+    again, tenth = timed(lambda: work(prompts)), timed(lambda: work(prompts // 10))
+    return {
+        **found,
+        "extra_mib": (after - before) / 1024,
+        "growth": again["seconds"] / tenth["seconds"],
+    }
 
 
 def sacrebleu_tokenising(prompts: int, samples: int) -> Measured:
@@ -215,8 +249,8 @@ def sacrebleu_tokenising(prompts: int, samples: int) -> Measured:
 
 
 CASES = {f.__name__: f for f in (
-    ours_self_bleu, sacrebleu_self_bleu, ours_pooled, nltk_pooled, sacrebleu_pooled,
-    fast_bleu_pooled, ours_rouge, diversity_rouge, ours_vendi, vendi_score_vendi,
+    ours_self_bleu, sacrebleu_self_bleu, ours_pooled, ours_pooled_13a, nltk_pooled,
+    sacrebleu_pooled, fast_bleu_pooled, ours_rouge, diversity_rouge, ours_vendi, vendi_score_vendi,
     ours_default_set, sacrebleu_tokenising,
 )}  # fmt: skip
 
@@ -235,15 +269,18 @@ def run(case: str, size: int, samples: int = SAMPLES) -> Measured | None:
     if done.returncode:
         raise SystemExit(f"{case} failed:\n{done.stderr}")
     found = {**json.loads(done.stdout.splitlines()[-1]), "size": size, "samples": samples}
-    print(f"{case:24} {size:>5} x {samples:<3} {found['seconds']:9.3f} s", flush=True)
+    found["seconds"] *= found.get("scaled", 1)
+    scaled = "  scaled to all texts" if found.get("scaled", 1) != 1 else ""
+    print(f"{case:24} {size:>5} x {samples:<4} {found['seconds']:10.3f} s{scaled}", flush=True)
     return found
 
 
-def ratio(peer: Measured | None, ours: Measured) -> float | None:
-    """How many times slower the peer is, a prompt (or at the same size)."""
+def ratio(peer: Measured | None, ours: Measured, *, each: bool = True) -> float | None:
+    """How many times as long the peer takes, a prompt (or text), or in all."""
     if peer is None:
         return None
-    return round(peer["seconds"] / peer["size"] / (ours["seconds"] / ours["size"]), 2)
+    sizes = ours["size"] / peer["size"] if each else 1.0
+    return round(peer["seconds"] / ours["seconds"] * sizes, 3)
 
 
 def error(peer: Measured | None, ours: Measured | None) -> float:
@@ -265,39 +302,37 @@ def main() -> None:
         print(json.dumps(CASES[name](int(size), int(samples))))
         return
     part = 10 if chosen.quick else 1
-    prompts = 1000 // part
-    few = 4 if chosen.quick else 50
-    ours = run("ours_self_bleu", prompts)
-    peer = run("sacrebleu_self_bleu", few)
+    prompts, texts = 1000 // part, 1000 // part
+    few, some = (4, 10) if chosen.quick else (50, 100)
+    ours, peer = run("ours_self_bleu", prompts), run("sacrebleu_self_bleu", few)
     small, small_peer = run("ours_self_bleu", 100, 10), run("sacrebleu_self_bleu", few, 10)
-    pooled = {n: run("ours_pooled", n // part) for n in (500, 1000, 2000)}
-    slow = 40 if chosen.quick else 200
-    same, nltk_peer = run("ours_pooled", slow), run("nltk_pooled", slow)
-    sacre_peer = run("sacrebleu_pooled", slow)
-    fast = run("fast_bleu_pooled", 2000 // part)
+    pooled = {n: run("ours_pooled", n // part, 1) for n in (500, 1000, 2000)}
+    pooled_13a = run("ours_pooled_13a", texts, 1)
+    nltk_peer, sacre_peer = run("nltk_pooled", texts, some), run("sacrebleu_pooled", texts, some)
+    fast = run("fast_bleu_pooled", 2000 // part, 1)
     rouge, rouge_peer = run("ours_rouge", prompts), run("diversity_rouge", 1 if chosen.quick else 3)
     n = 500 if chosen.quick else 2000
-    vendi, vendi_peer = run("ours_vendi", n), run("vendi_score_vendi", n)
+    vendi, vendi_peer = run("ours_vendi", n, 1), run("vendi_score_vendi", n, 1)
     default, tokenising = run("ours_default_set", prompts), run("sacrebleu_tokenising", prompts)
-    tenth = run("ours_default_set", prompts // 10)
     result = {
         "benchmark": "metrics",
         "quick": chosen.quick,
         "self_bleu_vs_sacrebleu": ratio(peer, ours),
         "self_bleu_vs_sacrebleu_100x10": ratio(small_peer, small),
         "pooled_self_bleu_vs_fast_bleu": ratio(fast, pooled[2000]),
-        "pooled_self_bleu_vs_nltk": ratio(nltk_peer, same),
-        "pooled_self_bleu_vs_sacrebleu": ratio(sacre_peer, same),
-        "pooled_texts_of_the_slow_peers": slow,
+        "pooled_self_bleu_vs_nltk": ratio(nltk_peer, pooled[1000]),
+        "pooled_self_bleu_vs_sacrebleu": ratio(sacre_peer, pooled_13a),
+        "pooled_growth_from_500_to_2000": ratio(pooled[2000], pooled[500], each=False),
         "homogenization_vs_diversity": ratio(rouge_peer, rouge),
         "vendi_vs_vendi_score": ratio(vendi_peer, vendi),
-        "default_set_vs_tokenising": round(default["seconds"] / tokenising["seconds"], 3),
-        "growth_from_1x_to_10x": round(default["seconds"] / tenth["seconds"], 2),
+        "default_set_vs_tokenising": ratio(default, tokenising),
+        "growth_from_1x_to_10x": round(default["growth"], 2),
         "extra_memory_mib": round(default["extra_mib"], 1),
         "max_abs_error": max(
             error(peer, ours),
             error(small_peer, small),
-            error(nltk_peer, same),
+            error(nltk_peer, pooled[1000]),
+            error(sacre_peer, pooled_13a),
             error(rouge_peer, rouge),
             error(vendi_peer, vendi),
         ),

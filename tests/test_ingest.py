@@ -44,6 +44,33 @@ def test_one_row_a_response(tmp_path: Path, field: str) -> None:
     assert len({row.key for row in found.rows["org-x-1"]}) == 3
 
 
+def test_references_and_what_the_engine_said(tmp_path: Path) -> None:
+    one = [
+        {"id": 1, "response": "a", "logprob": -1.5, "finish_reason": "stop", "references": None},
+        {"id": 1, "response": "b", "logprob": 0, "finish_reason": None, "references": ["r", "s"]},
+        {"id": 1, "response": "c", "references": ["r", "s"]},
+    ]
+    many = [
+        {
+            "id": 1,
+            "references": ["r", "s"],
+            "responses": ["a", "b", "c"],
+            "logprob": [-1.5, 0, None],
+            "finish_reason": ["stop", None, None],
+        }
+    ]
+    for name, rows in (("one", one), ("many", many)):
+        lines = "\n".join(map(json.dumps, rows))
+        from_jsonl = read(tmp_path / f"{name}.jsonl", lines, "m")
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+        from_parquet = read_responses([("m", tmp_path / f"{name}.parquet")], "t")
+        for found in (from_jsonl, from_parquet):
+            assert found.prompts["1"].references == ("r", "s")
+            assert [(row.logprob, row.finish_reason) for row in found.rows["m"]] == [
+                (-1.5, "stop"), (0.0, None), (None, None),
+            ]  # fmt: skip
+
+
 def test_parquet_is_read_as_jsonl_is(tmp_path: Path) -> None:
     rows = [{"prompt": "P", "responses": ["a", "b"]}, {"prompt": "Q", "responses": ["c"]}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet")
@@ -119,6 +146,30 @@ def test_two_files_are_two_models_on_the_same_prompts(tmp_path: Path) -> None:
         ),
         ('{"i\\n\\ud83dd": 1}', r"expected 'prompt' or 'id', got fields i\ufffd\ufffdd"),
         ("[" * 100_000, r"line 1: not JSON"),
+        ('{"id": 1, "response": "a", "references": "r"}', r"'references' must be a list of str"),
+        (
+            '{"id": 1, "response": "a"}\n{"id": 1, "response": "a", "references": ["r", 2]}',
+            r"line 2: reference 2 of 'references' must be a string, got a number",
+        ),
+        (
+            '{"id": 1, "response": "a", "references": ["r"]}\n'
+            '{"id": 1, "response": "a", "references": ["s"]}',
+            r"line 2: prompt '1' had other references before",
+        ),
+        ('{"id": 1, "response": "a", "logprob": "-1"}', r"'logprob' must be a number, got a str"),
+        ('{"id": 1, "response": "a", "logprob": true}', r"'logprob' must be a number, got a bool"),
+        ('{"id": 1, "response": "a", "logprob": 0.5}', r"must be at most 0, .*, got 0\.5\."),
+        ('{"id": 1, "response": "a", "logprob": NaN}', r"must be at most 0, .*, got nan\."),
+        ('{"id": 1, "response": "a", "logprob": -1e999}', r"must be at most 0, .*, got -inf\."),
+        ('{"id": 1, "response": "a", "finish_reason": 1}', r"'finish_reason' must be a string, g"),
+        (
+            '{"id": 1, "responses": ["a", "b"], "logprob": -1.0}',
+            r"'logprob' must be a list of one value a response \(2\), got a number",
+        ),
+        (
+            '{"id": 1, "responses": ["a", "b"], "finish_reason": ["stop"]}',
+            r"'finish_reason' must be a list of one value a response \(2\), got 1 values",
+        ),
     ],
 )
 def test_bad_files(tmp_path: Path, data: bytes | str, message: str) -> None:

@@ -87,3 +87,24 @@ def test_what_cannot_be_is_one_line(options: list[str], message: str, tmp_path: 
     assert done.exit_code == 2
     assert message in done.output
     assert len(done.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--metric", "distinct_k", "--equivalence", "judge"], "the judge of equivalence"),
+        (["--metric", "self_bleu@gem"], "the metric 'self_bleu@gem'"),
+    ],
+)
+def test_rows_with_only_ids_cannot_be_judged(
+    options: list[str], what: str, tiny_chat_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "base.jsonl"
+    file.write_text('{"id": 1, "responses": ["apple", "pear"]}\n')
+    command = ["score", str(file), "--output", str(tmp_path / "run"), *options]
+    if "judge" in options:
+        command += ["--judge-model", str(tiny_chat_model), "--device", "cpu"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert f"Rows have only ids, but {what} needs the prompts. Add the field" in done.output
+    assert not (tmp_path / "run").exists()

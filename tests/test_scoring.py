@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import tofu_eval as te
 from tofu_eval import scoring
 from tofu_eval.cli import main
+from tofu_eval.errors import StoreError
 from tofu_eval.inputs import cut
 from tofu_eval.metrics import METRICS, metric
 from tofu_eval.pipeline import score_files
@@ -210,6 +211,40 @@ def test_references_and_logprobs(
     finally:
         del METRICS._items["of_both"]
     assert [(row["value"], row["reason"]) for row in rows] == [(value, reason)]
+
+
+def test_references_and_logprobs_of_a_file(tmp_path: Path) -> None:
+    rows = {
+        "a": {"id": 1, "responses": ["x", "y"], "logprob": [-1.0, -3.0]},
+        "b": {"id": 1, "responses": ["y", "z"], "references": ["x", "w"]},
+        "c": {"id": 1, "responses": ["y"], "references": ["other"]},
+    }
+    for name, row in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    metrics = ["reference_coverage_exact", "sequence_entropy"]
+
+    def scored(name: str) -> dict[tuple[str, str], Any]:
+        found = score_files([(None, tmp_path / f"{name}.jsonl")], tmp_path / "run", metrics=metrics)
+        return {
+            (row["model"], row["metric"]): row["value"] if row["reason"] is None else row["reason"]
+            for row in found.scores.to_pylist()
+        }
+
+    coverage, entropy = metrics
+    assert scored("a") == {
+        ("a", coverage): "the prompt has no references",
+        ("a", entropy): 2.0,
+    }
+    # b's file brings the references; a, scored before, is scored again with them.
+    assert scored("b") == {
+        ("a", coverage): 0.5,
+        ("a", entropy): 2.0,
+        ("b", coverage): 0.0,
+        ("b", entropy): "2 of 2 responses have no log-probability",
+    }
+    assert scored("a")["a", coverage] == 0.5
+    with pytest.raises(StoreError, match="its prompt '1' has other references there"):
+        scored("c")
 
 
 class OneAtATime:

@@ -6,6 +6,9 @@ A row is either a prompt with all its responses or one response:
     {"prompt": "Name a fruit.", "response": "apple"}                (or "generation")
 
 `id` may stand beside or instead of `prompt`; `model` names the model where one file holds several.
+`references` has the prompt's human or target answers, a list of texts; one row of the prompt is
+enough. `logprob` (of the whole response, nats) and `finish_reason` are what the model's engine said
+of the response; beside `responses` each is a list, one a response. Null is as if it were not there.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +34,8 @@ from tofu_eval.types import LONGEST_NAME, RESPONSE_SCHEMA, Prompt, Response, dig
 
 MANY = ("responses", "generations")
 ONE = ("response", "generation")
-COLUMNS = ("model", "prompt", "id", *MANY, *ONE)
+OF_RESPONSE = ("logprob", "finish_reason")
+COLUMNS = ("model", "prompt", "id", "references", *MANY, *ONE, *OF_RESPONSE)
 SURROGATE = re.compile("[\ud800-\udfff]")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 SPOOLED = 4096
@@ -179,6 +184,7 @@ class _File:
             )
         prompt = self._prompt(line, row)
         texts = self._texts(line, row)
+        said = [self._said(line, row, name, len(texts)) for name in OF_RESPONSE]
         rows = self.found.rows.setdefault(model, Rows())
         mark = (model, prompt.id)
         if self.shape == "many":
@@ -193,9 +199,12 @@ class _File:
         else:
             start = self.first_line.get(mark, 0)
             self.first_line[mark] = start + 1
-        for sample, text in enumerate(texts, start=start):
+        for sample, (text, logprob, reason) in enumerate(
+            zip(texts, *said, strict=True), start=start
+        ):
             key = digest([self.task, model, prompt.id, sample, text])
-            rows.append(Response(key, model, self.task, prompt.id, sample, text))
+            place = (key, model, self.task, prompt.id, sample)
+            rows.append(Response(*place, text, logprob=logprob, finish_reason=reason))
 
     def _model(self, line: int, row: Mapping[str, Any]) -> str:
         """The model's name as a folder's, which no other name in these files may become too."""
@@ -234,11 +243,58 @@ class _File:
             raise self._error(line, f"'prompt' must be a string, got {_kind(text)}")
         text = self._clean(text or "")
         name = digest(text)[:12] if id is None else self._id(line, id)
-        prompt = Prompt.of_text(name, text)
+        prompt = Prompt.of_text(name, text, references=self._references(line, row))
         known = self.found.prompts.setdefault(name, prompt)
         if known.text != text:
             raise self._error(line, f"prompt '{name}' had another text before; ids must be unique")
+        if prompt.references and not known.references:
+            self.found.prompts[name] = prompt
+        elif prompt.references and prompt.references != known.references:
+            raise self._error(line, f"prompt '{name}' had other references before")
         return prompt
+
+    def _references(self, line: int, row: Mapping[str, Any]) -> list[str]:
+        texts = row.get("references")
+        if texts is None:
+            return []
+        if not isinstance(texts, list):
+            raise self._error(line, f"'references' must be a list of strings, got {_kind(texts)}")
+        for place, text in enumerate(texts, start=1):
+            if not isinstance(text, str):
+                raise self._error(
+                    line, f"reference {place} of 'references' must be a string, got {_kind(text)}"
+                )
+        return [self._clean(text) for text in texts]
+
+    def _said(self, line: int, row: Mapping[str, Any], name: str, count: int) -> Sequence[Any]:
+        """What the row has under `name`, one value or None a response."""
+        values = row.get(name)
+        if values is None:
+            return [None] * count
+        if self.shape == "one":
+            values = [values]
+        elif not isinstance(values, list) or len(values) != count:
+            got = f"{len(values)} values" if isinstance(values, list) else _kind(values)
+            raise self._error(
+                line, f"'{name}' must be a list of one value a response ({count}), got {got}"
+            )
+        return [self._value(line, name, value) for value in values]
+
+    def _value(self, line: int, name: str, value: object) -> float | str | None:
+        if value is None:
+            return None
+        if name == "finish_reason":
+            if not isinstance(value, str):
+                raise self._error(line, f"'{name}' must be a string, got {_kind(value)}")
+            return self._clean(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._error(line, f"'{name}' must be a number, got {_kind(value)}")
+        if not -sys.float_info.max <= value <= 0:  # NaN is refused too
+            shown = _shortened(str(value))
+            raise self._error(
+                line, f"'{name}' must be at most 0, the log of a probability, got {shown}"
+            )
+        return float(value)
 
     def _id(self, line: int, id: object) -> str:
         if isinstance(id, float):

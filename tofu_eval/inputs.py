@@ -12,17 +12,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tofu_eval.errors import MetricInputError
-from tofu_eval.features.base import FeatureModel, GroupFeature
+from tofu_eval.features.base import FeatureModel, GroupFeature, fill
 from tofu_eval.features.text import tokens
 from tofu_eval.metrics import Metric
 from tofu_eval.store import FeatureCache
 from tofu_eval.tokens import TOKENISERS
 from tofu_eval.types import REFERENCE, Group, Prompt, Report
-
-FEATURE_CHUNK = 512
-"""Texts whose features are computed and saved together: what a crash can cost."""
 
 OF_ENGINE = {"logprob": "log-probability", "finish_reason": "finish reason"}
 """What an engine says of a response, by need, and what a reason calls it."""
@@ -52,7 +50,7 @@ def with_features(
         if name not in needs and f"{REFERENCE}{name}" not in needs:
             continue
         if isinstance(feature.model, GroupFeature):
-            made = feature.model.compute(groups, feature.cache)
+            made = feature.model.compute(groups, feature.cache, report)
             groups = [
                 replace(group, features={**group.features, **more})
                 for group, more in zip(groups, made, strict=True)
@@ -97,14 +95,12 @@ def featurize(
         for group, row, own in zip(groups, keys, texts, strict=True)
         for key, text in zip(row, own, strict=True)
     }
-    left = cache.missing(pairs)
-    for start in range(0, len(left), FEATURE_CHUNK):
-        report(f"{model.name}s", start, len(left))
-        chunk = left[start : start + FEATURE_CHUNK]
+
+    def compute(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
         before = model.truncated
-        rows = model.compute([pairs[key] for key in chunk])
-        cache.add(chunk, rows, model.truncated - before)
-    report(f"{model.name}s", len(left), len(left))
+        return model.compute([pairs[key] for key in some]), model.truncated - before
+
+    fill(cache, pairs, compute, stage=f"{model.name}s", report=report)
     made = []
     for group, row in zip(groups, keys, strict=True):
         n = len(group.texts)

@@ -203,11 +203,8 @@ def score_files(
     prompts = tuple(found.prompts.values())
     if chosen.limit:
         prompts = prompts[: chosen.limit]
-    if "reward" in features and not all(prompt.text for prompt in prompts):
-        raise ConfigError(
-            "The metric 'reward' needs the prompts, but the rows have only ids. "
-            "Add the field 'prompt', or leave out --reward-model."
-        )
+    if not all(prompt.text for prompt in prompts):
+        _refuse_without_prompts(chosen, features, scorers[task])
     kept = {prompt.id for prompt in prompts}
     with Run.writing(output) as run:
         _begin(run, chosen)
@@ -297,6 +294,23 @@ def _scoring_settings(options: Mapping[str, Any], known: Sequence[str]) -> Setti
                 f"Known here: {', '.join(known)}."
             )
     return settings(options)
+
+
+def _refuse_without_prompts(
+    chosen: Settings, features: Iterable[str], metrics: Iterable[Metric]
+) -> None:
+    """Of rows that have only ids, refuse what would be asked about an empty prompt."""
+    asks = {
+        "the feature 'reward'": "reward" in features,
+        "the judge of equivalence": "equivalence" in features and chosen.equivalence == "judge",
+        **{f"the metric '{m.name}'": "prompt" in m.needs for m in metrics},
+    }
+    for what, wanted in asks.items():
+        if wanted:
+            raise ConfigError(
+                f"Rows have only ids, but {what} needs the prompts. "
+                "Add the field 'prompt' to every row, or leave that out."
+            )
 
 
 def _given(groups: Sequence[Group]) -> set[str]:
@@ -448,11 +462,16 @@ def _add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
     """Add the prompts of a file of responses to those of the files before."""
     known = {p.id: p for p in run.prompts(task)} if run.has_prompts(task) else {}
     for prompt in prompts:
-        if known.setdefault(prompt.id, prompt).text != prompt.text:
+        there = known.setdefault(prompt.id, prompt)
+        both = there.references and prompt.references
+        if there.text != prompt.text or (both and there.references != prompt.references):
+            what = "another text" if there.text != prompt.text else "other references"
             raise StoreError(
-                f"Cannot add to {run.path}: its prompt '{prompt.id}' has another text there. "
+                f"Cannot add to {run.path}: its prompt '{prompt.id}' has {what} there. "
                 "Use a new --output, or ids that differ."
             )
+        if prompt.references:
+            known[prompt.id] = prompt
     union = tuple(known.values())
     plan = Plan(Task(task, 1, lambda: union), union, Sampling())
     run.write_prompts(task, plan.prompts)

@@ -17,7 +17,7 @@ from tofu_eval.metrics import Metric
 from tofu_eval.reading import Groups
 from tofu_eval.stages import Scorer, estimate, featurize_groups, score_corpus, score_groups
 from tofu_eval.store import Run
-from tofu_eval.types import ESTIMATE_SCHEMA, Estimate, Report, Score, digest, to_table
+from tofu_eval.types import ESTIMATE_SCHEMA, REFERENCE, Estimate, Report, Score, digest, to_table
 from tofu_eval.workers import scoring_pool
 
 SCORE_CHUNK = 64
@@ -289,7 +289,12 @@ def _mark(
     made_by = signatures(models)
     cited = [metric.signature(made_by, chosen.truncate) for metric in metrics]
     keys = sorted(run.response_keys(model, task))
-    return digest([__version__, SCORE_CHUNK, keys, cited])
+    made_from: list[Any] = [__version__, SCORE_CHUNK, keys, cited]
+    needs = {need for metric in metrics for need in metric.needs}
+    if any(need == "references" or need.startswith(REFERENCE) for need in needs):
+        # A later file may bring the references of a prompt.
+        made_from.append([[p.id, p.references] for p in run.prompts(task) if p.references])
+    return digest(made_from)
 
 
 def _scored(run: Run) -> dict[tuple[str, str], str]:

@@ -11,6 +11,7 @@ import pytest
 
 import tofu_eval as te
 from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.features import base
 from tofu_eval.features.equivalence import Equivalence, is_short, words_shared, yes_or_no
 from tofu_eval.features.nli import Inference
 from tofu_eval.features.pairs import PairClassifier
@@ -123,6 +124,27 @@ def test_embedding_threshold() -> None:
     assert model.requires == ("embedding",)
     assert partition(model, four) == [[0, 0, 1, 0]]
     assert partition(Equivalence("embedding"), four) == [[0, 1, 2, 0]]
+
+
+def test_progress_is_reported_and_kept_in_lots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "CHUNK", 2)
+    seen: list[tuple[str, int, int]] = []
+    cache, judge = FeatureCache(), FakeJudge()
+    model = Equivalence("judge", judge=judge)
+    texts = group("apple", "avocado", "pear", "plum")
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.compute([texts], cache, stop)
+    assert len(judge.asked) == 2
+    (made,) = model.compute([texts], cache, lambda *row: seen.append(row))
+    assert made["equivalence"].tolist() == [0, 0, 1, 1]
+    # Two of the three pairs of the first round were known already; the second round has one.
+    assert seen == [("equivalence pairs", done, 1) for done in (0, 1, 0, 1)]
+    assert len(judge.asked) == len(set(judge.asked)) == 4
 
 
 def test_references_come_last(classifier: Path) -> None:
@@ -265,9 +287,13 @@ def nli_direct(path: Path, premise: str, hypothesis: str) -> float:
 
 def test_nli_of_whole_responses(nli_model: Path) -> None:
     texts = ["The cat sat.", "A dog ran.", "Name a fruit."]
-    (made,) = Inference("nli", str(nli_model)).compute([group(*texts)], FeatureCache())
+    seen: list[tuple[str, int, int]] = []
+    (made,) = Inference("nli", str(nli_model)).compute(
+        [group(*texts)], FeatureCache(), lambda *row: seen.append(row)
+    )
     ordered = [-nli_direct(nli_model, a, b) for a in texts for b in texts if a is not b]
     assert made["nli"].shape == (3, 1)
+    assert seen == [("nli pairs", 0, 6), ("nli pairs", 6, 6)]
     assert made["nli"].mean() == pytest.approx(np.mean(ordered), abs=1e-6)
 
 

@@ -26,7 +26,8 @@ BUILT_IN = [
     if entry.item and entry.item.function.__module__.startswith("tofu_eval.metrics.")
 ]
 DIVERSITY = [m for m in BUILT_IN if m.measures == "diversity"]
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+README = Path(__file__).parents[2] / "README.md"
+PAGE = README.parent / "docs" / "metrics.md"
 
 WORDS = st.sampled_from(["a", "b", "The", "cat", ".", "naïve", "🦊"])
 # Four words and a letter at least: every n-gram metric is then defined.
@@ -276,6 +277,42 @@ def test_the_page_agrees_with_the_decorator(made: Metric) -> None:
     kind, _, number = made.paper.partition(":")
     home = {"arXiv": "https://arxiv.org/abs/", "doi": "https://doi.org/"}[kind]
     assert paper == f"[{made.paper}]({home}{number})"
+
+
+def _tables(page: Path) -> list[list[str]]:
+    """The cells of every row of a page's tables."""
+    lines = page.read_text("utf-8").splitlines()
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
+
+
+def test_the_page_has_no_metric_that_does_not_exist() -> None:
+    names = [row[0].strip("`") for row in _tables(PAGE) if len(row) == 6 and row[0][:1] == "`"]
+    known = {re.sub(r"_[1-4]$", "_n", made.name) for made in BUILT_IN}
+    assert set(names) == known
+    assert len(names) == len(set(names))
+    variants = {made.name for made in BUILT_IN if "@" in made.name}
+    listed = {
+        name
+        for row in _tables(PAGE)
+        if len(row) == 3
+        for name in re.findall(r"`([^`]*@[^`]*)`", row[0])
+    }
+    assert variants == listed & variants
+
+
+def test_the_names_in_the_readme_exist() -> None:
+    known = {made.name for made in BUILT_IN}
+    table = [row for row in _tables(README) if len(row) == 4]
+    names = [name for row in table for name in re.findall(r"`([^`]+)`", row[0] + row[1])]
+    whole = [name for name in names if name[0] != "_" and name[-1] != "…"]
+    assert len(whole) > 15
+    assert set(whole) <= known
+    assert len(whole) == len(set(whole))
+    for part in set(names).difference(whole):
+        stem = part.strip("…")
+        assert any(name.startswith(stem) or name.endswith(stem) for name in known), part
 
 
 def test_signatures_name_the_settings_and_the_models() -> None:

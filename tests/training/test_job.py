@@ -85,6 +85,12 @@ def test_a_template_of_the_users_own_goes_with_the_checkpoint(fields, tmp_path):
         evaluate({"m": str(path)}, "open-prompts", tmp_path / "third", **options)
 
 
+def test_the_files_do_not_tell_whether_the_machine_was_offline(fields):
+    path = train(train_settings({**fields, "max_steps": 1})).path  # HF_HUB_OFFLINE is set here
+    config = json.loads((path / "tokenizer_config.json").read_text())
+    assert config.get("local_files_only", False) is False
+
+
 def test_an_adapter_and_going_on_with_it(fields, base, tmp_path):
     first = train(train_settings({**fields, "lora": {"r": 2}})).path
     config = json.loads((first / "adapter_config.json").read_text())

@@ -16,24 +16,28 @@ def command() -> None:
 
 @command.command("list")
 def list_() -> None:
-    """Every metric: direction, level, cost, needs and paper."""
-    from tofu_eval.cli.console import note, print_table
+    """Every metric: its name, direction, cost and needs, one a line."""
+    from tofu_eval.cli import printable
+    from tofu_eval.cli.console import note
     from tofu_eval.metrics import METRICS
 
-    rows, broken = [], []
+    rows, broken = [("metric", "direction", "cost", "needs")], []
     for entry in METRICS.entries():
         metric = entry.item
         if metric is None:
             broken.append(f"{entry.name} is broken: {entry.error}")
         else:
             arrow = f"{ARROWS[metric.direction]} {metric.measures}"
-            needs = "+".join(metric.needs)
-            rows.append([metric.name, arrow, metric.level, metric.cost, needs, metric.paper])
-    print_table(["metric", "direction", "level", "cost", "needs", "paper"], rows)
+            rows.append((metric.name, arrow, metric.cost, "+".join(metric.needs)))
+    # A name is for copying, so no table that breaks it.
+    width = max(len(name) for name, *_ in rows)
+    for name, arrow, cost, needs in rows:
+        click.echo(printable(f"{name:{width}}  {arrow:11}  {cost:5}  {needs}"))
     for line in broken:
         note(line)
     click.echo("↑ higher is more diverse (quality: better)   ↓ lower is   · neither")
     click.echo("NAME@VARIANT reproduces a published number; NAME is the faithful definition.")
+    click.echo("All there is to know about one, its paper too: tofu-eval metrics show NAME")
 
 
 @command.command("show")

@@ -31,7 +31,8 @@ def command(
     {"prompt": "Name a fruit.", "response": "apple"}              (or "generation")
 
     "id" may stand beside or instead of "prompt"; "model" names the model where one file holds
-    several. Otherwise NAME=FILE does, or the file's own name.
+    several. Otherwise NAME=FILE does, or the file's own name. "references" (a list of texts),
+    "logprob" and "finish_reason" are read too, for the metrics that need them.
     """
     from tofu_eval import pipeline
     from tofu_eval.cli.compare import print_run

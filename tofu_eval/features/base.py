@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.types import Group, Prompt
+from tofu_eval.types import Group, Prompt, Report
+
+CHUNK = 512
+"""Rows that are computed and saved together: what a crash can cost."""
 
 
 class FeatureModel(Protocol):
@@ -63,9 +66,34 @@ class GroupFeature(Protocol):
     signature: str
     truncated: int
 
-    def compute(self, groups: Sequence[Group], cache: Cache) -> Sequence[Mapping[str, Any]]:
+    def compute(
+        self, groups: Sequence[Group], cache: Cache, report: Report
+    ) -> Sequence[Mapping[str, Any]]:
         """The new features of each group, by name (one row a text, or `reference_…`).
 
-        What costs a model goes through `cache`, so that a resumed run does not pay again.
+        What costs a model goes through `cache` (see `fill`), so that a resumed run does not pay
+        again.
         """
         ...
+
+
+def fill(
+    cache: Cache,
+    keys: Iterable[str],
+    compute: Callable[[Sequence[str]], tuple[NDArray[np.float32], int]],
+    *,
+    stage: str,
+    report: Report,
+) -> None:
+    """Compute the rows that `cache` lacks, some hundreds at a time, and save each lot at once.
+
+    `compute` gives the rows of some keys, and how many of them stand on a text that was cut;
+    `stage` is what `report` calls the work.
+    """
+    missing = cache.missing(keys)
+    for start in range(0, len(missing), CHUNK):
+        report(stage, start, len(missing))
+        chunk = missing[start : start + CHUNK]
+        cache.add(chunk, *compute(chunk))
+    if missing:
+        report(stage, len(missing), len(missing))

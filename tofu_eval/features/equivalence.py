@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.features.base import Cache
+from tofu_eval.features.base import Cache, fill
 from tofu_eval.features.pairs import PairClassifier
-from tofu_eval.types import Group, Prompt, digest
+from tofu_eval.types import Group, Prompt, Report, digest, no_report
 
 Method = Literal[
     "exact", "word-overlap", "embedding", "classifier", "judge",
@@ -182,7 +182,9 @@ class Equivalence:
         asked = [[m.role, m.content] for m in prompt.messages] if self._judge else None
         return digest([asked, one, other])
 
-    def compute(self, groups: Sequence[Group], cache: Cache) -> Sequence[Mapping[str, Any]]:
+    def compute(
+        self, groups: Sequence[Group], cache: Cache, report: Report = no_report
+    ) -> Sequence[Mapping[str, Any]]:
         """The classes of each group's texts and, if asked for, of its prompt's references.
 
         All groups open their next class at once, so that a model gets large batches.
@@ -200,7 +202,7 @@ class Equivalence:
         ]
         left = list(todo)
         while left := [state for state in left if state.head is not None]:
-            self._next_class(left, cache)
+            self._next_class(left, cache, report)
             # What a judge left undecided stays so.
             left = [state for state in left if state.heads >= 0]
         return [dict(_features(state)) for state in todo]
@@ -209,7 +211,7 @@ class Equivalence:
         """Give the memory of the classifier or the judge back, until the next `compute`."""
         getattr(self._classifier or self._judge, "close", lambda: None)()
 
-    def _next_class(self, states: Sequence[_Open], cache: Cache) -> None:
+    def _next_class(self, states: Sequence[_Open], cache: Cache, report: Report) -> None:
         asked: list[tuple[_Open, list[int], list[Pair]]] = []
         for state in states:
             head = state.labels.index(UNDECIDED)
@@ -217,7 +219,10 @@ class Equivalence:
             later = [j for j, label in enumerate(state.labels) if label == UNDECIDED]
             pairs = [(state.group.prompt, state.texts[head], state.texts[j]) for j in later]
             asked.append((state, later, pairs))
-        answers = self._answers([pair for _, _, pairs in asked for pair in pairs], asked, cache)
+        if self._kind == "embedding":
+            answers = iter([x for state, later, _ in asked for x in self._cosines(state, later)])
+        else:
+            answers = self._answers([p for _, _, pairs in asked for p in pairs], cache, report)
         for state, later, _ in asked:
             verdicts = [next(answers) for _ in later]
             if any(np.isnan(verdict) for verdict in verdicts):
@@ -229,24 +234,19 @@ class Equivalence:
                     state.labels[j] = state.heads
             state.heads += 1
 
-    def _answers(
-        self,
-        pairs: Sequence[Pair],
-        asked: Sequence[tuple[_Open, list[int], list[Pair]]],
-        cache: Cache,
-    ) -> Iterator[float]:
+    def _answers(self, pairs: Sequence[Pair], cache: Cache, report: Report) -> Iterator[float]:
         """1, 0 or NaN for each pair, in order."""
-        if self._kind == "embedding":
-            return iter([x for state, later, _ in asked for x in self._cosines(state, later)])
         known = [self._at_once(one, other) for _, one, other in pairs]
         keys = [self.key(p) for p, sure in zip(pairs, known, strict=True) if sure is None]
         by_key = {self.key(p): p for p, sure in zip(pairs, known, strict=True) if sure is None}
-        missing = cache.missing(keys)
-        if missing:
-            rows = self._ask([by_key[key] for key in missing])
+
+        def asked(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
+            rows = self._ask([by_key[key] for key in some])
             total = self._classifier.truncated if self._classifier else 0
             cut, self.truncated = total - self.truncated, total
-            cache.add(missing, rows, cut)
+            return rows, cut
+
+        fill(cache, keys, asked, stage="equivalence pairs", report=report)
         told = iter(cache.rows(keys)[:, 0] if keys else ())
         return iter([self._verdict(float(next(told))) if x is None else x for x in known])
 

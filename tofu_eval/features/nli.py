@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import ModelError
-from tofu_eval.features.base import Cache
+from tofu_eval.features.base import Cache, fill
 from tofu_eval.features.pairs import PairClassifier
-from tofu_eval.types import Group, digest
+from tofu_eval.types import Group, Report, digest, no_report
 
 SENTENCES = 3
 """Sentences of a pair of responses that are compared at most."""
@@ -64,7 +64,9 @@ class Inference:
         self.identity: Mapping[str, Any] = dict(self._model.identity)
         self.signature: str = self._model.signature
 
-    def compute(self, groups: Sequence[Group], cache: Cache) -> Sequence[Mapping[str, Any]]:
+    def compute(
+        self, groups: Sequence[Group], cache: Cache, report: Report = no_report
+    ) -> Sequence[Mapping[str, Any]]:
         """One row a response; each ordered pair of texts goes through the model once.
 
         Raises:
@@ -72,11 +74,13 @@ class Inference:
         """
         asked = [self._pairs(group) for group in groups]
         texts = {digest([a, b]): (a, b) for pairs in asked for _, a, b in pairs}
-        missing = cache.missing(texts)
-        if missing:
-            found = self._model.probabilities([texts[key] for key in missing])
+
+        def entailed(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
+            found = self._model.probabilities([texts[key] for key in some])
             cut, self.truncated = self._model.truncated - self.truncated, self._model.truncated
-            cache.add(missing, found[:, self._columns], cut)
+            return found[:, self._columns], cut
+
+        fill(cache, texts, entailed, stage=f"{self.name} pairs", report=report)
         return [
             {self.name: self._rows(len(group.texts), pairs, cache)}
             for group, pairs in zip(groups, asked, strict=True)

@@ -30,6 +30,10 @@ def load_model(resolved: ResolvedModel, settings: TrainSettings, args: Any) -> t
     args.model_init_kwargs = None  # used up here
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **code)
+        if "local_files_only" in tokenizer.init_kwargs:
+            # It would be saved, and tell only whether this machine was offline: the same training
+            # would be another model to whoever hashes its files.
+            tokenizer.init_kwargs["local_files_only"] = False
         model, info = AutoModelForCausalLM.from_pretrained(
             resolved.base, **code, **options, output_loading_info=True, ignore_mismatched_sizes=True
         )
