@@ -7,6 +7,7 @@ import os
 import random
 import re
 import select
+import signal
 import sys
 import time
 from pathlib import Path
@@ -39,6 +40,8 @@ def on_a_terminal(file: Path, output: Path, *, interrupt: bool = False) -> tuple
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     child, terminal = pty.fork()
     if child == 0:
+        # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execve(command[0], command, environment)
     shown, deadline = b"", time.monotonic() + 120
     while True:

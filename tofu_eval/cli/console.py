@@ -25,7 +25,7 @@ from rich.text import Text
 from tofu_eval.cli import printable
 from tofu_eval.types import Report
 
-KINDS = {"load": "loading", "start": "loading", "generate": "generation"}
+KINDS = {"load": "loading", "start": "loading", "generate": "generation", "train": "training"}
 """What a stage's first word counts as; all else is scoring."""
 
 
