@@ -276,9 +276,7 @@ def test_rows_beyond_the_models_positions(fields, tmp_path):
     long = tmp_path / "long.jsonl"
     rows = [{"prompt": "Name one fruit.", "completion": "the fig. " * n} for n in (2, 40)]
     long.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(
-        ConfigError, match=r"Row 2 of the data has \d+ tokens, and the model has 64"
-    ):
+    with pytest.raises(ConfigError, match=r"Row 2 of the data has \d+ tokens, and the model"):
         train(train_settings({**fields, "data": str(long)}))
     train(train_settings({**fields, "data": str(long), "max_length": 64, "max_steps": 1}))
 
@@ -301,7 +299,7 @@ def test_held_out_rows_are_evaluated(fields, rows):
 def test_the_last_update_is_looked_at(fields):
     """No loss is computed after it, so nothing else would notice."""
     destroys = {**fields, "max_steps": 1, "learning_rate": 1e38, "lr_scheduler_type": "constant"}
-    with pytest.raises(TrainingError, match="the loss is (nan|inf), expected a finite number"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf), expected a finite number"):
         train(train_settings(destroys))
     assert not (fields["output"] / "model.safetensors").exists()
 
