@@ -244,7 +244,11 @@ def test_a_loss_that_is_not_finite_keeps_the_checkpoints(fields, base, tmp_path)
         ({"learning_rate": -1.0}, ConfigError, "learning_rate is -1.0; expected a finite number"),
         ({"per_device_train_batch_size": 0}, ConfigError, "batch_size is 0; expected a whole num"),
         ({"gradient_accumulation_steps": 0}, ConfigError, "accumulation_steps is 0; expected a w"),
-        ({"max_steps": -1, "num_train_epochs": 0}, ConfigError, "num_train_epochs is 0; expected"),
+        (
+            {"max_steps": -1, "num_train_epochs": 0},
+            ConfigError,
+            "num_train_epochs is 0.0; expected",
+        ),
         ({"lr_scheduler_type": "cosine_with_min_lr"}, ConfigError, "Training cannot go on: "),
         ({"eos_token": "<nothing>"}, ConfigError, "has no token '<nothing>' (eos_token)"),
         ({"chat_template_path": "org/model"}, ConfigError, "expected a .jinja file"),
