@@ -23,7 +23,8 @@ needs_triton = pytest.mark.skipif(
 def test_the_fused_losses_tests_pass_in_the_interpreter():
     """Every loss and head, chunk, dtype and model of test_fused.py, through the kernels."""
     options = ["-q", "-n0", "-p", "in_triton", "-p", "no:cacheprovider"]
-    # Left out: the interpreter makes a tensor of a tile's bytes, which counts as one too large.
+    # Left out: a tensor of 1988 = 7 · 71 · 4 bytes counts as too large there, which looks like the
+    # interpreter's own copy of a tile.
     options += ["-k", "not the_full_logits_are_never_made"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(HERE / "test_fused.py")],
