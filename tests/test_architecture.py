@@ -54,7 +54,9 @@ BELOW["scoring"] = {
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
 BELOW["judges"] = {"errors", "types", "engines", "models"}
-BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest", "judges")}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges")}
+BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
+BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
