@@ -15,6 +15,7 @@ from tofu_eval.scoring import SCORE_CHUNK
 from tofu_eval.stages import Plan, copies
 from tofu_eval.store import Run, conflict
 from tofu_eval.tasks import Format
+from tofu_eval.temperatures import Variant
 from tofu_eval.types import Prompt, Sampling, Task
 
 
@@ -75,19 +76,31 @@ def add_model(
     identity: Mapping[str, Any],
     family: str,
     formats: Mapping[str, Format],
+    variant: Variant | None = None,
 ) -> None:
-    """Write who a model is; StoreError where responses of another are under its name."""
-    described = {"identity": dict(identity), "engine": family}
+    """Write who a model is, and at which temperature of a sweep.
+
+    Raises:
+        StoreError: responses of another are under its name.
+    """
+    described: dict[str, Any] = {"identity": dict(identity), "engine": family}
+    if variant is not None and variant.temperature is not None:
+        described |= {"series": variant.model, "temperature": variant.temperature}
     used = {task: format_name(format) for task, format in formats.items()}
     known = run.manifest["models"].get(name)
     if known is not None and run.has_responses(model=name):
         before = known["prompt_format"]
         have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
-        conflict(run.path, f"model '{name}'", {k: known[k] for k in described}, described)
+        conflict(run.path, f"model '{name}'", _fixed(known), _fixed(described))
         conflict(run.path, f"prompt format of model '{name}'", have, want)
         used = {**before, **used}
     models = {**run.manifest["models"], name: {**described, "prompt_format": used}}
     run.save(models=models)
+
+
+def _fixed(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change of a model that has responses."""
+    return {k: model[k] for k in ("identity", "engine", "temperature") if k in model}
 
 
 def record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:
@@ -110,7 +123,8 @@ def record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> Non
 
 def _copies(run: Run, model: str, task: str) -> list[str]:
     """A remark where all samples of a prompt are one text, which sampling seldom gives."""
-    if run.manifest["tasks"][task]["sampling"].get("temperature") == 0:
+    sampled = run.manifest["tasks"][task]["sampling"].get("temperature")
+    if run.manifest["models"][model].get("temperature", sampled) == 0:
         return []
     groups, found = Groups(run, model, task), []
     for _, chunk in groups.chunks(SCORE_CHUNK):
