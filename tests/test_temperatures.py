@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeEngine
 
 import tofu_eval as te
-from tests.fakes import FakeEngine
-from tests.test_pipeline import evaluate, make_task
 from tofu_eval.config import settings
 from tofu_eval.errors import ConfigError, StoreError
 from tofu_eval.leaderboard import read_leaderboard
@@ -37,18 +36,33 @@ class Noting(FakeEngine):
         yield from super().generate(requests, done)
 
 
+def make_task(**changes: Any) -> te.Task:
+    prompts = [te.Prompt.of_text(f"p{i}", f"Name fruit number {i}.") for i in range(5)]
+    fields: dict[str, Any] = {"sampling": te.Sampling(samples=3, max_tokens=8)}
+    return te.Task("fruit", 1, lambda: prompts, **(fields | changes))
+
+
+def evaluate(output: Path, **changes: Any) -> te.Result:
+    arguments: dict[str, Any] = {
+        "models": {"base": FakeEngine(), "sft": FakeEngine(3)},
+        "tasks": [make_task()],
+        "metrics": ["distinct_1", "unique_rate"],
+    }
+    return te.evaluate(**(arguments | changes), output=output)
+
+
 def rows(path: Path, model: str) -> list[tuple[str, str, int, str, int]]:
     run = Run.open(path)
     found = [
         row
         for task in run.manifest["tasks"]
         for part in run.response_parts(model, task)
-        for row in te_rows(part)
+        for row in read(part)
     ]
     return sorted((r["key"], r["prompt_id"], r["sample"], r["text"], r["seed"]) for r in found)
 
 
-def te_rows(part: Path) -> list[dict[str, Any]]:
+def read(part: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(part).to_pylist()

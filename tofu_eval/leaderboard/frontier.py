@@ -35,8 +35,8 @@ class Point:
 
     Both measures are oriented: higher is better, higher is more diverse (a metric whose lower
     values are more diverse stands with a minus). `low` and `high` bound the 95% interval, None
-    with fewer than two prompts. `efficient`: no other point of the frontier is as good in both
-    and better in one. `temperature` is None where nobody knows it.
+    with fewer than two prompts. `efficient`: no other point, of that seed where there are
+    seeds, is as good in both and better in one. `temperature` is None where nobody knows it.
     """
 
     model: str
@@ -161,6 +161,39 @@ def frontier(
     )
 
 
+def frontiers(
+    scores: pa.Table,
+    manifest: Mapping[str, Any],
+    *,
+    tasks: Sequence[str] = (),
+    quality: str,
+    diversity: str,
+    **options: Any,
+) -> list[Frontier]:
+    """The frontier of each task; by default of all that were scored with both metrics.
+
+    Raises:
+        UnknownNameError, ConfigError, DataError: as `frontier`; no task has both metrics.
+    """
+    measured: dict[str, set[str]] = {}
+    for task, metric in zip(
+        *(scores.column(n).to_pylist() for n in ("task", "metric")), strict=True
+    ):
+        measured.setdefault(task, set()).add(metric)
+    both = [task for task, known in measured.items() if {quality, diversity} <= known]
+    for metric in (quality, diversity):
+        if not tasks and not both:
+            known = sorted(set().union(*measured.values()))
+            if metric not in known:
+                raise UnknownNameError.of("metric", metric, known, "tofu-eval compare RUN")
+    if not tasks and not both:
+        raise ConfigError(f"No task was scored with both '{quality}' and '{diversity}'.")
+    return [
+        frontier(scores, manifest, task=task, quality=quality, diversity=diversity, **options)
+        for task in tasks or both
+    ]
+
+
 def _members(
     scores: pa.Table, manifest: Mapping[str, Any], task: str, wanted: Collection[str] | None
 ) -> list[Member]:
@@ -212,7 +245,7 @@ def _worst(manifest: Mapping[str, Any], metric: str, sign: int, found: Floats) -
 
 
 def _points(members: Sequence[Member], means: Floats) -> tuple[Point, ...]:
-    on = efficient(means[0, :, 0], means[0, :, 1])
+    on = _efficient(members, means[0])
     points = []
     for i, member in enumerate(members):
         quality, diversity = (estimated(means[:, i, side]) for side in (0, 1))
@@ -228,10 +261,20 @@ def _points(members: Sequence[Member], means: Floats) -> tuple[Point, ...]:
                 float(means[0, i, 1]),
                 diversity.low,
                 diversity.high,
-                bool(on[i]),
+                on[i],
             )
         )
     return tuple(points)
+
+
+def _efficient(members: Sequence[Member], means: Floats) -> list[bool]:
+    """Which models no other model of their seed beats; the luckiest seed would beat all others."""
+    on = [True] * len(members)
+    for seed in seeds_of(members):
+        own = [i for i, member in enumerate(members) if member.seed in (None, seed)]
+        for i, kept in zip(own, efficient(means[own, 0], means[own, 1]), strict=True):
+            on[i] = on[i] and bool(kept)
+    return on
 
 
 def _volume(

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_ROUNDING = 1e-12
+"""Share of the greatest quality by which two means of equal values may differ."""
+
 
 def efficient(quality: Floats, diversity: Floats) -> NDArray[np.bool_]:
     """Which points no other point beats: at least as high in both and higher in one.
@@ -64,6 +67,7 @@ def reached(quality: Sequence[float] | Floats, diversity: Floats, at: Floats) ->
     kept = efficient(x, diversity)
     order = np.argsort(x[kept], kind="stable")
     found = np.interp(at, x[kept][order], diversity[kept][order])
-    outside = (at < x.min()) | (at > x.max())
+    slack = _ROUNDING * float(np.abs(x).max())
+    outside = (at < x.min() - slack) | (at > x.max() + slack)
     read: Floats = np.where(outside, np.nan, found)
     return read
