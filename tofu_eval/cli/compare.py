@@ -54,6 +54,7 @@ def print_comparison(
     from tofu_eval.cli.console import note
     from tofu_eval.errors import UnknownNameError
     from tofu_eval.leaderboard import compare, length_warnings, render, table
+    from tofu_eval.leaderboard.adjusted import kept_prompts
 
     if run.manifest["status"] != "complete":
         note(f"{run.path} is unfinished; run the command that made it again.")
@@ -72,6 +73,9 @@ def print_comparison(
         # What the run was scored with, whether or not it is still installed.
         metrics={name: m["direction"] for name, m in run.manifest.get("metrics", {}).items()},
     )
+    for kept in kept_prompts(scores):
+        if kept.dropped:
+            note(str(kept))
     for line in length_warnings(comparison, _lengths(run), _length_sensitive(run)):
         note(line)
     if style == "table":

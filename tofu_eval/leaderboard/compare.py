@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from tofu_eval.errors import DataError, UnknownNameError
+from tofu_eval.leaderboard.adjusted import on_kept_prompts
 from tofu_eval.stats import Difference, Interval, holm, mean_interval, paired_difference
 from tofu_eval.types import seed_of
 
@@ -79,7 +80,7 @@ def compare(
     models = tuple(scores.column("model").unique().to_pylist())
     if baseline not in models:
         raise UnknownNameError.of("model", baseline, models, "tofu-eval compare RUN")
-    values, reasons = _by_place(scores)
+    values, reasons = _by_place(on_kept_prompts(scores))
     kinds = list(dict.fromkeys((task, metric) for _, task, metric in values))
     for _, metric in kinds:
         if metric not in metrics:
