@@ -26,7 +26,7 @@ def tiny(monkeypatch, tiny_pretraining):
     """A plan that takes seconds: three training steps, no gate, two responses a prompt."""
     monkeypatch.setattr(Plan, "pretraining", lambda self: tiny_pretraining)
     monkeypatch.setattr(Plan, "samples", 2)
-    monkeypatch.setattr(module, "TEMPERATURES", (say.BETA, 1.2))
+    monkeypatch.setattr(module, "TEMPERATURES", (say.BETA, 1.0, 1.2))
 
 
 def test_bad_arguments(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from tofu_eval.leaderboard.resampled import Estimated, estimated
 QUALITIES = 101
 """Evenly spaced qualities at which two frontiers are read to average their distance."""
 
+ROWS = 512
+"""Resamples that are looked at together."""
+
 Verdict = Literal["more", "less", "unclear", "missing"]
 
 
@@ -128,24 +131,24 @@ def contest(
 
 def _apart(us: Floats, them: Floats) -> Floats:
     """Mean distance of two frontiers in each row, (rows,); both are (rows, points, 2)."""
-    return np.array([_distance(a.T, b.T) for a, b in zip(us, them, strict=True)])
+    found = []
+    for start in range(0, len(us), ROWS):  # what keeps the memory of many temperatures small
+        one, other = us[start : start + ROWS], them[start : start + ROWS]
+        low, high = _range(one[..., 0], other[..., 0])
+        at = np.linspace(low, np.where(low <= high, high, np.nan), QUALITIES, axis=-1)
+        apart = reached(one[..., 0], one[..., 1], at) - reached(other[..., 0], other[..., 1], at)
+        found.append(np.trapezoid(apart, axis=-1) / (QUALITIES - 1))
+    return np.concatenate(found)
 
 
-def _distance(us: Floats, them: Floats) -> float:
-    low, high = _range(us[0], them[0])
-    if not low <= high:
-        return np.nan
-    at = np.linspace(low, high, QUALITIES)
-    apart = reached(us[0], us[1], at) - reached(them[0], them[1], at)
-    return float(np.trapezoid(apart) / (QUALITIES - 1))
+def _range(us: Floats, them: Floats) -> tuple[Floats, Floats]:
+    """The qualities that both span, over the last axis; empty where low > high."""
+    low: Floats = np.maximum(us.min(-1), them.min(-1))
+    high: Floats = np.minimum(us.max(-1), them.max(-1))
+    return low, high
 
 
-def _range(us: Floats, them: Floats) -> tuple[float, float]:
-    """The qualities that both span; empty where low > high, NaN where something is."""
-    return float(max(us.min(), them.min())), float(min(us.max(), them.max()))
-
-
-def _mean_range(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _mean_range(ranges: Sequence[tuple[Floats, Floats]]) -> tuple[float, float]:
     low, high = np.mean(ranges, axis=0).tolist()
     return low, high
 
@@ -185,8 +188,7 @@ def _by_temperature(
 
 def _beside(us: Floats, them: Floats) -> Floats:
     """A point's diversity minus a frontier's at its quality, (rows,)."""
-    found = [reached(b[:, 0], b[:, 1], a[:1])[0] for a, b in zip(us, them, strict=True)]
-    apart: Floats = us[:, 1] - np.array(found)
+    apart: Floats = us[:, 1] - reached(them[..., 0], them[..., 1], us[:, :1])[:, 0]
     return apart
 
 

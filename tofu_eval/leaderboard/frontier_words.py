@@ -79,13 +79,14 @@ def beside(frontier: Frontier, contest: Contest) -> Iterator[str]:
     for at in contest.at:
         if at.temperature is None or at.difference.value is None:
             continue
-        yield _at(frontier, contest, at)
+        yield at_equal_quality(frontier, contest, at)
     if contest.hypervolume.value is not None:
         area = estimate(contest.hypervolume, "+")
         yield f"hypervolume of {contest.series} minus {contest.other}: {area}"
 
 
-def _at(frontier: Frontier, contest: Contest, at: At) -> str:
+def at_equal_quality(frontier: Frontier, contest: Contest, at: At) -> str:
+    """A series at one temperature beside the other at the one that gives the same quality."""
     found = estimate(turned(at.difference, frontier.signs[1]), "+")
     other = "" if at.other_temperature is None else f" at T={at.other_temperature:.2f}"
     return (

@@ -3,8 +3,6 @@ they dominate, and what a set of points reaches at a given quality."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,13 +16,14 @@ def efficient(quality: Floats, diversity: Floats) -> NDArray[np.bool_]:
     """Which points no other point beats: at least as high in both and higher in one.
 
     Args:
-        quality: (points,), higher is better.
-        diversity: (points,), higher is more diverse.
-    Returns: (points,); of points that are equal in both, all are efficient or none is.
+        quality: (..., points), higher is better.
+        diversity: the same shape, higher is more diverse.
+    Returns: the same shape; of points that are equal in both, all are efficient or none is.
     """
-    better = (quality[:, None] >= quality) & (diversity[:, None] >= diversity)
-    strictly = (quality[:, None] > quality) | (diversity[:, None] > diversity)
-    beaten: NDArray[np.bool_] = np.any(better & strictly, axis=0)
+    q, d = quality[..., None, :], diversity[..., None, :]
+    better = (quality[..., None] >= q) & (diversity[..., None] >= d)
+    strictly = (quality[..., None] > q) | (diversity[..., None] > d)
+    beaten: NDArray[np.bool_] = np.any(better & strictly, axis=-2)
     return ~beaten
 
 
@@ -51,23 +50,31 @@ def hypervolume(quality: Floats, diversity: Floats, reference: tuple[float, floa
     return area
 
 
-def reached(quality: Sequence[float] | Floats, diversity: Floats, at: Floats) -> Floats:
+def reached(quality: Floats, diversity: Floats, at: Floats) -> Floats:
     """The diversity that a set of points reaches at a quality: its frontier, read between points.
 
     Between two neighbouring efficient points it is the straight line; below the least efficient
     quality it is the greatest diversity, which is reached there at a better quality even.
 
     Args:
-        quality: (points,), at least one.
-        diversity: (points,).
-        at: (n,) qualities.
-    Returns: (n,); NaN outside the qualities that the points span, where nothing was sampled.
+        quality: (..., points), at least one point.
+        diversity: the same shape.
+        at: (..., n) qualities.
+    Returns: (..., n); NaN outside the qualities that the points span, where nothing was sampled.
     """
-    x = np.asarray(quality, dtype=np.float64)
-    kept = efficient(x, diversity)
-    order = np.argsort(x[kept], kind="stable")
-    found = np.interp(at, x[kept][order], diversity[kept][order])
-    slack = _ROUNDING * float(np.abs(x).max())
-    outside = (at < x.min() - slack) | (at > x.max() + slack)
-    read: Floats = np.where(outside, np.nan, found)
-    return read
+    low, high = quality.min(-1, keepdims=True), quality.max(-1, keepdims=True)
+    slack = _ROUNDING * np.abs(quality).max(-1, keepdims=True)
+    outside = (at < low - slack) | (at > high + slack) | np.isnan(at)
+    x, y, on = quality[..., None, :], diversity[..., None, :], efficient(quality, diversity)
+    where = np.clip(np.where(outside, low, at), low, high)[..., None]
+    right, left = on[..., None, :] & (x >= where), on[..., None, :] & (x <= where)
+    # The nearest efficient points on both sides: further right diversity only falls.
+    x_right, y_right = np.where(right, x, np.inf).min(-1), np.where(right, y, -np.inf).max(-1)
+    x_left, y_left = np.where(left, x, -np.inf).max(-1), np.where(left, y, np.inf).min(-1)
+    inside = left.any(-1) & (x_right > x_left)
+    width = np.where(inside, x_right - x_left, 1.0)
+    share = np.where(inside, where[..., 0] - np.where(inside, x_left, 0.0), 0.0) / width
+    rise = np.where(inside, y_right - np.where(inside, y_left, 0.0), 0.0)
+    found: Floats = np.where(inside, np.where(inside, y_left, 0.0) + share * rise, y_right)
+    found[outside] = np.nan
+    return found
