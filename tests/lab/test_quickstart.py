@@ -6,13 +6,23 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
 from tofu_eval.errors import ConfigError, StoreError, UnknownNameError
 from tofu_eval.lab import findings as say
 from tofu_eval.lab import quickstart as module
-from tofu_eval.lab.quickstart import Plan, QuickstartResult, measure_seed, quickstart, train_seed
+from tofu_eval.lab.quickstart import (
+    Plan,
+    QuickstartResult,
+    SeedResult,
+    measure_seed,
+    quickstart,
+    train_seed,
+)
+from tofu_eval.store import Run
 from tofu_eval.types import no_report
 
 needs_embeddings = pytest.mark.skipif(
@@ -27,6 +37,15 @@ def tiny(monkeypatch, tiny_pretraining):
     monkeypatch.setattr(Plan, "pretraining", lambda self: tiny_pretraining)
     monkeypatch.setattr(Plan, "samples", 2)
     monkeypatch.setattr(module, "TEMPERATURES", (say.BETA, 1.0, 1.2))
+
+
+def _responses(seed: SeedResult, plain: str, swept: str) -> list[pa.Table]:
+    tables = []
+    for path, model in ((seed.run, plain), (seed.sweep, swept)):
+        run = Run.open(path)
+        (part, *_) = run.response_parts(model, "lab-seed-3-n-2")
+        tables.append(pq.read_table(part).sort_by("key"))
+    return tables
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
@@ -53,6 +72,9 @@ def test_a_tiny_seed_end_to_end_and_again(tiny, tmp_path: Path) -> None:
     assert all(stage.startswith("seed 3: ") for stage, _, _ in told)
     assert json.loads(first.leaderboard.read_text("utf-8"))["models"]
     assert first.run == tmp_path / "runs" / "seed-3"
+    swept = Run.open(first.sweep).manifest["models"]
+    assert swept["tofu-T1.2"]["series"] == "tofu"
+    assert swept["target-T0.8"]["temperature"] == say.BETA
     assert {name: path.name for name, path in first.checkpoints.items()} == {
         "base": "base", "sft": "sft", "tofu": "tofu",
     }  # fmt: skip
@@ -62,8 +84,14 @@ def test_a_tiny_seed_end_to_end_and_again(tiny, tmp_path: Path) -> None:
     assert {"vendi", "self_bleu", "kl", "forgetting"} <= set(rows["sft", say.T1])
     assert rows["tofu", say.T_BETA]["kl"] > 0
     assert rows["tofu", say.AT_MATCHED] == {}  # three steps give no valid answers
-    tables = QuickstartResult(tmp_path, (first,), ()).tables()
+    result = QuickstartResult(tmp_path, (first,), ())
+    tables = result.tables()
     assert [row[0] for row in tables[0].rows][:2] == ["valid", "KL, nats"]
+    assert tables[-1].title == "Sampled hotter: valid, distinct valid, unseen words"
+    assert result.hotter() == []  # of one seed, nothing is said about who is better
+    # At T=1 the sweep draws the responses that the run has.
+    at_one = {r.column("text").to_pylist()[0] for r in _responses(first, "sft", "sft-T1")}
+    assert len(at_one) == 1
 
     # Again: nothing is trained or generated, and the numbers are the same.
     files = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*") if f.suffix in

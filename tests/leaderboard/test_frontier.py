@@ -239,3 +239,31 @@ def test_more_resamples_give_the_interval_of_the_mean() -> None:
         (np.array(values),), np.mean, method="percentile", rng=np.random.default_rng(5)
     ).confidence_interval
     assert (found.quality_low, found.quality_high) == pytest.approx(expected, abs=0.004)
+
+
+def test_seeds_of_one_temperature_are_one_point_of_the_curve() -> None:
+    models = {**with_seeds([0.5, 0.7]), "base": ("base", None, 1.0, 0.95, 2.0)}
+    found = made(scores(models), models)
+    assert len(found.points) == 9
+    assert [(p.model, p.temperature, p.seed) for p in found.curves] == [
+        ("sft, 2 seeds", 0.5, None),
+        ("sft, 2 seeds", 1.0, None),
+        ("tofu, 2 seeds", 0.5, None),
+        ("tofu, 2 seeds", 1.0, None),
+        ("base", 1.0, None),
+    ]
+    assert [p.diversity for p in found.curves] == pytest.approx([2, 4, 2.6, 4.6, 2])
+    assert [p.efficient for p in found.curves] == [False, False, True, True, True]
+
+
+def test_a_point_that_is_only_hotter_is_put_beside_the_best_of_the_other() -> None:
+    """tofu at 1 is worse and less diverse than sft was at its best, at any temperature."""
+    models: Models = {
+        "sft-T0.5": ("sft", None, 0.5, 0.9, 2.0),
+        "sft-T1": ("sft", None, 1.0, 0.8, 4.0),
+        "sft-T1.5": ("sft", None, 1.5, 0.4, 3.0),
+        "tofu-T1": ("tofu", None, 1.0, 0.6, 3.5),
+    }
+    (at,) = contest(made(models=models)).at
+    assert at.difference.value == pytest.approx(-0.5)
+    assert (at.quality, at.other_quality, at.other_temperature) == pytest.approx((0.6, 0.8, 1.0))

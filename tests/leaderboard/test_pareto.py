@@ -65,6 +65,22 @@ def test_what_a_frontier_reaches() -> None:
     np.testing.assert_allclose(reached(*points, at), expected)
 
 
+def test_many_frontiers_at_once_are_each_as_alone() -> None:
+    rng = np.random.default_rng(0)
+    quality, diversity = rng.normal(size=(2, 50, 6)).round(1)
+    at = rng.normal(size=(50, 9)).round(1)
+    together = reached(quality, diversity, at)
+    for i in range(50):
+        np.testing.assert_array_equal(together[i], reached(quality[i], diversity[i], at[i]))
+        on = efficient(quality[i], diversity[i])
+        np.testing.assert_array_equal(efficient(quality, diversity)[i], on)
+        order = np.argsort(quality[i][on])
+        expected = np.interp(at[i], quality[i][on][order], diversity[i][on][order])
+        inside = (at[i] >= quality[i].min()) & (at[i] <= quality[i].max())
+        np.testing.assert_allclose(together[i][inside], expected[inside], atol=1e-12)
+        assert np.isnan(together[i][~inside]).all()
+
+
 values = st.floats(-100, 100, allow_nan=False)
 clouds = st.lists(st.tuples(values, values), min_size=1, max_size=7)
 

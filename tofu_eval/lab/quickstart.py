@@ -37,8 +37,9 @@ SEEDS = 3
 LOSSES = ("ce", "tofu")
 """What the base is fine-tuned with unless others are asked for."""
 
-TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
-"""Wide enough for each model to be read off at the matched validity."""
+TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
+"""Wide enough for each model to be read off at the matched validity, and for cross-entropy to be
+sampled as hot as it takes to be no more often right than TOFU at 1."""
 
 OF_LAB = ("validity", "tail", "unseen", "collision", "distinct_valid")
 OF_TEXT = ("self_bleu", "vendi")

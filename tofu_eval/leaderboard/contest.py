@@ -35,14 +35,16 @@ class Member:
 class At:
     """A series at one of its temperatures, beside the other's frontier at the same quality.
 
-    Means over the seeds. `temperature` None is unknown; `other_temperature` is the one at which
-    the other reaches that quality, read between its temperatures; None where it reaches it at
-    none, or they are unknown. `difference` is then undefined too.
+    Means over the seeds. `temperature` None is unknown. `other_temperature` is the one at which
+    the other reaches that quality, read between its temperatures, or where it is most diverse, if
+    that is at a better quality, `other_quality`. Both are None where it was sampled at no such
+    quality, and `difference` is then undefined too; unknown temperatures are None.
     """
 
     temperature: float | None
     quality: float
     difference: Estimated
+    other_quality: float | None
     other_temperature: float | None
 
 
@@ -173,14 +175,14 @@ def _by_temperature(
         ]
         if asked:
             columns = [_beside(means[:, i], means[:, them]) for i, them in asked]
-            matching = [_temperature(means[0, i, 0], members, means[0], them) for i, them in asked]
-            known = [value for value in matching if value is not None]
+            matching = [_matching(means[0, i, 0], members, means[0], them) for i, them in asked]
             found.append(
                 At(
                     temperature,
                     float(np.mean([means[0, i, 0] for i, _ in asked])),
                     _over_seeds(columns, len(means)),
-                    float(np.mean(known)) if len(known) == len(matching) else None,
+                    _mean([quality for quality, _ in matching]),
+                    _mean([other for _, other in matching]),
                 )
             )
     return tuple(sorted(found, key=lambda at: (at.temperature is None, at.temperature or 0.0)))
@@ -192,18 +194,27 @@ def _beside(us: Floats, them: Floats) -> Floats:
     return apart
 
 
-def _temperature(
+def _matching(
     quality: float, members: Sequence[Member], means: Floats, where: Sequence[int]
-) -> float | None:
-    """The temperature at which a frontier has a quality."""
+) -> tuple[float | None, float | None]:
+    """The quality, this or a better one, and the temperature at which a frontier is read."""
     points = means[where]
+    if np.isnan(reached(points[:, 0], points[:, 1], np.array([quality]))[0]):
+        return None, None
     kept = efficient(points[:, 0], points[:, 1])
+    x = points[kept, 0]
+    read = max(quality, float(x.min()))
     temperatures = [members[i].temperature for i, on in zip(where, kept, strict=True) if on]
-    if None in temperatures or not points[:, 0].min() <= quality <= points[:, 0].max():
-        return None
-    x, known = points[kept, 0], np.array(temperatures, dtype=np.float64)
+    if None in temperatures:
+        return read, None
     order = np.argsort(x, kind="stable")
-    return float(np.interp(quality, x[order], known[order]))
+    known = np.array(temperatures, dtype=np.float64)
+    return read, float(np.interp(read, x[order], known[order]))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _t_interval(values: Sequence[float | None]) -> tuple[float | None, float | None]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 from tofu_eval.errors import ConfigError, UnknownNameError
 from tofu_eval.leaderboard.common import common_prompts
 from tofu_eval.leaderboard.contest import Contest, Member, contest, places, seeds_of
+from tofu_eval.leaderboard.orientation import sign_of, worst_of
 from tofu_eval.leaderboard.pareto import Floats, efficient, hypervolume
 from tofu_eval.leaderboard.resampled import estimated, resampled_means
 from tofu_eval.types import seed_of
@@ -71,9 +71,10 @@ class Frontier:
     """Models as points, the area they reach, and who is more diverse at equal quality.
 
     `signs` are -1 where a metric's lower values are better, and its values here negated.
-    `reference` is the (quality, diversity) that the hypervolumes count from: for each measure the
-    worst value that its metric can have, or where that is not a number, the worst mean among the
-    points. `dropped` are prompts that some model lacks, `prompts` counts the others.
+    `curves` are the points as a reader wants them: where a series has several seeds, their mean at
+    each temperature. `reference` is the (quality, diversity) that the hypervolumes count from: for
+    each measure the worst value that its metric can have, or where that is not a number, the worst
+    mean among the points. `dropped` are prompts that some model lacks, `prompts` counts the others.
     """
 
     task: str
@@ -81,6 +82,7 @@ class Frontier:
     diversity_metric: str
     signs: tuple[int, int]
     points: tuple[Point, ...]
+    curves: tuple[Point, ...]
     efficient: tuple[str, ...]
     reference: tuple[float, float]
     volumes: tuple[Volume, ...]
@@ -124,7 +126,7 @@ def frontier(
     """
     if quality == diversity:
         raise ConfigError(f"Quality and diversity are both '{quality}'; expected two metrics.")
-    signs = (_sign(manifest, quality), _sign(manifest, diversity))
+    signs = (sign_of(manifest, quality), sign_of(manifest, diversity))
     members = _members(scores, manifest, task, series)
     names = list(dict.fromkeys(member.series for member in members))
     if baseline is not None and baseline not in names:
@@ -134,8 +136,8 @@ def frontier(
     oriented = common.values * np.array(signs, dtype=np.float64)[:, None, None]
     means = resampled_means(np.moveaxis(oriented, 0, 1), rng, resamples)
     reference = (
-        _worst(manifest, quality, signs[0], means[0, :, 0]),
-        _worst(manifest, diversity, signs[1], means[0, :, 1]),
+        worst_of(manifest, quality, signs[0], means[0, :, 0]),
+        worst_of(manifest, diversity, signs[1], means[0, :, 1]),
     )
     points = _points(members, means)
     pairs = (
@@ -149,6 +151,7 @@ def frontier(
         diversity_metric=diversity,
         signs=signs,
         points=points,
+        curves=_curves(members, means),
         efficient=tuple(point.model for point in points if point.efficient),
         reference=reference,
         volumes=tuple(_volume(name, [name], members, means, reference) for name in names),
@@ -220,51 +223,41 @@ def _members(
     return [member for member in members if wanted is None or member.series in wanted]
 
 
-def _sign(manifest: Mapping[str, Any], metric: str) -> int:
-    """1 where higher values are better, -1 where lower ones are."""
-    known = manifest.get("metrics", {})
-    if metric not in known:
-        raise UnknownNameError.of("metric", metric, known, "tofu-eval compare RUN")
-    direction = known[metric]["direction"]
-    if direction == "none":
-        raise ConfigError(
-            f"'{metric}' has no direction: neither more nor less of it is better. "
-            "Take another metric: tofu-eval metrics list"
-        )
-    return 1 if direction == "higher" else -1
-
-
-def _worst(manifest: Mapping[str, Any], metric: str, sign: int, found: Floats) -> float:
-    """The worst value that a metric can have, oriented; else the worst of those found."""
-    least, greatest = manifest["metrics"][metric]["range"]
-    try:
-        bound = sign * float(least if sign > 0 else greatest)
-    except ValueError:  # "n", the number of responses
-        bound = -inf
-    return bound if isfinite(bound) else float(found.min())
-
-
 def _points(members: Sequence[Member], means: Floats) -> tuple[Point, ...]:
     on = _efficient(members, means[0])
-    points = []
+    return tuple(_point(member, means[:, i], on[i]) for i, member in enumerate(members))
+
+
+def _curves(members: Sequence[Member], means: Floats) -> tuple[Point, ...]:
+    """The means over seeds of each series and temperature, as models without a seed."""
+    kinds: dict[tuple[str, float | None], list[int]] = {}
     for i, member in enumerate(members):
-        quality, diversity = (estimated(means[:, i, side]) for side in (0, 1))
-        points.append(
-            Point(
-                member.model,
-                member.series,
-                member.seed,
-                member.temperature,
-                float(means[0, i, 0]),
-                quality.low,
-                quality.high,
-                float(means[0, i, 1]),
-                diversity.low,
-                diversity.high,
-                on[i],
-            )
-        )
-    return tuple(points)
+        kinds.setdefault((member.series, member.temperature), []).append(i)
+    together = [
+        members[own[0]] if len(own) == 1 else Member(f"{series}, {len(own)} seeds", series, None, t)
+        for (series, t), own in kinds.items()
+    ]
+    columns = np.stack([means[:, own].mean(axis=1) for own in kinds.values()], axis=1)
+    on = efficient(columns[0, :, 0], columns[0, :, 1])
+    return tuple(_point(m, columns[:, i], bool(on[i])) for i, m in enumerate(together))
+
+
+def _point(member: Member, means: Floats, on: bool) -> Point:
+    """One model; `means` is (1 + resamples, 2)."""
+    quality, diversity = estimated(means[:, 0]), estimated(means[:, 1])
+    return Point(
+        member.model,
+        member.series,
+        member.seed,
+        member.temperature,
+        float(means[0, 0]),
+        quality.low,
+        quality.high,
+        float(means[0, 1]),
+        diversity.low,
+        diversity.high,
+        on,
+    )
 
 
 def _efficient(members: Sequence[Member], means: Floats) -> list[bool]:

@@ -34,7 +34,7 @@ def render_frontiers(found: Sequence[Frontier], format: str) -> str:
 
 
 def _table(frontier: Frontier) -> str:
-    lines = [*_columns(_header(frontier), [_cells(frontier, p) for p in frontier.points])]
+    lines = [*_columns(_header(frontier), [_cells(frontier, p) for p in frontier.curves])]
     lines += ["", _reference(frontier)]
     volumes = [*frontier.volumes, frontier.of_all]
     lines += _columns(["series", "hypervolume", "temperatures"], [_volume(v) for v in volumes])
@@ -46,7 +46,7 @@ def _table(frontier: Frontier) -> str:
 
 
 def _markdown(frontier: Frontier) -> str:
-    rows = [_header(frontier), *(_cells(frontier, p) for p in frontier.points)]
+    rows = [_header(frontier), *(_cells(frontier, p) for p in frontier.curves)]
     areas = [
         ["series", "hypervolume", "temperatures"],
         *map(_volume, [*frontier.volumes, frontier.of_all]),
@@ -83,6 +83,7 @@ def _content(frontier: Frontier) -> dict[str, Any]:
         "lacking": dict(frontier.lacking),
         "method": frontier.method,
         "points": [_record(frontier, point) for point in frontier.points],
+        "curves": [_record(frontier, point) for point in frontier.curves],
         "reference": [s * r for s, r in zip(frontier.signs, frontier.reference, strict=True)],
         "hypervolumes": [asdict(v) for v in (*frontier.volumes, frontier.of_all)],
         "diversity_sign": frontier.signs[1],

@@ -88,19 +88,30 @@ def beside(frontier: Frontier, contest: Contest) -> Iterator[str]:
 def at_equal_quality(frontier: Frontier, contest: Contest, at: At) -> str:
     """A series at one temperature beside the other at the one that gives the same quality."""
     found = estimate(turned(at.difference, frontier.signs[1]), "+")
-    other = "" if at.other_temperature is None else f" at T={at.other_temperature:.2f}"
-    return (
-        f"{contest.series} at T={at.temperature:g} minus {contest.other}{other} "
-        f"({frontier.quality_metric} {frontier.signs[0] * at.quality:.3g}): "
-        f"{frontier.diversity_metric} {found}"
+    ours, theirs = (
+        f"{frontier.quality_metric} {frontier.signs[0] * quality:.3g}"
+        for quality in (at.quality, at.other_quality or at.quality)
     )
+    us = f"{contest.series} at T={at.temperature:g}"
+    them = contest.other
+    if at.other_temperature is not None:
+        them += f" at T={at.other_temperature:.2f}"
+    pair = f"{us} minus {them}, both at {ours}"
+    if ours != theirs:
+        pair = f"{us} ({ours}) minus {them} ({theirs})"
+    edge = (
+        ""
+        if at.difference.low is not None or frontier.prompts < 2
+        else (f", no interval: {contest.other} was hardly sampled there")
+    )
+    return f"{pair}: {frontier.diversity_metric} {found}{edge}"
 
 
 def notes(frontier: Frontier) -> list[str]:
     """What the points are, which prompts were left out, and what cannot be concluded."""
-    seeds = " of that seed" if any(p.seed is not None for p in frontier.points) else ""
+    seeds = any(p.seed is not None for p in frontier.points)
     said = [
-        f"● efficient: no other point{seeds} is as good and as diverse. Means with 95% "
+        "● efficient: no other point is as good and as diverse. Means with 95% "
         f"intervals over {_prompts(frontier.prompts)} that all {len(frontier.points)} models have."
     ]
     if not seeds and frontier.contests:
