@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tofu_eval.errors import ConfigError, UnknownNameError
+from tofu_eval.pipeline import Result
 from tofu_eval.sweep import grid, over_seeds, sweep
-from tofu_eval.types import ModelSpec
+from tofu_eval.types import ESTIMATE_SCHEMA, SCORE_SCHEMA, Estimate, ModelSpec, to_table
 
 FIELDS = {
     "format": "base", "max_steps": 2, "per_device_train_batch_size": 4,
@@ -94,7 +95,22 @@ def test_the_run_is_checked_before_anything_is_trained(fields, tmp_path):
         sweep(trainings, ["open-promts"], tmp_path, **RUN)
     with pytest.raises(UnknownNameError, match="Unknown metric 'distinct_11'"):
         sweep(trainings, ["open-prompts"], tmp_path, **{**RUN, "metrics": ["distinct_11"]})
+    with pytest.raises(ConfigError, match="temperature 0 is greedy"):
+        sweep(trainings, ["open-prompts"], tmp_path, **{**RUN, "temperature": (0, 1), "samples": 2})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_are_put_together_at_each_temperature(fields, tmp_path):
+    trainings = grid(fields, ["ce"], [0, 1], tmp_path)
+    values = {"base-T0.5": 3.0, "ce-seed0-T0.5": 1.0, "ce-seed1-T0.5": 2.0,
+              "ce-seed0-T1": 4.0, "ce-seed1-T1": 6.0, "ce-seed0": 99.0}  # fmt: skip
+    estimates = [
+        Estimate(model, "open-prompts", "vendi", value, None, None, 1, 0, "", "")
+        for model, value in values.items()
+    ]
+    result = Result(to_table([], SCORE_SCHEMA), to_table(estimates, ESTIMATE_SCHEMA))
+    found = {row.loss: row.mean for row in over_seeds(result, trainings, (0.5, 1.0))}
+    assert found == {"base-T0.5": 3.0, "ce-T0.5": 1.5, "ce-T1": 5.0}
 
 
 def test_an_adapter_goes_onto_its_base(fields, tmp_path):

@@ -186,6 +186,9 @@ def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
     """
     chosen = settings(options)
     plans = [plan_of(load_task(task), chosen) for task in tasks]
+    for variant in variants_of(["model"], chosen.sweep):
+        for plan in plans:
+            variant.plan(plan)
     feature_models(chosen, [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)])
 
 

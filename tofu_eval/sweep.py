@@ -17,6 +17,7 @@ from tofu_eval.errors import ConfigError
 from tofu_eval.models import parse_model
 from tofu_eval.pipeline import Result, check, evaluate
 from tofu_eval.processes import cores, workers
+from tofu_eval.temperatures import name_at
 from tofu_eval.training import LOSSES, TrainSettings, train_settings
 from tofu_eval.types import ModelSpec, Report, Task, check_name, no_report
 
@@ -152,14 +153,18 @@ def train_all(
     return list(notes)
 
 
-def over_seeds(result: Result, trainings: Sequence[Training]) -> list[LossRow]:
-    """The estimates of the models of one loss, put together."""
+def over_seeds(
+    result: Result, trainings: Sequence[Training], temperatures: Sequence[float] | None = None
+) -> list[LossRow]:
+    """The estimates of the models of one loss, put together; of a sweep, at each temperature."""
     values: dict[tuple[str, str, str], list[float | None]] = {}
-    losses = {t.name: t.loss for t in trainings}
+    losses = {BASE: BASE, **{t.name: t.loss for t in trainings}}
+    if temperatures is not None:
+        losses = {name_at(m, t): name_at(losses[m], t) for m in losses for t in temperatures}
     for row in result.estimates.to_pylist():
-        loss = losses.get(row["model"], row["model"])
-        if row["model"] in losses or row["model"] == BASE:
-            values.setdefault((loss, row["task"], row["metric"]), []).append(row["value"])
+        if row["model"] in losses:
+            place = (losses[row["model"]], row["task"], row["metric"])
+            values.setdefault(place, []).append(row["value"])
     rows = []
     for place, column in values.items():
         known = [value for value in column if value is not None]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import given, names, scoring_options
+from tofu_eval.cli.options import given, names, scoring_options, temperature_option
 from tofu_eval.cli.train import require_training, training_fields, training_options
 
 TRAINING = (
@@ -26,7 +26,7 @@ TRAINING = (
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Where all goes.")
 @click.option("--samples", type=int, help="Responses a prompt. Default: the task's.")
-@click.option("--temperature", type=float, help="Default: the task's. 0 is greedy.")
+@temperature_option
 @click.option("--top-p", type=float, help="Nucleus size in (0, 1]. Default: the task's.")
 @click.option("--max-tokens", type=int, help="Longest response in tokens. Default: the task's.")
 @training_options
@@ -56,6 +56,7 @@ def command(
 
     require_training()
     from tofu_eval.sweep import BASE, grid, over_seeds, sweep
+    from tofu_eval.temperatures import name_at
 
     if seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {seeds}.")
@@ -67,11 +68,14 @@ def command(
     trainings = grid(fields, names(losses), range(first, first + seeds), output)
     with progress(log_json) as report:
         result = sweep(trainings, tasks, output, jobs=jobs, report=report, **given(**options))
-    print_run(result, BASE)
+    swept = options["temperature"] if isinstance(options["temperature"], tuple) else None
+    print_run(result, name_at(BASE, swept[0]) if swept else BASE)
     if seeds > 1:
         rows = [
             [row.task, row.metric, row.loss, _spread(row.mean, row.low, row.high)]
-            for row in sorted(over_seeds(result, trainings), key=lambda r: (r.task, r.metric))
+            for row in sorted(
+                over_seeds(result, trainings, swept), key=lambda r: (r.task, r.metric)
+            )
         ]
         click.echo()
         print_table(
