@@ -64,6 +64,7 @@ def test_a_loss_of_tofu_is_said_the_same_way() -> None:
         (0.0, 0.0, 0.0),  # no effect
         (0.0, 0.2, 0.2),  # none in one seed
         (0.004, 0.0041, 0.0042),  # agreement on less than is shown
+        (0.006, 0.013, 0.0145),  # agreement that rounding makes: +0.01 three times
     ],
 )
 def test_seeds_that_disagree_or_show_nothing(deltas) -> None:

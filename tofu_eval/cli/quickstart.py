@@ -51,7 +51,7 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
     for finding in result.findings:
         click.echo(f"- {finding}")
     if hotter := result.hotter():
-        click.echo("\nIs a loss better than sampling the cross-entropy model hotter?")
+        click.echo("\nBetter than sampling the cross-entropy model hotter?")
         for finding in hotter:
             click.echo(f"- {finding}")
     for seed_result in result.seeds:
@@ -60,4 +60,9 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
         click.echo(f"  run          {seed_result.run}")
         click.echo(f"  temperatures {seed_result.sweep}")
         click.echo(f"  checkpoints  {', '.join(map(str, seed_result.checkpoints.values()))}")
-    click.echo(f"\nAll metrics with intervals: tofu-eval compare {result.seeds[0].run}")
+    first = result.seeds[0]
+    click.echo(f"\nAll metrics with intervals: tofu-eval compare {first.run}")
+    click.echo(
+        f"The frontier of a seed: tofu-eval frontier {first.sweep} --quality lab_validity "
+        "--diversity lab_distinct_valid --baseline sft"
+    )

@@ -193,18 +193,26 @@ class Pair:
 
         So no sentence stands on a difference that its reader sees as 0.
         """
+        digits = MEASURES[measure].digits
+        exact = self._exact(seeds, measure)
+        return [None if value is None else round(value, digits) for value in exact]
+
+    def verdict(self, seeds: Seeds, measure: str) -> Verdict:
+        """What the seeds say, to the shown digits and exactly: rounding can make seeds agree."""
+        shown = verdict(self.differences(seeds, measure))
+        return shown if verdict(self._exact(seeds, measure)) == shown else "unclear"
+
+    def _exact(self, seeds: Seeds, measure: str) -> list[float | None]:
         ours = column(seeds, self.model, self.decoder, measure)
         theirs = column(seeds, self.other, self.other_decoder, measure)
-        digits = MEASURES[measure].digits
         return [
-            None if a is None or b is None else round(a - b, digits)
-            for a, b in zip(ours, theirs, strict=True)
+            None if a is None or b is None else a - b for a, b in zip(ours, theirs, strict=True)
         ]
 
     def sentence(self, seeds: Seeds, name: str) -> str:
         """What the seeds say about one measure."""
         measure, differences = MEASURES[name], self.differences(seeds, name)
-        count, said = len(differences), verdict(differences)
+        count, said = len(differences), self.verdict(seeds, name)
         us, them = self._called()
         known = [value for value in differences if value is not None]
         shown = ", ".join(f"{value:+.{measure.digits}f}" for value in known)
@@ -279,19 +287,14 @@ def _cautions(seeds: Seeds) -> list[str]:
             f"{narrowed.high:.2f})."
         )
     raw, own = (spread(pair.differences(seeds, "tail")) for pair in (TOFU_SFT, TOFU_OWN))
-    if (
-        raw
-        and own
-        and own.mean < raw.mean
-        and verdict(TOFU_SFT.differences(seeds, "tail")) == "more"
-    ):
+    if raw and own and own.mean < raw.mean and TOFU_SFT.verdict(seeds, "tail") == "more":
         found.append(
             f"TOFU fits softmax(z/{BETA:g}), so T={BETA:g} is its own decoder: there its rare "
             f"words are {own.mean:+.2f} beside cross-entropy at T=1, instead of {raw.mean:+.2f}. "
             "Part of the difference at T=1 is a flatter model, which any temperature can make."
         )
-    bleu = verdict(TOFU_SFT.differences(seeds, "self_bleu"))
-    distinct = verdict(TOFU_SFT.differences(seeds, "distinct_valid"))
+    bleu = TOFU_SFT.verdict(seeds, "self_bleu")
+    distinct = TOFU_SFT.verdict(seeds, "distinct_valid")
     if bleu == "less" and distinct != "more":
         found.append(
             "Self-BLEU alone would mislead: TOFU's is lower than cross-entropy's at T=1, but it "
