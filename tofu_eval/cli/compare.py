@@ -53,7 +53,7 @@ def print_comparison(
     """Compare on stdout, in one of FORMATS."""
     from tofu_eval.cli.console import note
     from tofu_eval.errors import UnknownNameError
-    from tofu_eval.leaderboard import compare, length_warnings, render, table
+    from tofu_eval.leaderboard import compare, headline, length_warnings, render, table
 
     if run.manifest["status"] != "complete":
         note(f"{run.path} is unfinished; run the command that made it again.")
@@ -65,19 +65,25 @@ def print_comparison(
                 raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
         if wanted:
             scores = scores.filter([name in wanted for name in scores.column(column).to_pylist()])
+    facts = run.manifest.get("metrics", {})
     comparison = compare(
         scores,
         baseline or scores.column("model")[0].as_py(),
         seed=run.manifest["settings"]["seed"],
         # What the run was scored with, whether or not it is still installed.
-        metrics={name: m["direction"] for name, m in run.manifest.get("metrics", {}).items()},
+        metrics={name: m["direction"] for name, m in facts.items()},
+        measures={name: m["measures"] for name, m in facts.items()},
     )
     for line in length_warnings(comparison, _lengths(run), _length_sensitive(run)):
         note(line)
     if style == "table":
         from rich.console import Console
+        from rich.text import Text
 
-        Console().print(table(comparison))
+        console = Console()
+        console.print(Text(headline(comparison)))
+        console.print()
+        console.print(table(comparison))
     else:
         click.echo(render(comparison, style), nl=False)
 

@@ -37,12 +37,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric on one task, a cell a model."""
+    """One metric on one task, a cell a model; `measures` is "diversity", "quality" or "length"."""
 
     task: str
     metric: str
     direction: str
     cells: tuple[Cell, ...]
+    measures: str = "diversity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,12 @@ class Comparison:
 
 
 def compare(
-    scores: pa.Table, baseline: str, *, metrics: Mapping[str, str], seed: int = 0
+    scores: pa.Table,
+    baseline: str,
+    *,
+    metrics: Mapping[str, str],
+    measures: Mapping[str, str] | None = None,
+    seed: int = 0,
 ) -> Comparison:
     """Every model's mean with its 95% interval, and its paired difference to the baseline.
 
@@ -71,6 +77,8 @@ def compare(
         baseline: one of its models.
         metrics: direction by metric name ("higher", "lower" or "none" is more diverse); at least
             those of the table.
+        measures: "diversity", "quality" or "length" by metric name; what is not named measures
+            diversity.
         seed: the run's; the same seed gives the intervals that the run's estimates have.
     Raises:
         UnknownNameError: the baseline has no scores, or a metric has no direction.
@@ -107,7 +115,13 @@ def compare(
         )
 
     rows = tuple(
-        Row(task, metric, metrics[metric], tuple(cell((model, task, metric)) for model in models))
+        Row(
+            task,
+            metric,
+            metrics[metric],
+            tuple(cell((model, task, metric)) for model in models),
+            (measures or {}).get(metric, "diversity"),
+        )
         for task, metric in kinds
     )
     return Comparison(baseline, models, rows, len(tested))

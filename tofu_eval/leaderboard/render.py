@@ -6,18 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.errors import UnknownNameError
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
+from tofu_eval.leaderboard.numbers import estimate_text, excludes_zero, is_clear
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
-_PLACES = 6
-"""Digits after (or zeros before) the point, above which powers of ten are shorter."""
 _FEW = 20
 """Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
 _REASONS = 3
@@ -152,7 +150,7 @@ def _cells(comparison: Comparison, row: Row) -> list[list[str]]:
     """The row as lines of text, one a model, under `_header`."""
     lines = []
     for cell in row.cells:
-        mean = _estimate(cell.mean.value, cell.mean.low, cell.mean.high)
+        mean = estimate_text(cell.mean.value, cell.mean.low, cell.mean.high)
         if mean == "" and cell.undefined:
             mean = "undefined"
         versus = [_versus(cell)] if len(comparison.models) > 1 else []
@@ -164,27 +162,13 @@ def _versus(cell: Cell) -> str:
     if cell.difference is None:
         return ""
     found = cell.difference
-    return _estimate(found.value, found.low, found.high, sign="+") + _mark(cell) or "—"
+    return estimate_text(found.value, found.low, found.high, sign="+") + _mark(cell) or "—"
 
 
 def _mark(cell: Cell) -> str:
-    if cell.difference is None or cell.difference.low is None or cell.difference.high is None:
-        return ""
-    if cell.difference.low <= 0 <= cell.difference.high:
-        return ""
-    return " **" if cell.p_holm is not None and cell.p_holm < 0.05 else " *"
-
-
-def _estimate(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    """`0.512 [0.490, 0.533]`: three digits of the largest number, the others to the same place."""
-    if value is None:
-        return ""
-    bounds = () if low is None or high is None else (low, high)
-    largest = max(abs(number) for number in (value, *bounds))
-    places = 2 - floor(log10(largest)) if largest else 2
-    style = f"{sign}.{max(places, 0)}f" if abs(places) <= _PLACES else f"{sign}.2e"
-    texts = [f"{number + 0.0:{style}}" for number in (value, *bounds)]  # + 0.0: no "-0.00"
-    return f"{texts[0]} [{texts[1]}, {texts[2]}]" if bounds else texts[0]
+    if is_clear(cell):
+        return " **"
+    return " *" if excludes_zero(cell) else ""
 
 
 def _notes(comparison: Comparison) -> list[str]:
