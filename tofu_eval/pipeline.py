@@ -156,6 +156,7 @@ def evaluate(
         _add_tasks(run, plans)
         for name, engine in engines.items():
             _add_model(run, name, engine.identity, engine.family, formats[name])
+            _add_series(run, name, models[name])
         run.save(notes=[*run.manifest["notes"], *_mixed(formats)])
         for names in together(engines):
             wanted = [
@@ -499,14 +500,23 @@ def _add_model(
     described = {"identity": dict(identity), "engine": family}
     used = {task: _format_name(format) for task, format in formats.items()}
     known = run.manifest["models"].get(name)
+    kept = {key: known[key] for key in ("series", "seed") if known and key in known}
     if known is not None and run.has_responses(model=name):
         before = known["prompt_format"]
         have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
         conflict(run.path, f"model '{name}'", {k: known[k] for k in described}, described)
         conflict(run.path, f"prompt format of model '{name}'", have, want)
         used = {**before, **used}
-    models = {**run.manifest["models"], name: {**described, "prompt_format": used}}
+    models = {**run.manifest["models"], name: {**kept, **described, "prompt_format": used}}
     run.save(models=models)
+
+
+def _add_series(run: Run, name: str, model: object) -> None:
+    """Say in run.json of which method a model is a seed, where its caller does."""
+    if isinstance(model, ModelSpec) and model.series is not None:
+        known = run.manifest["models"]
+        told = {"series": check_name("series", model.series), "seed": model.seed}
+        run.save(models={**known, name: {**known[name], **told}})
 
 
 def _record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:
