@@ -53,7 +53,15 @@ def print_comparison(
     """Compare on stdout, in one of FORMATS."""
     from tofu_eval.cli.console import note
     from tofu_eval.errors import UnknownNameError
-    from tofu_eval.leaderboard import compare, headline, length_warnings, render, table
+    from tofu_eval.leaderboard import (
+        How,
+        compare,
+        headline,
+        length_warnings,
+        render,
+        seeds_together,
+        table,
+    )
 
     if run.manifest["status"] != "complete":
         note(f"{run.path} is unfinished; run the command that made it again.")
@@ -72,7 +80,8 @@ def print_comparison(
         seed=run.manifest["settings"]["seed"],
         # What the run was scored with, whether or not it is still installed.
         metrics={name: m["direction"] for name, m in facts.items()},
-        measures={name: m["measures"] for name, m in facts.items()},
+        how=How(facts=facts),
+        series=seeds_together(run.manifest["models"]),
     )
     for line in length_warnings(comparison, _lengths(run), _length_sensitive(run)):
         note(line)

@@ -1,18 +1,21 @@
 """Comparisons between models, and the file that publishes them."""
 
 from tofu_eval.leaderboard.board import build_leaderboard, read_leaderboard, write_leaderboard
-from tofu_eval.leaderboard.compare import Comparison, compare, length_warnings
+from tofu_eval.leaderboard.compare import Comparison, How, compare, length_warnings
 from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.render import render, table
+from tofu_eval.leaderboard.series import seeds_together
 
 __all__ = [
     "Comparison",
+    "How",
     "build_leaderboard",
     "compare",
     "headline",
     "length_warnings",
     "read_leaderboard",
     "render",
+    "seeds_together",
     "table",
     "write_leaderboard",
 ]
