@@ -41,6 +41,7 @@ for room in ("engines", "features"):
     BELOW[room] = {*BELOW[room], "child"}
 BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
+BELOW["estimates"] = {"errors", "types", "registry", "tokens", "metrics", "stats"}
 BELOW["workers"] = {*BELOW["stages"], "stages"}
 BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["training"] = {
@@ -50,7 +51,7 @@ BELOW["training"] = {
 BELOW["processes"] = {"errors", "types"}
 BELOW["scoring"] = {
     *BELOW["workers"],
-    *("workers", "reading", "provenance", "config", "leaderboard"),
+    *("workers", "estimates", "reading", "provenance", "config", "leaderboard"),
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
 BELOW["judges"] = {"errors", "types", "engines", "models"}

@@ -19,6 +19,7 @@ from tofu_eval.config import Settings, settings
 from tofu_eval.engines import default_engine, joined, open_engine, together
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
+from tofu_eval.estimates import estimate
 from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.ingest import read_responses
 from tofu_eval.inputs import Feature
@@ -27,7 +28,7 @@ from tofu_eval.metrics import Metric, find
 from tofu_eval.models import parse_model, tuned_format
 from tofu_eval.reading import Groups
 from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
-from tofu_eval.stages import Plan, copies, estimate, generate, requests, score_corpus, score_groups
+from tofu_eval.stages import Plan, copies, generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run, conflict
 from tofu_eval.tasks import Format, format_of, load_format, load_task
 from tofu_eval.types import (
@@ -281,9 +282,7 @@ def score(
             corpus, per_corpus, features, truncate=chosen.truncate, report=report
         )
     table = to_table(scores, SCORE_SCHEMA)
-    estimates = estimate(
-        table, scorers, signatures(models), seed=chosen.seed, truncate=chosen.truncate
-    )
+    estimates = estimate(table, scorers, signatures(models), truncate=chosen.truncate)
     return Result(table, to_table(estimates, ESTIMATE_SCHEMA))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +30,8 @@ Place = tuple[str, str, str]
 """Model, task and metric."""
 
 Values = dict[str | None, float | None]
-"""Value by prompt id; the id is None for a value of the whole corpus."""
+"""Value by prompt id, or by block of prompts for a metric of the whole corpus; where that has no
+blocks, by None."""
 
 Members = Sequence[Values]
 """The values of each seed of a column; one for a model of its own."""
@@ -217,9 +218,10 @@ def _differences(
             made[place] = plain, None
             continue
         (ids, a), (others, b) = _whole(own), _whole(base)
-        both = [id for id in ids if id in set(others)]
+        at, there = ({id: i for i, id in enumerate(some)} for some in (ids, others))
+        both = [id for id in ids if id in there]
         crossed = crossed_difference(
-            a[:, [ids.index(id) for id in both]], b[:, [others.index(id) for id in both]]
+            a[:, [at[id] for id in both]], b[:, [there[id] for id in both]]
         )
         made[place] = _with_seeds(plain, crossed), crossed.components
     return made
@@ -247,40 +249,6 @@ def _over_seeds(members: Members) -> Values:
     return every | dict(zip(ids, table.mean(axis=0).tolist(), strict=True))
 
 
-LENGTH_RATIO = 1.25
-"""Mean lengths that are further apart than this are warned of."""
-
-
-def length_warnings(
-    comparison: Comparison,
-    lengths: Mapping[tuple[str, str], float],
-    sensitive: Collection[str],
-) -> list[str]:
-    """One line for each model and task whose length may be all that a difference shows.
-
-    Args:
-        comparison: what is shown.
-        lengths: mean length of the responses by model and task, in characters.
-        sensitive: the metrics that length moves.
-    """
-    moved: dict[tuple[str, str], list[str]] = {}
-    for row in comparison.rows:
-        for cell in row.cells:
-            if row.metric in sensitive and cell.difference and cell.difference.n:
-                moved.setdefault((cell.model, row.task), []).append(row.metric)
-    lines = []
-    for (model, task), metrics in moved.items():
-        own, other = lengths.get((model, task)), lengths.get((comparison.baseline, task))
-        if not own or not other or max(own, other) <= LENGTH_RATIO * min(own, other):
-            continue
-        lines.append(
-            f"On {task} the responses of {model} have {own:.0f} characters on average, those of "
-            f"{comparison.baseline} {other:.0f}: differences in {', '.join(metrics)} may be only "
-            "that. Compare equal lengths: score again with --truncate WORDS"
-        )
-    return lines
-
-
 def _by_place(scores: pa.Table) -> tuple[dict[Place, Values], dict[Place, Counter[str]]]:
     """The values of every model, task and metric, and how often each reason stands there."""
     values: dict[Place, Values] = {}
@@ -299,4 +267,7 @@ def _by_place(scores: pa.Table) -> tuple[dict[Place, Values], dict[Place, Counte
         prompts[prompt] = value
         if reason is not None:
             reasons.setdefault(place, Counter())[reason] += 1
+    for prompts in values.values():
+        if len(prompts) > 1:  # the blocks of a corpus, of which the whole is the mean
+            prompts.pop(None, None)
     return values, reasons

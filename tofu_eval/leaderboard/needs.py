@@ -1,0 +1,177 @@
+"""`compare --power`: how many prompts, or seeds, would settle each question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from tofu_eval.leaderboard.compare import Cell, Comparison
+from tofu_eval.leaderboard.numbers import ALPHA, estimate_text, is_clear
+from tofu_eval.stats import MOST, detectable, power, prompts_needed
+
+TARGET = 0.8
+"""The power that is asked for."""
+
+_Z = 1.959963984540054 + 0.8416212335729143
+"""Standard errors between 0 and a difference that is seen with TARGET at 5%."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one difference would take, were it truly as large as it was seen to be.
+
+    `now` is the power of the present prompts at level `alpha`; `prompts` how many give TARGET, None
+    where a million do not; `detectable` the smallest true difference, in the metric's unit, that
+    the present prompts show with TARGET. With several seeds these are of 5% and count what varies
+    with them: `seeds` is how many of each series give TARGET on the present prompts, None where no
+    number does; it is None as well for a model of one seed. Where something cannot be said (fewer
+    than two prompts, or all differences equal) it is None.
+    """
+
+    task: str
+    metric: str
+    model: str
+    difference: float | None
+    clear: bool
+    n: int
+    now: float | None
+    detectable: float | None
+    prompts: int | None
+    seeds: int | None
+    has_seeds: bool
+    alpha: float
+
+
+def needs(comparison: Comparison) -> tuple[Need, ...]:
+    """What every difference of the comparison would take.
+
+    The level is 0.05 divided by the number of differences compared, which is what the smallest
+    p-value must stay below to be clear after Holm's adjustment: an upper bound for the others.
+    """
+    alpha = ALPHA / max(1, comparison.tests)
+    return tuple(
+        _need(comparison, row.task, row.metric, cell, alpha)
+        for row in comparison.rows
+        for cell in row.cells
+        if cell.difference is not None
+    )
+
+
+def _need(comparison: Comparison, task: str, metric: str, cell: Cell, alpha: float) -> Need:
+    found = cell.difference
+    nothing = (None, None, None, None, False, alpha)
+    if found is None or not found.effect or not found.sd or found.value is None:
+        value = found.value if found else None
+        return Need(
+            task, metric, cell.model, value, is_clear(cell), found.n if found else 0, *nothing
+        )
+    place = (task, metric, cell.model, found.value, is_clear(cell), found.n)
+    if cell.spread is not None:
+        return Need(*place, *_with_seeds(comparison, cell, found.value, found.n))
+    least = detectable(found.n, target=TARGET, alpha=alpha)
+    return Need(
+        *place,
+        power(found.n, found.effect, alpha=alpha),
+        None if least is None else least * found.sd,
+        prompts_needed(found.effect, target=TARGET, alpha=alpha),
+        None,
+        False,
+        alpha,
+    )
+
+
+def _with_seeds(
+    comparison: Comparison, cell: Cell, value: float, n: int
+) -> tuple[float | None, float | None, int | None, int | None, bool, float]:
+    """By the normal approximation, from what the variance consists of."""
+    from scipy.special import ndtr
+
+    spread = cell.spread
+    if spread is None:
+        return None, None, None, None, False, ALPHA
+    variance = spread.prompts + spread.seeds + spread.rest
+    sides = [comparison.seeds.get(name, ()) for name in (cell.model, comparison.baseline)]
+    seeds = max(map(len, sides))
+    wanted = (value / _Z) ** 2
+    error = variance**0.5
+    away = abs(value) / error if error else float("inf")
+    now = float(ndtr(away - 1.959963984540054) + ndtr(-away - 1.959963984540054))
+    return (
+        now,
+        _Z * error,
+        _times(n, spread.prompts + spread.rest, wanted - spread.seeds),
+        _times(seeds, spread.seeds + spread.rest, wanted - spread.prompts),
+        True,
+        ALPHA,
+    )
+
+
+def _times(have: int, shrinks: float, room: float) -> int | None:
+    """How many it takes for a variance that shrinks with their number to fit."""
+    if room <= 0 or have * shrinks / room > MOST:
+        return None
+    return max(2, ceil(have * shrinks / room))
+
+
+def needs_text(found: tuple[Need, ...]) -> str:
+    """A table of the needs for a terminal, and what it says; up to 80 columns for short names."""
+    header = ["model", "difference", "power", f"seen at {TARGET:.0%}", "prompts", "seeds"]
+    with_seeds = any(need.has_seeds for need in found)
+    header = header if with_seeds else header[:-1]
+    lines: dict[tuple[str, str], list[list[str]]] = {}
+    for need in found:
+        sign = "**" if need.clear else ""
+        cells = [
+            need.model,
+            estimate_text(need.difference, None, None, sign="+") + sign or "—",
+            "—" if need.now is None else f"{need.now:.2f}",
+            estimate_text(need.detectable, None, None) or "—",
+            _count(need.prompts, need.now is not None),
+        ]
+        if with_seeds:
+            cells.append(_count(need.seeds, True) if need.has_seeds else "")
+        lines.setdefault((need.task, need.metric), []).append(cells)
+    every = [header, *(cells for rows in lines.values() for cells in rows)]
+    widths = [max(len(cells[i]) for cells in every) for i in range(len(header))]
+
+    def line(cells: list[str]) -> str:
+        first, *others = (
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return f"  {'  '.join([first, *others])}".rstrip()
+
+    out, task = [], None
+    for (own, metric), rows in lines.items():
+        if own != task:
+            out += [*([""] if task is not None else []), own, line(header)]
+            task = own
+        out += [metric, *(line(cells) for cells in rows)]
+    return "\n".join([*out, "", *_notes(found, with_seeds)])
+
+
+def _count(count: int | None, known: bool) -> str:
+    if count is not None:
+        return f"{count:,}"
+    return "> 1,000,000" if known else "—"
+
+
+def _notes(found: tuple[Need, ...], with_seeds: bool) -> list[str]:
+    alphas = [need.alpha for need in found if not need.has_seeds]
+    notes = []
+    if alphas:
+        notes.append(
+            "power: the chance that as many prompts as now find a true difference of that size, "
+            f"at p < {alphas[0]:.2g} (0.05 over all differences, the strictest step of Holm)."
+        )
+    notes.append(
+        f"seen at {TARGET:.0%}: the smallest true difference found with that chance; prompts: how "
+        "many find the difference seen."
+    )
+    if with_seeds:
+        notes.append(
+            "Where there are several seeds: at p < 0.05; prompts with the present seeds, seeds "
+            "with the present prompts, > 1,000,000 where the other is what limits."
+        )
+    notes.append("A difference just found is on average found too large: take more than that.")
+    return notes
