@@ -15,6 +15,8 @@ Id = TypeVar("Id")
 
 _PROMPTS = 256
 """Prompts whose signs are in memory at once."""
+_TIES = 1e-6
+"""What the roots weigh, beside the differences, in the sum that is tested."""
 _ROUNDING = 1e-12
 """Sums that are this close, relative to the sum of absolute differences, count as equal."""
 
@@ -123,8 +125,12 @@ def sign_flips(
         seed: decides the flips.
         resamples: how many.
     Returns: p in (0, 1], as `scipy.stats.permutation_test` defines it; None for fewer than two.
+        Flips whose sums tie are told apart by what the signed roots of the differences sum to.
+        Without that, many tied scores make the test stricter than its level (3.5% instead of 5%
+        for 30 prompts and five values); any such statistic leaves it exact.
     Source: Fisher, The Design of Experiments, 1935, section 21.
     """
+    columns = [_told_apart(column) for column in columns]
     few = [i for i, c in enumerate(columns) if len(c) > 1 and 2 ** len(c) <= resamples]
     many = [i for i, c in enumerate(columns) if 2 ** len(c) > resamples]
     found: list[float | None] = [None] * len(columns)
@@ -150,6 +156,13 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
     return [float(value) for value in adjusted]
+
+
+def _told_apart(column: Floats) -> Floats:
+    """The differences, moved by so little of their signed roots that only ties are decided."""
+    size = np.abs(column)
+    moved: Floats = column + _TIES * np.sign(column) * np.sqrt(size * size.max(initial=0))
+    return moved
 
 
 def _all_sums(column: Floats) -> Floats:
