@@ -60,9 +60,10 @@ BELOW["judges"] = {"errors", "types", "engines", "models"}
 BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges")}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
+BELOW["noise"] = {*BELOW["assembly"], *BELOW["scoring"], "assembly", "scoring"}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "noise"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

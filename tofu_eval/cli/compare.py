@@ -36,7 +36,9 @@ FORMATS = ("table", "markdown", "csv", "json")
     show_default=True,
     help="Kind of 95% interval over prompts.",
 )
-@click.option("--power", is_flag=True, help="How many prompts would settle each question.")
+@click.option(
+    "--power", is_flag=True, help="How many prompts or samples would settle each question."
+)
 @click.option("--format", "style", type=click.Choice(FORMATS), default="table")
 def command(
     run: Path,
@@ -63,7 +65,7 @@ def command(
         raise ConfigError(f"--power comes as a table or as JSON, not as {style}. Use --format json")
     comparison = made(opened, baseline, metrics, tasks, interval, series)
     if power:
-        _print_needs(comparison, style)
+        _print_needs(opened, comparison, style)
     else:
         _print(opened, comparison, style)
 
@@ -180,13 +182,18 @@ def _print(run: Run, comparison: Comparison, style: str) -> None:
         click.echo(render(comparison, style), nl=False)
 
 
-def _print_needs(comparison: Comparison, style: str) -> None:
+def _print_needs(run: Run, comparison: Comparison, style: str) -> None:
     import json
     from dataclasses import asdict
 
+    from tofu_eval.cli.console import note
     from tofu_eval.leaderboard.needs import needs, needs_text
+    from tofu_eval.noise import sampling_noise
 
-    found = needs(comparison)
+    noise, remarks = sampling_noise(run, list(dict.fromkeys(r.metric for r in comparison.rows)))
+    for remark in remarks:
+        note(remark)
+    found = needs(comparison, noise)
     if style == "json":
         click.echo(json.dumps([asdict(need) for need in found], indent=2, ensure_ascii=False))
         return

@@ -1,13 +1,14 @@
-"""`compare --power`: how many prompts, or seeds, would settle each question."""
+"""`compare --power`: how many prompts, samples or seeds would settle each question."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import ceil
 
 from tofu_eval.leaderboard.compare import Cell, Comparison
 from tofu_eval.leaderboard.numbers import ALPHA, estimate_text, is_clear
-from tofu_eval.stats import MOST, detectable, power, prompts_needed
+from tofu_eval.stats import MOST, Noise, detectable, power, prompts_needed
 
 TARGET = 0.8
 """The power that is asked for."""
@@ -20,12 +21,12 @@ _Z = 1.959963984540054 + 0.8416212335729143
 class Need:
     """What one difference would take, were it truly as large as it was seen to be.
 
-    `now` is the power of the present prompts at level `alpha`; `prompts` how many give TARGET, None
-    where a million do not; `detectable` the smallest true difference, in the metric's unit, that
-    the present prompts show with TARGET. With several seeds these are of 5% and count what varies
-    with them: `seeds` is how many of each series give TARGET on the present prompts, None where no
-    number does; it is None as well for a model of one seed. Where something cannot be said (fewer
-    than two prompts, or all differences equal) it is None.
+    `now` is the power of the present prompts at level `alpha`; `detectable` the smallest true
+    difference, in the metric's unit, that they show with TARGET. `prompts` is how many give TARGET;
+    `samples` how many responses a prompt do on the present prompts, where `knows_samples`; `seeds`
+    how many of each series do, where `has_seeds`: all is then at 5% and counts what varies with
+    seeds. None is "no number does" (above a million, or something else limits), or, without `now`,
+    that nothing can be said: fewer than two prompts, or all differences equal.
     """
 
     task: str
@@ -40,17 +41,28 @@ class Need:
     seeds: int | None
     has_seeds: bool
     alpha: float
+    samples: int | None = None
+    knows_samples: bool = False
 
 
-def needs(comparison: Comparison) -> tuple[Need, ...]:
+def needs(
+    comparison: Comparison, noise: Mapping[tuple[str, str, str], Noise] | None = None
+) -> tuple[Need, ...]:
     """What every difference of the comparison would take.
 
     The level is 0.05 divided by the number of differences compared, which is what the smallest
     p-value must stay below to be clear after Holm's adjustment: an upper bound for the others.
+
+    Args:
+        comparison: of `compare`.
+        noise: by model, task and metric; where it is known of a model and of the baseline, a need
+            says how many samples a prompt would do.
     """
     alpha = ALPHA / max(1, comparison.tests)
     return tuple(
-        _need(comparison, row.task, row.metric, cell, alpha)
+        _with_samples(
+            _need(comparison, row.task, row.metric, cell, alpha), cell, comparison, noise or {}
+        )
         for row in comparison.rows
         for cell in row.cells
         if cell.difference is not None
@@ -80,6 +92,24 @@ def _need(comparison: Comparison, task: str, metric: str, cell: Cell, alpha: flo
     )
 
 
+def _with_samples(
+    need: Need,
+    cell: Cell,
+    comparison: Comparison,
+    noise: Mapping[tuple[str, str, str], Noise],
+) -> Need:
+    """With the samples a prompt at which the present prompts would do."""
+    sides = [noise.get((m, need.task, need.metric)) for m in (need.model, comparison.baseline)]
+    own, base = sides
+    found, least = cell.difference, detectable(need.n, target=TARGET, alpha=need.alpha)
+    if own is None or base is None or found is None or not found.sd or not least or need.has_seeds:
+        return need
+    drawn = min(own.variance + base.variance, found.sd**2)
+    room = (abs(found.value or 0.0) / least) ** 2 - (found.sd**2 - drawn)
+    samples = _times(max(own.samples, base.samples), drawn, room)
+    return replace(need, samples=samples, knows_samples=True)
+
+
 def _with_seeds(
     comparison: Comparison, cell: Cell, value: float, n: int
 ) -> tuple[float | None, float | None, int | None, int | None, bool, float]:
@@ -106,7 +136,7 @@ def _with_seeds(
     )
 
 
-def _times(have: int, shrinks: float, room: float) -> int | None:
+def _times(have: float, shrinks: float, room: float) -> int | None:
     """How many it takes for a variance that shrinks with their number to fit."""
     if room <= 0 or have * shrinks / room > MOST:
         return None
@@ -115,21 +145,23 @@ def _times(have: int, shrinks: float, room: float) -> int | None:
 
 def needs_text(found: tuple[Need, ...]) -> str:
     """A table of the needs for a terminal, and what it says; up to 80 columns for short names."""
-    header = ["model", "difference", "power", f"seen at {TARGET:.0%}", "prompts", "seeds"]
     with_seeds = any(need.has_seeds for need in found)
-    header = header if with_seeds else header[:-1]
+    with_samples = any(need.knows_samples for need in found)
+    header = ["model", "difference", "power", "seen", "prompts"]
+    header += ["samples"] * with_samples + ["seeds"] * with_seeds
     lines: dict[tuple[str, str], list[list[str]]] = {}
     for need in found:
-        sign = "**" if need.clear else ""
         cells = [
             need.model,
-            estimate_text(need.difference, None, None, sign="+") + sign or "—",
+            estimate_text(need.difference, None, None, sign="+") + "**" * need.clear or "—",
             "—" if need.now is None else f"{need.now:.2f}",
             estimate_text(need.detectable, None, None) or "—",
             _count(need.prompts, need.now is not None),
         ]
+        if with_samples:
+            cells.append(_count(need.samples, need.knows_samples))
         if with_seeds:
-            cells.append(_count(need.seeds, True) if need.has_seeds else "")
+            cells.append(_count(need.seeds, need.has_seeds))
         lines.setdefault((need.task, need.metric), []).append(cells)
     every = [header, *(cells for rows in lines.values() for cells in rows)]
     widths = [max(len(cells[i]) for cells in every) for i in range(len(header))]
@@ -147,16 +179,16 @@ def needs_text(found: tuple[Need, ...]) -> str:
             out += [*([""] if task is not None else []), own, line(header)]
             task = own
         out += [metric, *(line(cells) for cells in rows)]
-    return "\n".join([*out, "", *_notes(found, with_seeds)])
+    return "\n".join([*out, "", *_notes(found, with_samples, with_seeds)])
 
 
 def _count(count: int | None, known: bool) -> str:
     if count is not None:
         return f"{count:,}"
-    return "> 1,000,000" if known else "—"
+    return "no number" if known else "—"
 
 
-def _notes(found: tuple[Need, ...], with_seeds: bool) -> list[str]:
+def _notes(found: tuple[Need, ...], with_samples: bool, with_seeds: bool) -> list[str]:
     alphas = [need.alpha for need in found if not need.has_seeds]
     notes = []
     if alphas:
@@ -165,13 +197,18 @@ def _notes(found: tuple[Need, ...], with_seeds: bool) -> list[str]:
             f"at p < {alphas[0]:.2g} (0.05 over all differences, the strictest step of Holm)."
         )
     notes.append(
-        f"seen at {TARGET:.0%}: the smallest true difference found with that chance; prompts: how "
-        "many find the difference seen."
+        f"seen: the smallest true difference that is found in {TARGET:.0%}; prompts: how many find "
+        f"this one in {TARGET:.0%}."
     )
+    if with_samples:
+        notes.append(
+            "samples: how many responses a prompt would do that with the present prompts; no "
+            "number where prompts differ too much among themselves."
+        )
     if with_seeds:
         notes.append(
-            "Where there are several seeds: at p < 0.05; prompts with the present seeds, seeds "
-            "with the present prompts, > 1,000,000 where the other is what limits."
+            "Where there are several seeds: at p < 0.05; seeds: how many would do that with the "
+            "present prompts; no number where the other is what limits."
         )
     notes.append("A difference just found is on average found too large: take more than that.")
     return notes

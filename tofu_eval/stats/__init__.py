@@ -15,7 +15,7 @@ from tofu_eval.stats.intervals import (
 )
 from tofu_eval.stats.jackknife import BLOCKS, pseudo_values
 from tofu_eval.stats.paired import Difference, holm, paired_difference, paired_differences
-from tofu_eval.stats.power import MOST, detectable, power, prompts_needed
+from tofu_eval.stats.power import MOST, Noise, detectable, power, prompts_needed
 from tofu_eval.stats.seeds import Components, Crossed, crossed_difference, crossed_mean
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Difference",
     "Interval",
     "Intervals",
+    "Noise",
     "crossed_difference",
     "crossed_mean",
     "detectable",

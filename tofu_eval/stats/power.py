@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tofu_eval.errors import ConfigError
 
 MOST = 1_000_000
 """Prompts beyond which nobody goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """`variance` of a prompt's score over other draws of as many `samples`, mean over prompts."""
+
+    variance: float
+    samples: float
 
 
 def power(n: int, effect: float, *, alpha: float = 0.05) -> float:
