@@ -7,7 +7,15 @@ from scipy import stats
 from tofu_eval.leaderboard import Comparison, compare
 from tofu_eval.leaderboard.compare import Cell, Row
 from tofu_eval.leaderboard.needs import needs, needs_text
-from tofu_eval.stats import Components, Difference, Interval, Noise, detectable, power
+from tofu_eval.stats import (
+    Components,
+    Difference,
+    Interval,
+    Noise,
+    crossed_power,
+    detectable,
+    power,
+)
 from tofu_eval.types import SCORE_SCHEMA, Score, to_table
 
 
@@ -60,15 +68,22 @@ def test_the_plan_holds() -> None:
 
 
 def test_of_seeds() -> None:
-    # The standard error is 1; 2.8016 of them are seen at 80%, so that a difference of 1.6 needs
-    # a variance of 0.326: of the seeds' 0.75 with 3, 0.75 * 3 / S <= 0.326 - 0.2, S = 18.
     spread = Components(prompts=0.2, seeds=0.75, rest=0.05)
     seeds = {"tofu": ("a", "b", "c")}
-    (got,) = needs(of(cell("tofu", versus(1.6, 2, 40, 0.1, 3), spread), seeds=seeds))
-    assert got.prompts is None  # the seeds alone are more than 0.326
-    assert got.seeds == int(np.ceil(3 * 0.8 / ((1.6 / 2.8015852) ** 2 - 0.2)))
-    assert got.now == pytest.approx(stats.norm.cdf(1.6 - 1.959964), abs=1e-3)
-    assert got.detectable == pytest.approx(2.8016, abs=1e-4)
+    (got,) = needs(of(cell("tofu", versus(4.0, 2, 40, 0.1, 3), spread), seeds=seeds))
+    assert got.prompts is None  # what the seeds leave is too much for t of two degrees
+    assert crossed_power(spread, 4.0, prompts=40, seeds=3, alpha=0.05) == got.now < 0.8
+    enough = spread.scaled(1, got.seeds / 3)
+    assert crossed_power(enough, 4.0, prompts=40, seeds=got.seeds, alpha=0.05) >= 0.8
+    fewer = spread.scaled(1, (got.seeds - 1) / 3)
+    assert crossed_power(fewer, 4.0, prompts=40, seeds=got.seeds - 1, alpha=0.05) < 0.8
+    seen = crossed_power(spread, got.detectable, prompts=40, seeds=3, alpha=0.05)
+    assert seen == pytest.approx(0.8, abs=1e-6)
+    # Where prompts are what limits, no number of seeds does.
+    few = Components(prompts=4.0, seeds=0.01, rest=0.01)
+    (got,) = needs(of(cell("tofu", versus(4.0, 2, 40, 0.1, 3), few), seeds=seeds))
+    assert got.seeds is None
+    assert got.prompts > 40
 
 
 def test_of_samples() -> None:

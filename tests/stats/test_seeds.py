@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tofu_eval.stats import crossed_difference, crossed_mean
+from tofu_eval.stats import Components, crossed_difference, crossed_mean, crossed_power
 
 HAND = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 3.0]])
 """Two seeds, three prompts. Residuals 0, ∓1/2, ±1/2, their squares' sum 1: MS_PS = 1 / 2."""
@@ -98,3 +98,27 @@ def test_intervals_over_seeds_hold_the_truth(seeds: int, between: float) -> None
     assert 0.94 <= held / 1000 <= 0.99
     if between == 0.5:  # what resampling the prompts alone would claim
         assert ignoring / 1000 < 0.85
+
+
+@pytest.mark.parametrize(("seeds", "effect"), [(3, 2.5), (5, 0.8), (5, 1.2)])
+def test_power_is_what_studies_find(seeds: int, effect: float) -> None:
+    rng = np.random.default_rng(6)
+    found = []
+    for _ in range(2000):
+        table = (
+            effect
+            + rng.normal(size=(1, 40))
+            + 0.7 * rng.normal(size=(seeds, 1))
+            + rng.normal(size=(seeds, 40))
+        )
+        found.append(crossed_mean(table).p_value < 0.05)
+    parts = Components(1 / 40, 0.49 / seeds, 1 / 40 / seeds)
+    told = crossed_power(parts, effect, prompts=40, seeds=seeds, alpha=0.05)
+    assert 0.3 < told < 0.97
+    assert np.mean(found) == pytest.approx(told, abs=0.03)
+
+
+def test_power_without_variance() -> None:
+    nothing = Components(0.0, 0.0, 0.0)
+    assert crossed_power(nothing, 1.0, prompts=9, seeds=2, alpha=0.05) == 1.0
+    assert crossed_power(nothing, 0.0, prompts=9, seeds=2, alpha=0.05) == 0.05

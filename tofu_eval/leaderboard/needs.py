@@ -8,13 +8,20 @@ from math import ceil
 
 from tofu_eval.leaderboard.compare import Cell, Comparison
 from tofu_eval.leaderboard.numbers import ALPHA, estimate_text, is_clear
-from tofu_eval.stats import MOST, Noise, detectable, power, prompts_needed
+from tofu_eval.stats import (
+    MOST,
+    Components,
+    Difference,
+    Noise,
+    crossed_power,
+    detectable,
+    fewest,
+    power,
+    prompts_needed,
+)
 
 TARGET = 0.8
 """The power that is asked for."""
-
-_Z = 1.959963984540054 + 0.8416212335729143
-"""Standard errors between 0 and a difference that is seen with TARGET at 5%."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +31,9 @@ class Need:
     `now` is the power of the present prompts at level `alpha`; `detectable` the smallest true
     difference, in the metric's unit, that they show with TARGET. `prompts` is how many give TARGET;
     `samples` how many responses a prompt do on the present prompts, where `knows_samples`; `seeds`
-    how many of each series do, where `has_seeds`: all is then at 5% and counts what varies with
-    seeds. None is "no number does" (above a million, or something else limits), or, without `now`,
-    that nothing can be said: fewer than two prompts, or all differences equal.
+    how many of each series do, where `has_seeds`. None is "no number does" (above a million, or
+    something else limits), or, without `now`, that nothing can be said: fewer than two prompts, or
+    all differences equal.
     """
 
     task: str
@@ -79,7 +86,8 @@ def _need(comparison: Comparison, task: str, metric: str, cell: Cell, alpha: flo
         )
     place = (task, metric, cell.model, found.value, is_clear(cell), found.n)
     if cell.spread is not None:
-        return Need(*place, *_with_seeds(comparison, cell, found.value, found.n))
+        told = _with_seeds(comparison, cell.model, cell.spread, found, alpha)
+        return Need(*place, *told)
     least = detectable(found.n, target=TARGET, alpha=alpha)
     return Need(
         *place,
@@ -111,28 +119,31 @@ def _with_samples(
 
 
 def _with_seeds(
-    comparison: Comparison, cell: Cell, value: float, n: int
-) -> tuple[float | None, float | None, int | None, int | None, bool, float]:
-    """By the normal approximation, from what the variance consists of."""
-    from scipy.special import ndtr
+    comparison: Comparison, model: str, spread: Components, found: Difference, alpha: float
+) -> tuple[float, float, int | None, int | None, bool, float]:
+    """Of prompts crossed with seeds; where both sides have seeds, the fewer of them count."""
+    value, n = found.value or 0.0, found.n
+    sides = [comparison.seeds.get(name, ()) for name in (model, comparison.baseline)]
+    seeds = min(len(side) for side in sides if len(side) > 1)
 
-    spread = cell.spread
-    if spread is None:
-        return None, None, None, None, False, ALPHA
-    variance = spread.prompts + spread.seeds + spread.rest
-    sides = [comparison.seeds.get(name, ()) for name in (cell.model, comparison.baseline)]
-    seeds = max(map(len, sides))
-    wanted = (value / _Z) ** 2
-    error = variance**0.5
-    away = abs(value) / error if error else float("inf")
-    now = float(ndtr(away - 1.959963984540054) + ndtr(-away - 1.959963984540054))
+    def seen(prompts: int, own: int, effect: float = value) -> float:
+        parts = spread.scaled(prompts / n, own / seeds)
+        return crossed_power(parts, effect, prompts=prompts, seeds=own, alpha=alpha)
+
+    error = (spread.prompts + spread.seeds + spread.rest) ** 0.5
+    low, high = 0.0, error
+    while seen(n, seeds, high) < TARGET:
+        low, high = high, 2 * high
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if seen(n, seeds, middle) < TARGET else (low, middle)
     return (
-        now,
-        _Z * error,
-        _times(n, spread.prompts + spread.rest, wanted - spread.seeds),
-        _times(seeds, spread.seeds + spread.rest, wanted - spread.prompts),
+        seen(n, seeds),
+        high,
+        fewest(lambda count: seen(count, seeds) >= TARGET),
+        fewest(lambda count: seen(n, count) >= TARGET),
         True,
-        ALPHA,
+        alpha,
     )
 
 
@@ -189,17 +200,13 @@ def _count(count: int | None, known: bool) -> str:
 
 
 def _notes(found: tuple[Need, ...], with_samples: bool, with_seeds: bool) -> list[str]:
-    alphas = [need.alpha for need in found if not need.has_seeds]
-    notes = []
-    if alphas:
-        notes.append(
-            "power: the chance that as many prompts as now find a true difference of that size, "
-            f"at p < {alphas[0]:.2g} (0.05 over all differences, the strictest step of Holm)."
-        )
-    notes.append(
+    alpha = found[0].alpha if found else ALPHA
+    notes = [
+        "power: the chance that as many prompts as now find a true difference of that size, "
+        f"at p < {alpha:.2g} (0.05 over all differences, the strictest step of Holm).",
         f"seen: the smallest true difference that is found in {TARGET:.0%}; prompts: how many find "
-        f"this one in {TARGET:.0%}."
-    )
+        f"this one in {TARGET:.0%}.",
+    ]
     if with_samples:
         notes.append(
             "samples: how many responses a prompt would do that with the present prompts; no "
@@ -207,8 +214,8 @@ def _notes(found: tuple[Need, ...], with_samples: bool, with_seeds: bool) -> lis
         )
     if with_seeds:
         notes.append(
-            "Where there are several seeds: at p < 0.05; seeds: how many would do that with the "
-            "present prompts; no number where the other is what limits."
+            "seeds: how many would do that with the present prompts, as prompts are those with the "
+            "present seeds; no number where the other is what limits."
         )
     notes.append("A difference just found is on average found too large: take more than that.")
     return notes

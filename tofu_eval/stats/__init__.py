@@ -15,8 +15,14 @@ from tofu_eval.stats.intervals import (
 )
 from tofu_eval.stats.jackknife import BLOCKS, pseudo_values
 from tofu_eval.stats.paired import Difference, holm, paired_difference, paired_differences
-from tofu_eval.stats.power import MOST, Noise, detectable, power, prompts_needed
-from tofu_eval.stats.seeds import Components, Crossed, crossed_difference, crossed_mean
+from tofu_eval.stats.power import MOST, Noise, detectable, fewest, power, prompts_needed
+from tofu_eval.stats.seeds import (
+    Components,
+    Crossed,
+    crossed_difference,
+    crossed_mean,
+    crossed_power,
+)
 
 __all__ = [
     "BLOCKS",
@@ -31,7 +37,9 @@ __all__ = [
     "Noise",
     "crossed_difference",
     "crossed_mean",
+    "crossed_power",
     "detectable",
+    "fewest",
     "holm",
     "mean_interval",
     "mean_intervals",

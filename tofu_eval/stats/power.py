@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,17 +56,19 @@ def prompts_needed(effect: float, *, target: float = 0.8, alpha: float = 0.05) -
         alpha: the level of the test.
     Returns: prompts, at least 2; None where a million would not do.
     """
+    return fewest(lambda n: power(n, effect, alpha=alpha) >= target)
+
+
+def fewest(do: Callable[[int], bool]) -> int | None:
+    """The smallest number, of 2 and more, that does it, as all above it do; None above MOST."""
     low, high = 1, 2
-    while power(high, effect, alpha=alpha) < target:
+    while not do(high):
         low, high = high, 2 * high
         if low > MOST:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        if power(middle, effect, alpha=alpha) < target:
-            low = middle
-        else:
-            high = middle
+        low, high = (low, middle) if do(middle) else (middle, high)
     return high
 
 

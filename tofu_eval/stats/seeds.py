@@ -37,6 +37,10 @@ class Components:
         parts: tuple[Part, ...] = ("prompts", "seeds", "rest")
         return max(parts, key=lambda part: float(getattr(self, part)))
 
+    def scaled(self, prompts: float, seeds: float) -> Components:
+        """Those of so many times the prompts, and the seeds."""
+        return Components(self.prompts / prompts, self.seeds / seeds, self.rest / prompts / seeds)
+
     def share(self, part: Part) -> float:
         """Of the whole, in [0, 1]; 0 where there is no variance."""
         whole = self.prompts + self.seeds + self.rest
@@ -82,6 +86,32 @@ def crossed_difference(a: Floats, b: Floats) -> Crossed:
     Returns: as `crossed_mean`.
     """
     return _crossed(a.mean(axis=0) - b.mean(axis=0), [side for side in (a, b) if len(side) > 1])
+
+
+def crossed_power(
+    parts: Components, effect: float, *, prompts: int, seeds: int, alpha: float
+) -> float:
+    """Probability that a true difference is seen over prompts crossed with seeds.
+
+    Args:
+        parts: what the variance of such a design consists of.
+        effect: the true difference, in the metric's unit.
+        prompts: n >= 2.
+        seeds: S >= 2.
+        alpha: the level of the test.
+    Returns: P(|N(effect, V)| > h), h the half width at `alpha`, whose part of the seeds varies as
+        χ²(S−1) / (S−1) does; by 200 quantiles of that. Of prompts h varies too little to matter.
+    """
+    from scipy.special import chdtri, ndtr, stdtrit
+
+    error = np.sqrt(parts.prompts + parts.seeds + parts.rest)
+    if error == 0:
+        return 1.0 if effect else alpha
+    drawn = chdtri(seeds - 1, 1 - (np.arange(200) + 0.5) / 200) / (seeds - 1)
+    t = [stdtrit(count - 1, 1 - alpha / 2) for count in (prompts, seeds)]
+    reach = np.sqrt(t[0] ** 2 * parts.prompts + t[1] ** 2 * (parts.seeds + parts.rest) * drawn)
+    seen = ndtr((abs(effect) - reach) / error) + ndtr((-abs(effect) - reach) / error)
+    return float(seen.mean())
 
 
 def _crossed(means: Floats, sides: list[Floats]) -> Crossed:
