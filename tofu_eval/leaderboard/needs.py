@@ -88,12 +88,13 @@ def _need(comparison: Comparison, task: str, metric: str, cell: Cell, alpha: flo
     if cell.spread is not None:
         told = _with_seeds(comparison, cell.model, cell.spread, found, alpha)
         return Need(*place, *told)
-    least = detectable(found.n, target=TARGET, alpha=alpha)
+    tails = found.kurtosis
+    least = detectable(found.n, target=TARGET, alpha=alpha, kurtosis=tails)
     return Need(
         *place,
-        power(found.n, found.effect, alpha=alpha),
+        power(found.n, found.effect, alpha=alpha, kurtosis=tails),
         None if least is None else least * found.sd,
-        prompts_needed(found.effect, target=TARGET, alpha=alpha),
+        prompts_needed(found.effect, target=TARGET, alpha=alpha, kurtosis=tails),
         None,
         False,
         alpha,
@@ -109,8 +110,11 @@ def _with_samples(
     """With the samples a prompt at which the present prompts would do."""
     sides = [noise.get((m, need.task, need.metric)) for m in (need.model, comparison.baseline)]
     own, base = sides
-    found, least = cell.difference, detectable(need.n, target=TARGET, alpha=need.alpha)
-    if own is None or base is None or found is None or not found.sd or not least or need.has_seeds:
+    found = cell.difference
+    if own is None or base is None or found is None or not found.sd or need.has_seeds:
+        return need
+    least = detectable(need.n, target=TARGET, alpha=need.alpha, kurtosis=found.kurtosis)
+    if not least:
         return need
     drawn = min(own.variance + base.variance, found.sd**2)
     room = (abs(found.value or 0.0) / least) ** 2 - (found.sd**2 - drawn)
