@@ -46,6 +46,37 @@ def standings(comparison: Comparison) -> tuple[Standing, ...]:
     )
 
 
+def over_tasks(comparison: Comparison) -> list[str]:
+    """Mean ranks and standardised differences as lines of text; none for a single task."""
+    cells = standing_cells(comparison)
+    if len(cells) < 2:
+        return []
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = ["", "over tasks"]
+    metric = None
+    for row in cells:
+        shown = row if row[0] != metric else ["", *row[1:]]
+        metric = row[0]
+        padded = [
+            cell.ljust(width) if i in (0, 1, 4) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(shown, widths, strict=True))
+        ]
+        lines.append(f"  {'  '.join(padded)}".rstrip())
+    return lines
+
+
+def standing_cells(comparison: Comparison) -> list[list[str]]:
+    """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
+    rows = [["metric", "model", "mean rank", f"d_z to {comparison.baseline}", "missing"]]
+    for found in standings(comparison):
+        rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
+        effect = "" if found.model == comparison.baseline else "—"
+        if found.effect is not None:
+            effect = f"{found.effect:+.2f} ({found.compared})"
+        rows.append([found.metric, found.model, rank, effect, ", ".join(found.missing)])
+    return rows
+
+
 def _of_metric(comparison: Comparison, metric: str, rows: Sequence[Row]) -> list[Standing]:
     known = {cell.model for row in rows for cell in row.cells if cell.mean.value is not None}
     ranks: dict[str, list[float]] = {model: [] for model in known}

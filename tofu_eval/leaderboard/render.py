@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.errors import UnknownNameError
-from tofu_eval.leaderboard.aggregate import standings
+from tofu_eval.leaderboard.aggregate import over_tasks, standing_cells, standings
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
 from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.numbers import estimate_text, excludes_zero, is_clear
@@ -85,7 +85,7 @@ def _markdown(comparison: Comparison) -> str:
             task = row.task
         name = f"{row.metric}{_ARROWS[row.direction]}"
         out += [_bar([_escape(cell) for cell in (name, *c)]) for c in _cells(comparison, row)]
-    ranked = _standing_cells(comparison)
+    ranked = standing_cells(comparison)
     if len(ranked) > 1:
         head, *lines = [_bar([_escape(cell) for cell in cells]) for cells in ranked]
         out += ["", "### over tasks", "", head, _bar([":--", ":--", "--:", "--:", ":--"]), *lines]
@@ -189,37 +189,6 @@ def _mark(cell: Cell) -> str:
     return " *" if excludes_zero(cell) else ""
 
 
-def over_tasks(comparison: Comparison) -> list[str]:
-    """Mean ranks and standardised differences as lines of text; none for a single task."""
-    cells = _standing_cells(comparison)
-    if len(cells) < 2:
-        return []
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = ["", "over tasks"]
-    metric = None
-    for row in cells:
-        shown = row if row[0] != metric else ["", *row[1:]]
-        metric = row[0]
-        padded = [
-            cell.ljust(width) if i in (0, 1, 4) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(shown, widths, strict=True))
-        ]
-        lines.append(f"  {'  '.join(padded)}".rstrip())
-    return lines
-
-
-def _standing_cells(comparison: Comparison) -> list[list[str]]:
-    """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
-    rows = [["metric", "model", "mean rank", f"d_z to {comparison.baseline}", "missing"]]
-    for found in standings(comparison):
-        rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
-        effect = "" if found.model == comparison.baseline else "—"
-        if found.effect is not None:
-            effect = f"{found.effect:+.2f} ({found.compared})"
-        rows.append([found.metric, found.model, rank, effect, ", ".join(found.missing)])
-    return rows
-
-
 def _notes(comparison: Comparison) -> list[str]:
     """The legend, as far as it is needed, and the footnotes."""
     cells = [cell for row in comparison.rows for cell in row.cells]
@@ -246,7 +215,10 @@ def _notes(comparison: Comparison) -> list[str]:
     if any(cell.difference and cell.difference.dropped for cell in cells):
         notes.append("Prompts without a value for both models are left out of a difference.")
     if any(1 < cell.mean.n < _FEW for cell in cells):
-        notes.append(f"Intervals over fewer than {_FEW} prompts are too narrow: do not lean on *.")
+        notes.append(
+            f"Intervals over fewer than {_FEW} prompts are too narrow where scores are "
+            "skewed or tied: do not lean on *."
+        )
     if any(cell.mean.n == cell.undefined == 0 for cell in cells):
         notes.append("—: the model has no scores there.")
     return notes + _undefined(comparison)
