@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
+from tofu_eval.leaderboard.layout import aligned, called
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +52,18 @@ def over_tasks(comparison: Comparison) -> list[str]:
     cells = standing_cells(comparison)
     if len(cells) < 2:
         return []
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = ["", "over tasks"]
+    head, *rows = aligned([row[1:] for row in cells], right={1, 2})
+    lines = ["", "over tasks", head]
     metric = None
-    for row in cells:
-        shown = row if row[0] != metric else ["", *row[1:]]
-        metric = row[0]
-        padded = [
-            cell.ljust(width) if i in (0, 1, 4) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(shown, widths, strict=True))
-        ]
-        lines.append(f"  {'  '.join(padded)}".rstrip())
+    for (name, *_), row in zip(cells[1:], rows, strict=True):
+        lines += [row] if name == metric else [name, row]
+        metric = name
     return lines
 
 
 def standing_cells(comparison: Comparison) -> list[list[str]]:
     """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
-    rows = [["metric", "model", "mean rank", f"d_z to {comparison.baseline}", "missing"]]
+    rows = [["metric", "model", "mean rank", f"d_z to {called(comparison.baseline)}", "missing"]]
     for found in standings(comparison):
         rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
         effect = "" if found.model == comparison.baseline else "—"

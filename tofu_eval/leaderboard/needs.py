@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
+from tofu_eval.leaderboard.layout import aligned
 from tofu_eval.leaderboard.numbers import ALPHA, estimate_text, is_clear
 from tofu_eval.stats import (
     MOST,
@@ -144,7 +145,7 @@ def _times(have: float, shrinks: float, room: float) -> int | None:
 
 
 def needs_text(found: tuple[Need, ...]) -> str:
-    """A table of the needs for a terminal, and what it says; up to 80 columns for short names."""
+    """A table of the needs for a terminal, and what it says; 80 columns wide but for the notes."""
     with_seeds = any(need.has_seeds for need in found)
     with_samples = any(need.knows_samples for need in found)
     header = ["model", "difference", "power", "seen", "prompts"]
@@ -164,21 +165,15 @@ def needs_text(found: tuple[Need, ...]) -> str:
             cells.append(_count(need.seeds, need.has_seeds))
         lines.setdefault((need.task, need.metric), []).append(cells)
     every = [header, *(cells for rows in lines.values() for cells in rows)]
-    widths = [max(len(cells[i]) for cells in every) for i in range(len(header))]
-
-    def line(cells: list[str]) -> str:
-        first, *others = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return f"  {'  '.join([first, *others])}".rstrip()
-
-    out, task = [], None
+    head, *rest = aligned(every, right=range(1, len(header)))
+    left = iter(rest)
+    out: list[str] = []
+    task = None
     for (own, metric), rows in lines.items():
         if own != task:
-            out += [*([""] if task is not None else []), own, line(header)]
+            out += [*([""] if task is not None else []), own, head]
             task = own
-        out += [metric, *(line(cells) for cells in rows)]
+        out += [metric, *(next(left) for _ in rows)]
     return "\n".join([*out, "", *_notes(found, with_samples, with_seeds)])
 
 

@@ -13,6 +13,7 @@ from tofu_eval.errors import UnknownNameError
 from tofu_eval.leaderboard.aggregate import over_tasks, standing_cells, standings
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
 from tofu_eval.leaderboard.headline import headline
+from tofu_eval.leaderboard.layout import aligned, called
 from tofu_eval.leaderboard.numbers import estimate_text, excludes_zero, is_clear
 
 if TYPE_CHECKING:
@@ -40,28 +41,24 @@ def render(comparison: Comparison, format: str) -> str:
 
 
 def table(comparison: Comparison) -> Text:
-    """The comparison for a `rich` console; up to 80 columns wide where names are short."""
+    """The comparison for a `rich` console, at most 80 columns wide but for what it wraps itself."""
     from rich.text import Text
 
     rows = {(row.task, row.metric): _cells(comparison, row) for row in comparison.rows}
     header = _header(comparison)
-    columns = zip(header, *(line for lines in rows.values() for line in lines), strict=True)
-    widths = [max(map(len, column)) for column in columns]
-
-    def line(cells: list[str]) -> str:
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        return f"  {'  '.join([*padded[:-1], cells[-1].rjust(widths[-1])])}\n"
-
+    every = [header, *(line for lines in rows.values() for line in lines)]
+    head, *lines = aligned(every, right={len(header) - 1})
+    left = iter(lines)
     text, task = Text(), None
     for row in comparison.rows:
         if row.task != task:
             gap = "" if task is None else "\n"
             text.append(f"{gap}{row.task}\n", "bold")
-            text.append(line(header), "dim")
+            text.append(f"{head}\n", "dim")
             task = row.task
         text.append(f"{row.metric}{_ARROWS[row.direction]}\n", "bold")
-        for cells in rows[row.task, row.metric]:
-            text.append(line(cells))
+        for _ in row.cells:
+            text.append(f"{next(left)}\n")
     for ranked in over_tasks(comparison):
         text.append(f"{ranked}\n")
     text.append("\n" + "\n".join(_notes(comparison)), "dim")
@@ -160,7 +157,7 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def _header(comparison: Comparison) -> list[str]:
-    versus = [f"minus {comparison.baseline}"] if len(comparison.models) > 1 else []
+    versus = [f"minus {called(comparison.baseline)}"] if len(comparison.models) > 1 else []
     return ["model", "mean [95% interval]", *versus, "n"]
 
 
