@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tofu_eval.errors import DataError, UnknownNameError
-from tofu_eval.leaderboard import Comparison, How, compare, length_warnings, sample_warnings
+from tofu_eval.leaderboard import Comparison, How, compare, length_warnings, render, sample_warnings
 from tofu_eval.leaderboard.compare import Cell
 from tofu_eval.stats import holm, mean_interval, paired_difference
 from tofu_eval.types import SCORE_SCHEMA, Score, to_table
@@ -154,6 +154,19 @@ def test_other_numbers_of_responses_are_warned_of() -> None:
         "On lab sft has 5 responses a prompt, base 10, which moves vendi. Compare equal numbers"
     ]
     assert sample_warnings(comparison, table, set()) == []
+
+
+def test_markdown_has_effects_and_prompts_won() -> None:
+    rows = [
+        Score(model, "lab", f"p{i}", "self_bleu", value, None, 10)
+        for model, values in {"base": (3.0, 3.0, 3.0, 3.0), "sft": (2.0, 1.0, 3.0, 4.0)}.items()
+        for i, value in enumerate(values)
+    ]
+    text = render(compare(to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS), "markdown")
+    # Differences -1, -2, 0, 1 of deviation 1.291; lower is more diverse on two of four prompts.
+    (line,) = [line for line in text.splitlines() if "| sft |" in line]
+    assert line.endswith(" | -0.39 | 50% | 4 |")
+    assert "won: the share of prompts on which the model is more diverse" in text
 
 
 def test_an_unknown_baseline(scores: pa.Table) -> None:

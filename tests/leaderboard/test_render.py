@@ -149,11 +149,12 @@ def test_the_markdown(comparison: Comparison) -> None:
     assert lines[:5] == [
         "### open-prompts",
         "",
-        "| metric | model | mean [95% interval] | minus base | n |",
-        "| :-- | :-- | :-- | :-- | --: |",
-        "| self_bleu ↓ | base | 60.9 [58.3, 63.4] |  | 60 |",
+        "| metric | model | mean [95% interval] | minus base | d_z | won | n |",
+        "| :-- | :-- | :-- | :-- | :-- | :-- | --: |",
+        "| self_bleu ↓ | base | 60.9 [58.3, 63.4] |  |  |  | 60 |",
     ]
-    assert r"| self_bleu ↓ | qwen-sft | 53.1 [51.3, 54.9] | -7.8 [-10.9, -4.7] \*\* | 60 |" in lines
+    bleu = r"| self_bleu ↓ | qwen-sft | 53.1 [51.3, 54.9] | -7.8 [-10.9, -4.7] \*\* |  |  | 60 |"
+    assert bleu in lines
     assert lines[12:14] == ["", "### lab"]
     assert any(r"1: no \| n-grams" in line for line in lines)
 
@@ -202,6 +203,7 @@ def test_a_record_says_all(comparison: Comparison) -> None:
         "pairs": 57,
         "dropped": 3,
         "higher": 0.5,
+        "lower": None,
         "effect": None,
         "seeds": 1,
         "variance_of_prompts": None,

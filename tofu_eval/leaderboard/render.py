@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 _FEW = 20
 """Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
+EFFECTS = (
+    "d_z: the mean difference in standard deviations of the differences. won: the share of prompts "
+    "on which the model is more diverse than the baseline, or better."
+)
 _REASONS = 3
 """Reasons named in a footnote; CSV and JSON have all."""
 
@@ -66,7 +70,7 @@ def table(comparison: Comparison) -> Text:
 
 
 def _markdown(comparison: Comparison) -> str:
-    header = ["metric", *_header(comparison)]
+    header = ["metric", *_header(comparison, effects=True)]
     rule = [":--"] * (len(header) - 1) + ["--:"]
     out: list[str] = []
     task = None
@@ -81,12 +85,18 @@ def _markdown(comparison: Comparison) -> str:
             ]
             task = row.task
         name = f"{row.metric}{_ARROWS[row.direction]}"
-        out += [_bar([_escape(cell) for cell in (name, *c)]) for c in _cells(comparison, row)]
+        out += [
+            _bar([_escape(cell) for cell in (name, *c)])
+            for c in _cells(comparison, row, effects=True)
+        ]
     ranked = standing_cells(comparison)
     if len(ranked) > 1:
         head, *lines = [_bar([_escape(cell) for cell in cells]) for cells in ranked]
         out += ["", "### over tasks", "", head, _bar([":--", ":--", "--:", "--:", ":--"]), *lines]
-    notes = [f"- {_escape(note)}" for note in _notes(comparison)]
+    notes = _notes(comparison)
+    if len(comparison.models) > 1:
+        notes.insert(0, EFFECTS)
+    notes = [f"- {_escape(note)}" for note in notes]
     said = _escape(headline(comparison))
     return "\n".join([said, "", *out, "", *notes]) + "\n"
 
@@ -148,6 +158,7 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "pairs": versus and versus.n,
                 "dropped": versus and versus.dropped,
                 "higher": versus and versus.higher,
+                "lower": versus and versus.lower,
                 "effect": versus and versus.effect,
                 "seeds": len(comparison.seeds.get(cell.model, (cell.model,))),
                 "variance_of_prompts": cell.spread and cell.spread.share("prompts"),
@@ -156,12 +167,13 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
             }
 
 
-def _header(comparison: Comparison) -> list[str]:
+def _header(comparison: Comparison, *, effects: bool = False) -> list[str]:
     versus = [f"minus {called(comparison.baseline)}"] if len(comparison.models) > 1 else []
-    return ["model", "mean [95% interval]", *versus, "n"]
+    more = ["d_z", "won"] if versus and effects else []
+    return ["model", "mean [95% interval]", *versus, *more, "n"]
 
 
-def _cells(comparison: Comparison, row: Row) -> list[list[str]]:
+def _cells(comparison: Comparison, row: Row, *, effects: bool = False) -> list[list[str]]:
     """The row as lines of text, one a model, under `_header`."""
     lines = []
     for cell in row.cells:
@@ -169,8 +181,21 @@ def _cells(comparison: Comparison, row: Row) -> list[list[str]]:
         if mean == "" and cell.undefined:
             mean = "undefined"
         versus = [_versus(cell)] if len(comparison.models) > 1 else []
-        lines.append([cell.model, mean or "—", *versus, str(cell.mean.n)])
+        more = _effects(row, cell) if versus and effects else []
+        lines.append([cell.model, mean or "—", *versus, *more, str(cell.mean.n)])
     return lines
+
+
+def _effects(row: Row, cell: Cell) -> list[str]:
+    """d_z, and the share of prompts on which the model is more diverse, or better."""
+    found = cell.difference
+    if found is None or found.n == 0:
+        return ["", ""]
+    won = {"higher": found.higher, "lower": found.lower}.get(row.direction)
+    return [
+        "" if found.effect is None else f"{found.effect:+.2f}",
+        "" if won is None else f"{won:.0%}",
+    ]
 
 
 def _versus(cell: Cell) -> str:

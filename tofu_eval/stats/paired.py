@@ -25,11 +25,11 @@ _ROUNDING = 1e-12
 class Difference:
     """The mean of a − b over the prompts where both are defined, with its 95% interval.
 
-    `n` counts those prompts, `dropped` the others. `p_value` is that of a two-sided test;
-    `higher` is the share of the n prompts on which a lies above b (ties are not above). `effect`
-    is the standardised mean difference d_z, mean over standard deviation of the differences; None
-    for fewer than two prompts or where all differences are equal. `sd` is that deviation, and
-    `kurtosis` the excess kurtosis of the differences, 0 where they are equal.
+    `n` counts those prompts, `dropped` the others. `p_value` is that of a two-sided test.
+    `higher` and `lower` are the shares of the n prompts on which a lies above and below b; ties
+    are neither. `effect` is the standardised mean difference d_z, mean over standard deviation of
+    the differences; None for fewer than two prompts or where all differences are equal. `sd` is
+    that deviation, and `kurtosis` the excess kurtosis of the differences, 0 where they are equal.
     """
 
     value: float | None
@@ -42,6 +42,7 @@ class Difference:
     effect: float | None = None
     sd: float | None = None
     kurtosis: float = 0.0
+    lower: float | None = None
 
 
 def paired_difference(
@@ -111,6 +112,7 @@ def _difference(column: Floats, dropped: int, p_value: float | None, found: Any)
         effect=found.value / sd if sd and column[0] != column[-1] else None,
         sd=sd,
         kurtosis=_kurtosis(column),
+        lower=float(np.mean(column < 0)) if n else None,
     )
 
 
