@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tofu_eval import __version__
+
 PLUGIN = Path(__file__).parents[1] / "plugins" / "tofu_eval_dummy"
 
 
@@ -51,6 +53,22 @@ def test_the_task_loads_by_name(site: Path) -> None:
 def test_the_metric_loads_by_name(site: Path) -> None:
     code = "from tofu_eval.metrics import METRICS\nprint(METRICS.get('dummy_shout')(['a!', 'b']))\n"
     assert run(site, code) == "0.5\n"
+
+
+def test_both_say_which_package_brings_them(site: Path) -> None:
+    code = (
+        "from tofu_eval.metrics import METRICS, find\n"
+        "from tofu_eval.tasks import load_task\n"
+        "from tofu_eval.tasks.base import TASKS\n"
+        "task = load_task('dummy-greetings')\n"
+        "print(TASKS.package(task.name, task.origin))\n"
+        "print(TASKS.package(task.name, 'mine.yaml:1'))\n"
+        "print(find('dummy_shout').facts()['package'])\n"
+        "print(find('self_bleu').facts()['package'])\n"
+    )
+    theirs = "{'name': 'tofu-eval-dummy', 'version': '1.0.0'}"
+    ours = f"{{'name': 'tofu-eval', 'version': '{__version__}'}}"
+    assert run(site, code).splitlines() == [theirs, "None", theirs, ours]
 
 
 def test_a_listing_shows_both_and_the_broken_one_as_broken(site: Path) -> None:

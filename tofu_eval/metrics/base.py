@@ -128,6 +128,7 @@ class Metric:
             "paper": self.paper,
             "level": self.level,
             "length_sensitive": self.length_sensitive,
+            "package": METRICS.package(self.name.partition("[")[0], origin_of(self.function)),
         }
 
     def signature(self, features: Mapping[str, str], truncate: int | None = None) -> str:
