@@ -76,7 +76,8 @@ def score_run(
         ],
         finished=provenance.now(),
     )
-    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest)
+    scores = run.scores() if estimates else None
+    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest, scores)
     write_leaderboard(run.path / "leaderboard.json", board)
 
 

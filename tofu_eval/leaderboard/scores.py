@@ -1,0 +1,95 @@
+"""The per-prompt rows of a board: a Parquet file beside it, whose hash the board holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tofu_eval.errors import DataError
+from tofu_eval.store import atomic_write
+from tofu_eval.types import SCORE_SCHEMA
+
+BOARD_SCORE_SCHEMA = pa.schema([pa.field("run", pa.string(), nullable=False), *SCORE_SCHEMA])
+"""SCORE_SCHEMA with the run; model, task and metric are ids of the board."""
+
+SUM_LENGTH = 16
+
+
+def of_run(run: str, scores: pa.Table | None) -> pa.Table:
+    """The scores of a run as rows of a board; no rows for None."""
+    if scores is None:
+        return BOARD_SCORE_SCHEMA.empty_table()
+    column = pa.array([run] * len(scores), pa.string())
+    return scores.select(SCORE_SCHEMA.names).add_column(0, BOARD_SCORE_SCHEMA.field(0), column)
+
+
+def pack(scores: pa.Table, stem: str) -> tuple[dict[str, Any], bytes]:
+    """What a board says of its per-prompt rows, and the file's bytes.
+
+    The file is called by its content, so that a board and its rows are replaced together: the new
+    rows lie beside the old ones until the new board does.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(scores.select(BOARD_SCORE_SCHEMA.names), sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    sum = hashlib.sha256(content).hexdigest()
+    file = f"{stem}-{sum[:SUM_LENGTH]}.parquet"
+    return {"file": file, "sha256": sum, "rows": len(scores)}, content
+
+
+def write_scores(folder: Path, described: Mapping[str, Any], content: bytes) -> None:
+    """Write the file of `pack` beside a board that will be written next.
+
+    Raises:
+        StoreError: the disk is full or read-only.
+    """
+    atomic_write(folder / described["file"], lambda file: file.write(content))
+
+
+def read_scores(board: Mapping[str, Any], folder: Path) -> pa.Table | None:
+    """The per-prompt rows of a board in `folder`; None where it has none.
+
+    Raises:
+        DataError: the file is missing, is another than the board says, or is no such table.
+    """
+    described = board["scores"]
+    if described is None:
+        return None
+    path = folder / described["file"]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"Cannot read the per-prompt rows {path}: {error.strerror or error}. Copy that file "
+            "beside the board, or build it without: tofu-eval leaderboard build RUN --output FILE"
+        ) from error
+    return parse_scores(described, content, path)
+
+
+def parse_scores(described: Mapping[str, Any], content: bytes, name: object) -> pa.Table:
+    """The same of a file's bytes; `name` is what messages call it."""
+    remedy = "Get the file that belongs to the board, or build both again."
+    found = hashlib.sha256(content).hexdigest()
+    if found != described["sha256"]:
+        raise DataError(
+            f"{name}: expected the SHA-256 {described['sha256']} that the board says, got {found}. "
+            f"{remedy}"
+        )
+    try:
+        # One file, no dataset discovery, and no extension types of the file's own choice.
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        table = table.select(BOARD_SCORE_SCHEMA.names).cast(BOARD_SCORE_SCHEMA)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{name} is no table of per-prompt rows: {reason}. {remedy}") from error
+    if len(table) != described["rows"]:
+        raise DataError(
+            f"{name}: expected {described['rows']} rows, as the board says, got {len(table)}. "
+            f"{remedy}"
+        )
+    return table
