@@ -192,8 +192,12 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: float = 0) -> Iterator[None]:
     """Keep other processes out of a directory, which is made, until the block ends.
+
+    Args:
+        path: the directory.
+        wait: seconds to wait for another process to leave it.
 
     Raises:
         StoreError: another process is in it, or the directory cannot be made.
@@ -202,7 +206,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         # The operating system drops the lock when the process dies, however it dies.
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout as error:
         raise StoreError(
             f"{path} is being written by another process. "

@@ -169,7 +169,7 @@ def test_a_run_of_before_there_were_ids_gets_one(estimates: Any, manifest: dict[
         (["rows", 0, "model"], "bse", "$.rows[0].model: expected one of the models listed"),
         (["rows", 0, "task"], "x", "$.rows[0].task: expected one of the tasks listed, got \"x\""),
         (["rows", 0, "metric"], "x", "$.rows[0].metric: expected one of the metrics listed"),
-        (["rows", 1, "model"], "base", "$.rows[1]: the same run, model, task and metric as $.rows[0]"),
+        (["rows", 1, "model"], "base", "$.rows[1]: the same run, model, task and metric as $."),
         (["models", 1, "id"], "base", "$.models[1]: the model \"base\" stands twice"),
         (["metrics", 1, "id"], "vendi", "$.metrics[1]: the metric \"vendi\" stands twice"),
         (["rows"], {"a" * 500: 1}, "$.rows: expected array, got {\"aaa"),

@@ -19,14 +19,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tofu_eval.errors import DataError
+from tofu_eval.leaderboard.scores import PLACE, Place, place_of
 from tofu_eval.stats import RESAMPLES, holm
 from tofu_eval.types import seed_of
 
 Floats = NDArray[np.float64]
-Place = tuple[str, str, str, str]
-"""Run, model, task and metric."""
-
-PLACE = ("run", "model", "task", "metric")
 LEVEL = 0.05
 EXACT = 13
 """Prompts up to which all sign flips are tried."""
@@ -59,11 +56,6 @@ def ranked(
         if all(place_of(row) in values for row in members):
             _rank(members, values, 1 if directions[key[1]] == "higher" else -1, seed_of(*key))
     return made
-
-
-def place_of(row: Mapping[str, Any]) -> Place:
-    """Which run, model, task and metric a row is of."""
-    return row["run"], row["model"], row["task"], row["metric"]
 
 
 def by_place(scores: pa.Table) -> dict[Place, dict[str | None, float | None]]:

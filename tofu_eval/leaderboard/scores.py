@@ -17,7 +17,21 @@ from tofu_eval.types import SCORE_SCHEMA
 BOARD_SCORE_SCHEMA = pa.schema([pa.field("run", pa.string(), nullable=False), *SCORE_SCHEMA])
 """SCORE_SCHEMA with the run; model, task and metric are ids of the board."""
 
+Place = tuple[str, str, str, str]
+"""Run, model, task and metric: which row of a board something is of."""
+
+PLACE = ("run", "model", "task", "metric")
 SUM_LENGTH = 16
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    """Which row of a board this is of."""
+    return row["run"], row["model"], row["task"], row["metric"]
+
+
+def places_of(scores: pa.Table) -> set[Place]:
+    """Which rows of a board have per-prompt rows."""
+    return {place_of(row) for row in scores.group_by(list(PLACE)).aggregate([]).to_pylist()}
 
 
 def of_run(run: str, scores: pa.Table | None) -> pa.Table:
@@ -55,7 +69,8 @@ def read_scores(board: Mapping[str, Any], folder: Path) -> pa.Table | None:
     """The per-prompt rows of a board in `folder`; None where it has none.
 
     Raises:
-        DataError: the file is missing, is another than the board says, or is no such table.
+        DataError: the file is missing, is another than the board says, is no such table, or has
+            rows of what is not in the board.
     """
     described = board["scores"]
     if described is None:
@@ -68,12 +83,13 @@ def read_scores(board: Mapping[str, Any], folder: Path) -> pa.Table | None:
             f"Cannot read the per-prompt rows {path}: {error.strerror or error}. Copy that file "
             "beside the board, or build it without: tofu-eval leaderboard build RUN --output FILE"
         ) from error
-    return parse_scores(described, content, path)
+    return parse_scores(board, content, path)
 
 
-def parse_scores(described: Mapping[str, Any], content: bytes, name: object) -> pa.Table:
+def parse_scores(board: Mapping[str, Any], content: bytes, name: object) -> pa.Table:
     """The same of a file's bytes; `name` is what messages call it."""
     remedy = "Get the file that belongs to the board, or build both again."
+    described = board["scores"]
     found = hashlib.sha256(content).hexdigest()
     if found != described["sha256"]:
         raise DataError(
@@ -92,4 +108,6 @@ def parse_scores(described: Mapping[str, Any], content: bytes, name: object) -> 
             f"{name}: expected {described['rows']} rows, as the board says, got {len(table)}. "
             f"{remedy}"
         )
+    for place in places_of(table) - {place_of(row) for row in board["rows"]}:
+        raise DataError(f"{name} has per-prompt rows of {place}, the board none. {remedy}")
     return table
