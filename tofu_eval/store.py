@@ -87,6 +87,11 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         ) from error
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    atomic_write(path, lambda file: file.write(content))
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -6,29 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from boards import A, B, C, source
 
-from tests.leaderboard.conftest import manifest_of, means, study
 from tofu_eval.errors import DataError
-from tofu_eval.leaderboard import build_leaderboard
 from tofu_eval.leaderboard.merge import Source, merge
-from tofu_eval.leaderboard.scores import of_run
-
-A, B, C = ("a" * 16, "b" * 16, "c" * 16)
-
-
-def source(
-    manifest: dict[str, Any],
-    id: str,
-    levels: dict[str, float],
-    *,
-    name: str = "",
-    per_prompt: bool = True,
-    **changes: Any,
-) -> Source:
-    scores = study(levels)
-    told = manifest_of(manifest, id, *levels, **changes)
-    board = build_leaderboard(means(scores), told, scores)
-    return Source(name or f"{id[0]}.json", board, of_run(id, scores) if per_prompt else None)
 
 
 def ranks(board: dict[str, Any]) -> dict[str, int | None]:
@@ -156,7 +137,7 @@ def test_one_run_with_two_truths_is_refused(manifest: dict[str, Any]) -> None:
     one = source(manifest, A, {"base": 5.0})
     other = copy.deepcopy(one.board)
     other["rows"][0].update(value=5.05)
-    with pytest.raises(DataError, match=r"forged and a.json hold different rows of 'vendi' .*value"):
+    with pytest.raises(DataError, match=r"forged and a.json hold different rows of 'vendi'"):
         merge([one, Source("forged", other, one.scores)])
     other = copy.deepcopy(one.board)
     other["runs"][0]["seed"] = 1
@@ -171,7 +152,7 @@ def test_facts_that_do_not_matter_are_named(manifest: dict[str, Any]) -> None:
     assert len(merged.board["tasks"]) == 1
     assert merged.board["tasks"][0]["licence"] == "Apache-2.0"
     assert merged.remarks == [
-        "b.json says licence \"MIT\" of the task 'open-prompts', another board \"Apache-2.0\": "
+        'b.json says licence "MIT" of the task \'open-prompts\', another board "Apache-2.0": '
         "the latter is kept"
     ]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from boards import manifest_of, means, study
 from scipy.stats import permutation_test
 
-from tests.leaderboard.conftest import manifest_of, means, study
 from tofu_eval.errors import DataError
 from tofu_eval.leaderboard import build_leaderboard
 from tofu_eval.leaderboard.ranks import _clusters, _pair_tests, ranked

@@ -18,7 +18,7 @@ from tofu_eval.leaderboard.check import CURRENT, HASH, check, content_hash, shor
 from tofu_eval.leaderboard.migrations import MIGRATIONS, migrate
 from tofu_eval.leaderboard.ranks import ranked
 from tofu_eval.leaderboard.scores import of_run
-from tofu_eval.store import atomic_write
+from tofu_eval.store import write_bytes
 from tofu_eval.types import ESTIMATE_SCHEMA, digest
 
 Board = dict[str, Any]
@@ -84,7 +84,7 @@ def write_leaderboard(path: Path | str, board: Mapping[str, Any]) -> Board:
     """
     path = Path(path)
     made, text = text_of(board, path)
-    atomic_write(path, lambda file: file.write(text))
+    write_bytes(path, text)
     return made
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tofu_eval.errors import DataError
-from tofu_eval.store import atomic_write
+from tofu_eval.store import write_bytes
 from tofu_eval.types import SCORE_SCHEMA
 
 BOARD_SCORE_SCHEMA = pa.schema([pa.field("run", pa.string(), nullable=False), *SCORE_SCHEMA])
@@ -62,7 +62,7 @@ def write_scores(folder: Path, described: Mapping[str, Any], content: bytes) -> 
     Raises:
         StoreError: the disk is full or read-only.
     """
-    atomic_write(folder / described["file"], lambda file: file.write(content))
+    write_bytes(folder / described["file"], content)
 
 
 def read_scores(board: Mapping[str, Any], folder: Path) -> pa.Table | None:
