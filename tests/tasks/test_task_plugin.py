@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -69,6 +70,22 @@ def test_both_say_which_package_brings_them(site: Path) -> None:
     theirs = "{'name': 'tofu-eval-dummy', 'version': '1.0.0'}"
     ours = f"{{'name': 'tofu-eval', 'version': '{__version__}'}}"
     assert run(site, code).splitlines() == [theirs, "None", theirs, ours]
+
+
+def test_a_board_says_which_package_brings_a_metric(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "Hi?", "responses": ["a!", "b"]}\n')
+    code = (
+        "from tofu_eval.cli import main\n"
+        f"main(['score', {str(tmp_path / 'a.jsonl')!r}, '--output', {str(tmp_path / 'run')!r}, "
+        "'--metric', 'dummy_shout', '--metric', 'unique_rate'], standalone_mode=False)\n"
+        f"main(['leaderboard', 'show', {str(tmp_path / 'run' / 'leaderboard.json')!r}])\n"
+    )
+    shown = run(site, code)
+    assert "The metric dummy_shout, version 1, is of tofu-eval-dummy 1.0.0." in shown
+    assert "The metric unique_rate" not in shown
+    board = json.loads((tmp_path / "run" / "leaderboard.json").read_text())
+    assert board["metrics"][0]["package"] == {"name": "tofu-eval-dummy", "version": "1.0.0"}
+    assert board["runs"][0]["packages"]["tofu-eval-dummy"] == "1.0.0"
 
 
 def test_a_listing_shows_both_and_the_broken_one_as_broken(site: Path) -> None:

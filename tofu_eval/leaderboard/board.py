@@ -23,6 +23,9 @@ from tofu_eval.types import ESTIMATE_SCHEMA, digest
 
 Board = dict[str, Any]
 
+FROM_FILE = "file"
+"""The engine of a model whose responses came as a file."""
+
 _TASK = ("version", "digest", "prompts", "sampling", "licence", "citation")
 _MODEL = ("identity", "engine", "series", "seed", "temperature")
 _METRIC = ("version", "direction", "measures", "range", "paper")
@@ -51,11 +54,20 @@ def build_leaderboard(
     ]
     directions = {metric["id"]: metric.get("direction", "none") for metric in metrics}
     told = of_run(run["id"], scores)
+    models = manifest["models"]
+    # Nobody knows how the responses in a file were drawn.
+    generated = {row["task"] for row in rows if models[row["model"]]["engine"] != FROM_FILE}
     return {
         "schema_version": CURRENT,
         "runs": [run],
         "tasks": [
-            {"id": name, "name": name, **_pick(facts, _TASK), "package": facts.get("package")}
+            {
+                "id": name,
+                "name": name,
+                **_pick(facts, _TASK),
+                **({} if name in generated else {"sampling": None}),
+                "package": facts.get("package"),
+            }
             for name, facts in manifest["tasks"].items()
         ],
         "models": [

@@ -59,11 +59,22 @@ def _from_1(old: Board) -> Board:
             for model, task in held
         ],
     }
+    # Version 1 gave files of responses a sampling that nobody had chosen.
+    files = {model["name"] for model in old["models"] if model["engine"] == "file"}
+    generated = {task for model, task in held if model not in files}
     unranked = {"rank": None, "better_than": None, "worse_than": None}
     board = {
         "schema_version": 2,
         "runs": [run],
-        "tasks": [{"id": task["name"], **task, "package": None} for task in old["tasks"]],
+        "tasks": [
+            {
+                "id": task["name"],
+                **task,
+                "sampling": task["sampling"] if task["name"] in generated else None,
+                "package": None,
+            }
+            for task in old["tasks"]
+        ],
         "models": [
             {"id": m["name"], "name": m["name"], "identity": m["identity"], "engine": m["engine"]}
             for m in old["models"]

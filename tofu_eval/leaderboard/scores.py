@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tofu_eval.errors import DataError
-from tofu_eval.store import write_bytes
 from tofu_eval.types import SCORE_SCHEMA
 
 BOARD_SCORE_SCHEMA = pa.schema([pa.field("run", pa.string(), nullable=False), *SCORE_SCHEMA])
@@ -54,15 +55,6 @@ def pack(scores: pa.Table, stem: str) -> tuple[dict[str, Any], bytes]:
     sum = hashlib.sha256(content).hexdigest()
     file = f"{stem}-{sum[:SUM_LENGTH]}.parquet"
     return {"file": file, "sha256": sum, "rows": len(scores)}, content
-
-
-def write_scores(folder: Path, described: Mapping[str, Any], content: bytes) -> None:
-    """Write the file of `pack` beside a board that will be written next.
-
-    Raises:
-        StoreError: the disk is full or read-only.
-    """
-    write_bytes(folder / described["file"], content)
 
 
 def read_scores(board: Mapping[str, Any], folder: Path) -> pa.Table | None:
@@ -111,3 +103,34 @@ def parse_scores(board: Mapping[str, Any], content: bytes, name: object) -> pa.T
     for place in places_of(table) - {place_of(row) for row in board["rows"]}:
         raise DataError(f"{name} has per-prompt rows of {place}, the board none. {remedy}")
     return table
+
+
+def check_scores(board: Mapping[str, Any], scores: pa.Table, name: object) -> None:
+    """Refuse per-prompt rows that do not give the board's numbers.
+
+    Raises:
+        DataError: a row's counts, or the value of a mean, are others than its per-prompt rows say.
+    """
+    nulls = pc.CountOptions("only_null")
+    told = scores.group_by(list(PLACE)).aggregate(
+        [("value", "mean"), ("value", "count"), ("value", "count", nulls)]
+    )
+    told = told.rename_columns([*PLACE, "value", "n", "undefined"])
+    found = {place_of(row): row for row in told.to_pylist()}
+    for i, row in enumerate(board["rows"]):
+        own = found.get(place_of(row), row)
+        for fact in ("n", "undefined", "value"):
+            if fact == "value" and not row["method"].startswith("mean"):
+                continue
+            if not _agree(row[fact], own[fact]):
+                raise DataError(
+                    f"{name} at $.rows[{i}].{fact}: expected {own[fact]}, which its per-prompt "
+                    f"rows give, got {row[fact]}. Get the board from who made it, or build it anew."
+                )
+
+
+def _agree(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    # Sums in another order differ by rounding.
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)

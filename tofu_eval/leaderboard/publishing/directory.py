@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tofu_eval.errors import StoreError
-from tofu_eval.leaderboard.merge import Source
+from tofu_eval.leaderboard.board import read_leaderboard, write_leaderboard
+from tofu_eval.leaderboard.merge import Merged, Source
 from tofu_eval.leaderboard.publishing.plan import Plan, plan
+from tofu_eval.leaderboard.scores import pack
 from tofu_eval.store import locked, write_bytes
 
 WAIT = 300.0
@@ -33,6 +36,25 @@ def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) ->
     with locked(folder, wait=WAIT):
         made = planned(folder, source)
         apply(folder, made)
+    return made
+
+
+def save(path: Path, merged: Merged) -> dict[str, Any]:
+    """Write a board as one file, with its per-prompt rows beside it; an older board is replaced.
+
+    Returns: the board as it was written.
+    Raises:
+        DataError: the board is not valid, or the file there is no board: it is not overwritten.
+        StoreError: the disk is full or read-only; what was there is untouched.
+    """
+    old = read_leaderboard(path)["scores"] if path.exists() else None
+    board = dict(merged.board)
+    if merged.scores is not None:
+        board["scores"], content = pack(merged.scores, path.stem)
+        write_bytes(path.parent / board["scores"]["file"], content)
+    made = write_leaderboard(path, board)
+    if old is not None and old != board["scores"]:
+        (path.parent / old["file"]).unlink(missing_ok=True)
     return made
 
 
