@@ -12,23 +12,7 @@ from click.testing import CliRunner, Result
 from tofu_eval.cli import main
 from tofu_eval.leaderboard import read_leaderboard
 
-WORDS = tuple(
-    [
-        "the",
-        "quick",
-        "brown",
-        "fox",
-        "jumps",
-        "over",
-        "a",
-        "lazy",
-        "dog",
-        "while",
-        "seven",
-        "wizards",
-        "mix",
-    ]
-)
+WORDS = [f"word{number}" for number in range(13)]
 
 
 def invoke(*arguments: object) -> Result:
