@@ -209,12 +209,33 @@ def test_every_eval_ever_records_say_what_was_measured(ranked: dict[str, Any]) -
     (result,) = record["evaluation_results"]
     assert result["score_details"]["score"] == ranked["rows"][0]["value"]
     assert result["score_details"]["uncertainty"]["confidence_interval"]["confidence_level"] == 0.95
-    assert result["metric_config"]["min_score"] == 1.0
-    assert result["metric_config"]["max_score"] is None
-    ranked["metrics"][0]["range"] = ["-inf", "1e999"]
-    text = next(iter(every_eval_ever(ranked, BY).values()))
-    assert '"min_score": "-Infinity"' in text
-    assert '"max_score": null' in text
+    scale = ("score_type", "min_score", "max_score")
+    assert [result["metric_config"][name] for name in scale] == ["continuous", 1.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("range", "samples", "expected"),
+    [
+        (["1/n", "n"], 10, [0.1, 10.0]),
+        (["-inf", "inf"], None, ["-Infinity", "Infinity"]),
+        (["0", "100"], None, [0.0, 100.0]),
+        (["1", "n"], None, None),  # of files of responses nobody knows n
+        (["0", "1e999"], 10, None),
+        (["nan", "many"], 10, None),
+    ],
+)
+def test_every_eval_ever_gets_both_ends_of_a_range_or_none(
+    ranked: dict[str, Any], range: list[str], samples: int | None, expected: list[Any] | None
+) -> None:
+    ranked["metrics"][0]["range"] = range
+    sampling = ranked["tasks"][0]["sampling"]
+    ranked["tasks"][0]["sampling"] = samples and {**sampling, "samples": samples}
+    (told, *_) = every_eval_ever(ranked, BY).values()
+    config = json.loads(told)["evaluation_results"][0]["metric_config"]
+    if expected is None:
+        assert "score_type" not in config
+    else:
+        assert [config["min_score"], config["max_score"]] == expected
 
 
 def test_an_evaluator_is_somebody() -> None:

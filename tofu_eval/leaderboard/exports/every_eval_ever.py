@@ -152,7 +152,7 @@ def _results(
                 ),
             },
             "evaluation_timestamp": when,
-            "metric_config": _metric(metric),
+            "metric_config": _metric(metric, sampling.get("samples")),
             "score_details": {
                 "score": row["value"],
                 "details": _texts({name: row[name] for name in _DETAILS}),
@@ -178,9 +178,10 @@ def _results(
 _DETAILS = ("signature", "method", "undefined", "rank", "better_than", "worse_than")
 
 
-def _metric(metric: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = (_bound(text) for text in metric["range"])
+def _metric(metric: Mapping[str, Any], samples: int | None) -> dict[str, Any]:
     package = metric["package"] or {}
+    low, high = (_bound(text, samples) for text in metric["range"])
+    scale = {"score_type": "continuous", "min_score": low, "max_score": high}
     return {
         "evaluation_description": metric["paper"],
         "metric_id": f"{COLLECTION}.{metric['name']}",
@@ -189,20 +190,26 @@ def _metric(metric: Mapping[str, Any]) -> dict[str, Any]:
         "metric_parameters": {
             "version": metric["version"],
             "direction": metric["direction"],
+            "range": " to ".join(metric["range"]),
             "package": package.get("name"),
             "package_version": package.get("version"),
         },
         "lower_is_better": metric["direction"] == "lower",
-        "score_type": "continuous",
-        "min_score": low,
-        "max_score": high,
+        # The project's validator, stricter than its schema, wants both ends of what is continuous.
+        **({} if low is None or high is None else scale),
     }
 
 
-def _bound(text: str) -> float | str | None:
-    """An end of a metric's range as the schema has it; null where it depends on n."""
-    if text in ("inf", "-inf"):
-        return "Infinity" if text == "inf" else "-Infinity"
+def _bound(text: str, samples: int | None) -> float | str | None:
+    """An end of a metric's range as the schema has it; null where nobody knows it.
+
+    `n` is the number of responses to a prompt.
+    """
+    known: dict[str, float | str] = {"inf": "Infinity", "-inf": "-Infinity"}
+    if samples is not None:
+        known |= {"n": float(samples), "1/n": 1 / samples}
+    if text in known:
+        return known[text]
     try:
         bound = float(text)
     except ValueError:
