@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import re
 from importlib import resources
 from pathlib import Path
@@ -36,6 +37,16 @@ def complaint(path: Path) -> str:
 def test_the_schema_is_a_schema(version: int) -> None:
     file = resources.files("tofu_eval.leaderboard").joinpath("schemas", f"{version}.json")
     Draft202012Validator.check_schema(json.loads(file.read_text("utf-8")))
+
+
+def test_a_row_is_said_in_words_that_columns_can_be_held_against() -> None:
+    # check._columns_hold tries each distinct value alone, and of floats the smallest and largest.
+    file = resources.files("tofu_eval.leaderboard").joinpath("schemas", "2.json")
+    row = json.loads(file.read_text("utf-8"))["properties"]["rows"]["items"]
+    assert set(row) == {"type", "additionalProperties", "required", "properties"}
+    assert sorted(row["required"]) == sorted(row["properties"])
+    for field in row["properties"].values():
+        assert set(field) <= {"description", "type", "minimum", "minLength"}
 
 
 def test_what_is_written_is_read(board: dict[str, Any], tmp_path: Path) -> None:
@@ -252,6 +263,39 @@ def test_a_board_of_the_future_is_named(board: dict[str, Any], tmp_path: Path) -
         DataError, match=r"has schema version 3, .* reads up to 2\. Get a newer one"
     ):
         read_leaderboard(path)
+
+
+@pytest.mark.parametrize("harm", [None, "nan", "type", "n", "twice", "range"])
+def test_100_000_rows_are_handled(board: dict[str, Any], tmp_path: Path, harm: str | None) -> None:
+    row = board["rows"][0]
+    models = [f"m{i}" for i in range(2000)]
+    metrics = [f"k{i}" for i in range(50)]
+    board["models"] = [{**board["models"][0], "id": name, "name": name} for name in models]
+    board["metrics"] = [{**board["metrics"][0], "id": name, "name": name} for name in metrics]
+    board["runs"][0]["places"] = []
+    board["rows"] = [
+        {**row, "model": model, "metric": metric, "value": 4.5 + i / 1e6}
+        for i, model in enumerate(models)
+        for metric in metrics
+    ]
+    last: dict[str, Any] = board["rows"][-1]
+    harms: dict[str | None, tuple[dict[str, Any], str]] = {
+        "nan": ({"value": math.nan}, "value: expected number or null, got NaN"),
+        "type": ({"signature": 7}, "signature: expected string, got 7"),
+        "n": ({"n": -1}, "n: expected at least 0, got -1"),
+        "twice": ({"metric": "k48"}, ": the same run, model, task and metric as $.rows[99998]"),
+        "range": ({"low": 4.6}, ": expected low <= value <= high"),
+    }
+    path = tmp_path / "leaderboard.json"
+    if harm is None:
+        assert write_leaderboard(path, board) == read_leaderboard(path)
+        return
+    change, expected = harms[harm]
+    last.update(change)
+    path.write_text(json.dumps({**board, "hash": FORGED}), "utf-8")
+    line = complaint(path)
+    assert "$.rows[99999]" in line
+    assert expected in line
 
 
 @pytest.mark.parametrize("number", ["1e999", "9" * 10_000], ids=len)
