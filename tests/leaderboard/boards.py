@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tofu_eval.leaderboard import build_leaderboard
-from tofu_eval.leaderboard.merge import Source
+from tofu_eval.leaderboard.labels import Source
 from tofu_eval.leaderboard.scores import of_run
 from tofu_eval.types import ESTIMATE_SCHEMA, SCORE_SCHEMA, Estimate, Score, to_table
 

@@ -9,7 +9,8 @@ import pytest
 from boards import A, B, C, source
 
 from tofu_eval.errors import DataError
-from tofu_eval.leaderboard.merge import Source, merge
+from tofu_eval.leaderboard.labels import Source
+from tofu_eval.leaderboard.merge import merge
 
 
 def ranks(board: dict[str, Any]) -> dict[str, int | None]:

@@ -12,7 +12,7 @@ from huggingface_hub import errors
 
 from tofu_eval.errors import DataError, StoreError
 from tofu_eval.leaderboard import read_leaderboard, read_scores
-from tofu_eval.leaderboard.merge import Source
+from tofu_eval.leaderboard.labels import Source
 from tofu_eval.leaderboard.publishing import publish_directory, publish_git, publish_hub
 
 

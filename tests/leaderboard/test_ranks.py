@@ -3,15 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from boards import manifest_of, means, study
+from boards import A, manifest_of, means, study
 from scipy.stats import permutation_test
 
 from tofu_eval.errors import DataError
 from tofu_eval.leaderboard import build_leaderboard
 from tofu_eval.leaderboard.ranks import _clusters, _pair_tests, ranked
-from tofu_eval.leaderboard.scores import BOARD_SCORE_SCHEMA, of_run
+from tofu_eval.leaderboard.scores import BOARD_SCORE_SCHEMA, of_prompts, of_run
 from tofu_eval.stats import holm, paired_difference
+from tofu_eval.types import SCORE_SCHEMA, Score, to_table
 
 
 def told(manifest: dict[str, Any], levels: dict[str, float], **how: Any) -> dict[str, tuple]:
@@ -43,6 +45,24 @@ def test_one_prompt_ranks_nobody(manifest: dict[str, Any]) -> None:
     assert told(manifest, {"low": 1.0, "high": 5.0}, prompts=1) == dict.fromkeys(
         ["low", "high"], (None, None, None)
     )
+
+
+def test_a_corpus_value_is_no_prompt_beside_its_blocks(manifest: dict[str, Any]) -> None:
+    levels = {"low": 1.0, "high": 5.0, "other": 9.0}
+    blocks = study(levels, prompts=6, spread=0.1)
+    rows = means(blocks)
+    whole = [
+        Score(m, "open-prompts", None, "vendi", v, None, 10)
+        for m, v in zip(rows["model"].to_pylist(), rows["value"].to_pylist(), strict=True)
+    ]
+    scores = pa.concat_tables([blocks, to_table(whole, SCORE_SCHEMA)])
+    assert len(of_prompts(of_run(A, scores))) == len(blocks)
+    told = manifest_of(manifest, A, *levels)
+    alone = build_leaderboard(rows, told, blocks)["rows"]
+    assert build_leaderboard(rows, told, scores)["rows"] == alone
+    only = to_table(whole, SCORE_SCHEMA)
+    assert len(of_prompts(of_run(A, only))) == 3
+    assert {row["rank"] for row in build_leaderboard(rows, told, only)["rows"]} == {None}
 
 
 def test_one_model_is_first_of_one(manifest: dict[str, Any]) -> None:

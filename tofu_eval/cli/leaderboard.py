@@ -11,7 +11,8 @@ import click
 from tofu_eval.cli.leaderboard_out import export, publish
 
 if TYPE_CHECKING:
-    from tofu_eval.leaderboard.merge import Merged, Source
+    from tofu_eval.leaderboard.labels import Source
+from tofu_eval.leaderboard.merge import Merged
 
 
 @click.group("leaderboard")
@@ -114,7 +115,7 @@ def show_command(
 def open_board(file: Path) -> Source:
     """A leaderboard with its per-prompt rows, where it has any."""
     from tofu_eval.leaderboard import read_leaderboard, read_scores
-    from tofu_eval.leaderboard.merge import Source
+    from tofu_eval.leaderboard.labels import Source
 
     board = read_leaderboard(file)
     return Source(str(file), board, read_scores(board, file.parent))
@@ -123,7 +124,7 @@ def open_board(file: Path) -> Source:
 def _of_run(path: Path, per_prompt: bool) -> Source:
     from tofu_eval.cli.console import note
     from tofu_eval.leaderboard import build_leaderboard
-    from tofu_eval.leaderboard.merge import Source
+    from tofu_eval.leaderboard.labels import Source
     from tofu_eval.leaderboard.scores import of_run
     from tofu_eval.store import Run
     from tofu_eval.types import ESTIMATE_SCHEMA, to_table

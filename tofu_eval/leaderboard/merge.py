@@ -9,7 +9,7 @@ start of a digest. Nothing is averaged: a row stays the row of its run.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,35 +17,11 @@ import pyarrow as pa
 
 from tofu_eval.errors import DataError
 from tofu_eval.leaderboard.check import short
+from tofu_eval.leaderboard.labels import SAME, Item, Labels, Source
 from tofu_eval.leaderboard.ranks import ranked
 from tofu_eval.leaderboard.scores import BOARD_SCORE_SCHEMA, PLACE, Place, place_of, places_of
-from tofu_eval.types import digest
-
-Item = dict[str, Any]
 
 _RANK = ("rank", "better_than", "worse_than")
-
-_SAME: Mapping[str, Callable[[Item], list[Any]]] = {
-    "task": lambda item: [item[f] for f in ("name", "version", "digest", "sampling")],
-    "model": lambda item: [
-        *(item[f] for f in ("name", "identity", "engine")),
-        *(item.get(f) for f in ("series", "seed", "temperature")),
-    ],
-    "metric": lambda item: [
-        *(item[f] for f in ("name", "version", "direction", "measures", "range")),
-        (item["package"] or {}).get("name"),
-    ],
-}
-"""What makes two things the same, by noun."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A board that takes part in a merge: what messages call it, and its per-prompt rows."""
-
-    name: str
-    board: Mapping[str, Any]
-    scores: pa.Table | None = None
 
 
 @dataclass
@@ -73,7 +49,7 @@ def merge(sources: Sequence[Source]) -> Merged:
         DataError: two boards say different things of one run, scored at the same time.
     """
     remarks: list[str] = []
-    labels = _Labels(sources, remarks)
+    labels = Labels(sources, remarks)
     runs = _runs(sources, labels)
     tables = _relabelled(sources, labels)
     held = [set() if table is None else places_of(table) for table in tables]
@@ -96,69 +72,7 @@ def merge(sources: Sequence[Source]) -> Merged:
     return Merged(board, scores if len(scores) else None, remarks, *counts)
 
 
-class _Labels:
-    """The things of all boards, each once, and what each board's ids become."""
-
-    def __init__(self, sources: Sequence[Source], remarks: list[str]) -> None:
-        self._things: dict[str, dict[str, Item]] = {noun: {} for noun in _SAME}
-        self._keys: dict[tuple[int, str, str], str] = {}
-        for number, source in enumerate(sources):
-            for noun in _SAME:
-                for item in source.board[f"{noun}s"]:
-                    self._add(number, source.name, noun, item, remarks)
-        self._ids = {noun: self._label(noun, remarks) for noun in _SAME}
-
-    def _add(self, number: int, name: str, noun: str, item: Item, remarks: list[str]) -> None:
-        key = digest(_SAME[noun](item))
-        self._keys[number, noun, item["id"]] = key
-        known = self._things[noun].setdefault(key, item)
-        for fact in sorted(known.keys() | item.keys()):
-            if fact != "id" and known.get(fact) != item.get(fact):
-                remarks.append(
-                    f"{name} says {fact} {short(item.get(fact))} of the {noun} "
-                    f"'{item['name']}', another board {short(known.get(fact))}: the latter is kept"
-                )
-
-    def _label(self, noun: str, remarks: list[str]) -> dict[str, str]:
-        named = defaultdict(list)
-        for key, item in self._things[noun].items():
-            named[item["name"]].append(key)
-        ids = {}
-        for name, keys in named.items():
-            for key in keys:
-                ids[key] = name if len(keys) == 1 else f"{name}#{key[:8]}"
-            if len(keys) > 1:
-                differ = ", ".join(self._differences(noun, keys))
-                remarks.append(
-                    f"{len(keys)} different {noun}s are called '{name}' and are kept apart "
-                    f"({', '.join(ids[key] for key in keys)}): they differ in {differ}"
-                )
-        return ids
-
-    def _differences(self, noun: str, keys: Sequence[str]) -> Iterator[str]:
-        items = [self._things[noun][key] for key in keys]
-        for fact in dict.fromkeys(fact for item in items for fact in item):
-            if fact != "id" and any(item.get(fact) != items[0].get(fact) for item in items):
-                yield fact
-
-    def of(self, number: int, noun: str, id: str) -> str:
-        """What an id of one board is called in the merged one."""
-        return self._ids[noun][self._keys[number, noun, id]]
-
-    def items(self, noun: str) -> list[Item]:
-        """All things of a noun, under their ids."""
-        ids = self._ids[noun]
-        return [{**item, "id": ids[key]} for key, item in self._things[noun].items()]
-
-    def relabel(self, number: int, row: Mapping[str, Any]) -> Item:
-        """A row of one board, as it is called in the merged one."""
-        return {
-            name: self.of(number, name, value) if name in _SAME else value
-            for name, value in row.items()
-        }
-
-
-def _runs(sources: Sequence[Source], labels: _Labels) -> list[Item]:
+def _runs(sources: Sequence[Source], labels: Labels) -> list[Item]:
     """Each run once, as it was when it was last scored, with all its places."""
     runs: dict[str, Item] = {}
     told: dict[str, str] = {}
@@ -195,7 +109,7 @@ def _same_run(one: Item, other: Item, name: str, before: str) -> None:
 
 def _rows(
     sources: Sequence[Source],
-    labels: _Labels,
+    labels: Labels,
     held: Sequence[set[Place]],
     remarks: list[str],
 ) -> tuple[dict[Place, Item], dict[Place, int], tuple[int, int]]:
@@ -258,7 +172,7 @@ def _measured_twice(rows: Mapping[Place, Item]) -> Iterator[str]:
         )
 
 
-def _relabelled(sources: Sequence[Source], labels: _Labels) -> list[pa.Table | None]:
+def _relabelled(sources: Sequence[Source], labels: Labels) -> list[pa.Table | None]:
     """The per-prompt rows of each board, as the merged one calls them."""
     made: list[pa.Table | None] = []
     for number, source in enumerate(sources):
@@ -266,7 +180,7 @@ def _relabelled(sources: Sequence[Source], labels: _Labels) -> list[pa.Table | N
         if table is None:
             made.append(None)
             continue
-        for noun in _SAME:
+        for noun in SAME:
             place = BOARD_SCORE_SCHEMA.get_field_index(noun)
             column = table.column(noun).combine_chunks().dictionary_encode()
             names = [labels.of(number, noun, id) for id in column.dictionary.to_pylist()]
@@ -297,7 +211,7 @@ def _without(table: pa.Table, places: Sequence[Place]) -> pa.Table:
 
 def _keep_ranks(
     sources: Sequence[Source],
-    labels: _Labels,
+    labels: Labels,
     rows: Sequence[Item],
     directions: Mapping[str, str],
 ) -> Iterator[str]:

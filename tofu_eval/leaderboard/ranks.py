@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tofu_eval.errors import DataError
-from tofu_eval.leaderboard.scores import PLACE, Place, place_of
+from tofu_eval.leaderboard.scores import PLACE, Place, of_prompts, place_of
 from tofu_eval.stats import RESAMPLES, holm
 from tofu_eval.types import seed_of
 
@@ -47,7 +47,7 @@ def ranked(
         DataError: the scores hold two values for one prompt.
     """
     made = [{**row, "rank": None, "better_than": None, "worse_than": None} for row in rows]
-    values = by_place(scores)
+    values = by_place(of_prompts(scores))
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in made:
         if row["value"] is not None and directions[row["metric"]] != "none":

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -41,6 +42,23 @@ def of_run(run: str, scores: pa.Table | None) -> pa.Table:
         return BOARD_SCORE_SCHEMA.empty_table()
     column = pa.array([run] * len(scores), pa.string())
     return scores.select(SCORE_SCHEMA.names).add_column(0, BOARD_SCORE_SCHEMA.field(0), column)
+
+
+def of_prompts(scores: pa.Table) -> pa.Table:
+    """The rows that an interval and a test stand on.
+
+    A value of the whole corpus has no prompt; where the place has rows of prompts, or of blocks of
+    them, beside it, it is not one of them.
+    """
+    whole = pc.is_null(scores.column("prompt_id"))
+    if not pc.any(whole).as_py():
+        return scores
+    others = places_of(scores.filter(pc.invert(whole)))
+    keep = np.ones(len(scores), dtype=np.bool_)
+    for index in np.flatnonzero(whole.to_numpy()).tolist():
+        place = tuple(scores.column(name)[index].as_py() for name in PLACE)
+        keep[index] = place not in others
+    return scores.filter(pa.array(keep))
 
 
 def pack(scores: pa.Table, stem: str) -> tuple[dict[str, Any], bytes]:
@@ -112,8 +130,10 @@ def check_scores(board: Mapping[str, Any], scores: pa.Table, name: object) -> No
         DataError: a row's counts, or the value of a mean, are others than its per-prompt rows say.
     """
     nulls = pc.CountOptions("only_null")
-    told = scores.group_by(list(PLACE)).aggregate(
-        [("value", "mean"), ("value", "count"), ("value", "count", nulls)]
+    told = (
+        of_prompts(scores)
+        .group_by(list(PLACE))
+        .aggregate([("value", "mean"), ("value", "count"), ("value", "count", nulls)])
     )
     told = told.rename_columns([*PLACE, "value", "n", "undefined"])
     found = {place_of(row): row for row in told.to_pylist()}

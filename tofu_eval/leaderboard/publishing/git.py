@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tofu_eval.errors import StoreError
-from tofu_eval.leaderboard.merge import Source
+from tofu_eval.leaderboard.labels import Source
 from tofu_eval.leaderboard.publishing.directory import WAIT, apply, planned
 from tofu_eval.leaderboard.publishing.plan import Plan
 from tofu_eval.store import locked

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.errors import MissingDependencyError, StoreError, TofuEvalError
-from tofu_eval.leaderboard.merge import Source
+from tofu_eval.leaderboard.labels import Source
 from tofu_eval.leaderboard.publishing.plan import Plan, plan
 
 ATTEMPTS = 5

@@ -8,7 +8,8 @@ from typing import Any
 
 from tofu_eval.errors import DataError
 from tofu_eval.leaderboard.board import parse_leaderboard, text_of
-from tofu_eval.leaderboard.merge import Source, merge
+from tofu_eval.leaderboard.labels import Source
+from tofu_eval.leaderboard.merge import merge
 from tofu_eval.leaderboard.scores import pack, parse_scores
 
 BOARD = "leaderboard.json"
