@@ -238,6 +238,13 @@ def test_every_eval_ever_gets_both_ends_of_a_range_or_none(
         assert [config["min_score"], config["max_score"]] == expected
 
 
+def test_every_eval_ever_leaves_out_what_has_no_value(ranked: dict[str, Any]) -> None:
+    ranked["rows"][0].update(value=None, low=None, high=None, n=0)
+    assert len(every_eval_ever(ranked, BY)) == 2
+    with pytest.raises(DataError, match="The board has no value to export"):
+        every_eval_ever(select(ranked, models=["base"]), BY)
+
+
 def test_an_evaluator_is_somebody() -> None:
     with pytest.raises(ConfigError, match="relationship must be one of first_party"):
         Evaluator("x", "self")  # type: ignore[arg-type]

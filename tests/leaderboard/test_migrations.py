@@ -128,6 +128,7 @@ def test_files_of_responses_get_no_sampling(old: dict[str, Any], tmp_path: Path)
         (["rows", 1, "model"], "base", "$.rows[1]: the same model, task and metric as $.rows[0]"),
         (["created"], "2026-13-01T12:00:00Z", "$.created: expected a time"),
         (["models", 1, "name"], "base", 'the model "base" stands twice'),
+        (["models", 0, "identity", "n"], 2**60, "exceeds safe integer domain"),
         (["hash"], "sha256:" + "0" * 64, 'the field "hash" is not known'),
     ],
 )

@@ -145,6 +145,9 @@ def parse_leaderboard(content: bytes, name: object) -> Board:
         board = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
         version = _version(board, name)
         check(board, name, remedy, version=version)
+        if version != CURRENT:
+            board = migrate(board)
+            check(board, name, remedy)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{name}, line {error.lineno} column {error.colno}: this is not JSON ({error.msg}). "
@@ -157,11 +160,8 @@ def parse_leaderboard(content: bytes, name: object) -> Board:
         ) from error
     except RecursionError as error:
         raise DataError(f"{name}: its brackets are nested too deep to be read. {remedy}") from error
-    except ValueError as error:  # of _object
+    except ValueError as error:  # of _object, and numbers without a canonical form
         raise DataError(f"{name}: {error}. {remedy}") from error
-    if version != CURRENT:
-        board = migrate(board)
-        check(board, name, remedy)
     return dict(board)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.errors import ConfigError, DataError
 from tofu_eval.leaderboard.selection import Row
 from tofu_eval.types import check_name, digest
 
@@ -52,6 +52,9 @@ def every_eval_ever(board: Mapping[str, Any], by: Evaluator) -> dict[str, str]:
     Args:
         board: a leaderboard.
         by: who measured.
+
+    Raises:
+        DataError: the board has no value.
     """
     files = {}
     models = {model["id"]: model for model in board["models"]}
@@ -70,6 +73,8 @@ def every_eval_ever(board: Mapping[str, Any], by: Evaluator) -> dict[str, str]:
                 folder = f"data/{COLLECTION}/{developer}/{model['name']}"
                 text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
                 files[f"{folder}/{name}.json"] = f"{text}\n"
+    if not files:
+        raise DataError("The board has no value to export. Look: tofu-eval leaderboard show FILE")
     return files
 
 
