@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from tofu_eval.scoring import SCORE_CHUNK
 from tofu_eval.stages import Plan, copies
 from tofu_eval.store import Run, conflict
 from tofu_eval.tasks import Format
+from tofu_eval.tasks.base import TASKS
 from tofu_eval.types import ModelSpec, Prompt, Sampling, Task, check_name
 
 
@@ -24,11 +26,15 @@ def begin(run: Run, chosen: Settings) -> None:
     # Here and below: what has made no response yet can still be changed.
     if before is not None and run.has_responses():
         conflict(run.path, "run.json", {"seed": before["seed"]}, {"seed": chosen.seed})
+    machine = provenance.machine()
     run.save(
         status="running",
+        id=run.manifest.get("id", uuid.uuid4().hex[:16]),
         tool=provenance.tool(),
         versions=provenance.versions(),
-        machine=provenance.machine(),
+        machine=machine,
+        # A run may be generated on one machine and scored on another.
+        machines=[*(m for m in run.manifest.get("machines", []) if m != machine), machine],
         created=run.manifest.get("created", provenance.now()),
         settings=chosen.model_dump(mode="json"),
         timings=run.manifest.get("timings", {}),
@@ -43,10 +49,17 @@ def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
         described = plan.described()
         fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
         if fixed:
-            conflict(run.path, f"task '{plan.task.name}'", known[plan.task.name], described)
+            before = {k: v for k, v in known[plan.task.name].items() if k != "package"}
+            conflict(run.path, f"task '{plan.task.name}'", before, described)
         if not fixed or not run.has_prompts(plan.task.name):
             run.write_prompts(plan.task.name, plan.prompts)
-    run.save(tasks={**known, **{plan.task.name: plan.described() for plan in plans}})
+    made = {plan.task.name: {**plan.described(), "package": _package(plan)} for plan in plans}
+    run.save(tasks={**known, **made})
+
+
+def _package(plan: Plan) -> dict[str, str] | None:
+    """Which package brings the task; None for a file or an object of the user's own."""
+    return TASKS.package(plan.task.name, plan.task.origin)
 
 
 def add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:

@@ -32,6 +32,17 @@ def mean_characters(run: Run, model: str, task: str) -> float | None:
     return total / count if count else None
 
 
+def generated_tokens(run: Run, model: str, task: str) -> int | None:
+    """How many tokens the responses of one model to one task have; None where no row says."""
+    total, told = 0, False
+    for part in run.response_parts(model, task):
+        for number in range(row_groups(part)):
+            column = read_row_group(part, number, ["token_ids"]).column("token_ids")
+            count = pc.sum(pc.list_value_length(column)).as_py()
+            total, told = total + (count or 0), told or count is not None
+    return total if told else None
+
+
 class Groups:
     """All groups of one model on one task, in the order of the task's prompts.
 

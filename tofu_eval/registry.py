@@ -13,8 +13,10 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
+from tofu_eval import __version__
 from tofu_eval.errors import DuplicateNameError, PluginError, TofuEvalError, UnknownNameError
 
 T = TypeVar("T")
@@ -101,6 +103,23 @@ class Registry(Generic[T]):
                 broken.append(Entry(point.name, _package_of(point), None, str(error)))
         found = [Entry(name, origin, item) for name, (item, origin) in self._items.items()]
         return sorted([*found, *broken], key=lambda entry: entry.name)
+
+    def package(self, name: str, origin: str) -> dict[str, str] | None:
+        """Name and version of the installed package that brings an item.
+
+        Args:
+            name: the item's.
+            origin: the place that defines it, as it was registered: another item may have its
+                name, in a file of the user's own.
+        Returns: None for an item that no package brings.
+        """
+        if name not in self._items or self._items[name][1] != origin:
+            return None
+        for point in self._plugins():
+            if point.name == name and point.dist is not None:
+                return {"name": point.dist.name, "version": point.dist.version}
+        builtin = Path(origin.rpartition(":")[0]).is_relative_to(Path(__file__).parent)
+        return {"name": "tofu-eval", "version": __version__} if builtin else None
 
     def _plugins(self) -> tuple[EntryPoint, ...]:
         return tuple(entry_points(group=self._group))

@@ -15,7 +15,7 @@ from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.inputs import Feature
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import Metric
-from tofu_eval.reading import Groups
+from tofu_eval.reading import Groups, generated_tokens
 from tofu_eval.stages import Scorer, featurize_groups, score_corpus, score_groups
 from tofu_eval.store import Run
 from tofu_eval.types import ESTIMATE_SCHEMA, REFERENCE, Estimate, Report, Score, digest, to_table
@@ -68,6 +68,7 @@ def score_run(
         status="complete",
         features={**run.manifest.get("features", {}), **_made_by(features)},
         scored=[[*place, mark] for place, mark in scored.items()],
+        tokens=_tokens(run, stale),
         notes=[
             *run.manifest["notes"],
             *_unfinished(run, scorers),
@@ -76,7 +77,8 @@ def score_run(
         ],
         finished=provenance.now(),
     )
-    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest)
+    scores = run.scores() if estimates else None
+    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest, scores)
     write_leaderboard(run.path / "leaderboard.json", board)
 
 
@@ -202,6 +204,17 @@ def _estimated(
         made = _in_order(run, made)
         run.write_estimates(made)
     return made
+
+
+def _tokens(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, int | None]]:
+    """Generated tokens by model and task, counted again where responses may be new."""
+    known: dict[str, dict[str, int | None]] = run.manifest.get("tokens", {})
+    for model, task in stale:
+        known = {
+            **known,
+            model: {**known.get(model, {}), task: generated_tokens(run, model, task)},
+        }
+    return known
 
 
 def _cut_by_models(features: Mapping[str, Feature]) -> list[str]:

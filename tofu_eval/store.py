@@ -87,6 +87,11 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         ) from error
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    atomic_write(path, lambda file: file.write(content))
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -192,8 +197,12 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: float = 0) -> Iterator[None]:
     """Keep other processes out of a directory, which is made, until the block ends.
+
+    Args:
+        path: the directory.
+        wait: seconds to wait for another process to leave it.
 
     Raises:
         StoreError: another process is in it, or the directory cannot be made.
@@ -202,7 +211,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         # The operating system drops the lock when the process dies, however it dies.
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout as error:
         raise StoreError(
             f"{path} is being written by another process. "

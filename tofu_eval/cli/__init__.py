@@ -28,7 +28,7 @@ COMMANDS = {
     "metrics": "List and show metrics.",
     "engines": "List engines.",
     "losses": "List and show training losses.",
-    "leaderboard": "Show and validate leaderboard files.",
+    "leaderboard": "Build, merge, validate, show, publish and export leaderboards.",
     "quickstart": "Train three tiny models and compare them, offline.",
 }
 """Each command's module in this package, with the help that the listing shows."""

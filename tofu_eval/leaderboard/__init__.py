@@ -1,9 +1,10 @@
-"""Comparisons between models, and the file that publishes them."""
+"""Comparisons between models, and the files that publish them."""
 
 from tofu_eval.leaderboard.board import build_leaderboard, read_leaderboard, write_leaderboard
 from tofu_eval.leaderboard.compare import Comparison, How, compare
 from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.render import render, table
+from tofu_eval.leaderboard.scores import read_scores
 from tofu_eval.leaderboard.series import seeds_together
 from tofu_eval.leaderboard.warnings import length_warnings, sample_warnings
 
@@ -15,6 +16,7 @@ __all__ = [
     "headline",
     "length_warnings",
     "read_leaderboard",
+    "read_scores",
     "render",
     "sample_warnings",
     "seeds_together",

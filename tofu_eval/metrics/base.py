@@ -138,6 +138,7 @@ class Metric:
             "level": self.level,
             "length_sensitive": self.length_sensitive,
             "bias": self.bias,
+            "package": METRICS.package(self.name.partition("[")[0], origin_of(self.function)),
         }
 
     def signature(self, features: Mapping[str, str], truncate: int | None = None) -> str:
