@@ -50,7 +50,10 @@ def plan_of(task: Task, chosen: Settings) -> Plan:
     for id, count in Counter(prompt.id for prompt in prompts).items():
         if count > 1:
             raise ConfigError(f"Task '{task.name}' has {count} prompts called '{id}'; ids differ.")
-    return Plan(task, prompts, replace(task.sampling, **chosen.sampling()))
+    given = chosen.sampling()
+    if chosen.sweep and not task.sampling.temperature:
+        given["temperature"] = 1.0  # each model has its own; greedy would refuse several samples
+    return Plan(task, prompts, replace(task.sampling, **given))
 
 
 def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settings) -> None:

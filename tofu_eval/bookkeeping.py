@@ -17,6 +17,7 @@ from tofu_eval.stages import Plan, copies
 from tofu_eval.store import Run, conflict
 from tofu_eval.tasks import Format
 from tofu_eval.tasks.base import TASKS
+from tofu_eval.temperatures import Variant
 from tofu_eval.types import ModelSpec, Prompt, Sampling, Task, check_name
 
 
@@ -88,16 +89,23 @@ def add_model(
     identity: Mapping[str, Any],
     family: str,
     formats: Mapping[str, Format],
+    variant: Variant | None = None,
 ) -> None:
-    """Write who a model is; StoreError where responses of another are under its name."""
-    described = {"identity": dict(identity), "engine": family}
+    """Write who a model is, and at which temperature of a sweep.
+
+    Raises:
+        StoreError: responses of another are under its name.
+    """
+    described: dict[str, Any] = {"identity": dict(identity), "engine": family}
+    if variant is not None and variant.temperature is not None:
+        described |= {"series": variant.model, "temperature": variant.temperature}
     used = {task: format_name(format) for task, format in formats.items()}
     known = run.manifest["models"].get(name)
     kept = {key: known[key] for key in ("series", "seed") if known and key in known}
     if known is not None and run.has_responses(model=name):
         before = known["prompt_format"]
         have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
-        conflict(run.path, f"model '{name}'", {k: known[k] for k in described}, described)
+        conflict(run.path, f"model '{name}'", _fixed(known), _fixed(described))
         conflict(run.path, f"prompt format of model '{name}'", have, want)
         used = {**before, **used}
     models = {**run.manifest["models"], name: {**kept, **described, "prompt_format": used}}
@@ -110,6 +118,11 @@ def add_series(run: Run, name: str, model: object) -> None:
         known = run.manifest["models"]
         told = {"series": check_name("series", model.series), "seed": model.seed}
         run.save(models={**known, name: {**known[name], **told}})
+
+
+def _fixed(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change of a model that has responses."""
+    return {k: model[k] for k in ("identity", "engine", "temperature") if k in model}
 
 
 def record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:
@@ -132,7 +145,8 @@ def record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> Non
 
 def _copies(run: Run, model: str, task: str) -> list[str]:
     """A remark where all samples of a prompt are one text, which sampling seldom gives."""
-    if run.manifest["tasks"][task]["sampling"].get("temperature") == 0:
+    sampled = run.manifest["tasks"][task]["sampling"].get("temperature")
+    if run.manifest["models"][model].get("temperature", sampled) == 0:
         return []
     groups, found = Groups(run, model, task), []
     for _, chunk in groups.chunks(SCORE_CHUNK):

@@ -23,13 +23,15 @@ Equivalence = Literal[
 
 Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=1, strict=True)]
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
 class Settings(BaseModel):
     """How to run. A sampling field that is left out is the task's own.
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
-    left out, each task's own. `truncate` cuts the responses to that many words for the metrics
+    left out, each task's own. Several temperatures are a sweep: each model is asked at each of
+    them. `truncate` cuts the responses to that many words for the metrics
     that length moves; `workers` is how many processes score. `isolate` puts each model into a
     process of its own; left out, where there is an accelerator.
     """
@@ -41,7 +43,7 @@ class Settings(BaseModel):
     base_url: str | dict[str, str] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     samples: Count | None = None
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    temperature: Temperature | tuple[Temperature, ...] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     max_tokens: Count | None = None
     limit: Count | None = None
@@ -67,9 +69,17 @@ class Settings(BaseModel):
     isolate: bool | None = None
 
     def sampling(self) -> dict[str, Any]:
-        """The sampling fields that were given."""
-        fields = ("samples", "temperature", "top_p", "max_tokens")
-        return {name: value for name in fields if (value := getattr(self, name)) is not None}
+        """The sampling fields that were given, which hold for all models alike."""
+        fields = ("samples", "top_p", "max_tokens")
+        given = {name: value for name in fields if (value := getattr(self, name)) is not None}
+        if self.temperature is not None and not isinstance(self.temperature, tuple):
+            given["temperature"] = self.temperature
+        return given
+
+    @property
+    def sweep(self) -> tuple[float, ...] | None:
+        """The temperatures at which each model is asked; None where there is no sweep."""
+        return self.temperature if isinstance(self.temperature, tuple) else None
 
 
 class RunFile(Settings):
@@ -163,7 +173,15 @@ def validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(f"{where}{_words(kind, error.errors()[0])}.") from error
+        raise ConfigError(f"{where}{_words(kind, _first(error.errors()))}.") from error
+
+
+def _first(details: list[ErrorDetails]) -> ErrorDetails:
+    """The error to tell: of a list of temperatures that of its element, not that it is a list."""
+    first = details[0]
+    if first["loc"][0] == "temperature" and isinstance(first["input"], list | tuple):
+        return next((d for d in details if not isinstance(d["input"], list | tuple)), first)
+    return first
 
 
 def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
@@ -176,6 +194,8 @@ def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
         return f"unknown setting '{field}'.{hint} Known: {', '.join(kind.model_fields)}"
     if field == "format":  # pydantic tells of each of the two shapes on its own
         return f"format should be {_FORMAT}, {got}"
+    if field == "temperature":  # its two shapes are no place to look for
+        inner = []
     rule = _RULES.get(detail["type"]) or detail["msg"].removeprefix("Input ")
     if inner and inner[-1] == "[key]":
         return f"a name in {field} {rule}, {got}"

@@ -26,6 +26,7 @@ class _Model(_Part):
     prompt_format: dict[Name, str]
     series: Name | None = None
     seed: int | None = None
+    temperature: float | None = None
 
 
 class _Task(_Part):

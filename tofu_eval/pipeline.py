@@ -36,6 +36,7 @@ from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
 from tofu_eval.stages import generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run
 from tofu_eval.tasks import load_task
+from tofu_eval.temperatures import Answering, variants_of
 from tofu_eval.types import (
     ESTIMATE_SCHEMA,
     SCORE_SCHEMA,
@@ -124,7 +125,8 @@ def evaluate(
         tasks: registered names, paths of task files, or `Task` objects; one or several.
         output: the run directory.
         report: told about progress as (stage, done, total).
-        options: the fields of `config.Settings`: samples, temperature, metrics, seed, …
+        options: the fields of `config.Settings`: samples, temperature, metrics, seed, … Several
+            temperatures are a sweep: `sft` is then `sft-T0.7` and `sft-T1`, loaded once.
 
     Raises:
         TofuEvalError: anything wrong with the arguments, before anything is generated; a model
@@ -142,26 +144,36 @@ def evaluate(
         name: formats_of(name, model, engines[name].identity, plans, chosen)
         for name, model in models.items()
     }
+    variants = variants_of(models, chosen.sweep)
+    asked = {variant.name: [variant.plan(plan) for plan in plans] for variant in variants}
+    served_by = {variant.name: engines[variant.model] for variant in variants}
     with Run.writing(output) as run:
         begin(run, chosen)
         add_tasks(run, plans)
-        for name, engine in engines.items():
-            add_model(run, name, engine.identity, engine.family, formats[name])
-            add_series(run, name, models[name])
+        for variant in variants:
+            engine = served_by[variant.name]
+            own = formats[variant.model]
+            add_model(run, variant.name, engine.identity, engine.family, own, variant)
+            add_series(run, variant.name, models[variant.model])
         run.save(notes=[*run.manifest["notes"], *mixed(formats)])
         for names in together(engines):
+            here = [variant for variant in variants if variant.model in names]
             wanted = [
                 request
-                for name in names
-                for plan in plans
+                for variant in here
+                for plan in asked[variant.name]
                 for request in requests(
-                    plan, formats[name][plan.task.name], name, engines[name], chosen.seed
+                    plan,
+                    formats[variant.model][plan.task.name],
+                    variant.name,
+                    served_by[variant.name],
+                    chosen.seed,
                 )
             ]
             served, label = joined([engines[name] for name in names]), "+".join(names)
             with run.timed(f"generate {label}"):
-                generate(run, label, served, wanted, report)
-            record(run, names, engines)
+                generate(run, label, Answering(served, here), wanted, report)
+            record(run, [variant.name for variant in here], served_by)
             if served is not models[names[0]]:  # the caller's own stays open
                 served.close()
         score_run(run, chosen, scorers, features, report)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
@@ -13,6 +14,7 @@ from tofu_eval.errors import ConfigError, StoreError, UnknownNameError
 from tofu_eval.lab import findings as say
 from tofu_eval.lab import quickstart as module
 from tofu_eval.lab.quickstart import Plan, QuickstartResult, measure_seed, quickstart, train_seed
+from tofu_eval.store import Run
 from tofu_eval.types import no_report
 
 needs_embeddings = pytest.mark.skipif(
@@ -26,7 +28,14 @@ def tiny(monkeypatch, tiny_pretraining):
     """A plan that takes seconds: three training steps, no gate, two responses a prompt."""
     monkeypatch.setattr(Plan, "pretraining", lambda self: tiny_pretraining)
     monkeypatch.setattr(Plan, "samples", 2)
-    monkeypatch.setattr(module, "TEMPERATURES", (say.BETA, 1.2))
+    monkeypatch.setattr(module, "TEMPERATURES", (say.BETA, 1.0, 1.2))
+
+
+def _texts(path: Path, model: str) -> dict[str, str]:
+    """The responses to the seed's main task, by key."""
+    parts = Run.open(path).response_parts(model, "lab-seed-3-n-2")
+    rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
+    return {row["key"]: row["text"] for row in rows}
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
@@ -53,6 +62,9 @@ def test_a_tiny_seed_end_to_end_and_again(tiny, tmp_path: Path) -> None:
     assert all(stage.startswith("seed 3: ") for stage, _, _ in told)
     assert json.loads(first.leaderboard.read_text("utf-8"))["models"]
     assert first.run == tmp_path / "runs" / "seed-3"
+    swept = Run.open(first.sweep).manifest["models"]
+    assert swept["tofu-T1.2"]["series"] == "tofu"
+    assert swept["target-T0.8"]["temperature"] == say.BETA
     assert {name: path.name for name, path in first.checkpoints.items()} == {
         "base": "base", "sft": "sft", "tofu": "tofu",
     }  # fmt: skip
@@ -62,8 +74,15 @@ def test_a_tiny_seed_end_to_end_and_again(tiny, tmp_path: Path) -> None:
     assert {"vendi", "self_bleu", "kl", "forgetting"} <= set(rows["sft", say.T1])
     assert rows["tofu", say.T_BETA]["kl"] > 0
     assert rows["tofu", say.AT_MATCHED] == {}  # three steps give no valid answers
-    tables = QuickstartResult(tmp_path, (first,), ()).tables()
+    result = QuickstartResult(tmp_path, (first,), ())
+    tables = result.tables()
     assert [row[0] for row in tables[0].rows][:2] == ["valid", "KL, nats"]
+    assert tables[-1].title == "Sampled hotter: valid, distinct valid, unseen words"
+    assert result.hotter() == []  # of one seed, nothing is said about who is better
+    # At T=1 the sweep draws the responses that the run has.
+    at_one = _texts(first.run, "sft")
+    assert len(at_one) == 26 * 2
+    assert _texts(first.sweep, "sft-T1") == at_one
 
     # Again: nothing is trained or generated, and the numbers are the same.
     files = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*") if f.suffix in

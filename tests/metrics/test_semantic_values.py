@@ -224,7 +224,7 @@ def test_any_metric_among_good_responses() -> None:
     assert made.signature({"embedding": "m", "reward": "r"}) == (
         "vendi[reward>=-3.5]|v:1|q:1.0|embedding:m|reward:r"
     )
-    with pytest.raises(MetricInputError, match=r"^fewer than two responses \(1\)$"):
+    with pytest.raises(MetricInputError, match=r"^fewer than two responses pass \(1\)$"):
         made(rows, rewards - 1)
     for text in ("-7.718751", "1e-07", "3"):
         assert find(find(f"vendi[reward>={text}]").name).name == f"vendi[reward>={text}]"

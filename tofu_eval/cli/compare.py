@@ -162,10 +162,12 @@ def _print(run: Run, comparison: Comparison, style: str) -> None:
     """Compare on stdout, in one of FORMATS."""
     from tofu_eval.cli.console import note
     from tofu_eval.leaderboard import headline, length_warnings, render, sample_warnings, table
+    from tofu_eval.leaderboard.adjusted import kept_prompts
 
     facts = run.manifest.get("metrics", {})
     biased = {name for name, fact in facts.items() if fact.get("bias")}
     for line in (
+        *(str(kept) for kept in kept_prompts(run.scores()) if kept.dropped),
         *length_warnings(comparison, _lengths(run, comparison), _length_sensitive(run)),
         *sample_warnings(comparison, run.scores(), biased),
     ):

@@ -10,6 +10,25 @@ import click
 
 from tofu_eval.config import EMBEDDING_MODEL, NLI_MODEL, Equivalence
 
+
+class Temperatures(click.ParamType):  # type: ignore[type-arg]  # generic from Click 8.4 on
+    """One temperature, or several for a sweep: 0.7 or 0.3,0.7,1.0."""
+
+    name = "T[,T…]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | tuple[float, ...]:
+        """A number for one, a tuple for several."""
+        try:
+            found = tuple(float(part) for part in names(str(value)))
+        except ValueError:
+            found = ()
+        if not found:
+            self.fail(f"got '{value}'. Write one number, or a sweep: 0.3,0.7,1.0", param, ctx)
+        return found if "," in str(value) else found[0]
+
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SCORING = (
@@ -77,6 +96,12 @@ _SCORING = (
 
 output_option = click.option(
     "--output", type=click.Path(path_type=Path), help="The run directory; an existing one goes on."
+)
+
+temperature_option = click.option(
+    "--temperature",
+    type=Temperatures(),
+    help="Default: the task's. 0 is greedy. Several (0.3,0.7,1.0) are a sweep: each model at each.",
 )
 
 baseline_option = click.option(

@@ -50,9 +50,14 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
     click.echo("What the seeds say:" if seeds > 1 else "What one seed says:")
     for finding in result.findings:
         click.echo(f"- {finding}")
+    if hotter := result.hotter():
+        click.echo("\nIs a loss better than sampling the cross-entropy model hotter?")
+        for finding in hotter:
+            click.echo(f"- {finding}")
     for seed_result in result.seeds:
         click.echo(f"\nSeed {seed_result.seed}")
         click.echo(f"  leaderboard  {seed_result.leaderboard}")
         click.echo(f"  run          {seed_result.run}")
+        click.echo(f"  temperatures {seed_result.sweep}")
         click.echo(f"  checkpoints  {', '.join(map(str, seed_result.checkpoints.values()))}")
     click.echo(f"\nAll metrics with intervals: tofu-eval compare {result.seeds[0].run}")

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tofu_eval.cli.options import baseline_option, given, output_option, scoring_options
+from tofu_eval.cli.options import (
+    baseline_option,
+    given,
+    output_option,
+    scoring_options,
+    temperature_option,
+)
 
 if TYPE_CHECKING:
     from tofu_eval.types import ModelSpec
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
     help="YAML file with the same settings; flags win over it.",
 )
 @click.option("--samples", type=int, help="Responses a prompt. Default: the task's.")
-@click.option("--temperature", type=float, help="Default: the task's. 0 is greedy.")
+@temperature_option
 @click.option("--top-p", type=float, help="Nucleus size in (0, 1]. Default: the task's.")
 @click.option("--max-tokens", type=int, help="Longest response in tokens. Default: the task's.")
 @click.option(
@@ -91,9 +97,10 @@ def command(
     from tofu_eval import pipeline
     from tofu_eval.cli.compare import print_run
     from tofu_eval.cli.console import progress
-    from tofu_eval.config import RunFile, run_file
+    from tofu_eval.config import RunFile, run_file, settings
     from tofu_eval.errors import ConfigError
     from tofu_eval.models import parse_model
+    from tofu_eval.temperatures import variants_of
 
     file = run_file(config_file) if config_file else RunFile()
     specs = {name: _spec(name, ref) for name, ref in file.models.items()}
@@ -102,10 +109,11 @@ def command(
     output = output or file.output
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/x")
-    if baseline is not None:
-        _check_baseline(baseline, specs, output)
     fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "output"})
     fields |= given(**options)
+    sweep = settings({"temperature": fields.get("temperature")}).sweep
+    if baseline is not None:
+        _check_baseline(baseline, [v.name for v in variants_of(specs, sweep)], output)
     if isinstance(file.format, dict):  # the flags may have left out a model of the file's
         gone = file.models.keys() - specs.keys()
         fields["format"] = {name: f for name, f in file.format.items() if name not in gone}
@@ -118,6 +126,8 @@ def command(
     with progress(log_json) as report:
         result = pipeline.evaluate(specs, tasks or file.tasks, output, report=report, **fields)
     print_run(result, baseline)
+    if sweep:
+        click.echo(f"Frontier:    tofu-eval frontier {output} --quality METRIC --diversity METRIC")
 
 
 def _spec(name: str, ref: str) -> ModelSpec:
@@ -128,14 +138,14 @@ def _spec(name: str, ref: str) -> ModelSpec:
     return replace(parse_model(ref), name=check_name("model", name))
 
 
-def _check_baseline(baseline: str, specs: dict[str, ModelSpec], output: Path) -> None:
+def _check_baseline(baseline: str, models: list[str], output: Path) -> None:
     """Refuse a baseline that the run will not have, before hours of generation."""
     from tofu_eval.errors import StoreError, UnknownNameError
     from tofu_eval.store import Run
 
-    if baseline in specs:
+    if baseline in models:
         return
-    known = [*specs]
+    known = [*models]
     with suppress(StoreError):  # no run yet
         known += Run.open(output).manifest["models"]
     if baseline not in known:

@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.config import EMBEDDING_MODEL
+from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, StoreError
 from tofu_eval.lab import findings as say
 from tofu_eval.lab.findings import Row
-from tofu_eval.lab.tables import Table, tables
+from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers
+from tofu_eval.lab.metrics import LAB_METRICS
+from tofu_eval.lab.tables import Table, by_temperature, tables
 from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task
+from tofu_eval.leaderboard.frontier import Frontier
 from tofu_eval.pipeline import evaluate
 from tofu_eval.processes import Workers, cores, workers
 from tofu_eval.store import conflict, locked, write_json
+from tofu_eval.temperatures import name_at
 from tofu_eval.types import Report, no_report
 
 if TYPE_CHECKING:
@@ -32,8 +37,9 @@ SEEDS = 3
 LOSSES = ("ce", "tofu")
 """What the base is fine-tuned with unless others are asked for."""
 
-TEMPERATURES = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
-"""Beside 1: wide enough for each model to be read off at the matched validity."""
+TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
+"""Wide enough for each model to be read off at the matched validity, and for cross-entropy to be
+sampled as hot as it takes to be no more often right than TOFU at 1."""
 
 OF_LAB = ("validity", "tail", "unseen", "collision", "distinct_valid")
 OF_TEXT = ("self_bleu", "vendi")
@@ -69,6 +75,11 @@ class Plan:
         return self.output / "runs" / f"seed-{self.seed}"
 
     @property
+    def sweep(self) -> Path:
+        """The run directory of this seed's sweep of temperatures."""
+        return self.output / "runs" / f"seed-{self.seed}-temperatures"
+
+    @property
     def samples(self) -> int:
         """Responses a prompt."""
         return 16 if self.quick else 64
@@ -87,21 +98,31 @@ class SeedResult:
     seed: int
     rows: tuple[Row, ...]
     run: Path
+    sweep: Path
     leaderboard: Path
     checkpoints: Mapping[str, Path]
 
 
 @dataclass(frozen=True, slots=True)
 class QuickstartResult:
-    """All seeds, in order; `findings` are sentences that a rule derived from them."""
+    """All seeds, in order; `findings` are sentences that a rule derived from them.
+
+    `frontiers` are quality against diversity over all seeds and temperatures, without the target.
+    """
 
     output: Path
     seeds: tuple[SeedResult, ...]
     findings: tuple[str, ...]
+    frontiers: tuple[Frontier, ...] = ()
 
     def tables(self) -> list[Table]:
         """The comparison as cells to print: a title, a header and rows of strings each."""
-        return tables([seed.rows for seed in self.seeds])
+        seeds = [seed.rows for seed in self.seeds]
+        return [*tables(seeds), *by_temperature(seeds, TEMPERATURES)]
+
+    def hotter(self) -> list[str]:
+        """Does a loss beat sampling cross-entropy hotter? Sentences from three seeds on."""
+        return hotter_sentences(self.frontiers) if len(self.seeds) >= say.ENOUGH else []
 
 
 def quickstart(
@@ -144,7 +165,10 @@ def quickstart(
     with locked(Path(output)), workers(min(cores(), len(plans)), report) as pool:
         results = _all(plans, pool)
     return QuickstartResult(
-        Path(output), tuple(results), tuple(say.findings([result.rows for result in results]))
+        Path(output),
+        tuple(results),
+        tuple(say.findings([result.rows for result in results])),
+        lab_frontiers({result.seed: result.sweep for result in results}, plans[0].trained),
     )
 
 
@@ -185,25 +209,30 @@ def measure_seed(plan: Plan, report: Report) -> SeedResult:
     tasks = {
         say.T1: lab_task(plan.seed, samples=plan.samples),
         say.TOP_P: lab_task(plan.seed, samples=plan.samples, top_p=0.9),
-        **{
-            f"T={t:g}": lab_task(plan.seed, samples=plan.samples, temperature=t)
-            for t in TEMPERATURES
-        },
     }
-    result = evaluate(
-        {"target": TargetEngine(), **{name: str(path) for name, path in models.items()}},
-        [*tasks.values(), "lab-held-out"],
-        plan.run,
+    engines: dict[str, str | Engine] = {"target": TargetEngine()}
+    engines |= {name: str(path) for name, path in models.items()}
+    sweep = evaluate(
+        engines,
+        tasks[say.T1],
+        plan.sweep,
+        metrics=LAB_METRICS,
+        temperature=TEMPERATURES,
         seed=plan.seed,
         report=tell,
     )
+    result = evaluate(
+        engines, [*tasks.values(), "lab-held-out"], plan.run, seed=plan.seed, report=tell
+    )
     decoders = {task.name: decoder for decoder, task in tasks.items()}
+    swept = {name_at(name, t): (name, f"T={t:g}") for name in engines for t in TEMPERATURES}
     values: dict[tuple[str, str], dict[str, float | None]] = {}
-    for row in result.estimates.to_pylist():
+    for row in (*sweep.estimates.to_pylist(), *result.estimates.to_pylist()):
         name = row["metric"].removeprefix("lab_")
-        asked = row["task"] in decoders and row["model"] in ("target", *plan.trained)
-        if asked and name in (*OF_LAB, *OF_TEXT):  # the run may hold more losses than these
-            values.setdefault((row["model"], decoders[row["task"]]), {})[name] = row["value"]
+        place = swept.get(row["model"], (row["model"], decoders.get(row["task"], "")))
+        known = place[0] in engines and place[1]  # a run may hold more losses than these
+        if known and name in (*OF_LAB, *OF_TEXT):
+            values.setdefault(place, {})[name] = row["value"]
     for name in plan.trained:
         found = _likelihoods(plan, name, tell)
         values[name, say.T1] |= {"kl": found["kl-t-1"], "forgetting": found["forgetting"]}
@@ -211,9 +240,10 @@ def measure_seed(plan: Plan, report: Report) -> SeedResult:
     values["target", say.T1]["kl"] = 0.0  # by definition
     rows = [Row(*place, measures) for place, measures in values.items()]
     for name in plan.trained:
-        sweep = [(t, values[name, f"T={t:g}"]) for t in (1.0, *TEMPERATURES)]
-        rows.append(Row(name, say.AT_MATCHED, say.matched(sweep)))
-    return SeedResult(plan.seed, tuple(rows), plan.run, plan.run / "leaderboard.json", models)
+        curve = [(t, values[name, f"T={t:g}"]) for t in TEMPERATURES]
+        rows.append(Row(name, say.AT_MATCHED, say.matched(curve)))
+    board = plan.run / "leaderboard.json"
+    return SeedResult(plan.seed, tuple(rows), plan.run, plan.sweep, board, models)
 
 
 def _likelihoods(plan: Plan, name: str, report: Report) -> dict[str, float]:

@@ -20,6 +20,9 @@ from tofu_eval.lab.findings import (
     spread,
 )
 
+FRONTIER = ("validity", "distinct_valid", "unseen")
+"""Quality, and two measures of diversity, over temperatures."""
+
 BESIDE = 3
 """Other losses in one table: with cross-entropy, four columns fit into a terminal."""
 
@@ -56,6 +59,29 @@ def tables(seeds: Seeds) -> list[Table]:
         for start in range(0, len(others), BESIDE):
             columns = ("sft", *others[start : start + BESIDE])
             found.append(_table(seeds, f"{title}, other losses", decoder, names, columns))
+    return found
+
+
+def by_temperature(seeds: Seeds, temperatures: Sequence[float]) -> list[Table]:
+    """Quality and diversity of each model as it is sampled hotter, means over seeds.
+
+    More models than fit beside each other get tables of their own, with cross-entropy again.
+    """
+    title = ", ".join(MEASURES[name].title for name in FRONTIER)
+    others = [model for model in models(seeds) if model not in MAIN]
+    columns = [MAIN, *(("sft", *others[i : i + BESIDE]) for i in range(0, len(others), BESIDE))]
+    found = []
+    for number, names in enumerate(columns):
+        shown = [name for name in names if name in models(seeds)]
+        rows = []
+        for t in temperatures:
+            cells = []
+            for model in shown:
+                known = [spread(column(seeds, model, f"T={t:g}", m)) for m in FRONTIER]
+                cells.append("  ".join("–" if s is None else f"{s.mean:.2f}" for s in known))
+            rows.append((f"T={t:g}", *cells))
+        more = ", other losses" if number else ""
+        found.append(Table(f"Sampled hotter{more}: {title}", ("", *shown), tuple(rows)))
     return found
 
 

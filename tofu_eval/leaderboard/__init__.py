@@ -2,6 +2,7 @@
 
 from tofu_eval.leaderboard.board import build_leaderboard, read_leaderboard, write_leaderboard
 from tofu_eval.leaderboard.compare import Comparison, How, compare
+from tofu_eval.leaderboard.frontier import Frontier, frontier
 from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.render import render, table
 from tofu_eval.leaderboard.scores import read_scores
@@ -10,9 +11,11 @@ from tofu_eval.leaderboard.warnings import length_warnings, sample_warnings
 
 __all__ = [
     "Comparison",
+    "Frontier",
     "How",
     "build_leaderboard",
     "compare",
+    "frontier",
     "headline",
     "length_warnings",
     "read_leaderboard",

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tofu_eval.errors import DataError, UnknownNameError
+from tofu_eval.leaderboard.adjusted import on_kept_prompts
 from tofu_eval.stats import (
     Components,
     Crossed,
@@ -135,7 +136,7 @@ def compare(
     columns = _columns(there, series or {})
     if baseline not in columns:
         raise UnknownNameError.of("model", baseline, columns, "tofu-eval compare RUN")
-    values, reasons = _by_place(scores)
+    values, reasons = _by_place(on_kept_prompts(scores))
     kinds = list(dict.fromkeys((task, metric) for _, task, metric in values))
     for _, metric in kinds:
         if metric not in metrics:

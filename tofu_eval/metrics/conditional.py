@@ -45,7 +45,8 @@ def find(name: str) -> Metric:
 def conditional(made: Metric, least: float | None) -> Metric:
     """The same metric among the responses that pass: a reward of at least `least`, or correct.
 
-    It is undefined where too few pass, as it would be on so few responses.
+    It is undefined where too few pass, as it would be on so few responses; diversity, which is
+    between responses, where fewer than two do.
 
     Args:
         made: a metric.
@@ -66,6 +67,8 @@ def conditional(made: Metric, least: float | None) -> Metric:
     @wraps(made.function)
     def passing(*arrays: Any, **settings: Any) -> float:
         keep = _passes(arrays[-1], least)
+        if made.measures == "diversity" and len(keep) < 2:
+            raise MetricInputError(f"fewer than two responses pass ({len(keep)})")
         kept = [
             _subset(need, array, keep) for need, array in zip(made.needs, arrays[:-1], strict=True)
         ]
