@@ -57,7 +57,10 @@ BELOW["judges"] = {"errors", "types", "engines", "models"}
 BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest", "judges")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
+BELOW["report"] = {
+    *("errors", "types", "store", "features", "metrics", "reading", "leaderboard"),
+}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "report"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

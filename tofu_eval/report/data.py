@@ -1,0 +1,249 @@
+"""What the page and the charts show, as plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tofu_eval.errors import UnknownNameError
+from tofu_eval.leaderboard import Comparison, compare, headline, length_warnings
+from tofu_eval.leaderboard.compare import Cell, Row
+from tofu_eval.leaderboard.numbers import excludes_zero, is_clear
+from tofu_eval.reading import mean_characters
+from tofu_eval.report.responses import Survey, survey
+from tofu_eval.store import Run
+
+Record = dict[str, Any]
+
+FEW = 20
+"""Prompts below which an interval is too narrow; docs/statistics.md."""
+
+SCORES = 400_000
+"""Values of single prompts that a page holds at most."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a report says of a run.
+
+    `datasets` are rows by name, one flat record each: "estimates" (a task, metric and model),
+    "frontier" (a task, metric of quality, metric of diversity and model), "rarefaction" (a task,
+    model and number of responses), "lengths" (a task, model and bin). `scores` is, by task and
+    metric, a list a model of a value a prompt, in the order of `prompts`; None is undefined.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    comparison: Comparison
+    answer: str
+    notes: tuple[str, ...]
+    survey: Survey
+    datasets: Mapping[str, Sequence[Record]]
+    prompts: Mapping[str, Sequence[Record]]
+    scores: Mapping[str, Mapping[str, Sequence[Sequence[float | None]]]]
+    signatures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models, the baseline first."""
+        rest = [model for model in self.comparison.models if model != self.comparison.baseline]
+        return (self.comparison.baseline, *rest)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that are shown."""
+        return list(dict.fromkeys(row.task for row in self.comparison.rows))
+
+    @property
+    def metrics(self) -> dict[str, Record]:
+        """Direction and kind of each metric that is shown."""
+        return {
+            row.metric: {"direction": row.direction, "measures": row.measures}
+            for row in self.comparison.rows
+        }
+
+
+def read(
+    run: Run,
+    *,
+    baseline: str | None = None,
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    responses: bool = True,
+) -> Contents:
+    """Everything a report shows, from the tables of a run.
+
+    Args:
+        run: a scored run.
+        baseline: the model the others are compared with; by default the first.
+        tasks, metrics: only these; by default all.
+        responses: whether the texts are wanted too; without, `survey` is empty but for what
+            the charts need.
+    Raises:
+        UnknownNameError: the run has no such model, task or metric.
+        StoreError: the run has no scores, or a file of it is damaged.
+    """
+    scores = _chosen(run, tasks, metrics)
+    facts = run.manifest.get("metrics", {})
+    comparison = compare(
+        scores,
+        baseline or scores.column("model")[0].as_py(),
+        metrics={name: fact["direction"] for name, fact in facts.items()},
+        measures={name: fact["measures"] for name, fact in facts.items()},
+        seed=run.manifest["settings"]["seed"],
+    )
+    shown = list(dict.fromkeys(row.task for row in comparison.rows))
+    found = survey(run, comparison.models, shown, texts=responses)
+    prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
+    return Contents(
+        path=run.path,
+        manifest=run.manifest,
+        comparison=comparison,
+        answer=headline(comparison),
+        notes=(*_notes(run, comparison), *found.notes, *note),
+        survey=found,
+        datasets={
+            "estimates": [_estimate(row, cell) for row in comparison.rows for cell in row.cells],
+            "frontier": list(_frontier(comparison)),
+            "rarefaction": found.rarefaction,
+            "lengths": found.lengths,
+        },
+        prompts=prompts,
+        scores=by_prompt,
+        signatures={row.metric: row.signature for row in run.estimates()},
+    )
+
+
+def _chosen(run: Run, tasks: Sequence[str], metrics: Sequence[str]) -> pa.Table:
+    scores = run.scores()
+    for noun, wanted in (("task", tasks), ("metric", metrics)):
+        known = scores.column(noun).unique().to_pylist()
+        for name in wanted:
+            if name not in known:
+                raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
+        if wanted:
+            scores = scores.filter([name in wanted for name in scores.column(noun).to_pylist()])
+    return scores
+
+
+def _estimate(row: Row, cell: Cell) -> Record:
+    versus = cell.difference
+    return {
+        "task": row.task,
+        "metric": row.metric,
+        "model": cell.model,
+        "value": cell.mean.value,
+        "low": cell.mean.low,
+        "high": cell.mean.high,
+        "n": cell.mean.n,
+        "undefined": cell.undefined,
+        "reasons": "; ".join(f"{count}: {reason}" for reason, count in cell.reasons.items()),
+        "difference": versus and versus.value,
+        "difference_low": versus and versus.low,
+        "difference_high": versus and versus.high,
+        "p_holm": cell.p_holm,
+        "pairs": versus and versus.n,
+        "mark": "**" if is_clear(cell) else "*" if excludes_zero(cell) else "",
+        "turn": _turn(row, cell),
+    }
+
+
+def _turn(row: Row, cell: Cell) -> str:
+    """What a clear difference means: narrower or wider, worse or better, higher or lower."""
+    if not is_clear(cell) or cell.difference is None or not cell.difference.value:
+        return ""
+    up = cell.difference.value > 0
+    if row.direction == "none":
+        return "higher" if up else "lower"
+    more = up == (row.direction == "higher")
+    words = ("worse", "better") if row.measures == "quality" else ("narrower", "wider")
+    return words[more]
+
+
+def _frontier(comparison: Comparison) -> Iterable[Record]:
+    """Each model's quality beside its diversity; `best` where no model is ahead in both."""
+    by_task: dict[str, list[Row]] = {}
+    for row in comparison.rows:
+        by_task.setdefault(row.task, []).append(row)
+    for task, rows in by_task.items():
+        good = [row for row in rows if row.measures == "quality" and row.direction != "none"]
+        wide = [row for row in rows if row.measures == "diversity" and row.direction != "none"]
+        for quality in good:
+            for diversity in wide:
+                yield from _pairs(task, quality, diversity)
+
+
+def _pairs(task: str, quality: Row, diversity: Row) -> Iterable[Record]:
+    points = [
+        (one, other)
+        for one, other in zip(quality.cells, diversity.cells, strict=True)
+        if one.mean.value is not None and other.mean.value is not None
+    ]
+    signs = [1 if row.direction == "higher" else -1 for row in (quality, diversity)]
+    places = [
+        (signs[0] * (one.mean.value or 0.0), signs[1] * (other.mean.value or 0.0))
+        for one, other in points
+    ]
+    for (one, other), (x, y) in zip(points, places, strict=True):
+        beaten = any(a >= x and b >= y and (a > x or b > y) for a, b in places)
+        yield {
+            "task": task,
+            "quality": quality.metric,
+            "metric": diversity.metric,
+            "model": one.model,
+            "x": one.mean.value,
+            "x_low": one.mean.low,
+            "x_high": one.mean.high,
+            "y": other.mean.value,
+            "y_low": other.mean.low,
+            "y_high": other.mean.high,
+            "best": "no" if beaten else "yes",
+        }
+
+
+def _notes(run: Run, comparison: Comparison) -> list[str]:
+    notes = []
+    if run.manifest["status"] != "complete":
+        notes.append("This run is unfinished: run the command that made it again.")
+    if any(1 < cell.mean.n < FEW for row in comparison.rows for cell in row.cells):
+        notes.append(f"Intervals over fewer than {FEW} prompts are too narrow: do not lean on *.")
+    facts = run.manifest.get("metrics", {})
+    if run.manifest["settings"].get("truncate") is None:
+        moved = {name for name, fact in facts.items() if fact.get("length_sensitive")}
+        places = [(m, t) for m in comparison.models for t in run.manifest["tasks"]]
+        lengths = {place: mean_characters(run, *place) for place in places}
+        known = {place: length for place, length in lengths.items() if length is not None}
+        notes += length_warnings(comparison, known, moved)
+    return [*notes, *run.manifest.get("notes", [])]
+
+
+def _by_prompt(
+    run: Run, scores: pa.Table, comparison: Comparison, tasks: Sequence[str]
+) -> tuple[dict[str, list[Record]], dict[str, dict[str, list[list[float | None]]]], list[str]]:
+    """The prompts of each task, and every model's value on each, by metric."""
+    kinds = {(row.task, row.metric) for row in comparison.rows}
+    prompts = {task: [{"id": p.id, "text": p.text} for p in run.prompts(task)] for task in tasks}
+    total = sum(len(prompts[task]) * len(comparison.models) for task, _ in kinds)
+    notes = []
+    if total > SCORES:
+        step = -(-total // SCORES)
+        prompts = {task: rows[::step] for task, rows in prompts.items()}
+        notes = [f"The plots of single prompts show every {step}th prompt; the numbers use all."]
+    place = {t: {row["id"]: i for i, row in enumerate(rows)} for t, rows in prompts.items()}
+    models = {model: i for i, model in enumerate(comparison.models)}
+    found: dict[str, dict[str, list[list[float | None]]]] = {task: {} for task in tasks}
+    columns = ("model", "task", "metric", "prompt_id", "value")
+    for model, task, metric, prompt, value in zip(
+        *(scores.column(name).to_pylist() for name in columns), strict=True
+    ):
+        at = place[task].get(prompt)
+        if at is None:  # of the whole corpus, or not in the sample
+            continue
+        if metric not in found[task]:
+            found[task][metric] = [[None] * len(prompts[task]) for _ in models]
+        found[task][metric][models[model]][at] = value
+    return prompts, found, notes
