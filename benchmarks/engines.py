@@ -5,10 +5,10 @@
 Three races on one random Llama of 4 M parameters without an end token:
 
 - vLLM through the harness, into a run directory, against a bare `LLM.generate` of the same
-  requests; both loaded, alternating rounds, medians;
+  requests, by one loaded LLM; alternating rounds, medians;
 - a run end to end, loading included, against transformers one prompt at a time, in processes of
   their own;
-- base and two adapters in one vLLM against three separate loads, end to end.
+- base and two adapters (one with --quick) in one vLLM against separate loads, end to end.
 
 The last line is JSON; each ratio is the peer's seconds by ours, so above 1 is faster.
 """
@@ -67,8 +67,11 @@ def main() -> None:
         seconds = race_paper(folder, texts, tokens)
         for who, value in seconds.items():
             console.print(f"end to end: {who} {value:.1f} s")
-        one, three = race_adapters(folder, texts[: max(8, prompts // 4)], tokens)
-        console.print(f"base and two adapters: one engine {one:.1f} s, three loads {three:.1f} s")
+        adapters = 1 if quick else 2
+        one, apart = race_adapters(folder, texts[: max(8, prompts // 4)], tokens, adapters)
+        console.print(
+            f"base and adapters ({adapters}): one engine {one:.1f} s, a load each {apart:.1f} s"
+        )
     paper = seconds["one prompt at a time"]
     ratios = {who: round(paper / seconds[who], 2) for who in ("transformers", "vllm")}
     result = {
@@ -83,7 +86,7 @@ def main() -> None:
         "vs_one_prompt_at_a_time": min(ratios.values()),
         "vs_one_prompt_at_a_time_transformers": ratios["transformers"],
         "vs_one_prompt_at_a_time_vllm": ratios["vllm"],
-        "adapters_vs_separate_loads": round(three / one, 2),
+        "adapters_vs_separate_loads": round(apart / one, 2),
     }
     print(json.dumps(result))
 
@@ -101,16 +104,13 @@ def ask(texts: Sequence[str], tokens: int, model: str = "m", turn: int = 0) -> l
 
 
 def race_vllm(folder: Path, texts: Sequence[str], tokens: int, rounds: int) -> tuple[float, float]:
-    """Median seconds of the harness and of bare vLLM; the first round is the warm-up."""
+    """Median seconds of the harness and of bare vLLM, one LLM for both; a round to warm up."""
     model = str(folder / "model")
     engine: Any = open_engine("vllm", parse_model(f"m={model}"), engine_args=ARGUMENTS)
-    here = str(Path(__file__).parent)
-    path = os.pathsep.join([here, str(Path(here).parent)])
-    environment = {**engine._environment(), "PYTHONPATH": path}
-    bare = Child("bare", "Bare vLLM", environment)
-    arguments = {**engine._llm_arguments(0), "skip_tokenizer_init": False}
-    bare.send("load", (model, arguments))
-    bare.receive()
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent)])
+    child = Child("bare", "vLLM", {**engine._environment(), "PYTHONPATH": path})
+    engine._process = lambda: child
     encode = engine.encoder.encode_all
     times: dict[str, list[float]] = {"harness": [], "bare": []}
     with Run.writing(folder / "run") as run:
@@ -129,15 +129,14 @@ def race_vllm(folder: Path, texts: Sequence[str], tokens: int, rounds: int) -> t
                 }
                 for request in requests
             ]
-            bare.send("generate", (encode(requests), decoders))
-            theirs, made = bare.receive()[1]
+            child.send("bare", (encode(requests), decoders))
+            theirs, made = child.receive()[1]
             if made != len(requests) * tokens:
                 raise SystemExit(f"Bare vLLM made {made} tokens, not {len(requests) * tokens}.")
             if turn:
                 times["harness"].append(ours)
                 times["bare"].append(theirs)
     engine.close()
-    bare.close()
     return statistics.median(times["harness"]), statistics.median(times["bare"])
 
 
@@ -164,10 +163,12 @@ def race_paper(folder: Path, texts: list[str], tokens: int) -> dict[str, float]:
     return seconds
 
 
-def race_adapters(folder: Path, texts: Sequence[str], tokens: int) -> tuple[float, float]:
-    """Seconds for base and two adapters, from one engine and from three."""
+def race_adapters(
+    folder: Path, texts: Sequence[str], tokens: int, adapters: int
+) -> tuple[float, float]:
+    """Seconds for base and adapters, from one engine and from one a model."""
     refs = {"base": str(folder / "model")}
-    for number in (1, 2):
+    for number in range(1, adapters + 1):
         _adapter(folder / "model", folder / f"adapter-{number}", number)
         refs[f"a{number}"] = f"{folder / 'model'}+{folder / f'adapter-{number}'}"
 

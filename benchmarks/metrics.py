@@ -210,8 +210,8 @@ def vendi_score_vendi(n: int, _: int) -> Measured:
 
 def ours_default_set(prompts: int, samples: int) -> Measured:
     import tofu_eval as te
+    from tofu_eval.assembly import DEFAULT_METRICS
     from tofu_eval.metrics import METRICS
-    from tofu_eval.pipeline import DEFAULT_METRICS
     from tofu_eval.stages import score_each
 
     metrics = [m for n in DEFAULT_METRICS if (m := METRICS.get(n)).cost == "cpu"]

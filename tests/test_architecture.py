@@ -19,6 +19,8 @@ BELOW = {
     "registry": {"errors", "types"},
     "hub": {"errors"},
     "child": {"errors"},
+    "remote": {"errors", "child"},
+    "servers": {"errors"},
     "models": {"errors", "types", "hub"},
     "kernels": set(),
     "tokens": {"kernels"},
@@ -38,7 +40,7 @@ BELOW = {
     },
 }
 for room in ("engines", "features"):
-    BELOW[room] = {*BELOW[room], "child"}
+    BELOW[room] = {*BELOW[room], "child", "remote", "servers"}
 BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
 BELOW["workers"] = {*BELOW["stages"], "stages"}
@@ -54,7 +56,9 @@ BELOW["scoring"] = {
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
 BELOW["judges"] = {"errors", "types", "engines", "models"}
-BELOW["pipeline"] = {*BELOW["scoring"], *("scoring", "ingest", "judges")}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges")}
+BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
+BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["report"] = {

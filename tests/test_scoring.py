@@ -281,7 +281,7 @@ def test_one_feature_model_is_in_memory_at_a_time_and_each_once(
     responses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truncate: int | None
 ) -> None:
     models = {"embedding": OneAtATime("embedding", 3), "reward": OneAtATime("reward", 1)}
-    monkeypatch.setattr("tofu_eval.pipeline._feature_models", lambda *_, **__: models)
+    monkeypatch.setattr("tofu_eval.pipeline.feature_models", lambda *_, **__: models)
     monkeypatch.setattr("tofu_eval.scoring.SCORE_CHUNK", 4)
     metrics = ["vendi", "reward", "unique_rate"]
     rows = [json.loads(line) for line in responses.read_text("utf-8").splitlines()[:10]]

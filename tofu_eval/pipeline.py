@@ -7,42 +7,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tofu_eval import provenance
+from tofu_eval.assembly import (
+    check_lists,
+    engine_of,
+    feature_models,
+    formats_of,
+    metrics_of,
+    mixed,
+    plan_of,
+)
+from tofu_eval.bookkeeping import add_model, add_prompts, add_tasks, begin, record
 from tofu_eval.config import Settings, settings
-from tofu_eval.engines import default_engine, joined, open_engine, together
+from tofu_eval.engines import joined, together
 from tofu_eval.engines.base import Engine
-from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
-from tofu_eval.features.base import FeatureModel, GroupFeature
+from tofu_eval.errors import ConfigError, MissingDependencyError
 from tofu_eval.ingest import read_responses
 from tofu_eval.inputs import Feature
-from tofu_eval.judges import EngineJudge
-from tofu_eval.metrics import Metric, find
-from tofu_eval.models import parse_model, tuned_format
-from tofu_eval.reading import Groups
+from tofu_eval.metrics import Metric
 from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
-from tofu_eval.stages import Plan, copies, estimate, generate, requests, score_corpus, score_groups
-from tofu_eval.store import FeatureCache, Run, conflict
-from tofu_eval.tasks import Format, format_of, load_format, load_task
+from tofu_eval.stages import estimate, generate, requests, score_corpus, score_groups
+from tofu_eval.store import FeatureCache, Run
+from tofu_eval.tasks import load_task
 from tofu_eval.types import (
     ESTIMATE_SCHEMA,
-    REFERENCE,
     SCORE_SCHEMA,
     Group,
     ModelSpec,
-    Prompt,
     Report,
-    Sampling,
     Score,
     Task,
     check_name,
-    digest,
     no_report,
     to_table,
 )
@@ -51,27 +52,16 @@ from tofu_eval.workers import scoring_pool
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_METRICS = (
-    "distinct_1",
-    "distinct_2",
-    "distinct_3",
-    "distinct_4",
-    "self_bleu",
-    "unique_rate",
-    "mean_length",
-    "mean_pairwise_cosine_distance",
-    "vendi",
-)
-"""What is measured where neither the task nor the user says otherwise."""
-
-
-NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
 
 OF_SCORING = (
     "metrics",
     "embedding_model",
+    "embedding_engine",
+    "embedding_base_url",
     "reward_model",
     "reward_engine",
+    "reward_base_url",
+    "isolate",
     "equivalence",
     "equivalence_model",
     "equivalence_threshold",
@@ -141,22 +131,22 @@ def evaluate(
     """
     chosen = settings(options)
     tasks = [tasks] if isinstance(tasks, str | Path | Task) else tasks
-    plans = [_plan(load_task(task), chosen) for task in tasks]
-    _check_lists(models, plans, chosen)
+    plans = [plan_of(load_task(task), chosen) for task in tasks]
+    check_lists(models, plans, chosen)
     # Everything that can be wrong is found out before hours of generation.
-    scorers = {plan.task.name: _metrics(chosen, plan.task.metrics) for plan in plans}
-    features = _feature_models(chosen, all_metrics(scorers))
-    engines = {name: _engine(name, model, chosen, report) for name, model in models.items()}
+    scorers = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
+    features = feature_models(chosen, all_metrics(scorers))
+    engines = {name: engine_of(name, model, chosen, report) for name, model in models.items()}
     formats = {
-        name: _formats(name, model, engines[name].identity, plans, chosen)
+        name: formats_of(name, model, engines[name].identity, plans, chosen)
         for name, model in models.items()
     }
     with Run.writing(output) as run:
-        _begin(run, chosen)
-        _add_tasks(run, plans)
+        begin(run, chosen)
+        add_tasks(run, plans)
         for name, engine in engines.items():
-            _add_model(run, name, engine.identity, engine.family, formats[name])
-        run.save(notes=[*run.manifest["notes"], *_mixed(formats)])
+            add_model(run, name, engine.identity, engine.family, formats[name])
+        run.save(notes=[*run.manifest["notes"], *mixed(formats)])
         for names in together(engines):
             wanted = [
                 request
@@ -169,7 +159,7 @@ def evaluate(
             served, label = joined([engines[name] for name in names]), "+".join(names)
             with run.timed(f"generate {label}"):
                 generate(run, label, served, wanted, report)
-            _record(run, names, engines)
+            record(run, names, engines)
             if served is not models[names[0]]:  # the caller's own stays open
                 served.close()
         score_run(run, chosen, scorers, features, report)
@@ -183,8 +173,8 @@ def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
         TofuEvalError: anything wrong with them.
     """
     chosen = settings(options)
-    plans = [_plan(load_task(task), chosen) for task in tasks]
-    _feature_models(chosen, [m for plan in plans for m in _metrics(chosen, plan.task.metrics)])
+    plans = [plan_of(load_task(task), chosen) for task in tasks]
+    feature_models(chosen, [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)])
 
 
 def score_files(
@@ -208,8 +198,8 @@ def score_files(
         TofuEvalError: a malformed file, with its line; an unknown metric; a full disk.
     """
     chosen = _scoring_settings(options, OF_FILES)
-    scorers = {check_name("task", task): _metrics(chosen, ())}
-    features = _feature_models(chosen, all_metrics(scorers))
+    scorers = {check_name("task", task): metrics_of(chosen, ())}
+    features = feature_models(chosen, all_metrics(scorers))
     found = read_responses(files, task)
     prompts = tuple(found.prompts.values())
     if chosen.limit:
@@ -218,10 +208,10 @@ def score_files(
         _refuse_without_prompts(chosen, features, scorers[task])
     kept = {prompt.id for prompt in prompts}
     with Run.writing(output) as run:
-        _begin(run, chosen)
-        _add_prompts(run, task, prompts)
+        begin(run, chosen)
+        add_prompts(run, task, prompts)
         for name, rows in found.rows.items():
-            _add_model(run, check_name("model", name), found.sources[name], "file", {})
+            add_model(run, check_name("model", name), found.sources[name], "file", {})
             done = run.response_keys(name, task)
             count = len(done)
             for batch in rows.batches():
@@ -260,9 +250,9 @@ def score(
         options["metrics"] = metrics
     chosen = _scoring_settings(options, OF_SCORING)
     groups = [groups] if isinstance(groups, Group) else list(groups)
-    scorers = _metrics(chosen, ())
+    scorers = metrics_of(chosen, ())
     given = _given(groups)
-    models = _feature_models(chosen, scorers, given)
+    models = feature_models(chosen, scorers, given)
     features = {name: Feature(model, FeatureCache()) for name, model in models.items()}
     per_group = [metric for metric in scorers if metric.level == "group"]
     per_corpus = [metric for metric in scorers if metric.level == "corpus"]
@@ -341,260 +331,6 @@ def _given(groups: Sequence[Group]) -> set[str]:
                 "groups have. Give it to all groups or to none."
             )
     return given
-
-
-def _plan(task: Task, chosen: Settings) -> Plan:
-    check_name("task", task.name)
-    prompts = tuple(task.load())[: chosen.limit]
-    if not prompts:
-        raise ConfigError(f"Task '{task.name}' has no prompts. Look: tofu-eval tasks check")
-    for id, count in Counter(prompt.id for prompt in prompts).items():
-        if count > 1:
-            raise ConfigError(f"Task '{task.name}' has {count} prompts called '{id}'; ids differ.")
-    return Plan(task, prompts, replace(task.sampling, **chosen.sampling()))
-
-
-def _check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settings) -> None:
-    if not models:
-        raise ConfigError("No models. Name at least one: --model base=PATH_OR_ID")
-    if not plans:
-        raise ConfigError("No tasks. Name at least one: --task open-prompts")
-    names = [plan.task.name for plan in plans]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"Task '{name}' is asked for twice. Name it once.")
-    for name in models:
-        check_name("model", name)
-    for name in chosen.format if isinstance(chosen.format, dict) else ():
-        if name not in models:
-            raise UnknownNameError.of("model", name, models, "tofu-eval run --help")
-
-
-def _metrics(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
-    names = list(chosen.metrics or of_task or DEFAULT_METRICS)
-    if chosen.reward_model and "reward" not in names:
-        names.append("reward")
-    for name in names:
-        if chosen.truncate and "[" in name:
-            raise ConfigError(
-                f"'{name}' cannot be computed on cut responses: how good one is, is known of the "
-                "whole. Leave out --truncate, or the condition."
-            )
-    return [find(name) for name in dict.fromkeys(names)]
-
-
-def _feature_models(
-    chosen: Settings, metrics: Iterable[Metric], given: Iterable[str] = ()
-) -> dict[str, FeatureModel | GroupFeature]:
-    """The models behind the features that the metrics need and nobody has given.
-
-    What another is made from stands before it.
-    """
-    needs = {need for metric in metrics for need in metric.needs} - set(given)
-    needed = {need.removeprefix(REFERENCE) for need in needs}
-    models: dict[str, FeatureModel | GroupFeature] = {}
-    by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
-    if "embedding" in needed or (by_vectors and "embedding" not in given):
-        from tofu_eval.features.embedding import SentenceEmbedder
-
-        models["embedding"] = SentenceEmbedder(chosen.embedding_model, device=chosen.device)
-    if "reward" in needed:
-        from tofu_eval.features.reward import RewardModel
-
-        if not chosen.reward_model:
-            raise ConfigError(
-                "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
-            )
-        if chosen.reward_engine == "vllm":
-            from tofu_eval.features.vllm_reward import VllmRewardModel
-
-            models["reward"] = VllmRewardModel(chosen.reward_model)
-        else:
-            models["reward"] = RewardModel(chosen.reward_model, device=chosen.device)
-    for kind in NLI:
-        if kind in needed:
-            from tofu_eval.features.nli import Inference
-
-            models[kind] = Inference(kind, chosen.nli_model, device=chosen.device)
-    if "equivalence" in needed:
-        models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
-    return models
-
-
-def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
-    from tofu_eval.features.equivalence import Equivalence
-
-    judge = None
-    if chosen.equivalence == "judge" and chosen.judge_model:
-        spec = parse_model(chosen.judge_model)
-        engine = _engine("judge", replace(spec, name="judge"), chosen, no_report)
-        judge = EngineJudge(engine, f"{spec.model}@{digest(dict(engine.identity))[:12]}")
-    return Equivalence(
-        chosen.equivalence,
-        model=chosen.equivalence_model,
-        threshold=chosen.equivalence_threshold,
-        judge=judge,
-        references=references,
-        device=chosen.device,
-    )
-
-
-def _begin(run: Run, chosen: Settings) -> None:
-    """Say in run.json what is being made, before anything is."""
-    before = run.manifest.get("settings")
-    # Here and below: what has made no response yet can still be changed.
-    if before is not None and run.has_responses():
-        conflict(run.path, "run.json", {"seed": before["seed"]}, {"seed": chosen.seed})
-    run.save(
-        status="running",
-        tool=provenance.tool(),
-        versions=provenance.versions(),
-        machine=provenance.machine(),
-        created=run.manifest.get("created", provenance.now()),
-        settings=chosen.model_dump(mode="json"),
-        timings=run.manifest.get("timings", {}),
-        notes=run.mend(),
-    )
-
-
-def _add_tasks(run: Run, plans: Sequence[Plan]) -> None:
-    known = run.manifest["tasks"]
-    for plan in plans:
-        described = plan.described()
-        fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
-        if fixed:
-            conflict(run.path, f"task '{plan.task.name}'", known[plan.task.name], described)
-        if not fixed or not run.has_prompts(plan.task.name):
-            run.write_prompts(plan.task.name, plan.prompts)
-    run.save(tasks={**known, **{plan.task.name: plan.described() for plan in plans}})
-
-
-def _add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
-    """Add the prompts of a file of responses to those of the files before."""
-    known = {p.id: p for p in run.prompts(task)} if run.has_prompts(task) else {}
-    for prompt in prompts:
-        there = known.setdefault(prompt.id, prompt)
-        both = there.references and prompt.references
-        if there.text != prompt.text or (both and there.references != prompt.references):
-            what = "another text" if there.text != prompt.text else "other references"
-            raise StoreError(
-                f"Cannot add to {run.path}: its prompt '{prompt.id}' has {what} there. "
-                "Use a new --output, or ids that differ."
-            )
-        if prompt.references:
-            known[prompt.id] = prompt
-    union = tuple(known.values())
-    plan = Plan(Task(task, 1, lambda: union), union, Sampling())
-    run.write_prompts(task, plan.prompts)
-    run.save(tasks={**run.manifest["tasks"], task: plan.described()})
-
-
-def _add_model(
-    run: Run,
-    name: str,
-    identity: Mapping[str, Any],
-    family: str,
-    formats: Mapping[str, Format],
-) -> None:
-    described = {"identity": dict(identity), "engine": family}
-    used = {task: _format_name(format) for task, format in formats.items()}
-    known = run.manifest["models"].get(name)
-    if known is not None and run.has_responses(model=name):
-        before = known["prompt_format"]
-        have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
-        conflict(run.path, f"model '{name}'", {k: known[k] for k in described}, described)
-        conflict(run.path, f"prompt format of model '{name}'", have, want)
-        used = {**before, **used}
-    models = {**run.manifest["models"], name: {**described, "prompt_format": used}}
-    run.save(models=models)
-
-
-def _record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:
-    """Note in run.json what was in force: versions, decoder settings, what a server ignores."""
-    models, notes = dict(run.manifest["models"]), list(run.manifest["notes"])
-    for name in names:
-        if record := getattr(engines[name], "record", None):
-            # A call that finds nothing left to do learns nothing new.
-            models[name] = {**models[name], "record": {**models[name].get("record", {}), **record}}
-        notes += models[name].get("record", {}).get("remarks", ())
-        for task in run.manifest["tasks"]:
-            notes += _copies(run, name, task)
-    templates = {
-        record.get("chat_template") for m in models.values() if (record := m.get("record", {}))
-    }
-    if len(templates - {None}) > 1 and names[-1] == list(engines)[-1]:
-        notes.append("the models' chat templates differ; look: tofu-eval audit")
-    run.save(models=models, notes=notes)
-
-
-def _copies(run: Run, model: str, task: str) -> list[str]:
-    """A remark where all samples of a prompt are one text, which sampling seldom gives."""
-    if run.manifest["tasks"][task]["sampling"].get("temperature") == 0:
-        return []
-    groups, found = Groups(run, model, task), []
-    for _, chunk in groups.chunks(SCORE_CHUNK):
-        found += copies({group.prompt.id: group.texts for group in chunk})
-    if not found:
-        return []
-    return [
-        f"{model}: all samples of {len(found)} of {len(groups)} prompts of {task} are one text "
-        f"(such as '{found[0]}'): is the model that sure, or does something cache?"
-    ]
-
-
-def _engine(
-    name: str, model: str | Path | ModelSpec | Engine, chosen: Settings, report: Report
-) -> Engine:
-    if not isinstance(model, str | Path | ModelSpec):
-        return model
-    return open_engine(
-        chosen.engine or default_engine(),
-        model if isinstance(model, ModelSpec) else replace(parse_model(str(model)), name=name),
-        batch_size=chosen.batch_size,
-        device=chosen.device,
-        dtype=chosen.dtype,
-        trust_remote_code=chosen.trust_remote_code,
-        engine_args=chosen.engine_args,
-        base_url=chosen.base_url.get(name)
-        if isinstance(chosen.base_url, dict)
-        else chosen.base_url,
-        report=report,
-    )
-
-
-def _formats(
-    name: str,
-    model: str | Path | ModelSpec | Engine,
-    identity: Mapping[str, Any],
-    plans: Sequence[Plan],
-    chosen: Settings,
-) -> dict[str, Format]:
-    """How the prompts of each task are put to a model: as the user says, else as it was tuned."""
-    given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
-    tuned = None
-    if given is None and isinstance(model, str | Path | ModelSpec):
-        spec = model if isinstance(model, ModelSpec) else parse_model(str(model))
-        if saved := tuned_format(spec, identity):
-            tuned = format_of(*saved, f"the training.json of '{name}'")
-    return {plan.task.name: tuned or load_format(given or plan.task.format) for plan in plans}
-
-
-def _mixed(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
-    """A remark where models are asked in different formats: that is a difference of its own."""
-    names = {
-        model: ", ".join(dict.fromkeys(_format_name(f) for f in of_task.values()))
-        for model, of_task in formats.items()
-    }
-    if len(set(names.values())) < 2:
-        return []
-    shown = "; ".join(f"{model}: {name}" for model, name in names.items())
-    return [f"Models are asked in different prompt formats ({shown}). One for all: --format sft"]
-
-
-def _format_name(format: Format) -> str:
-    """`base`, `sft`, `chat`; a template of the user's own with the start of its digest."""
-    own = format.digest != load_format(format.name).digest
-    return f"{format.name}:{format.digest[:12]}" if own else format.name
 
 
 def _result(run: Run) -> Result:

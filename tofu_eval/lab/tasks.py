@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tofu_eval.assembly import DEFAULT_METRICS
 from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.samples import sft_options
 from tofu_eval.lab.world import HELD_OUT, SEEN
-from tofu_eval.pipeline import DEFAULT_METRICS
 from tofu_eval.tasks import TASKS, task
 from tofu_eval.types import Prompt, Sampling, Task
 

@@ -1,0 +1,240 @@
+"""From what a user names to what works: plans, metrics, feature models, engines, formats."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from tofu_eval.config import Settings
+from tofu_eval.engines import default_engine, open_engine
+from tofu_eval.engines.base import Engine
+from tofu_eval.errors import ConfigError, UnknownNameError
+from tofu_eval.features.base import FeatureModel, GroupFeature
+from tofu_eval.judges import EngineJudge
+from tofu_eval.metrics import Metric, find
+from tofu_eval.models import parse_model, tuned_format
+from tofu_eval.stages import Plan
+from tofu_eval.tasks import Format, format_of, load_format
+from tofu_eval.types import REFERENCE, ModelSpec, Report, Task, check_name, digest, no_report
+
+DEFAULT_METRICS = (
+    "distinct_1",
+    "distinct_2",
+    "distinct_3",
+    "distinct_4",
+    "self_bleu",
+    "unique_rate",
+    "mean_length",
+    "mean_pairwise_cosine_distance",
+    "vendi",
+)
+"""What is measured where neither the task nor the user says otherwise."""
+
+NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
+
+
+def plan_of(task: Task, chosen: Settings) -> Plan:
+    """A task with its prompts and the sampling that the user wants.
+
+    Raises:
+        ConfigError: a bad name, no prompts, or two of one id.
+    """
+    check_name("task", task.name)
+    prompts = tuple(task.load())[: chosen.limit]
+    if not prompts:
+        raise ConfigError(f"Task '{task.name}' has no prompts. Look: tofu-eval tasks check")
+    for id, count in Counter(prompt.id for prompt in prompts).items():
+        if count > 1:
+            raise ConfigError(f"Task '{task.name}' has {count} prompts called '{id}'; ids differ.")
+    return Plan(task, prompts, replace(task.sampling, **chosen.sampling()))
+
+
+def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settings) -> None:
+    """Refuse nothing to do, names that are no names, a task twice, a format for nobody."""
+    if not models:
+        raise ConfigError("No models. Name at least one: --model base=PATH_OR_ID")
+    if not plans:
+        raise ConfigError("No tasks. Name at least one: --task open-prompts")
+    names = [plan.task.name for plan in plans]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"Task '{name}' is asked for twice. Name it once.")
+    for name in models:
+        check_name("model", name)
+    for name in chosen.format if isinstance(chosen.format, dict) else ():
+        if name not in models:
+            raise UnknownNameError.of("model", name, models, "tofu-eval run --help")
+
+
+def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
+    """The metrics that the user names, else those of the task, else DEFAULT_METRICS."""
+    names = list(chosen.metrics or of_task or DEFAULT_METRICS)
+    if chosen.reward_model and "reward" not in names:
+        names.append("reward")
+    for name in names:
+        if chosen.truncate and "[" in name:
+            raise ConfigError(
+                f"'{name}' cannot be computed on cut responses: how good one is, is known of the "
+                "whole. Leave out --truncate, or the condition."
+            )
+    return [find(name) for name in dict.fromkeys(names)]
+
+
+def feature_models(
+    chosen: Settings, metrics: Iterable[Metric], given: Iterable[str] = ()
+) -> dict[str, FeatureModel | GroupFeature]:
+    """The models behind the features that the metrics need and nobody has given.
+
+    What another is made from stands before it.
+    """
+    needs = {need for metric in metrics for need in metric.needs} - set(given)
+    needed = {need.removeprefix(REFERENCE) for need in needs}
+    models: dict[str, FeatureModel | GroupFeature] = {}
+    by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
+    if "embedding" in needed or (by_vectors and "embedding" not in given):
+        models["embedding"] = _embedder(chosen)
+    if "reward" in needed:
+        models["reward"] = _reward_model(chosen)
+    for kind in NLI:
+        if kind in needed:
+            from tofu_eval.features.nli import Inference
+
+            models[kind] = Inference(
+                kind, chosen.nli_model, device=chosen.device, isolate=_apart(chosen)
+            )
+    if "equivalence" in needed:
+        models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
+    return models
+
+
+def _embedder(chosen: Settings) -> FeatureModel:
+    model = chosen.embedding_model
+    if chosen.embedding_engine == "openai":
+        from tofu_eval.features.served import ServedEmbedder
+
+        return ServedEmbedder(model, chosen.embedding_base_url)
+    if chosen.embedding_engine == "vllm":
+        from tofu_eval.features.vllm_embedding import VllmEmbedder
+
+        return VllmEmbedder(model)
+    from tofu_eval.features.embedding import SentenceEmbedder
+
+    return _made(chosen, SentenceEmbedder, model)
+
+
+def _reward_model(chosen: Settings) -> FeatureModel:
+    model = chosen.reward_model
+    if not model:
+        raise ConfigError(
+            "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
+        )
+    if chosen.reward_engine == "openai":
+        from tofu_eval.features.served import ServedRewardModel
+
+        return ServedRewardModel(model, chosen.reward_base_url)
+    if chosen.reward_engine == "vllm":
+        from tofu_eval.features.vllm_reward import VllmRewardModel
+
+        return VllmRewardModel(model)
+    from tofu_eval.features.reward import RewardModel
+
+    return _made(chosen, RewardModel, model)
+
+
+def _made(chosen: Settings, make: Callable[..., FeatureModel], model: str) -> FeatureModel:
+    if not _apart(chosen):
+        return make(model, device=chosen.device)
+    from tofu_eval.features.isolated import Isolated
+
+    return Isolated(make, model, device=chosen.device)
+
+
+def _apart(chosen: Settings) -> bool:
+    """Whether each model gets a process of its own: by default where there is an accelerator."""
+    if chosen.isolate is not None or find_spec("torch") is None:
+        return bool(chosen.isolate)
+    if chosen.device is not None:
+        return not chosen.device.startswith("cpu")
+    import torch
+
+    return bool(torch.accelerator.is_available())
+
+
+def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
+    from tofu_eval.features.equivalence import Equivalence
+
+    judge = None
+    if chosen.equivalence == "judge" and chosen.judge_model:
+        spec = parse_model(chosen.judge_model)
+        engine = engine_of("judge", replace(spec, name="judge"), chosen, no_report)
+        judge = EngineJudge(engine, f"{spec.model}@{digest(dict(engine.identity))[:12]}")
+    return Equivalence(
+        chosen.equivalence,
+        model=chosen.equivalence_model,
+        threshold=chosen.equivalence_threshold,
+        judge=judge,
+        references=references,
+        device=chosen.device,
+        isolate=_apart(chosen),
+    )
+
+
+def engine_of(
+    name: str, model: str | Path | ModelSpec | Engine, chosen: Settings, report: Report
+) -> Engine:
+    """The engine of a model; an engine object is its own."""
+    if not isinstance(model, str | Path | ModelSpec):
+        return model
+    return open_engine(
+        chosen.engine or default_engine(),
+        model if isinstance(model, ModelSpec) else replace(parse_model(str(model)), name=name),
+        batch_size=chosen.batch_size,
+        device=chosen.device,
+        dtype=chosen.dtype,
+        trust_remote_code=chosen.trust_remote_code,
+        engine_args=chosen.engine_args,
+        base_url=chosen.base_url.get(name)
+        if isinstance(chosen.base_url, dict)
+        else chosen.base_url,
+        isolate=_apart(chosen),
+        report=report,
+    )
+
+
+def formats_of(
+    name: str,
+    model: str | Path | ModelSpec | Engine,
+    identity: Mapping[str, Any],
+    plans: Sequence[Plan],
+    chosen: Settings,
+) -> dict[str, Format]:
+    """How the prompts of each task are put to a model: as the user says, else as it was tuned."""
+    given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
+    tuned = None
+    if given is None and isinstance(model, str | Path | ModelSpec):
+        spec = model if isinstance(model, ModelSpec) else parse_model(str(model))
+        if saved := tuned_format(spec, identity):
+            tuned = format_of(*saved, f"the training.json of '{name}'")
+    return {plan.task.name: tuned or load_format(given or plan.task.format) for plan in plans}
+
+
+def mixed(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
+    """A remark where models are asked in different formats: that is a difference of its own."""
+    names = {
+        model: ", ".join(dict.fromkeys(format_name(f) for f in of_task.values()))
+        for model, of_task in formats.items()
+    }
+    if len(set(names.values())) < 2:
+        return []
+    shown = "; ".join(f"{model}: {name}" for model, name in names.items())
+    return [f"Models are asked in different prompt formats ({shown}). One for all: --format sft"]
+
+
+def format_name(format: Format) -> str:
+    """`base`, `sft`, `chat`; a template of the user's own with the start of its digest."""
+    own = format.digest != load_format(format.name).digest
+    return f"{format.name}:{format.digest[:12]}" if own else format.name

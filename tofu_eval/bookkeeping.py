@@ -1,0 +1,123 @@
+"""What run.json is told while a run is made, and what a second call may not change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tofu_eval import provenance
+from tofu_eval.assembly import format_name
+from tofu_eval.config import Settings
+from tofu_eval.engines.base import Engine
+from tofu_eval.errors import StoreError
+from tofu_eval.reading import Groups
+from tofu_eval.scoring import SCORE_CHUNK
+from tofu_eval.stages import Plan, copies
+from tofu_eval.store import Run, conflict
+from tofu_eval.tasks import Format
+from tofu_eval.types import Prompt, Sampling, Task
+
+
+def begin(run: Run, chosen: Settings) -> None:
+    """Say in run.json what is being made, before anything is."""
+    before = run.manifest.get("settings")
+    # Here and below: what has made no response yet can still be changed.
+    if before is not None and run.has_responses():
+        conflict(run.path, "run.json", {"seed": before["seed"]}, {"seed": chosen.seed})
+    run.save(
+        status="running",
+        tool=provenance.tool(),
+        versions=provenance.versions(),
+        machine=provenance.machine(),
+        created=run.manifest.get("created", provenance.now()),
+        settings=chosen.model_dump(mode="json"),
+        timings=run.manifest.get("timings", {}),
+        notes=run.mend(),
+    )
+
+
+def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
+    """Write the tasks and their prompts; StoreError where responses to others are there."""
+    known = run.manifest["tasks"]
+    for plan in plans:
+        described = plan.described()
+        fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
+        if fixed:
+            conflict(run.path, f"task '{plan.task.name}'", known[plan.task.name], described)
+        if not fixed or not run.has_prompts(plan.task.name):
+            run.write_prompts(plan.task.name, plan.prompts)
+    run.save(tasks={**known, **{plan.task.name: plan.described() for plan in plans}})
+
+
+def add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
+    """Add the prompts of a file of responses to those of the files before."""
+    known = {p.id: p for p in run.prompts(task)} if run.has_prompts(task) else {}
+    for prompt in prompts:
+        there = known.setdefault(prompt.id, prompt)
+        both = there.references and prompt.references
+        if there.text != prompt.text or (both and there.references != prompt.references):
+            what = "another text" if there.text != prompt.text else "other references"
+            raise StoreError(
+                f"Cannot add to {run.path}: its prompt '{prompt.id}' has {what} there. "
+                "Use a new --output, or ids that differ."
+            )
+        if prompt.references:
+            known[prompt.id] = prompt
+    union = tuple(known.values())
+    plan = Plan(Task(task, 1, lambda: union), union, Sampling())
+    run.write_prompts(task, plan.prompts)
+    run.save(tasks={**run.manifest["tasks"], task: plan.described()})
+
+
+def add_model(
+    run: Run,
+    name: str,
+    identity: Mapping[str, Any],
+    family: str,
+    formats: Mapping[str, Format],
+) -> None:
+    """Write who a model is; StoreError where responses of another are under its name."""
+    described = {"identity": dict(identity), "engine": family}
+    used = {task: format_name(format) for task, format in formats.items()}
+    known = run.manifest["models"].get(name)
+    if known is not None and run.has_responses(model=name):
+        before = known["prompt_format"]
+        have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
+        conflict(run.path, f"model '{name}'", {k: known[k] for k in described}, described)
+        conflict(run.path, f"prompt format of model '{name}'", have, want)
+        used = {**before, **used}
+    models = {**run.manifest["models"], name: {**described, "prompt_format": used}}
+    run.save(models=models)
+
+
+def record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:
+    """Note in run.json what was in force: versions, decoder settings, what a server ignores."""
+    models, notes = dict(run.manifest["models"]), list(run.manifest["notes"])
+    for name in names:
+        if record := getattr(engines[name], "record", None):
+            # A call that finds nothing left to do learns nothing new.
+            models[name] = {**models[name], "record": {**models[name].get("record", {}), **record}}
+        notes += models[name].get("record", {}).get("remarks", ())
+        for task in run.manifest["tasks"]:
+            notes += _copies(run, name, task)
+    templates = {
+        record.get("chat_template") for m in models.values() if (record := m.get("record", {}))
+    }
+    if len(templates - {None}) > 1 and names[-1] == list(engines)[-1]:
+        notes.append("the models' chat templates differ; look: tofu-eval audit")
+    run.save(models=models, notes=notes)
+
+
+def _copies(run: Run, model: str, task: str) -> list[str]:
+    """A remark where all samples of a prompt are one text, which sampling seldom gives."""
+    if run.manifest["tasks"][task]["sampling"].get("temperature") == 0:
+        return []
+    groups, found = Groups(run, model, task), []
+    for _, chunk in groups.chunks(SCORE_CHUNK):
+        found += copies({group.prompt.id: group.texts for group in chunk})
+    if not found:
+        return []
+    return [
+        f"{model}: all samples of {len(found)} of {len(groups)} prompts of {task} are one text "
+        f"(such as '{found[0]}'): is the model that sure, or does something cache?"
+    ]
