@@ -125,15 +125,26 @@ CHARTS: Mapping[str, Chart] = {
         Chart(
             "frontier",
             "Quality and diversity",
-            "Each model's quality and diversity on the task, with 95% intervals; up and right is "
-            "better. No model is ahead of a filled one in both.",
+            "Each model's quality and diversity on the task, over the prompts on which all models "
+            "have both, with 95% intervals; up and right is better. No model is as good as a "
+            "filled one in both and better in one. A line joins the temperatures of one method.",
             "frontier",
             ("task", "metric", "quality"),
-            ("model", "x", "x_low", "x_high", "y", "y_low", "y_high", "best"),
+            ("model", "temperature", "x", "x_low", "x_high", "y", "y_low", "y_high", "best"),
             {
                 "width": "$width",
                 "height": 300,
                 "layer": [
+                    {
+                        "mark": {"type": "line", "strokeDash": [2, 3], "aria": False},
+                        "encoding": {
+                            "x": _field("x"),
+                            "y": _field("y"),
+                            "order": _field("temperature"),
+                            "detail": _field("series", "nominal"),
+                            "color": {"value": "$ink"},
+                        },
+                    },
                     {
                         "mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
                         "encoding": {

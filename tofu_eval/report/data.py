@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tofu_eval.errors import UnknownNameError
-from tofu_eval.leaderboard import Comparison, compare, headline, length_warnings
+from tofu_eval.errors import DataError, UnknownNameError
+from tofu_eval.leaderboard import Comparison, compare, frontier_points, headline, length_warnings
 from tofu_eval.leaderboard.compare import Cell, Row
 from tofu_eval.leaderboard.numbers import excludes_zero, is_clear
 from tofu_eval.reading import mean_characters
@@ -108,7 +108,7 @@ def read(
         survey=found,
         datasets={
             "estimates": [_estimate(row, cell) for row in comparison.rows for cell in row.cells],
-            "frontier": list(_frontier(comparison)),
+            "frontier": list(_frontier(run, scores, comparison)),
             "rarefaction": found.rarefaction,
             "lengths": found.lengths,
         },
@@ -164,45 +164,55 @@ def _turn(row: Row, cell: Cell) -> str:
     return words[more]
 
 
-def _frontier(comparison: Comparison) -> Iterable[Record]:
+def _frontier(run: Run, scores: pa.Table, comparison: Comparison) -> Iterable[Record]:
     """Each model's quality beside its diversity; `best` where no model is ahead in both."""
+    corpus = {row["metric"] for row in scores.select(["metric", "prompt_id"]).to_pylist()
+              if row["prompt_id"] is None}  # fmt: skip
     by_task: dict[str, list[Row]] = {}
     for row in comparison.rows:
-        by_task.setdefault(row.task, []).append(row)
+        if row.direction != "none" and row.metric not in corpus:
+            by_task.setdefault(row.task, []).append(row)
     for task, rows in by_task.items():
-        good = [row for row in rows if row.measures == "quality" and row.direction != "none"]
-        wide = [row for row in rows if row.measures == "diversity" and row.direction != "none"]
-        for quality in good:
-            for diversity in wide:
-                yield from _pairs(task, quality, diversity)
+        for quality in (row for row in rows if row.measures == "quality"):
+            for diversity in (row for row in rows if row.measures == "diversity"):
+                yield from _points(run, scores, task, (quality, diversity))
 
 
-def _pairs(task: str, quality: Row, diversity: Row) -> Iterable[Record]:
-    points = [
-        (one, other)
-        for one, other in zip(quality.cells, diversity.cells, strict=True)
-        if one.mean.value is not None and other.mean.value is not None
-    ]
-    signs = [1 if row.direction == "higher" else -1 for row in (quality, diversity)]
-    places = [
-        (signs[0] * (one.mean.value or 0.0), signs[1] * (other.mean.value or 0.0))
-        for one, other in points
-    ]
-    for (one, other), (x, y) in zip(points, places, strict=True):
-        beaten = any(a >= x and b >= y and (a > x or b > y) for a, b in places)
+def _points(run: Run, scores: pa.Table, task: str, pair: tuple[Row, Row]) -> Iterable[Record]:
+    quality, diversity = pair
+    try:
+        points = frontier_points(
+            scores,
+            run.manifest,
+            task=task,
+            quality=quality.metric,
+            diversity=diversity.metric,
+            seed=run.manifest["settings"]["seed"],
+        )
+    except DataError:  # no prompt has both of every model: the page says that nothing is there
+        return
+    signs = [-1 if row.direction == "lower" else 1 for row in pair]
+    for point in points:
+        x, y = (_as_measured(point, name, sign) for name, sign in
+                zip(("quality", "diversity"), signs, strict=True))  # fmt: skip
         yield {
             "task": task,
             "quality": quality.metric,
             "metric": diversity.metric,
-            "model": one.model,
-            "x": one.mean.value,
-            "x_low": one.mean.low,
-            "x_high": one.mean.high,
-            "y": other.mean.value,
-            "y_low": other.mean.low,
-            "y_high": other.mean.high,
-            "best": "no" if beaten else "yes",
+            "model": point.model,
+            "series": point.series,
+            "temperature": point.temperature,
+            **dict(zip(("x", "x_low", "x_high"), x, strict=True)),
+            **dict(zip(("y", "y_low", "y_high"), y, strict=True)),
+            "best": "yes" if point.efficient else "no",
         }
+
+
+def _as_measured(point: Any, name: str, sign: int) -> list[float | None]:
+    """Value, low and high in the metric's own direction; `frontier` turns those that fall."""
+    ends = [getattr(point, f"{name}_low"), getattr(point, f"{name}_high")]
+    values = [getattr(point, name), *(ends if sign > 0 else reversed(ends))]
+    return [None if value is None else sign * value for value in values]
 
 
 def _notes(run: Run, comparison: Comparison) -> list[str]:

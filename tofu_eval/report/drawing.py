@@ -96,8 +96,14 @@ def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -
 
     Raises:
         UnknownNameError: the run has no such task or metric, or no values of it to draw.
-        ConfigError: the run has no metric of quality, and the chart needs one.
+        ConfigError: the run has no metric of quality, and the chart needs one; or the chart
+            does not depend on what was chosen.
     """
+    for key, asked in choice.items():
+        if asked is not None and key not in chart.by:
+            raise ConfigError(
+                f"The chart '{chart.name}' does not depend on a {key}. Leave out --{key}."
+            )
     quality = [name for name, fact in contents.metrics.items() if fact["measures"] == "quality"]
     known = {
         "task": contents.tasks,

@@ -114,7 +114,7 @@ function startExplorer() {
     head.append(make("span", {}, decided
       ? `${new Set(labels).size} different of ${samples.length}` : `${samples.length}, classes not decided`));
     const cards = merge(record, i, labels)
-      .filter((card) => !state.words || record.texts[card.text].toLowerCase().includes(state.words));
+      .filter((card) => !state.words || asked(record) || record.texts[card.text].toLowerCase().includes(state.words));
     const place = make("div", { class: "cards" });
     drawCards(place, record, cards, CARDS);
     box.append(place);
@@ -122,6 +122,9 @@ function startExplorer() {
     if (record.more[i]) box.append(make("p", { class: "hint" }, `${record.more[i]} more of ${total} are not in this page.`));
     return box;
   }
+
+  /** Whether the words are the prompt's: then all that was said to it is shown. */
+  const asked = (record) => record.prompt.toLowerCase().includes(state.words);
 
   function drawCards(place, record, cards, limit) {
     place.replaceChildren(...cards.slice(0, limit).map((card) => cardNode(record, card)));
