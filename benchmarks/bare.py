@@ -6,12 +6,13 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tofu_eval.engines.vllm_worker import Vllm
+from tofu_eval.engines.vllm_worker import Vllm, _import_early
 
 
 def serve(pipe: Connection) -> None:
     """The harness's own worker, which also answers ("bare", (prompts, parameters))."""
     engine: Any = None
+    _import_early()
     while True:
         try:
             order, arguments = pipe.recv()

@@ -43,6 +43,7 @@ for room in ("engines", "features"):
     BELOW[room] = {*BELOW[room], "child", "remote", "servers"}
 BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
+BELOW["estimates"] = {"errors", "types", "registry", "tokens", "metrics", "stats"}
 BELOW["workers"] = {*BELOW["stages"], "stages"}
 BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["training"] = {
@@ -52,19 +53,20 @@ BELOW["training"] = {
 BELOW["processes"] = {"errors", "types"}
 BELOW["scoring"] = {
     *BELOW["workers"],
-    *("workers", "reading", "provenance", "config", "leaderboard"),
+    *("workers", "estimates", "reading", "provenance", "config", "leaderboard"),
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
 BELOW["judges"] = {"errors", "types", "engines", "models"}
 BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges")}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
+BELOW["noise"] = {*BELOW["assembly"], *BELOW["scoring"], "assembly", "scoring"}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["report"] = {
     *("errors", "types", "store", "features", "metrics", "reading", "leaderboard"),
 }
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "report"}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "noise", "report"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

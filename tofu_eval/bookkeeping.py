@@ -15,7 +15,7 @@ from tofu_eval.scoring import SCORE_CHUNK
 from tofu_eval.stages import Plan, copies
 from tofu_eval.store import Run, conflict
 from tofu_eval.tasks import Format
-from tofu_eval.types import Prompt, Sampling, Task
+from tofu_eval.types import ModelSpec, Prompt, Sampling, Task, check_name
 
 
 def begin(run: Run, chosen: Settings) -> None:
@@ -80,14 +80,23 @@ def add_model(
     described = {"identity": dict(identity), "engine": family}
     used = {task: format_name(format) for task, format in formats.items()}
     known = run.manifest["models"].get(name)
+    kept = {key: known[key] for key in ("series", "seed") if known and key in known}
     if known is not None and run.has_responses(model=name):
         before = known["prompt_format"]
         have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
         conflict(run.path, f"model '{name}'", {k: known[k] for k in described}, described)
         conflict(run.path, f"prompt format of model '{name}'", have, want)
         used = {**before, **used}
-    models = {**run.manifest["models"], name: {**described, "prompt_format": used}}
+    models = {**run.manifest["models"], name: {**kept, **described, "prompt_format": used}}
     run.save(models=models)
+
+
+def add_series(run: Run, name: str, model: object) -> None:
+    """Say in run.json of which method a model is a seed, where its caller does."""
+    if isinstance(model, ModelSpec) and model.series is not None:
+        known = run.manifest["models"]
+        told = {"series": check_name("series", model.series), "seed": model.seed}
+        run.save(models={**known, name: {**known[name], **told}})
 
 
 def record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:

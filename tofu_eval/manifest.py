@@ -24,6 +24,8 @@ class _Model(_Part):
     identity: dict[str, Any]
     engine: str
     prompt_format: dict[Name, str]
+    series: Name | None = None
+    seed: int | None = None
 
 
 class _Task(_Part):

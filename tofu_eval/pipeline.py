@@ -23,16 +23,17 @@ from tofu_eval.assembly import (
     mixed,
     plan_of,
 )
-from tofu_eval.bookkeeping import add_model, add_prompts, add_tasks, begin, record
+from tofu_eval.bookkeeping import add_model, add_prompts, add_series, add_tasks, begin, record
 from tofu_eval.config import Settings, settings
 from tofu_eval.engines import joined, together
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError
+from tofu_eval.estimates import estimate
 from tofu_eval.ingest import read_responses
 from tofu_eval.inputs import Feature
 from tofu_eval.metrics import Metric
 from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
-from tofu_eval.stages import estimate, generate, requests, score_corpus, score_groups
+from tofu_eval.stages import generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run
 from tofu_eval.tasks import load_task
 from tofu_eval.types import (
@@ -146,6 +147,7 @@ def evaluate(
         add_tasks(run, plans)
         for name, engine in engines.items():
             add_model(run, name, engine.identity, engine.family, formats[name])
+            add_series(run, name, models[name])
         run.save(notes=[*run.manifest["notes"], *mixed(formats)])
         for names in together(engines):
             wanted = [
@@ -270,9 +272,7 @@ def score(
             corpus, per_corpus, features, truncate=chosen.truncate, report=report
         )
     table = to_table(scores, SCORE_SCHEMA)
-    estimates = estimate(
-        table, scorers, signatures(models), seed=chosen.seed, truncate=chosen.truncate
-    )
+    estimates = estimate(table, scorers, signatures(models), truncate=chosen.truncate)
     return Result(table, to_table(estimates, ESTIMATE_SCHEMA))
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from tofu_eval import __version__, provenance
 from tofu_eval.config import Settings
+from tofu_eval.estimates import estimate
 from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.inputs import Feature
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import Metric
 from tofu_eval.reading import Groups
-from tofu_eval.stages import Scorer, estimate, featurize_groups, score_corpus, score_groups
+from tofu_eval.stages import Scorer, featurize_groups, score_corpus, score_groups
 from tofu_eval.store import Run
 from tofu_eval.types import ESTIMATE_SCHEMA, REFERENCE, Estimate, Report, Score, digest, to_table
 from tofu_eval.workers import scoring_pool
@@ -196,7 +197,6 @@ def _estimated(
                 run.scores_of(model, task),
                 scorers[task],
                 signatures(models),
-                seed=chosen.seed,
                 truncate=chosen.truncate,
             )
         made = _in_order(run, made)

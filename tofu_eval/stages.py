@@ -10,20 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from tofu_eval import __version__
 from tofu_eval.engines.audit import check
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import MetricInputError, ModelError, PluginError, TofuEvalError
 from tofu_eval.inputs import Feature, Inputs, cut, pooled, with_features
 from tofu_eval.metrics import Metric
-from tofu_eval.stats import mean_interval
+from tofu_eval.stats import BLOCKS, pseudo_values
 from tofu_eval.store import Run
 from tofu_eval.tasks import Format, render
 from tofu_eval.types import (
-    Estimate,
     Group,
     Prompt,
     Report,
@@ -39,8 +34,6 @@ from tofu_eval.types import (
 
 Scorer = Callable[[Sequence[Group], Sequence[Metric], int | None], list[list[Score]]]
 """What scores groups that have all their features; the third argument is how they were cut."""
-
-CORPUS_METHOD = "one value of the whole corpus, no interval"
 
 
 @dataclass(frozen=True)
@@ -221,12 +214,42 @@ def score_corpus(
     truncate: int | None = None,
     report: Report = no_report,
 ) -> list[Score]:
-    """Each metric of level "corpus" on all groups of one model and task pooled."""
+    """Each metric of level "corpus" on all groups of one model and task pooled.
+
+    The value has no prompt. Where it is defined there is also a row a block of prompts, with the
+    block's jackknife pseudo-value: their mean is the value, and their spread says what other
+    prompts would give. Resampling prompts with replacement would not: copies of a text are what
+    such a metric counts.
+    """
     if not metrics:
         return []
-    group = pooled(groups)
-    (rows,) = score_groups([group], metrics, features, truncate=truncate, report=report)
-    return [replace(row, prompt_id=None) for row in rows]
+    members = list(groups)
+
+    def score(some: Sequence[Group]) -> list[Score]:
+        found = score_groups([pooled(some)], metrics, features, truncate=truncate, report=report)
+        return [replace(row, prompt_id=None) for row in found[0]]
+
+    whole = score(members)
+    blocks = _blocks(members)
+    without = [score([g for g in members if g.prompt.id not in block]) for block in blocks]
+    rows = list(whole)
+    for place, row in enumerate(whole):
+        left = [scores[place].value for scores in without]
+        known = [value for value in left if value is not None]
+        if row.value is None or len(known) < max(2, len(left)):
+            continue
+        for number, value in enumerate(pseudo_values(row.value, known), start=1):
+            texts = sum(len(g.texts) for g in members if g.prompt.id in blocks[number - 1])
+            id = f"block {number} of {len(blocks)}"
+            rows.append(replace(row, prompt_id=id, value=value, n=texts))
+    return rows
+
+
+def _blocks(groups: Sequence[Group]) -> list[set[str]]:
+    """The ids of the prompts in at most BLOCKS blocks, the same for all models of a task."""
+    ids = sorted(group.prompt.id for group in groups)
+    count = min(BLOCKS, len(ids))
+    return [set(ids[start::count]) for start in range(count)] if count > 1 else []
 
 
 def score_each(
@@ -263,46 +286,3 @@ def score_group(
         place = (group.model, group.task, group.prompt.id)
         scores.append(Score(*place, metric.name, value, reason, len(group.texts)))
     return scores
-
-
-def estimate(
-    scores: pa.Table,
-    metrics: Sequence[Metric],
-    features: Mapping[str, str],
-    *,
-    seed: int,
-    truncate: int | None = None,
-) -> list[Estimate]:
-    """Mean over prompts with its 95% interval, for every model, task and metric.
-
-    Args:
-        scores: a table of SCORE_SCHEMA.
-        metrics: at least those of the table.
-        features: signature of each feature's model.
-        seed: the run's.
-        truncate: words that the texts were cut to, for the signature.
-    """
-    by_name = {metric.name: metric for metric in metrics}
-    nouns = ["model", "task", "metric"]
-    estimates = []
-    for place in dict.fromkeys(zip(*(scores.column(n).to_pylist() for n in nouns), strict=True)):
-        here = [pc.equal(scores.column(n), value) for n, value in zip(nouns, place, strict=True)]
-        rows = scores.filter(pc.and_(pc.and_(here[0], here[1]), here[2]))
-        column = rows.column("value").to_numpy()
-        found = mean_interval(column, seed=seed_of(seed, *place))
-        made = by_name[place[2]]
-        estimates.append(
-            Estimate(
-                model=place[0],
-                task=place[1],
-                metric=place[2],
-                value=found.value,
-                low=found.low,
-                high=found.high,
-                n=found.n,
-                undefined=rows.column("value").null_count,
-                method=found.method if made.level == "group" else CORPUS_METHOD,
-                signature=f"{made.signature(features, truncate)}|tofu-eval:{__version__}",
-            )
-        )
-    return estimates

@@ -160,13 +160,18 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model as the user names it: local directory or Hub id, at a revision, with an adapter."""
+    """A model as the user names it: local directory or Hub id, at a revision, with an adapter.
+
+    `series` names the method of which this is one `seed`; such models are compared as one.
+    """
 
     name: str
     model: str
     revision: str | None = None
     adapter: str | None = None
     adapter_revision: str | None = None
+    series: str | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

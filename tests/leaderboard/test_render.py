@@ -119,6 +119,9 @@ def test_rich_reads_no_markup(comparison: Comparison) -> None:
 
 def test_the_markdown(comparison: Comparison) -> None:
     lines = render(comparison, "markdown").splitlines()
+    assert lines[0].startswith("Compared with base, qwen-sft is not clearly different on open-prom")
+    assert lines[1] == ""
+    lines = lines[2:]
     assert lines[:5] == [
         "### open-prompts",
         "",
@@ -134,8 +137,8 @@ def test_the_markdown(comparison: Comparison) -> None:
 def test_markdown_shows_names_as_they_are(comparison: Comparison) -> None:
     row = Row("a|b", "<b>*x*`\ny", "none", comparison.rows[0].cells)
     lines = render(Comparison("base", comparison.models, (row,), 0), "markdown").splitlines()
-    assert lines[0] == r"### a\|b"
-    assert lines[4].startswith(r"| &lt;b>\*x\*\` y | base |")
+    assert lines[2] == r"### a\|b"
+    assert lines[6].startswith(r"| &lt;b>\*x\*\` y | base |")
 
 
 def test_csv_and_json_hold_the_same_numbers(comparison: Comparison) -> None:
@@ -175,6 +178,11 @@ def test_a_record_says_all(comparison: Comparison) -> None:
         "pairs": 57,
         "dropped": 3,
         "higher": 0.5,
+        "effect": None,
+        "seeds": 1,
+        "variance_of_prompts": None,
+        "variance_of_seeds": None,
+        "variance_of_rest": None,
     }
     line = list(csv.DictReader(io.StringIO(render(comparison, "csv"))))[5]
     assert line["reasons"] == "2: fewer than 2 responses; 1: no | n-grams"

@@ -60,20 +60,21 @@ def _clause(comparison: Comparison, model: str, lead: str) -> str:
     turns = [_turn(row, cell) for row, cell in known]
     tasks = len({row.task for row in comparison.rows})
     numbers = "; ".join(
-        _amount(comparison, row, cell) + (f" on {row.task}" if tasks > 1 else "")
+        _amount(comparison, row, cell) + (f" on {row.task}" if len(known) > 1 else "")
         for row, cell in known[:_TASKS]
     )
     more = "; …" if len(known) > _TASKS else ""
     others = _agreement(comparison, model, lead, turns[0]) if tasks == 1 else ""
-    verdict = _verdict(turns, tasks)
+    verdict = _verdict(turns, known[0][0].task if tasks > 1 else "")
     return f"{model} is {verdict} ({numbers}{more}{others}), {_quality(comparison, model, tasks)}"
 
 
-def _verdict(turns: list[int], tasks: int) -> str:
-    if tasks == 1:
-        return _WORDS[turns[0]]
+def _verdict(turns: list[int], task: str) -> str:
+    """`narrower`, of one task; else how often each."""
+    if len(turns) == 1:
+        return _WORDS[turns[0]] + (f" on {task}" if task else "")
     parts = [f"{_WORDS[turn]} on {turns.count(turn)}" for turn in (-1, 1, 0) if turn in turns]
-    return f"{', '.join(parts)} of {tasks} tasks"
+    return f"{', '.join(parts)} of {len(turns)} tasks"
 
 
 def _turn(row: Row, cell: Cell) -> int:

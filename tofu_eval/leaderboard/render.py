@@ -6,10 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.errors import UnknownNameError
+from tofu_eval.leaderboard.aggregate import standings
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
+from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.numbers import estimate_text, excludes_zero, is_clear
 
 if TYPE_CHECKING:
@@ -59,6 +62,8 @@ def table(comparison: Comparison) -> Text:
         text.append(f"{row.metric}{_ARROWS[row.direction]}\n", "bold")
         for cells in rows[row.task, row.metric]:
             text.append(line(cells))
+    for ranked in over_tasks(comparison):
+        text.append(f"{ranked}\n")
     text.append("\n" + "\n".join(_notes(comparison)), "dim")
     return text
 
@@ -80,8 +85,13 @@ def _markdown(comparison: Comparison) -> str:
             task = row.task
         name = f"{row.metric}{_ARROWS[row.direction]}"
         out += [_bar([_escape(cell) for cell in (name, *c)]) for c in _cells(comparison, row)]
+    ranked = _standing_cells(comparison)
+    if len(ranked) > 1:
+        head, *lines = [_bar([_escape(cell) for cell in cells]) for cells in ranked]
+        out += ["", "### over tasks", "", head, _bar([":--", ":--", "--:", "--:", ":--"]), *lines]
     notes = [f"- {_escape(note)}" for note in _notes(comparison)]
-    return "\n".join([*out, "", *notes]) + "\n"
+    said = _escape(headline(comparison))
+    return "\n".join([said, "", *out, "", *notes]) + "\n"
 
 
 def _csv(comparison: Comparison) -> str:
@@ -97,10 +107,13 @@ def _csv(comparison: Comparison) -> str:
 
 def _json(comparison: Comparison) -> str:
     content = {
+        "headline": headline(comparison),
         "baseline": comparison.baseline,
         "models": comparison.models,
+        "seeds": dict(comparison.seeds),
         "tests": comparison.tests,
         "rows": list(_records(comparison)),
+        "over_tasks": [asdict(standing) for standing in standings(comparison)],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -138,6 +151,11 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "pairs": versus and versus.n,
                 "dropped": versus and versus.dropped,
                 "higher": versus and versus.higher,
+                "effect": versus and versus.effect,
+                "seeds": len(comparison.seeds.get(cell.model, (cell.model,))),
+                "variance_of_prompts": cell.spread and cell.spread.share("prompts"),
+                "variance_of_seeds": cell.spread and cell.spread.share("seeds"),
+                "variance_of_rest": cell.spread and cell.spread.share("rest"),
             }
 
 
@@ -171,6 +189,37 @@ def _mark(cell: Cell) -> str:
     return " *" if excludes_zero(cell) else ""
 
 
+def over_tasks(comparison: Comparison) -> list[str]:
+    """Mean ranks and standardised differences as lines of text; none for a single task."""
+    cells = _standing_cells(comparison)
+    if len(cells) < 2:
+        return []
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = ["", "over tasks"]
+    metric = None
+    for row in cells:
+        shown = row if row[0] != metric else ["", *row[1:]]
+        metric = row[0]
+        padded = [
+            cell.ljust(width) if i in (0, 1, 4) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(shown, widths, strict=True))
+        ]
+        lines.append(f"  {'  '.join(padded)}".rstrip())
+    return lines
+
+
+def _standing_cells(comparison: Comparison) -> list[list[str]]:
+    """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
+    rows = [["metric", "model", "mean rank", f"d_z to {comparison.baseline}", "missing"]]
+    for found in standings(comparison):
+        rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
+        effect = "" if found.model == comparison.baseline else "—"
+        if found.effect is not None:
+            effect = f"{found.effect:+.2f} ({found.compared})"
+        rows.append([found.metric, found.model, rank, effect, ", ".join(found.missing)])
+    return rows
+
+
 def _notes(comparison: Comparison) -> list[str]:
     """The legend, as far as it is needed, and the footnotes."""
     cells = [cell for row in comparison.rows for cell in row.cells]
@@ -188,6 +237,12 @@ def _notes(comparison: Comparison) -> list[str]:
             "* the interval of the difference excludes 0; ** its sign-flip p-value is also below "
             f"0.05 after Holm's adjustment for the {comparison.tests} differences compared."
         )
+    if standings(comparison):
+        notes.append(
+            "over tasks: mean rank (1 = most diverse, or best) over the tasks in brackets, on "
+            "which all models have a value; d_z, the mean difference in standard deviations."
+        )
+    notes += _of_seeds(comparison)
     if any(cell.difference and cell.difference.dropped for cell in cells):
         notes.append("Prompts without a value for both models are left out of a difference.")
     if any(1 < cell.mean.n < _FEW for cell in cells):
@@ -195,6 +250,30 @@ def _notes(comparison: Comparison) -> list[str]:
     if any(cell.mean.n == cell.undefined == 0 for cell in cells):
         notes.append("—: the model has no scores there.")
     return notes + _undefined(comparison)
+
+
+def _of_seeds(comparison: Comparison) -> list[str]:
+    """Which models are series of seeds, and what their differences hang on."""
+    if not comparison.seeds:
+        return []
+    notes = [
+        f"{name} is {len(members)} seeds: its interval says what other prompts and other seeds "
+        "would give."
+        for name, members in comparison.seeds.items()
+    ]
+    parts: dict[str, int] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            if cell.spread is not None and cell.difference is not None:
+                parts[cell.spread.dominates] = parts.get(cell.spread.dominates, 0) + 1
+    words = {
+        "prompts": "prompts (more prompts would sharpen them)",
+        "seeds": "seeds (only more seeds would sharpen them)",
+        "rest": "what prompts do with seeds, sampling noise in it (more of either would)",
+    }
+    counted = sorted(parts.items(), key=lambda item: -item[1])
+    said = [f"{count} hang most on {words[part]}" for part, count in counted]
+    return [*notes, *([f"Of the differences with seeds, {'; '.join(said)}."] if said else [])]
 
 
 def _undefined(comparison: Comparison) -> list[str]:

@@ -130,7 +130,7 @@ CHARTS: Mapping[str, Chart] = {
             "filled one in both and better in one. A line joins the temperatures of one method.",
             "frontier",
             ("task", "metric", "quality"),
-            ("model", "temperature", "x", "x_low", "x_high", "y", "y_low", "y_high", "best"),
+            ("of", "temperature", "x", "x_low", "x_high", "y", "y_low", "y_high", "best"),
             {
                 "width": "$width",
                 "height": 300,

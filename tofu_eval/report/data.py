@@ -7,13 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tofu_eval.errors import DataError, UnknownNameError
-from tofu_eval.leaderboard import Comparison, compare, frontier_points, headline, length_warnings
+from tofu_eval.leaderboard import (
+    Comparison,
+    How,
+    compare,
+    frontier_points,
+    headline,
+    length_warnings,
+    sample_warnings,
+    seeds_together,
+)
 from tofu_eval.leaderboard.compare import Cell, Row
 from tofu_eval.leaderboard.numbers import excludes_zero, is_clear
-from tofu_eval.reading import mean_characters
 from tofu_eval.report.responses import Survey, survey
 from tofu_eval.store import Run
 
@@ -33,7 +43,7 @@ class Contents:
     `datasets` are rows by name, one flat record each: "estimates" (a task, metric and model),
     "frontier" (a task, metric of quality, metric of diversity and model), "rarefaction" (a task,
     model and number of responses), "lengths" (a task, model and bin). `scores` is, by task and
-    metric, a list a model of a value a prompt, in the order of `prompts`; None is undefined.
+    metric, a list a column of a value a prompt, in the order of `prompts`; None is undefined.
     """
 
     path: Path
@@ -48,10 +58,14 @@ class Contents:
     signatures: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """The models of each column: one, or the seeds of a series; the baseline first."""
+        return _columns(self.comparison)
+
+    @property
     def models(self) -> tuple[str, ...]:
-        """The models, the baseline first."""
-        rest = [model for model in self.comparison.models if model != self.comparison.baseline]
-        return (self.comparison.baseline, *rest)
+        """The columns: what is compared, the baseline first."""
+        return tuple(self.columns)
 
     @property
     def tasks(self) -> list[str]:
@@ -88,23 +102,16 @@ def read(
         StoreError: the run has no scores, or a file of it is damaged.
     """
     scores = _chosen(run, tasks, metrics)
-    facts = run.manifest.get("metrics", {})
-    comparison = compare(
-        scores,
-        baseline or scores.column("model")[0].as_py(),
-        metrics={name: fact["direction"] for name, fact in facts.items()},
-        measures={name: fact["measures"] for name, fact in facts.items()},
-        seed=run.manifest["settings"]["seed"],
-    )
+    comparison = _compared(run, scores, baseline)
     shown = list(dict.fromkeys(row.task for row in comparison.rows))
-    found = survey(run, comparison.models, shown, texts=responses)
+    found = survey(run, _columns(comparison), shown, texts=responses)
     prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
     return Contents(
         path=run.path,
         manifest=run.manifest,
         comparison=comparison,
         answer=headline(comparison),
-        notes=(*_notes(run, comparison), *found.notes, *note),
+        notes=(*_notes(run, scores, comparison, found), *found.notes, *note),
         survey=found,
         datasets={
             "estimates": [_estimate(row, cell) for row in comparison.rows for cell in row.cells],
@@ -116,6 +123,26 @@ def read(
         scores=by_prompt,
         signatures={row.metric: row.signature for row in run.estimates()},
     )
+
+
+def _compared(run: Run, scores: pa.Table, baseline: str | None) -> Comparison:
+    facts = run.manifest.get("metrics", {})
+    columns = seeds_together(run.manifest["models"])
+    first = scores.column("model")[0].as_py()
+    return compare(
+        scores,
+        baseline or next(name for name, members in columns.items() if first in members),
+        metrics={name: fact["direction"] for name, fact in facts.items()},
+        seed=run.manifest["settings"]["seed"],
+        series=columns,
+        how=How(facts=facts),
+    )
+
+
+def _columns(comparison: Comparison) -> dict[str, tuple[str, ...]]:
+    """The models of each column of a comparison, the baseline's first."""
+    names = sorted(comparison.models, key=lambda name: name != comparison.baseline)
+    return {name: comparison.seeds.get(name, (name,)) for name in names}
 
 
 def _chosen(run: Run, tasks: Sequence[str], metrics: Sequence[str]) -> pa.Table:
@@ -166,25 +193,27 @@ def _turn(row: Row, cell: Cell) -> str:
 
 def _frontier(run: Run, scores: pa.Table, comparison: Comparison) -> Iterable[Record]:
     """Each model's quality beside its diversity; `best` where no model is ahead in both."""
-    corpus = {row["metric"] for row in scores.select(["metric", "prompt_id"]).to_pylist()
-              if row["prompt_id"] is None}  # fmt: skip
+    facts = run.manifest.get("metrics", {})
     by_task: dict[str, list[Row]] = {}
     for row in comparison.rows:
-        if row.direction != "none" and row.metric not in corpus:
+        if row.direction != "none" and facts[row.metric].get("level") != "corpus":
             by_task.setdefault(row.task, []).append(row)
-    for task, rows in by_task.items():
+    for rows in by_task.values():
         for quality in (row for row in rows if row.measures == "quality"):
             for diversity in (row for row in rows if row.measures == "diversity"):
-                yield from _points(run, scores, task, (quality, diversity))
+                yield from _points(run, scores, comparison, (quality, diversity))
 
 
-def _points(run: Run, scores: pa.Table, task: str, pair: tuple[Row, Row]) -> Iterable[Record]:
+def _points(
+    run: Run, scores: pa.Table, comparison: Comparison, pair: tuple[Row, Row]
+) -> Iterable[Record]:
     quality, diversity = pair
+    column = {model: name for name, models in _columns(comparison).items() for model in models}
     try:
         points = frontier_points(
             scores,
             run.manifest,
-            task=task,
+            task=quality.task,
             quality=quality.metric,
             diversity=diversity.metric,
             seed=run.manifest["settings"]["seed"],
@@ -196,11 +225,12 @@ def _points(run: Run, scores: pa.Table, task: str, pair: tuple[Row, Row]) -> Ite
         x, y = (_as_measured(point, name, sign) for name, sign in
                 zip(("quality", "diversity"), signs, strict=True))  # fmt: skip
         yield {
-            "task": task,
+            "task": quality.task,
             "quality": quality.metric,
             "metric": diversity.metric,
-            "model": point.model,
-            "series": point.series,
+            "model": column[point.model],
+            "of": point.model,
+            "series": point.series if point.seed is None else f"{point.series} {point.seed}",
             "temperature": point.temperature,
             **dict(zip(("x", "x_low", "x_high"), x, strict=True)),
             **dict(zip(("y", "y_low", "y_high"), y, strict=True)),
@@ -215,26 +245,25 @@ def _as_measured(point: Any, name: str, sign: int) -> list[float | None]:
     return [None if value is None else sign * value for value in values]
 
 
-def _notes(run: Run, comparison: Comparison) -> list[str]:
+def _notes(run: Run, scores: pa.Table, comparison: Comparison, found: Survey) -> list[str]:
     notes = []
     if run.manifest["status"] != "complete":
         notes.append("This run is unfinished: run the command that made it again.")
     if any(1 < cell.mean.n < FEW for row in comparison.rows for cell in row.cells):
         notes.append(f"Intervals over fewer than {FEW} prompts are too narrow: do not lean on *.")
     facts = run.manifest.get("metrics", {})
+    moved = {name for name, fact in facts.items() if fact.get("length_sensitive")}
     if run.manifest["settings"].get("truncate") is None:
-        moved = {name for name, fact in facts.items() if fact.get("length_sensitive")}
-        places = [(m, t) for m in comparison.models for t in run.manifest["tasks"]]
-        lengths = {place: mean_characters(run, *place) for place in places}
-        known = {place: length for place, length in lengths.items() if length is not None}
-        notes += length_warnings(comparison, known, moved)
+        notes += length_warnings(comparison, found.characters, moved)
+    biased = {name for name, fact in facts.items() if fact.get("bias")}
+    notes += sample_warnings(comparison, scores, biased)
     return [*notes, *run.manifest.get("notes", [])]
 
 
 def _by_prompt(
     run: Run, scores: pa.Table, comparison: Comparison, tasks: Sequence[str]
 ) -> tuple[dict[str, list[Record]], dict[str, dict[str, list[list[float | None]]]], list[str]]:
-    """The prompts of each task, and every model's value on each, by metric."""
+    """The prompts of each task, and every column's value on each, by metric."""
     kinds = {(row.task, row.metric) for row in comparison.rows}
     prompts = {task: [{"id": p.id, "text": p.text} for p in run.prompts(task)] for task in tasks}
     total = sum(len(prompts[task]) * len(comparison.models) for task, _ in kinds)
@@ -244,16 +273,27 @@ def _by_prompt(
         prompts = {task: rows[::step] for task, rows in prompts.items()}
         notes = [f"The plots of single prompts show every {step}th prompt; the numbers use all."]
     place = {t: {row["id"]: i for i, row in enumerate(rows)} for t, rows in prompts.items()}
-    models = {model: i for i, model in enumerate(comparison.models)}
-    found: dict[str, dict[str, list[list[float | None]]]] = {task: {} for task in tasks}
-    columns = ("model", "task", "metric", "prompt_id", "value")
+    member = {
+        model: (at, seed)
+        for at, models in enumerate(_columns(comparison).values())
+        for seed, model in enumerate(models)
+    }
+    made: dict[tuple[str, str], NDArray[np.float64]] = {}
+    widest = 1 + max(seed for _, seed in member.values())
+    names = ("model", "task", "metric", "prompt_id", "value")
     for model, task, metric, prompt, value in zip(
-        *(scores.column(name).to_pylist() for name in columns), strict=True
+        *(scores.column(name).to_pylist() for name in names), strict=True
     ):
         at = place[task].get(prompt)
-        if at is None:  # of the whole corpus, or not in the sample
+        if at is None or value is None:  # of the whole corpus, not in the sample, or undefined
             continue
-        if metric not in found[task]:
-            found[task][metric] = [[None] * len(prompts[task]) for _ in models]
-        found[task][metric][models[model]][at] = value
+        shape = (len(comparison.models), widest, len(prompts[task]))
+        column, seed = member[model]
+        made.setdefault((task, metric), np.full(shape, np.nan))[column, seed, at] = value
+    found: dict[str, dict[str, list[list[float | None]]]] = {task: {} for task in tasks}
+    sizes = [len(models) for models in _columns(comparison).values()]
+    for (task, metric), table in made.items():
+        # The mean over the seeds of a series, where all have a value, as `compare` takes it.
+        means = [rows[:size].mean(axis=0) for rows, size in zip(table, sizes, strict=True)]
+        found[task][metric] = [[None if np.isnan(v) else float(v) for v in row] for row in means]
     return prompts, found, notes

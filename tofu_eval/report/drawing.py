@@ -213,15 +213,12 @@ def converter() -> Any:
 
 def _differences(contents: Contents, task: str, metric: str) -> list[Record]:
     """One row a model and prompt, ranked within the model."""
-    models, baseline = contents.comparison.models, contents.comparison.baseline
     table = contents.scores.get(task, {}).get(metric)
     if table is None:
         return []
-    base = table[models.index(baseline)]
+    base = table[0]  # the baseline's
     made = []
-    for model, column in zip(models, table, strict=True):
-        if model == baseline:
-            continue
+    for model, column in zip(contents.models[1:], table[1:], strict=True):
         pairs = [
             (value - other, i, value, other)
             for i, (value, other) in enumerate(zip(column, base, strict=True))

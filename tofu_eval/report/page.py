@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -128,10 +128,9 @@ KINDS = ("diversity", "quality")
 def _data(contents: Contents) -> Record:
     """What script.js reads."""
     models = contents.models
-    order = [contents.comparison.models.index(model) for model in models]
     kept = {
         task: {
-            metric: [[_short(value) for value in table[i]] for i in order]
+            metric: [[_short(value) for value in row] for row in table]
             for metric, table in tables.items()
         }
         for task, tables in contents.scores.items()
@@ -161,10 +160,8 @@ def _data(contents: Contents) -> Record:
             task: [[row["id"], row["text"][:200]] for row in prompts]
             for task, prompts in contents.prompts.items()
         },
-        "explorer": {
-            task: [_reordered(record, order) for record in records]
-            for task, records in contents.survey.texts.items()
-        },
+        "members": [model for members in contents.columns.values() for model in members],
+        "explorer": contents.survey.texts,
         "method": contents.survey.method,
         "charts": [
             {
@@ -194,15 +191,6 @@ def _texts(row: Record) -> Record:
         "mean_text": mean or ("undefined" if row["undefined"] else "—"),
         "difference_text": estimate_text(*versus, sign="+"),
         "p_text": "" if row["p_holm"] is None else p_text(row["p_holm"]),
-    }
-
-
-def _reordered(record: Mapping[str, Any], order: Sequence[int]) -> Record:
-    """The record of a prompt with the models in the page's order."""
-    lists = ("samples", "classes", "long", "more")
-    return {
-        key: [value[i] for i in order] if key in lists and value else value
-        for key, value in record.items()
     }
 
 
@@ -236,7 +224,8 @@ def _about(contents: Contents) -> Record:
                     ", ".join(dict.fromkeys(map(str, models[name]["prompt_format"].values()))),
                     json.dumps(models[name]["identity"], ensure_ascii=False)[:300],
                 ]
-                for name in contents.models
+                for members in contents.columns.values()
+                for name in members
             ],
         },
         "Tasks": {

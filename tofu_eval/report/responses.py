@@ -36,15 +36,16 @@ RESAMPLES = 2000
 class Survey:
     """What the responses show, by task.
 
-    `texts` is, by task, one record a prompt that is shown: `id`, `texts` (the different ones),
-    `samples` (a list a model of places in `texts`), `classes` (a list a model of class numbers;
-    empty where equal text is the class), `cut` (places whose text is not shown whole), `long`
-    (a list a model of samples that stopped at the token limit) and `more` (samples left out, a
-    number a model).
+    `characters` is the mean length of a response by column and task. `texts` is, by task, one
+    record a prompt that is shown: `id`, `prompt`, `texts` (the different ones), `cut` (the lengths
+    of those that are not shown whole, by place), and, a list a model, `samples` (places in
+    `texts`), `classes` (class numbers; no lists where equal text is the class), `long` (samples
+    that stopped at the token limit), `more` (how many samples are left out).
     """
 
     rarefaction: Sequence[dict[str, Any]]
     lengths: Sequence[dict[str, Any]]
+    characters: Mapping[tuple[str, str], float]
     texts: Mapping[str, Sequence[dict[str, Any]]]
     method: str
     responses: int
@@ -52,29 +53,38 @@ class Survey:
     notes: Sequence[str]
 
 
-def survey(run: Run, models: Sequence[str], tasks: Sequence[str], *, texts: bool) -> Survey:
-    """Read all responses of some models to some tasks, some prompts at a time.
+def survey(
+    run: Run, columns: Mapping[str, Sequence[str]], tasks: Sequence[str], *, texts: bool
+) -> Survey:
+    """Read all responses to some tasks, some prompts at a time.
 
     Args:
         run: where they are.
-        models, tasks: whose, and to what.
+        columns: the models of each column of the comparison: one, or the seeds of a series.
+        tasks: the tasks.
         texts: whether to choose responses to show; they are read a second time.
     Raises:
         StoreError: a file of the run is damaged.
     """
     classes = Classes(run)
     try:
-        seen = [_Seen(run, model, task, classes) for task in tasks for model in models]
+        seen = [
+            _Seen(run, name, columns[name], task, classes) for task in tasks for name in columns
+        ]
     except ModelError:
         classes.forget()
-        seen = [_Seen(run, model, task, classes) for task in tasks for model in models]
+        seen = [
+            _Seen(run, name, columns[name], task, classes) for task in tasks for name in columns
+        ]
     seen = [one for one in seen if one.lengths]
     total = sum(len(one.lengths) for one in seen)
     curves = [row for one in seen for row in one.curve(run.manifest["settings"]["seed"])]
     bins = [row for task in tasks for row in _bins([one for one in seen if one.task == task])]
+    means = {(one.column, one.task): float(np.mean(one.lengths)) for one in seen}
     if not texts:
-        return Survey(curves, bins, {}, classes.method, total, 0, ())
+        return Survey(curves, bins, means, {}, classes.method, total, 0, ())
     chosen, longest = _choose(seen)
+    models = [model for members in columns.values() for model in members]
     shown = {t: _texts(run, t, models, chosen.get(t, set()), classes, longest) for t in tasks}
     count = sum(len(rows) for task in shown.values() for one in task for rows in one["samples"])
     notes = []
@@ -83,49 +93,60 @@ def survey(run: Run, models: Sequence[str], tasks: Sequence[str], *, texts: bool
             f"The page shows {count:,} of {total:,} responses, a sample of whole prompts chosen "
             "by chance, so that the file stays small. All numbers and charts use all of them."
         )
-    return Survey(curves, bins, shown, classes.method, total, count, tuple(notes))
+    return Survey(curves, bins, means, shown, classes.method, total, count, tuple(notes))
 
 
 class _Seen:
-    """What is kept of the responses of one model to one task."""
+    """What is kept of the responses of one column to one task."""
 
-    def __init__(self, run: Run, model: str, task: str, classes: Classes) -> None:
-        self.model, self.task = model, task
+    def __init__(
+        self, run: Run, column: str, models: Sequence[str], task: str, classes: Classes
+    ) -> None:
+        self.column, self.task = column, task
         self.lengths: list[int] = []
         self.sizes: dict[str, list[int]] = {}
-        self._curves: list[NDArray[np.float64]] = []
-        for _, groups in Groups(run, model, task).chunks(CHUNK):
-            for group in groups:
-                self._add(group, classes)
+        self._curves: dict[str, list[NDArray[np.float64]]] = {}
+        for model in models:
+            for _, groups in Groups(run, model, task).chunks(CHUNK):
+                for group in groups:
+                    self._add(group, classes)
 
     def _add(self, group: Group, classes: Classes) -> None:
         self.lengths += map(len, group.texts)
         different = dict.fromkeys(group.texts[:SAMPLES])
+        before = self.sizes.get(group.prompt.id, [0] * len(_lengths()))
         # Bytes in the page where texts are cut to LONGEST, a quarter of it, and so on.
         self.sizes[group.prompt.id] = [
-            sum(_bytes(text[:longest]) for text in different) + 12 * len(group.texts[:SAMPLES])
-            for longest in _lengths()
+            size + sum(_bytes(text[:longest]) for text in different) + 12 * len(different)
+            for size, longest in zip(before, _lengths(), strict=True)
         ]
         labels = classes.of(group)
         if is_decided(labels):
-            self._curves.append(rarefaction(labels))
+            self._curves.setdefault(group.prompt.id, []).append(rarefaction(labels))
 
     def curve(self, seed: int) -> Iterator[dict[str, Any]]:
         """The mean number of classes among k responses, with 95% intervals over prompts."""
         if not self._curves:
             return
+        ends = {id: min(map(len, curves)) for id, curves in self._curves.items()}
         # As far as nine prompts in ten go, on those prompts alone: one set for every k.
-        last = int(np.quantile([len(c) for c in self._curves], 0.1, method="lower"))
-        table = np.array([curve[:last] for curve in self._curves if len(curve) >= last])
+        last = int(np.quantile(list(ends.values()), 0.1, method="lower"))
+        table = np.array(
+            [
+                np.mean([curve[:last] for curve in curves], axis=0)  # over the seeds of a series
+                for id, curves in self._curves.items()
+                if ends[id] >= last
+            ]
+        )
         n = len(table)
-        rng = np.random.default_rng(seed_of(seed, self.model, self.task, "rarefaction"))
+        rng = np.random.default_rng(seed_of(seed, self.column, self.task, "rarefaction"))
         drawn = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) @ table / n
         low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
         ks = np.unique(np.linspace(1, last, min(last, POINTS)).round().astype(int))
         for k in ks.tolist():
             yield {
                 "task": self.task,
-                "model": self.model,
+                "model": self.column,
                 "k": k,
                 "value": float(table[:, k - 1].mean()),
                 "low": float(low[k - 1]) if n > 1 else None,
@@ -147,7 +168,7 @@ def _bins(seen: Sequence[_Seen]) -> Iterator[dict[str, Any]]:
         for start, count in zip(edges[:-1].tolist(), counts.tolist(), strict=True):
             yield {
                 "task": one.task,
-                "model": one.model,
+                "model": one.column,
                 "start": start,
                 "end": start + width,
                 "share": count / len(one.lengths),

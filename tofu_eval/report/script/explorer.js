@@ -97,7 +97,7 @@ function startExplorer() {
       make("div", { class: "prompt" },
         make("h3", {}, `Prompt ${record.id}`),
         ...long(record.prompt, record.prompt.length)),
-      make("div", { class: "columns", role: "region", "aria-label": "Responses by model", tabindex: "0" }, ...data.models.map((model, i) => column(record, model, i))));
+      make("div", { class: "columns", role: "region", "aria-label": "Responses by model", tabindex: "0" }, ...data.members.map((model, i) => column(record, model, i))));
   }
 
   function column(record, model, i) {
