@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,7 +21,7 @@ from reporting import HOSTILE, METRICS, written
 from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
 from tofu_eval.leaderboard import compare, headline
 from tofu_eval.reading import Groups
-from tofu_eval.report import CHARTS, draw, page, read, responses
+from tofu_eval.report import CHARTS, data, draw, page, read, responses
 from tofu_eval.report.classes import Classes
 from tofu_eval.report.themes import THEMES
 from tofu_eval.store import Run
@@ -152,8 +153,8 @@ def test_what_a_model_wrote_is_no_markup_in_the_file(hostile_page: Path) -> None
         *['<script type="module">'] * 2,
     ]
     assert text.count("<!--") == 0
-    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
-    assert HOSTILE[1] in data["explorer"]["responses"][0]["texts"]
+    held = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    assert HOSTILE[1] in held["explorer"]["responses"][0]["texts"]
 
 
 def test_the_policy_allows_just_these_scripts(fruit_page: Path) -> None:
@@ -259,3 +260,48 @@ def test_a_wheel_holds_the_page(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"page.html", "style.css", *(f"script/{name}" for name in page.SCRIPTS)}
     assert {f"tofu_eval/report/{name}" for name in wanted} <= names
+
+
+def test_seeds_of_a_series_are_one_column(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "seeds"
+    shutil.copytree(run, copy)
+    manifest = json.loads((copy / "run.json").read_text())
+    for seed, model in enumerate(("sft", "tofu")):
+        manifest["models"][model] |= {"series": "tuned", "seed": seed}
+    (copy / "run.json").write_text(json.dumps(manifest))
+    got, alone = read(Run.open(copy)), read(Run.open(run))
+    assert got.columns == {"base": ("base",), "tuned": ("sft", "tofu")}
+    (sft, tofu), (tuned,) = (
+        [c.scores["responses"]["unique_rate"][i] for i in places]
+        for c, places in ((alone, (1, 2)), (got, (1,)))
+    )
+    assert tuned == pytest.approx(np.mean([sft, tofu], axis=0))
+    ends = {
+        row["model"]: row["value"] for row in alone.datasets["rarefaction"] if row["k"] == 8
+    }  # fmt: skip
+    (end,) = (
+        row["value"]
+        for row in got.datasets["rarefaction"]
+        if (row["model"], row["k"]) == ("tuned", 8)
+    )
+    assert end == pytest.approx((ends["sft"] + ends["tofu"]) / 2)
+    assert {(row["model"], row["of"]) for row in got.datasets["frontier"]} == {
+        *(("base", "base"), ("tuned", "sft"), ("tuned", "tofu"))
+    }
+    # The explorer has a column a model, whose classes are its own.
+    assert len(got.survey.texts["responses"][0]["samples"]) == 3
+    assert "tuned" in page.render(got)
+
+
+def test_the_values_of_many_prompts_are_thinned(
+    run: Path, contents: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "SCORES", 3 * 6 * 12)
+    some = read(Run.open(run), responses=False)
+    assert [row["id"] for row in some.prompts["responses"]] == [
+        f"prompt-{i:02d}" for i in range(0, 24, 2)
+    ]
+    assert "The plots of single prompts show one prompt in 2;" in some.notes[-1]
+    whole = contents.scores["responses"]["unique_rate"]
+    assert some.scores["responses"]["unique_rate"] == [column[::2] for column in whole]
+    assert some.datasets["estimates"] == contents.datasets["estimates"]

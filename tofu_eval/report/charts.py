@@ -230,10 +230,10 @@ CHARTS: Mapping[str, Chart] = {
             "prompts",
             "Prompt by prompt",
             "The difference to the baseline on each prompt, from the least to the greatest: is it "
-            "everywhere, or on a few prompts? In the page, choose a point to read its responses.",
+            "everywhere, or on a few prompts? On the page, a point leads to its responses.",
             "scores",
             ("task", "metric"),
-            ("model", "prompt_id", "base", "value", "difference"),
+            ("model", "prompt_id", "baseline", "value", "difference"),
             {
                 "width": "$width",
                 "height": 260,

@@ -32,8 +32,11 @@ Record = dict[str, Any]
 FEW = 20
 """Prompts below which an interval is too narrow; docs/statistics.md."""
 
-SCORES = 400_000
+SCORES = 200_000
 """Values of single prompts that a page holds at most."""
+
+PROMPTS = 10_000
+"""Prompts whose beginnings a page holds at most."""
 
 
 @dataclass(frozen=True)
@@ -268,10 +271,10 @@ def _by_prompt(
     prompts = {task: [{"id": p.id, "text": p.text} for p in run.prompts(task)] for task in tasks}
     total = sum(len(prompts[task]) * len(comparison.models) for task, _ in kinds)
     notes = []
-    if total > SCORES:
-        step = -(-total // SCORES)
+    step = max(-(-total // SCORES), -(-sum(map(len, prompts.values())) // PROMPTS))
+    if step > 1:
         prompts = {task: rows[::step] for task, rows in prompts.items()}
-        notes = [f"The plots of single prompts show every {step}th prompt; the numbers use all."]
+        notes = [f"The plots of single prompts show one prompt in {step}; the numbers use all."]
     place = {t: {row["id"]: i for i, row in enumerate(rows)} for t, rows in prompts.items()}
     member = {
         model: (at, seed)

@@ -231,7 +231,7 @@ def _differences(contents: Contents, task: str, metric: str) -> list[Record]:
                     "model": model,
                     "prompt": i,
                     "prompt_id": prompt["id"],
-                    "base": other,
+                    "baseline": other,
                     "value": value,
                     "difference": difference,
                     "rank": rank,

@@ -31,6 +31,9 @@ from tofu_eval.report.themes import SHAPES, THEMES
 from tofu_eval.store import atomic_write
 
 SCRIPTS = ("base.js", "table.js", "charts.js", "explorer.js", "main.js")
+BEGINNING = 120
+"""Characters of a prompt that stand beside a point of a chart."""
+
 DIGITS = 6
 """Significant digits of the numbers behind charts."""
 
@@ -157,7 +160,7 @@ def _data(contents: Contents) -> Record:
         },
         "scores": kept,
         "prompts": {
-            task: [[row["id"], row["text"][:200]] for row in prompts]
+            task: [[row["id"], row["text"][:BEGINNING]] for row in prompts]
             for task, prompts in contents.prompts.items()
         },
         "members": [model for members in contents.columns.values() for model in members],

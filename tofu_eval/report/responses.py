@@ -24,7 +24,7 @@ LONGEST = 20_000
 SAMPLES = 128
 """Responses of one model to one prompt that the page shows at most."""
 
-BUDGET = 12_000_000
+BUDGET = 15_000_000
 """Bytes of responses in a page: with all the rest it stays under 20 MB."""
 
 BINS = 30

@@ -166,9 +166,9 @@ function differences(task, metric) {
   if (!table) return [];
   return data.models.slice(1).flatMap((model, i) => {
     const pairs = table[i + 1]
-      .map((value, prompt) => ({ model, prompt, prompt_id: data.prompts[task][prompt][0], base: table[0][prompt], value }))
-      .filter((row) => row.value !== null && row.base !== null)
-      .map((row) => ({ ...row, difference: row.value - row.base }))
+      .map((value, prompt) => ({ model, prompt, prompt_id: data.prompts[task][prompt][0], baseline: table[0][prompt], value }))
+      .filter((row) => row.value !== null && row.baseline !== null)
+      .map((row) => ({ ...row, difference: row.value - row.baseline }))
       .sort((a, b) => a.difference - b.difference || a.prompt - b.prompt);
     return pairs.map((row, rank) => ({ ...row, rank: rank + 1 }));
   });

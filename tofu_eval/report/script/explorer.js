@@ -14,7 +14,7 @@ function startExplorer() {
   }
   const state = { task: tasks[0], words: "", order: "classes", at: 0, page: 0, hits: [] };
   const search = make("input", {
-    type: "search", placeholder: "words in a prompt or a response", "aria-label": "Search the responses",
+    type: "search", placeholder: "in prompts and responses", "aria-label": "Search the responses",
     input: later(150, () => { state.words = search.value.trim().toLowerCase(); refresh(); }),
   });
   const status = make("p", { class: "count", role: "status" });

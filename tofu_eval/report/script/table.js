@@ -5,8 +5,8 @@ const COLUMNS = [
   { key: "task", title: "task" },
   { key: "metric", title: "metric" },
   { key: "model", title: "model" },
-  { key: "value", title: "mean [95% interval]", numeric: true },
-  { key: "difference", title: "difference [95% interval]", numeric: true },
+  { key: "value", title: "mean", more: " [95% interval]", numeric: true },
+  { key: "difference", title: "difference", more: " [95% interval]", numeric: true },
   { key: "p_holm", title: "p (Holm)", numeric: true },
   { key: "turn", title: "result" },
   { key: "n", title: "prompts", numeric: true },
@@ -39,6 +39,7 @@ function startTable(estimates) {
 
   function head(column) {
     const sort = make("button", { type: "button", click: () => sortBy(column.key) }, column.title,
+      column.more ? make("span", { class: "aside" }, column.more) : null,
       make("span", { class: "sorter", "aria-hidden": "true" }));
     return make("th", { scope: "col", role: "columnheader", "aria-sort": "none", class: column.numeric ? "number" : null }, sort);
   }
