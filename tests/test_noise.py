@@ -112,3 +112,11 @@ def test_compare_with_another_interval(run: Run) -> None:
     assert len({rows[kind][0]["low"] for kind in rows}) == 3
     assert "BCa" in rows["bca"][0]["method"]
     assert len({rows[kind][1]["difference_low"] for kind in rows}) == 3
+    # What compare says and what leaderboard.json holds is one interval, to the last digit.
+    (estimate,) = [
+        row for row in run.estimates() if (row.model, row.metric) == ("base", "unique_rate")
+    ]
+    first = rows["bootstrap-t"][0]
+    assert (first["value"], first["low"], first["high"], first["n"]) == (
+        *(estimate.value, estimate.low, estimate.high, estimate.n),
+    )

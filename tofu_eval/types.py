@@ -252,6 +252,8 @@ class Group:
 class Score:
     """One value of one metric: of a prompt's group, or of the corpus (`prompt_id` null).
 
+    The `prompt_id` "block 3 of 20" of a corpus metric is a pseudo-value, for its interval.
+
     Undefined is `value` null and a `reason`; `n` counts the responses it stands on.
     """
 
@@ -269,8 +271,9 @@ class Estimate:
     """The mean of a metric over prompts with its 95% interval.
 
     `n` counts the prompts it stands on, `undefined` those whose score is null. `low` and `high`
-    are null where fewer than two prompts are defined. A metric of level "corpus" has one value,
-    so that n is 1 and there is no interval; `method` says so. `signature` names the metric's
+    are null where fewer than two prompts are defined. A metric of level "corpus" has one value;
+    `n` is then the number of blocks of prompts that its interval comes from, 1 where there is
+    none; `method` says so. `signature` names the metric's
     version, its tokeniser, its settings and the feature models behind it.
     """
 

@@ -69,10 +69,11 @@ def test_the_table_shows_it_in_80_columns() -> None:
     console.print(table(of(*rows)))
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     start = lines.index("over tasks")
-    assert lines[start : start + 4] == [
+    assert lines[start : start + 5] == [
         "over tasks",
-        "  metric  model  mean rank  d_z to base  missing",
-        "  m       base    1.00 (1)",
-        "          sft     2.00 (1)    +0.20 (1)  lab",
+        "  model  mean rank  d_z to base  missing",
+        "m",
+        "  base    1.00 (1)",
+        "  sft     2.00 (1)    +0.20 (1)  lab",
     ]
     assert max(map(len, lines)) <= 80

@@ -142,6 +142,7 @@ def test_the_effect_is_in_standard_deviations() -> None:
     got = paired_difference(a, dict.fromkeys(a, 0.0), seed=0)
     assert got.sd == pytest.approx(7**0.5)  # ((3-1)^2 + (3-2)^2 + (3-6)^2) / 2
     assert got.effect == pytest.approx(3 / 7**0.5)
+    assert got.kurtosis == pytest.approx(scipy.stats.kurtosis([1.0, 2.0, 6.0]))
     level = paired_difference(a, {id: value - 1 for id, value in a.items()}, seed=0)
     assert (level.effect, level.value, level.low) == (None, 1.0, 1.0)
 

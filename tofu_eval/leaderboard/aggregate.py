@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
+from tofu_eval.leaderboard.layout import aligned, called
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,32 @@ def standings(comparison: Comparison) -> tuple[Standing, ...]:
         if len(rows) > 1 and rows[0].direction != "none"
         for standing in _of_metric(comparison, metric, rows)
     )
+
+
+def over_tasks(comparison: Comparison) -> list[str]:
+    """Mean ranks and standardised differences as lines of text; none for a single task."""
+    cells = standing_cells(comparison)
+    if len(cells) < 2:
+        return []
+    head, *rows = aligned([row[1:] for row in cells], right={1, 2})
+    lines = ["", "over tasks", head]
+    metric = None
+    for (name, *_), row in zip(cells[1:], rows, strict=True):
+        lines += [row] if name == metric else [name, row]
+        metric = name
+    return lines
+
+
+def standing_cells(comparison: Comparison) -> list[list[str]]:
+    """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
+    rows = [["metric", "model", "mean rank", f"d_z to {called(comparison.baseline)}", "missing"]]
+    for found in standings(comparison):
+        rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
+        effect = "" if found.model == comparison.baseline else "—"
+        if found.effect is not None:
+            effect = f"{found.effect:+.2f} ({found.compared})"
+        rows.append([found.metric, found.model, rank, effect, ", ".join(found.missing)])
+    return rows
 
 
 def _of_metric(comparison: Comparison, metric: str, rows: Sequence[Row]) -> list[Standing]:

@@ -142,12 +142,7 @@ def compare(
         for column, members in columns.items()
         for kind in kinds
     }
-    versus = {
-        place: (side, sides[(baseline, *place[1:])])
-        for place, side in sides.items()
-        if place[0] != baseline
-    }
-    differences = _differences(versus, seed, how.interval)
+    differences = _differences(sides, baseline, seed, how.interval)
     tested = {p: d.p_value for p, (d, _) in differences.items() if d.p_value is not None}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
 
@@ -204,9 +199,14 @@ def _mean(members: Members, seed: int, method: str) -> tuple[Interval, int, Comp
 
 
 def _differences(
-    versus: Mapping[Place, tuple[Members, Members]], seed: int, method: str
+    sides: Mapping[Place, Members], baseline: str, seed: int, method: str
 ) -> dict[Place, tuple[Difference, Components | None]]:
     """Each side less the baseline; where one has several seeds, prompts are crossed with them."""
+    versus = {
+        place: (side, sides[(baseline, *place[1:])])
+        for place, side in sides.items()
+        if place[0] != baseline
+    }
     found = paired_differences(
         [(_over_seeds(own), _over_seeds(base)) for own, base in versus.values()],
         seed=seed,

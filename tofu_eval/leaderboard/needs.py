@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from tofu_eval.leaderboard.compare import Cell, Comparison
+from tofu_eval.leaderboard.compare import Cell, Comparison, Row
+from tofu_eval.leaderboard.layout import aligned
 from tofu_eval.leaderboard.numbers import ALPHA, estimate_text, is_clear
 from tofu_eval.stats import (
     MOST,
     Components,
-    Difference,
     Noise,
     crossed_power,
     detectable,
@@ -42,14 +42,14 @@ class Need:
     difference: float | None
     clear: bool
     n: int
-    now: float | None
-    detectable: float | None
-    prompts: int | None
-    seeds: int | None
-    has_seeds: bool
     alpha: float
+    now: float | None = None
+    detectable: float | None = None
+    prompts: int | None = None
     samples: int | None = None
+    seeds: int | None = None
     knows_samples: bool = False
+    has_seeds: bool = False
 
 
 def needs(
@@ -65,85 +65,75 @@ def needs(
         noise: by model, task and metric; where it is known of a model and of the baseline, a need
             says how many samples a prompt would do.
     """
-    alpha = ALPHA / max(1, comparison.tests)
     return tuple(
-        _with_samples(
-            _need(comparison, row.task, row.metric, cell, alpha), cell, comparison, noise or {}
-        )
+        _need(comparison, row, cell, noise or {})
         for row in comparison.rows
         for cell in row.cells
         if cell.difference is not None
     )
 
 
-def _need(comparison: Comparison, task: str, metric: str, cell: Cell, alpha: float) -> Need:
-    found = cell.difference
-    nothing = (None, None, None, None, False, alpha)
-    if found is None or not found.effect or not found.sd or found.value is None:
-        value = found.value if found else None
-        return Need(
-            task, metric, cell.model, value, is_clear(cell), found.n if found else 0, *nothing
-        )
-    place = (task, metric, cell.model, found.value, is_clear(cell), found.n)
-    if cell.spread is not None:
-        told = _with_seeds(comparison, cell.model, cell.spread, found, alpha)
-        return Need(*place, *told)
-    least = detectable(found.n, target=TARGET, alpha=alpha)
-    return Need(
-        *place,
-        power(found.n, found.effect, alpha=alpha),
-        None if least is None else least * found.sd,
-        prompts_needed(found.effect, target=TARGET, alpha=alpha),
-        None,
-        False,
-        alpha,
-    )
-
-
-def _with_samples(
-    need: Need,
-    cell: Cell,
-    comparison: Comparison,
-    noise: Mapping[tuple[str, str, str], Noise],
+def _need(
+    comparison: Comparison, row: Row, cell: Cell, noise: Mapping[tuple[str, str, str], Noise]
 ) -> Need:
-    """With the samples a prompt at which the present prompts would do."""
-    sides = [noise.get((m, need.task, need.metric)) for m in (need.model, comparison.baseline)]
-    own, base = sides
-    found, least = cell.difference, detectable(need.n, target=TARGET, alpha=need.alpha)
-    if own is None or base is None or found is None or not found.sd or not least or need.has_seeds:
+    found, alpha = cell.difference, ALPHA / max(1, comparison.tests)
+    value, n = (found.value, found.n) if found else (None, 0)
+    need = Need(row.task, row.metric, cell.model, value, is_clear(cell), n, alpha)
+    if found is None or not found.effect or not found.sd:
         return need
-    drawn = min(own.variance + base.variance, found.sd**2)
-    room = (abs(found.value or 0.0) / least) ** 2 - (found.sd**2 - drawn)
-    samples = _times(max(own.samples, base.samples), drawn, room)
-    return replace(need, samples=samples, knows_samples=True)
+    if cell.spread is not None:
+        return _with_seeds(need, comparison, cell.spread)
+    tails = found.kurtosis
+    least = detectable(n, target=TARGET, alpha=alpha, kurtosis=tails)
+    if least is None:
+        return need
+    need = replace(
+        need,
+        now=power(n, found.effect, alpha=alpha, kurtosis=tails),
+        detectable=least * found.sd,
+        prompts=prompts_needed(found.effect, target=TARGET, alpha=alpha, kurtosis=tails),
+    )
+    sides = [
+        noise[place]
+        for model in (cell.model, comparison.baseline)
+        if (place := (model, row.task, row.metric)) in noise
+    ]
+    return need if len(sides) < 2 else _with_samples(need, sides, found.sd, least)
 
 
-def _with_seeds(
-    comparison: Comparison, model: str, spread: Components, found: Difference, alpha: float
-) -> tuple[float, float, int | None, int | None, bool, float]:
+def _with_samples(need: Need, sides: Sequence[Noise], sd: float, least: float) -> Need:
+    """With the samples a prompt at which the present prompts would do."""
+    drawn = min(sum(side.variance for side in sides), sd**2)
+    room = (abs(need.difference or 0.0) / least) ** 2 - (sd**2 - drawn)
+    have = max(side.samples for side in sides)
+    return replace(need, samples=_times(have, drawn, room), knows_samples=True)
+
+
+def _with_seeds(need: Need, comparison: Comparison, spread: Components) -> Need:
     """Of prompts crossed with seeds; where both sides have seeds, the fewer of them count."""
-    value, n = found.value or 0.0, found.n
-    sides = [comparison.seeds.get(name, ()) for name in (model, comparison.baseline)]
-    seeds = min(len(side) for side in sides if len(side) > 1)
+    sides = [comparison.seeds.get(name, ()) for name in (need.model, comparison.baseline)]
+    present = min(len(side) for side in sides if len(side) > 1)
+    value = need.difference or 0.0
 
-    def seen(prompts: int, own: int, effect: float = value) -> float:
-        parts = spread.scaled(prompts / n, own / seeds)
-        return crossed_power(parts, effect, prompts=prompts, seeds=own, alpha=alpha)
+    def seen(prompts: int, seeds: int, effect: float = value) -> float:
+        parts = spread.scaled(prompts / need.n, seeds / present)
+        return crossed_power(parts, effect, prompts=prompts, seeds=seeds, alpha=need.alpha)
 
-    error = (spread.prompts + spread.seeds + spread.rest) ** 0.5
-    low, high = 0.0, error
-    while seen(n, seeds, high) < TARGET:
+    low, high = 0.0, (spread.prompts + spread.seeds + spread.rest) ** 0.5
+    if high == 0:
+        return need
+    while seen(need.n, present, high) < TARGET:
         low, high = high, 2 * high
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (middle, high) if seen(n, seeds, middle) < TARGET else (low, middle)
-    return (
-        seen(n, seeds),
-        high,
-        fewest(lambda count: seen(count, seeds) >= TARGET),
-        fewest(lambda count: seen(n, count) >= TARGET),
-        True,
-        alpha,
+        low, high = (middle, high) if seen(need.n, present, middle) < TARGET else (low, middle)
+    return replace(
+        need,
+        now=seen(need.n, present),
+        detectable=high,
+        prompts=fewest(lambda count: seen(count, present) >= TARGET),
+        seeds=fewest(lambda count: seen(need.n, count) >= TARGET),
+        has_seeds=True,
     )
 
 
@@ -155,7 +145,7 @@ def _times(have: float, shrinks: float, room: float) -> int | None:
 
 
 def needs_text(found: tuple[Need, ...]) -> str:
-    """A table of the needs for a terminal, and what it says; up to 80 columns for short names."""
+    """A table of the needs for a terminal, and what it says; 80 columns wide but for the notes."""
     with_seeds = any(need.has_seeds for need in found)
     with_samples = any(need.knows_samples for need in found)
     header = ["model", "difference", "power", "seen", "prompts"]
@@ -175,21 +165,15 @@ def needs_text(found: tuple[Need, ...]) -> str:
             cells.append(_count(need.seeds, need.has_seeds))
         lines.setdefault((need.task, need.metric), []).append(cells)
     every = [header, *(cells for rows in lines.values() for cells in rows)]
-    widths = [max(len(cells[i]) for cells in every) for i in range(len(header))]
-
-    def line(cells: list[str]) -> str:
-        first, *others = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return f"  {'  '.join([first, *others])}".rstrip()
-
-    out, task = [], None
+    head, *rest = aligned(every, right=range(1, len(header)))
+    left = iter(rest)
+    out: list[str] = []
+    task = None
     for (own, metric), rows in lines.items():
         if own != task:
-            out += [*([""] if task is not None else []), own, line(header)]
+            out += [*([""] if task is not None else []), own, head]
             task = own
-        out += [metric, *(line(cells) for cells in rows)]
+        out += [metric, *(next(left) for _ in rows)]
     return "\n".join([*out, "", *_notes(found, with_samples, with_seeds)])
 
 

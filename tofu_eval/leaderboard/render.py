@@ -10,9 +10,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.errors import UnknownNameError
-from tofu_eval.leaderboard.aggregate import standings
+from tofu_eval.leaderboard.aggregate import over_tasks, standing_cells, standings
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
 from tofu_eval.leaderboard.headline import headline
+from tofu_eval.leaderboard.layout import aligned, called
 from tofu_eval.leaderboard.numbers import estimate_text, excludes_zero, is_clear
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 _FEW = 20
 """Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
+EFFECTS = (
+    "d_z: the mean difference in standard deviations of the differences. won: the share of prompts "
+    "on which the model is more diverse than the baseline, or better."
+)
 _REASONS = 3
 """Reasons named in a footnote; CSV and JSON have all."""
 
@@ -40,28 +45,24 @@ def render(comparison: Comparison, format: str) -> str:
 
 
 def table(comparison: Comparison) -> Text:
-    """The comparison for a `rich` console; up to 80 columns wide where names are short."""
+    """The comparison for a `rich` console, at most 80 columns wide but for what it wraps itself."""
     from rich.text import Text
 
     rows = {(row.task, row.metric): _cells(comparison, row) for row in comparison.rows}
     header = _header(comparison)
-    columns = zip(header, *(line for lines in rows.values() for line in lines), strict=True)
-    widths = [max(map(len, column)) for column in columns]
-
-    def line(cells: list[str]) -> str:
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        return f"  {'  '.join([*padded[:-1], cells[-1].rjust(widths[-1])])}\n"
-
+    every = [header, *(line for lines in rows.values() for line in lines)]
+    head, *lines = aligned(every, right={len(header) - 1})
+    left = iter(lines)
     text, task = Text(), None
     for row in comparison.rows:
         if row.task != task:
             gap = "" if task is None else "\n"
             text.append(f"{gap}{row.task}\n", "bold")
-            text.append(line(header), "dim")
+            text.append(f"{head}\n", "dim")
             task = row.task
         text.append(f"{row.metric}{_ARROWS[row.direction]}\n", "bold")
-        for cells in rows[row.task, row.metric]:
-            text.append(line(cells))
+        for _ in row.cells:
+            text.append(f"{next(left)}\n")
     for ranked in over_tasks(comparison):
         text.append(f"{ranked}\n")
     text.append("\n" + "\n".join(_notes(comparison)), "dim")
@@ -69,7 +70,7 @@ def table(comparison: Comparison) -> Text:
 
 
 def _markdown(comparison: Comparison) -> str:
-    header = ["metric", *_header(comparison)]
+    header = ["metric", *_header(comparison, effects=True)]
     rule = [":--"] * (len(header) - 1) + ["--:"]
     out: list[str] = []
     task = None
@@ -84,12 +85,18 @@ def _markdown(comparison: Comparison) -> str:
             ]
             task = row.task
         name = f"{row.metric}{_ARROWS[row.direction]}"
-        out += [_bar([_escape(cell) for cell in (name, *c)]) for c in _cells(comparison, row)]
-    ranked = _standing_cells(comparison)
+        out += [
+            _bar([_escape(cell) for cell in (name, *c)])
+            for c in _cells(comparison, row, effects=True)
+        ]
+    ranked = standing_cells(comparison)
     if len(ranked) > 1:
         head, *lines = [_bar([_escape(cell) for cell in cells]) for cells in ranked]
         out += ["", "### over tasks", "", head, _bar([":--", ":--", "--:", "--:", ":--"]), *lines]
-    notes = [f"- {_escape(note)}" for note in _notes(comparison)]
+    notes = _notes(comparison)
+    if len(comparison.models) > 1:
+        notes.insert(0, EFFECTS)
+    notes = [f"- {_escape(note)}" for note in notes]
     said = _escape(headline(comparison))
     return "\n".join([said, "", *out, "", *notes]) + "\n"
 
@@ -151,6 +158,7 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "pairs": versus and versus.n,
                 "dropped": versus and versus.dropped,
                 "higher": versus and versus.higher,
+                "lower": versus and versus.lower,
                 "effect": versus and versus.effect,
                 "seeds": len(comparison.seeds.get(cell.model, (cell.model,))),
                 "variance_of_prompts": cell.spread and cell.spread.share("prompts"),
@@ -159,12 +167,13 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
             }
 
 
-def _header(comparison: Comparison) -> list[str]:
-    versus = [f"minus {comparison.baseline}"] if len(comparison.models) > 1 else []
-    return ["model", "mean [95% interval]", *versus, "n"]
+def _header(comparison: Comparison, *, effects: bool = False) -> list[str]:
+    versus = [f"minus {called(comparison.baseline)}"] if len(comparison.models) > 1 else []
+    more = ["d_z", "won"] if versus and effects else []
+    return ["model", "mean [95% interval]", *versus, *more, "n"]
 
 
-def _cells(comparison: Comparison, row: Row) -> list[list[str]]:
+def _cells(comparison: Comparison, row: Row, *, effects: bool = False) -> list[list[str]]:
     """The row as lines of text, one a model, under `_header`."""
     lines = []
     for cell in row.cells:
@@ -172,8 +181,21 @@ def _cells(comparison: Comparison, row: Row) -> list[list[str]]:
         if mean == "" and cell.undefined:
             mean = "undefined"
         versus = [_versus(cell)] if len(comparison.models) > 1 else []
-        lines.append([cell.model, mean or "—", *versus, str(cell.mean.n)])
+        more = _effects(row, cell) if versus and effects else []
+        lines.append([cell.model, mean or "—", *versus, *more, str(cell.mean.n)])
     return lines
+
+
+def _effects(row: Row, cell: Cell) -> list[str]:
+    """d_z, and the share of prompts on which the model is more diverse, or better."""
+    found = cell.difference
+    if found is None or found.n == 0:
+        return ["", ""]
+    won = {"higher": found.higher, "lower": found.lower}.get(row.direction)
+    return [
+        "" if found.effect is None else f"{found.effect:+.2f}",
+        "" if won is None else f"{won:.0%}",
+    ]
 
 
 def _versus(cell: Cell) -> str:
@@ -187,37 +209,6 @@ def _mark(cell: Cell) -> str:
     if is_clear(cell):
         return " **"
     return " *" if excludes_zero(cell) else ""
-
-
-def over_tasks(comparison: Comparison) -> list[str]:
-    """Mean ranks and standardised differences as lines of text; none for a single task."""
-    cells = _standing_cells(comparison)
-    if len(cells) < 2:
-        return []
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = ["", "over tasks"]
-    metric = None
-    for row in cells:
-        shown = row if row[0] != metric else ["", *row[1:]]
-        metric = row[0]
-        padded = [
-            cell.ljust(width) if i in (0, 1, 4) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(shown, widths, strict=True))
-        ]
-        lines.append(f"  {'  '.join(padded)}".rstrip())
-    return lines
-
-
-def _standing_cells(comparison: Comparison) -> list[list[str]]:
-    """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
-    rows = [["metric", "model", "mean rank", f"d_z to {comparison.baseline}", "missing"]]
-    for found in standings(comparison):
-        rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
-        effect = "" if found.model == comparison.baseline else "—"
-        if found.effect is not None:
-            effect = f"{found.effect:+.2f} ({found.compared})"
-        rows.append([found.metric, found.model, rank, effect, ", ".join(found.missing)])
-    return rows
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -246,7 +237,10 @@ def _notes(comparison: Comparison) -> list[str]:
     if any(cell.difference and cell.difference.dropped for cell in cells):
         notes.append("Prompts without a value for both models are left out of a difference.")
     if any(1 < cell.mean.n < _FEW for cell in cells):
-        notes.append(f"Intervals over fewer than {_FEW} prompts are too narrow: do not lean on *.")
+        notes.append(
+            f"Intervals over fewer than {_FEW} prompts are too narrow where scores are "
+            "skewed or tied: do not lean on *."
+        )
     if any(cell.mean.n == cell.undefined == 0 for cell in cells):
         notes.append("—: the model has no scores there.")
     return notes + _undefined(comparison)

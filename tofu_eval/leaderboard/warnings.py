@@ -58,7 +58,7 @@ def sample_warnings(comparison: Comparison, scores: pa.Table, biased: Collection
         if other and own != other and metrics:
             lines.append(
                 f"On {task} {model} has {own:.3g} responses a prompt, {comparison.baseline} "
-                f"{other:.3g}: {', '.join(metrics)} depend on that. Compare equal numbers"
+                f"{other:.3g}, which moves {', '.join(metrics)}. Compare equal numbers"
             )
     return lines
 

@@ -69,6 +69,7 @@ for _name in ("gzip", "xz"):
     cost="cpu",
     needs=("text",),
     paper="arXiv:2403.00553",
+    bias=GROWS,
     length_sensitive=True,
     ordered=True,
     identical=None,

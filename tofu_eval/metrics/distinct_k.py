@@ -38,6 +38,7 @@ def distinct_k(classes: Labels) -> float:
     cost="model",
     needs=("equivalence",),
     paper="arXiv:2504.05228",
+    bias=GROWS,
     different=None,
 )
 def max_class(classes: Labels) -> float:

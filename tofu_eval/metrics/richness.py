@@ -102,7 +102,7 @@ for _suffix, _need, _cost in FLAVOURS:
         cost=_cost,
         needs=(_need,),
         paper="doi:10.1093/biomet/40.3-4.237",
-        bias="Good and Turing: unbiased for one response fewer",
+        bias="Good and Turing, of one response fewer; grows with the responses",
     )(good_turing_coverage)
     for _k in (5, 10):
         metric(

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from tofu_eval.errors import ConfigError, MetricInputError
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics._classes import Labels, labels_of
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import FALLS, metric
 
 THRESHOLDS = (
     -7.71875, -6.28125, -6.0, -5.71875, -5.5, -5.0, -4.375, -3.4375, -2.046875,
@@ -24,6 +24,7 @@ THRESHOLDS = (
     cost="model",
     needs=("equivalence", "reward"),
     paper="arXiv:2504.05228",
+    bias=FALLS,
     measures="quality",
     ordered=True,
     identical=None,

@@ -73,6 +73,7 @@ for _name, _q in (("0.5", 0.5), ("2.0", 2.0), ("inf", math.inf)):
     cost="model",
     needs=("embedding",),
     paper="arXiv:2604.16027",
+    bias=GROWS,
 )
 def vendi_clipped(embeddings: ArrayLike) -> float:
     """Vendi score as arXiv:2604.16027 reports it; give it its own encoder.

@@ -25,10 +25,11 @@ _ROUNDING = 1e-12
 class Difference:
     """The mean of a − b over the prompts where both are defined, with its 95% interval.
 
-    `n` counts those prompts, `dropped` the others. `p_value` is that of a two-sided test;
-    `higher` is the share of the n prompts on which a lies above b (ties are not above). `effect`
-    is the standardised mean difference d_z, mean over standard deviation of the differences; None
-    for fewer than two prompts or where all differences are equal. `sd` is that deviation.
+    `n` counts those prompts, `dropped` the others. `p_value` is that of a two-sided test.
+    `higher` and `lower` are the shares of the n prompts on which a lies above and below b; ties
+    are neither. `effect` is the standardised mean difference d_z, mean over standard deviation of
+    the differences; None for fewer than two prompts or where all differences are equal. `sd` is
+    that deviation, and `kurtosis` the excess kurtosis of the differences, 0 where they are equal.
     """
 
     value: float | None
@@ -40,6 +41,8 @@ class Difference:
     higher: float | None
     effect: float | None = None
     sd: float | None = None
+    kurtosis: float = 0.0
+    lower: float | None = None
 
 
 def paired_difference(
@@ -108,7 +111,17 @@ def _difference(column: Floats, dropped: int, p_value: float | None, found: Any)
         higher=float(np.mean(column > 0)) if n else None,
         effect=found.value / sd if sd and column[0] != column[-1] else None,
         sd=sd,
+        kurtosis=_kurtosis(column),
+        lower=float(np.mean(column < 0)) if n else None,
     )
+
+
+def _kurtosis(column: Floats) -> float:
+    if len(column) < 2 or column[0] == column[-1]:
+        return 0.0
+    away = (column - column.mean()) / (column[-1] - column[0])  # so that no power overflows
+    squares = away * away
+    return float(np.mean(squares * squares) / np.mean(squares) ** 2 - 3)
 
 
 def sign_flips(
