@@ -29,6 +29,7 @@ HOSTILE = [
     '"><svg onload="window.owned = 5">',
     "right \u202egnp.exe left \u2066inside\u2069 \u200b end",
     "\u2028\u2029 {{ 7 * 7 }} ${window.owned = 6} \\u003cscript\\u003e",
+    "two lines\r\nof Windows, a tag \U000e0041",
     "nul \x00 bell \x07 escape \x1b[31mred",
     "]]> <style>body { display: none }</style> &lt;b&gt; &amp;",
     "א ב ג שלום עולם",

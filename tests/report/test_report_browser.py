@@ -33,7 +33,7 @@ def test_it_loads_and_draws_every_chart(look: Look, fruit_page: Path) -> None:
     assert all("The table below it has the numbers." in label for label in labels)
     for figure in page.locator("#charts figure").all():
         figure.locator("summary").click()
-        assert figure.locator("tbody tr").count() >= 2
+        figure.locator("tbody tr").nth(1).wait_for()
         figure.locator("summary").click()
 
 
@@ -73,9 +73,9 @@ def test_a_point_leads_to_its_responses(look: Look, fruit_page: Path) -> None:
     page.locator("#chart-prompts").scroll_into_view_if_needed()
     point = page.locator("#chart-prompts .mark-symbol path[transform]").nth(4)
     point.hover(force=True)
-    assert "Name two fruits" in page.locator("#tooltip").inner_text()
+    assert "Name two fruits" in page.locator("#tooltip:not([hidden])").inner_text()
     point.click(force=True)
-    assert page.locator(".prompts [aria-current]").evaluate("e => e === document.activeElement")
+    page.locator(".prompts [aria-current]:focus").wait_for()
     # The same for a keyboard: the table behind the chart.
     figure = page.locator("figure", has=page.locator("#chart-prompts"))
     figure.locator("summary").press("Enter")
@@ -223,6 +223,7 @@ def test_nothing_that_a_model_wrote_runs(look: Look, hostile_page: Path) -> None
         assert text in shown
     # Overrides and controls are shown by their number, and turn nothing around.
     assert "right U+202Egnp.exe" in shown
+    assert "two lines\nof Windows, a tag U+E0041" in shown
     assert "nul U+0000 bell U+0007 escape U+001B[31mred" in shown
     assert not set("\u202e\u2066\u2069\u200b\x00\x07\x1b") & set(
         page.evaluate("document.body.innerText")

@@ -305,3 +305,17 @@ def test_the_values_of_many_prompts_are_thinned(
     whole = contents.scores["responses"]["unique_rate"]
     assert some.scores["responses"]["unique_rate"] == [column[::2] for column in whole]
     assert some.datasets["estimates"] == contents.datasets["estimates"]
+
+
+def test_a_run_that_lacks_its_answers_falls_back_to_the_text(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "judged"
+    shutil.copytree(run, copy)
+    manifest = json.loads((copy / "run.json").read_text())
+    manifest["features"]["equivalence"]["identity"] = {"method": "judge", "model": {"a": "b"}}
+    (copy / "run.json").write_text(json.dumps(manifest))
+    got = read(Run.open(copy))
+    assert got.survey.method == "exact"
+    assert any("identical text" in note for note in got.notes)
+    ends = {r["model"]: r["value"] for r in got.datasets["rarefaction"] if r["k"] == 8}
+    groups = Groups(Run.open(run), "base", "responses").read(0, 24)
+    assert ends["base"] == pytest.approx(np.mean([len(set(group.texts)) for group in groups]))

@@ -19,12 +19,14 @@ class Classes:
     """The class of each response of a group.
 
     `method` is that of the run's equivalence; where the run has none, or lacks what it was
-    computed from, it is "exact": texts that differ at most in white space at the ends.
+    computed from, it is "exact": texts that differ at most in white space at the ends. `note`
+    says so in the latter case.
     """
 
     def __init__(self, run: Run) -> None:
         made: Mapping[str, Any] = run.manifest.get("features", {})
         self.method = "exact"
+        self.note = ""
         self._recalled: RecalledEquivalence | None = None
         self._embeddings: Any = None
         if "equivalence" not in made:
@@ -32,14 +34,17 @@ class Classes:
         identity = made["equivalence"]["identity"]
         try:
             recalled = RecalledEquivalence(identity)
-        except (KeyError, TypeError, ModelError):  # of another version of this tool
+        except KeyError:  # of another version of this tool
+            self.forget()
             return
         self._cache = run.features("equivalence", digest(identity))
         if recalled.requires and "embedding" in made:
             self._embeddings = run.features("embedding", digest(made["embedding"]["identity"]))
-        if not recalled.requires or self._embeddings is not None:
-            self._recalled = recalled
-            self.method = recalled.method
+        if recalled.requires and self._embeddings is None:
+            self.forget()
+            return
+        self._recalled = recalled
+        self.method = recalled.method
 
     def of(self, group: Group) -> NDArray[np.int64]:
         """(n,) class numbers from 0 in order of first use; -1 where a judge left it undecided.
@@ -60,8 +65,12 @@ class Classes:
         return np.asarray(made["equivalence"])
 
     def forget(self) -> None:
-        """Use identical text from now on."""
+        """Use identical text from now on, and say so in `note`."""
         self._recalled, self._embeddings, self.method = None, None, "exact"
+        self.note = (
+            "The run does not hold what its equivalence was computed from: here, responses with "
+            "identical text form a class. Run the command that made it again."
+        )
 
 
 def is_decided(labels: Sequence[int] | NDArray[np.int64]) -> bool:

@@ -81,13 +81,13 @@ def survey(
     curves = [row for one in seen for row in one.curve(run.manifest["settings"]["seed"])]
     bins = [row for task in tasks for row in _bins([one for one in seen if one.task == task])]
     means = {(one.column, one.task): float(np.mean(one.lengths)) for one in seen}
+    notes = [classes.note] if classes.note else []
     if not texts:
-        return Survey(curves, bins, means, {}, classes.method, total, 0, ())
+        return Survey(curves, bins, means, {}, classes.method, total, 0, notes)
     chosen, longest = _choose(seen)
     models = [model for members in columns.values() for model in members]
     shown = {t: _texts(run, t, models, chosen.get(t, set()), classes, longest) for t in tasks}
     count = sum(len(rows) for task in shown.values() for one in task for rows in one["samples"])
-    notes = []
     if count < total:
         notes.append(
             f"The page shows {count:,} of {total:,} responses, a sample of whole prompts chosen "

@@ -64,12 +64,13 @@ function pager(total, size, page, go, noun) {
 }
 
 // Characters that would be obeyed or not be seen: controls, bidirectional overrides, fillers.
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/gu;
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 
 /** Nodes that show a text whole: hidden characters by their number, `found` marked. */
 function visible(text, found = "") {
   const nodes = [];
   let from = 0;
+  text = text.replaceAll("\r\n", "\n"); // the end of a line, on Windows
   for (const match of text.matchAll(HIDDEN)) {
     nodes.push(...marked(text.slice(from, match.index), found));
     const code = match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
