@@ -64,7 +64,10 @@ BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
 BELOW["noise"] = {*BELOW["assembly"], *BELOW["scoring"], "assembly", "scoring"}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "noise"}
+BELOW["report"] = {
+    *("errors", "types", "store", "features", "metrics", "reading", "leaderboard"),
+}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "noise", "report"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

@@ -61,3 +61,20 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
         click.echo(f"  temperatures {seed_result.sweep}")
         click.echo(f"  checkpoints  {', '.join(map(str, seed_result.checkpoints.values()))}")
     click.echo(f"\nAll metrics with intervals: tofu-eval compare {result.seeds[0].run}")
+    _report(result.seeds[0].run)
+
+
+def _report(path: Path) -> None:
+    """Write the page of a run, where what draws its charts is installed."""
+    from tofu_eval.cli.console import note
+    from tofu_eval.errors import MissingDependencyError
+    from tofu_eval.report import read, write_report
+    from tofu_eval.store import Run
+
+    page = path / "report.html"
+    try:
+        write_report(page, read(Run.open(path), baseline="base"))
+    except MissingDependencyError as error:
+        note(str(error))
+    else:
+        click.echo(f"To look at in a browser:    {page}")

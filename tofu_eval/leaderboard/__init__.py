@@ -2,7 +2,7 @@
 
 from tofu_eval.leaderboard.board import build_leaderboard, read_leaderboard, write_leaderboard
 from tofu_eval.leaderboard.compare import Comparison, How, compare
-from tofu_eval.leaderboard.frontier import Frontier, frontier
+from tofu_eval.leaderboard.frontier import Frontier, frontier, frontier_points
 from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.render import render, table
 from tofu_eval.leaderboard.scores import read_scores
@@ -16,6 +16,7 @@ __all__ = [
     "build_leaderboard",
     "compare",
     "frontier",
+    "frontier_points",
     "headline",
     "length_warnings",
     "read_leaderboard",
