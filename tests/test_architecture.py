@@ -62,7 +62,7 @@ BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "answers"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
     "engines": "List engines.",
+    "verifiers": "List what checks answers.",
     "losses": "List and show training losses.",
     "leaderboard": "Show and validate leaderboard files.",
     "quickstart": "Train three tiny models and compare them, offline.",
