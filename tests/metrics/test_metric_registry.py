@@ -34,7 +34,9 @@ WORDS = st.sampled_from(["a", "b", "The", "cat", ".", "naïve", "🦊"])
 RESPONSES = st.lists(WORDS, min_size=4, max_size=9).map(lambda words: [*words, "a", "b"])
 FLOATS = st.floats(-10, 10, width=32)
 VECTORS = st.lists(FLOATS, min_size=5, max_size=5).filter(lambda row: max(map(abs, row)) > 1e-3)
-PROMPT = Prompt.of_text("p", "Say something in ten words.", references=("a b c d", "The cat . a", "a b c d"))
+PROMPT = Prompt.of_text(
+    "p", "Say something in ten words.", references=("a b c d", "The cat . a", "a b c d")
+)
 
 ROWS = {
     "text": RESPONSES.map(" ".join),
