@@ -20,7 +20,7 @@ def acc(texts: Sequence[str], logprobs: Sequence[float], prompt: Prompt) -> floa
     Args:
         texts: the n choices in their order, n >= 2: the responses of `scoring: likelihood`.
         logprobs: (n,) log-probability of each after the prompt, nats.
-        prompt: its reference is a letter (A is the first choice), or the text of a choice.
+        prompt: its references are letters (A is the first choice) or texts of choices; any counts.
     Returns: 1 or 0, between them where choices tie; higher is better. `acc` of
         lm-evaluation-harness.
     Undefined: fewer than two choices, no log-probability, no reference, or one that is no choice.
@@ -36,7 +36,7 @@ def acc_norm(texts: Sequence[str], logprobs: Sequence[float], prompt: Prompt) ->
     Args:
         texts: the n choices in their order, n >= 2: the responses of `scoring: likelihood`.
         logprobs: (n,) log-probability of each after the prompt, nats.
-        prompt: its reference is a letter (A is the first choice), or the text of a choice.
+        prompt: its references are letters (A is the first choice) or texts of choices; any counts.
     Returns: 1 or 0, between them where choices tie; higher is better. `acc_norm` of
         lm-evaluation-harness.
     Undefined: fewer than two choices, no log-probability, no reference, or one that is no choice.
@@ -66,18 +66,22 @@ def _hit(values: NDArray[np.float64], texts: Sequence[str], prompt: Prompt) -> f
         raise MetricInputError(f"fewer than two choices ({len(texts)})")
     right = _right(texts, prompt)
     best = np.flatnonzero(values == values.max())
-    return float(np.mean(best == right))
+    return float(np.mean([int(place) in right for place in best]))
 
 
-def _right(texts: Sequence[str], prompt: Prompt) -> int:
-    """The place of the right choice."""
+def _right(texts: Sequence[str], prompt: Prompt) -> set[int]:
+    """The places of the right choices: of every reference that is one."""
     if not prompt.references:
         raise MetricInputError("the prompt has no references")
-    reference = prompt.references[0].strip()
+    places = {place for text in prompt.references for place in _place(text.strip(), texts)}
+    if not places:
+        raise MetricInputError(f"the reference '{prompt.references[0]:.40}' is none of the choices")
+    return places
+
+
+def _place(reference: str, texts: Sequence[str]) -> list[int]:
     if reference in texts:
-        return list(texts).index(reference)
+        return [list(texts).index(reference)]
     letter = re.fullmatch(r"\(?([A-Za-z])\)?\.?", reference)
     place = ord(letter[1].upper()) - ord("A") if letter else len(texts)
-    if place >= len(texts):
-        raise MetricInputError(f"the reference '{reference:.40}' is none of the choices")
-    return place
+    return [place] if place < len(texts) else []
