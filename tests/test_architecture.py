@@ -57,7 +57,8 @@ BELOW["scoring"] = {
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
 BELOW["judges"] = {"errors", "types", "engines", "models"}
-BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges")}
+BELOW["answers"] = {"errors", "types", "registry", "features", "child", "remote"}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "answers")}
 BELOW["temperatures"] = {"errors", "types", "engines", "stages"}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly", "temperatures"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
@@ -67,7 +68,7 @@ BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["report"] = {
     *("errors", "types", "store", "features", "metrics", "reading", "leaderboard"),
 }
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "noise", "report"}
+BELOW["cli"] = {*BELOW["lab"], *("lab", "verify", "auditing", "noise", "report", "answers")}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

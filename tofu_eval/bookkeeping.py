@@ -148,6 +148,8 @@ def _copies(run: Run, model: str, task: str) -> list[str]:
     sampled = run.manifest["tasks"][task]["sampling"].get("temperature")
     if run.manifest["models"][model].get("temperature", sampled) == 0:
         return []
+    if run.manifest["tasks"][task].get("scoring") == "likelihood":
+        return []
     groups, found = Groups(run, model, task), []
     for _, chunk in groups.chunks(SCORE_CHUNK):
         found += copies({group.prompt.id: group.texts for group in chunk})

@@ -64,6 +64,7 @@ class Settings(BaseModel):
     equivalence_model: str | None = None
     equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     judge_model: str | None = None
+    verifier: str | None = None
     nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
     isolate: bool | None = None

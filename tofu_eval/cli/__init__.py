@@ -30,6 +30,7 @@ COMMANDS = {
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
     "engines": "List engines.",
+    "verifiers": "List what checks answers.",
     "losses": "List and show training losses.",
     "leaderboard": "Build, merge, validate, show, publish and export leaderboards.",
     "quickstart": "Train three tiny models and compare them, offline.",

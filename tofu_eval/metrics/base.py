@@ -45,8 +45,8 @@ Measures = Literal["diversity", "quality", "length"]
 OF_TEXTS = ("embedding", "reward")
 """The features that a model makes of a text."""
 
-OF_GROUPS = ("equivalence", "nli", "nli_sentences", "correct")
-"""The features of responses to one prompt together; `correct` comes with the group."""
+OF_GROUPS = ("equivalence", "nli", "nli_sentences", "correct", "answer")
+"""The features of responses to one prompt together."""
 
 INPUTS = (
     "text",
@@ -64,7 +64,8 @@ INPUTS = (
 text: the responses; tokens, tokens_…: `Tokens` of them (`features/text.py` says which);
 prompt: the Prompt; references: its reference texts; reference_…: the same of the references;
 logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); equivalence:
-(n,) class numbers; nli, nli_sentences: (n, 1), (n, 2); correct: (n,) booleans, see `features/`.
+(n,) class numbers; nli, nli_sentences: (n, 1), (n, 2); correct: (n,) verdicts, 1, 0 or
+NaN (unreadable); answer: (n,) class numbers, -1 for none; see `features/` and `answers/`.
 Where a prompt or a run lacks one, the score is null with that reason.
 """
 

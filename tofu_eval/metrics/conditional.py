@@ -12,6 +12,7 @@ import numpy as np
 
 from tofu_eval.errors import ConfigError, MetricInputError
 from tofu_eval.metrics.base import METRICS, Metric
+from tofu_eval.metrics.pass_at_k import ORDERS, register
 from tofu_eval.tokens import Tokens
 from tofu_eval.types import REFERENCE
 
@@ -32,14 +33,22 @@ def find(name: str) -> Metric:
         ConfigError: a condition that cannot be read, or a metric that cannot have one.
     """
     if "[" not in name:
-        return METRICS.get(name)
+        return _plain(name)
     match = PATTERN.fullmatch(name)
     if match is None:
         raise ConfigError(
             f"Cannot read the condition of '{name}'. Examples: vendi[correct], vendi[reward>=-3.5]"
         )
     least = match["least"]
-    return conditional(METRICS.get(match["name"]), None if least is None else float(least))
+    return conditional(_plain(match["name"]), None if least is None else float(least))
+
+
+def _plain(name: str) -> Metric:
+    """The metric of a name without a condition; `pass_at_K` for any K."""
+    order = re.fullmatch(r"pass_at_([1-9]\d{0,5})", name)
+    if order and int(order[1]) not in ORDERS:
+        register(int(order[1]))
+    return METRICS.get(name)
 
 
 def conditional(made: Metric, least: float | None) -> Metric:
@@ -86,9 +95,10 @@ def conditional(made: Metric, least: float | None) -> Metric:
 
 def _passes(quality: Any, least: float | None) -> list[int]:
     values = np.asarray(quality, dtype=np.float64).reshape(len(quality))
-    if not np.isfinite(values).all():
-        raise MetricInputError("the quality of a response is NaN or infinite")
-    good = values > 0 if least is None else values >= least
+    if least is not None and not np.isfinite(values).all():
+        raise MetricInputError("the reward of a response is NaN or infinite")
+    # An answer that cannot be read is NaN, and wrong.
+    good = values == 1 if least is None else values >= least
     return [int(i) for i in np.flatnonzero(good)]
 
 

@@ -82,5 +82,7 @@ def make_task(spec: TaskSpec, load: Load, document: Document) -> Task:
         licence=spec.licence,
         source=spec.source,
         citation=spec.citation,
+        verifier=spec.verifier,
+        scoring=spec.scoring,
         origin=f"{document.file}:{document.line(('name',))}",
     )
