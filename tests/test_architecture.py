@@ -22,6 +22,7 @@ BELOW = {
     "models": {"errors", "types", "hub"},
     "kernels": set(),
     "tokens": {"kernels"},
+    "sandbox": set(),
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
@@ -39,6 +40,8 @@ BELOW = {
 }
 for room in ("engines", "features"):
     BELOW[room] = {*BELOW[room], "child"}
+for room in ("tasks", "features"):
+    BELOW[room] = {*BELOW[room], "sandbox"}
 BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
 BELOW["workers"] = {*BELOW["stages"], "stages"}
@@ -53,13 +56,15 @@ BELOW["scoring"] = {
     *("workers", "reading", "provenance", "config", "leaderboard"),
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
-BELOW["judges"] = {"errors", "types", "engines", "models"}
-BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges")}
+BELOW["judges"] = {"errors", "types", "engines", "models", "config", "features"}
+BELOW["quality"] = {*BELOW["judges"], "judges"}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "quality")}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
+BELOW["calibrating"] = {*BELOW["pipeline"], "pipeline"}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "calibrating"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.features.base import pair_key
 from tofu_eval.features.weights import find_weights, free_memory, said
 from tofu_eval.hub import quiet
-from tofu_eval.types import Prompt, digest
+from tofu_eval.types import Prompt
 
 OTHER = "Give another: --reward-model PATH_OR_ID"
 
@@ -82,7 +83,7 @@ class RewardModel:
 
     def key(self, prompt: Prompt, text: str) -> str:
         """Hex digest of the prompt's messages and the text."""
-        return digest([[[m.role, m.content] for m in prompt.messages], text])
+        return pair_key(prompt, text)
 
     def compute(self, pairs: Sequence[tuple[Prompt, str]]) -> NDArray[np.float32]:
         """Raw logits, (len(pairs), 1); each distinct pair is scored once.
