@@ -41,7 +41,6 @@ BELOW = {
     },
 }
 for room in ("engines", "features"):
-for room in ("engines", "features"):
     BELOW[room] = {*BELOW[room], "child", "remote", "servers"}
 for room in ("tasks", "features"):
     BELOW[room] = {*BELOW[room], "sandbox"}
@@ -64,7 +63,7 @@ BELOW["quality"] = {*BELOW["judges"], "judges"}
 BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "quality")}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
-BELOW["calibrating"] = {*BELOW["pipeline"], "pipeline"}
+BELOW["calibrating"] = {*BELOW["pipeline"], *("pipeline", "quality")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "calibrating"}

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Calibration:
     def __post_init__(self) -> None:
         given = self.thresholds
         whole = len(given) == LEVELS - 1 and all(math.isfinite(x) for x in given)
-        if not whole or any(a >= b for a, b in zip(given, given[1:], strict=False)):
+        if not whole or any(a >= b for a, b in pairwise(given)):
             raise DataError(
                 f"{self.source}: the thresholds should be {LEVELS - 1} ascending numbers, got "
                 f"{list(given)}. Make them: tofu-eval calibrate-reward"
@@ -62,7 +63,8 @@ class Calibration:
         Returns: (n,); NaN where a reward is not finite.
         """
         values = np.asarray(rewards, dtype=np.float64).reshape(-1)
-        points = np.searchsorted(self.thresholds, values, side="left") + 1.0
+        below = np.searchsorted(self.thresholds, values, side="left")
+        points: NDArray[np.float64] = below.astype(np.float64) + 1
         points[~np.isfinite(values)] = np.nan
         return points
 
@@ -154,9 +156,7 @@ def _published(name: str, told: Mapping[str, Any] | None) -> Calibration | None:
     return Calibration(tuple(told["thresholds"]), model, told["name"], told["source"])
 
 
-def in_force(
-    given: Calibration | str | None, reward: FeatureModel | None
-) -> Calibration:
+def in_force(given: Calibration | str | None, reward: FeatureModel | None) -> Calibration:
     """The calibration to use: the user's, or the published one of the reward model.
 
     Args:

@@ -59,16 +59,15 @@ class CustomReward:
         """
         keys = [self.key(*pair) for pair in pairs]
         distinct = dict(zip(keys, pairs, strict=True))
-        found = _called(f"The reward model '{self.signature}'", self._function, [*distinct.values()])
+        title = f"The reward model '{self.signature}'"
+        found = _called(title, self._function, [*distinct.values()])
         try:
             values = np.asarray(found, dtype=np.float64).reshape(-1)
         except (TypeError, ValueError) as error:
-            raise PluginError(
-                f"The reward model '{self.signature}' gave something else than numbers: {error}."
-            ) from error
+            raise PluginError(f"{title} gave something else than numbers: {error}.") from error
         if len(values) != len(distinct) or not np.isfinite(values).all():
             raise PluginError(
-                f"The reward model '{self.signature}' gave {len(values)} rewards, "
+                f"{title} gave {len(values)} rewards, "
                 f"{int(np.isfinite(values).sum())} of them finite, to {len(distinct)} pairs; "
                 "expected one finite number a pair."
             )

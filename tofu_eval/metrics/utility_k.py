@@ -10,6 +10,7 @@ from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics._classes import Labels, labels_of
 from tofu_eval.metrics.base import metric
 
+
 @metric(
     name="utility_k",
     level="group",
