@@ -58,9 +58,10 @@ BELOW["scoring"] = {
     *("workers", "reading", "provenance", "config", "leaderboard"),
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
-BELOW["judges"] = {"errors", "types", "engines", "models", "config", "features"}
-BELOW["quality"] = {*BELOW["judges"], "judges"}
-BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "quality")}
+BELOW["judges"] = {"errors", "types", "engines"}
+BELOW["quality"] = {"errors", "types", "config", "features"}
+BELOW["answers"] = {"errors", "types", "registry", "features", "child", "remote"}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "quality", "answers")}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
 BELOW["calibrating"] = {*BELOW["pipeline"], *("pipeline", "quality")}

@@ -82,5 +82,6 @@ def make_task(spec: TaskSpec, load: Load, document: Document) -> Task:
         licence=spec.licence,
         source=spec.source,
         citation=spec.citation,
+        verifier=spec.verifier,
         origin=f"{document.file}:{document.line(('name',))}",
     )
