@@ -153,4 +153,9 @@ def _check(rubric: Rubric, file: str) -> None:
     if unknown or "response" not in free:
         what = f"unknown variable '{unknown[0]}'" if unknown else "it does not show the response"
         raise ConfigError(f"{file}: {what}. Known: {', '.join(VARIABLES)}")
-    question(rubric, _PROBE, "An apple.")
+    asked = question(rubric, _PROBE, "An apple.")
+    if any(read(asked) == read(asked) for read in (rating, harmful)):  # not NaN
+        raise ConfigError(
+            f"{file}: its last line is an answer, which would count where a judge repeats what it "
+            "is asked. End with a form to fill in, such as Rating: NUMBER"
+        )
