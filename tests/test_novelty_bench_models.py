@@ -172,9 +172,9 @@ def test_classes_and_utility(gemma: Path, deberta: Path, tmp_path: Path) -> None
     run("score", str(file), "--output", str(tmp_path / "run"), *models, *metrics)
 
     rewards = raw_rewards(gemma)
-    thresholds = np.percentile(rewards, range(10, 100, 10))
     kept = yaml.safe_load(calibration.read_text())["thresholds"]
-    np.testing.assert_allclose(kept, thresholds, atol=1e-4)
+    below = [np.mean(np.array(rewards) < threshold) for threshold in kept]
+    np.testing.assert_allclose(below, np.arange(1, 10) / 10, atol=0.06)  # equal answers go together
     scores = Run.open(tmp_path / "run").scores().to_pylist()
     found = {(row["metric"], row["prompt_id"]): row["value"] for row in scores}
     assert len(found) == 3 * PROMPTS  # and the reward

@@ -21,7 +21,7 @@ from tofu_eval.reading import Groups
 from tofu_eval.store import FeatureCache, Run, atomic_write
 from tofu_eval.types import Prompt, Report, digest, no_report
 
-METHOD = "deciles of the raw rewards, linear interpolation; each response counts once"
+METHOD = "deciles of the raw rewards, each midway between two of them; every response counts"
 
 
 def calibrate_reward(

@@ -108,9 +108,20 @@ def test_rewards_without_their_model_need_a_calibration() -> None:
 def test_deciles_give_a_tenth_to_each_number_of_points() -> None:
     rewards = np.random.default_rng(0).normal(-3, 2, size=1000)
     made = from_rewards(rewards, {"kind": "plugin"}, "m@1", "runs/x")
-    np.testing.assert_allclose(made.thresholds, np.percentile(rewards, range(10, 100, 10)))
+    ordered = np.sort(rewards)
+    halfway = [(ordered[i - 1] + ordered[i]) / 2 for i in range(100, 1000, 100)]
+    np.testing.assert_allclose(made.thresholds, halfway)
     assert np.unique(made.points(rewards), return_counts=True)[1].tolist() == [100] * 10
     assert made.signature.startswith("m@1:")
+
+
+def test_the_last_bits_of_a_reward_decide_nothing() -> None:
+    rewards = np.repeat(np.arange(30.0), np.random.default_rng(1).integers(1, 12, size=30))
+    made = from_rewards(rewards, {}, "m", "x")
+    points = made.points(rewards)
+    assert set(points) == set(range(1, 11))
+    for noise in (-1e-6, 1e-6):
+        assert made.points(rewards + noise).tolist() == points.tolist()
 
 
 @pytest.mark.parametrize(
@@ -118,6 +129,7 @@ def test_deciles_give_a_tenth_to_each_number_of_points() -> None:
     [
         (np.arange(99), "runs/x has 99 responses, expected at least 100"),
         (np.repeat([1.0, 2.0, 3.0], 50), "too few values for 10 levels: 3 different ones in 150"),
+        ([*range(100), *[100.0] * 20], "101 different ones in 120, and a tenth or more are equal"),
     ],
 )
 def test_what_cannot_be_calibrated(rewards: Any, message: str) -> None:

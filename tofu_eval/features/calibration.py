@@ -120,7 +120,7 @@ def from_rewards(
         source: what the responses are, for messages.
 
     Raises:
-        DataError: too few responses, or so many equal rewards that two deciles are the same.
+        DataError: too few responses, or so many equal rewards that a number of points is nobody's.
     """
     values = np.asarray(rewards, dtype=np.float64).reshape(-1)
     if len(values) < LEAST:
@@ -128,14 +128,18 @@ def from_rewards(
             f"{source} has {len(values)} responses, expected at least {LEAST}: deciles of fewer "
             "are noise. Give more responses, of models and prompts like those to be scored."
         )
-    deciles = np.quantile(values, np.arange(1, LEVELS) / LEVELS)
-    if len(np.unique(deciles)) < len(deciles):
+    # Midway between two rewards, so that the last bits of a reward do not decide on a point.
+    different = np.unique(values)
+    upper = np.searchsorted(
+        different, np.quantile(values, np.arange(1, LEVELS) / LEVELS), side="right"
+    )
+    if len(np.unique(upper)) < len(upper) or upper[-1] == len(different):
         raise DataError(
-            f"The rewards of {source} take too few values for {LEVELS} levels: "
-            f"{len(np.unique(values))} different ones in {len(values)}, and two deciles are equal. "
-            "Give responses that differ more."
+            f"The rewards of {source} take too few values for {LEVELS} levels: {len(different)} "
+            f"different ones in {len(values)}, and a tenth or more are equal. Give responses that "
+            "differ more."
         )
-    thresholds = tuple(float(x) for x in deciles)
+    thresholds = tuple(float(x) for x in (different[upper - 1] + different[upper]) / 2)
     return Calibration(thresholds, model, f"{signature}:{digest(thresholds)[:8]}", source)
 
 
