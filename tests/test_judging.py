@@ -193,6 +193,22 @@ def test_a_real_model_that_cannot_judge(served_model: Path, file: Path, tmp_path
     assert "no rating of 4 responses can be read" in reasons
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("tiny_model", "has no chat template, which the format 'chat' needs. Use --judge-format"),
+        ("tiny_chat_model", "its context is 128. Use a judge that reads more."),
+    ],
+)
+def test_a_model_that_cannot_be_asked_is_one_line(
+    model: str, message: str, file: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    chosen = ["--judge-model", str(request.getfixturevalue(model)), "--device", "cpu"]
+    done = score(file, tmp_path / "run", *chosen)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
 def test_harm_by_a_classifier(tiny_reward_model: Path, file: Path, tmp_path: Path) -> None:
     options = ["--harm-model", str(tiny_reward_model), "--device", "cpu"]
     options += ["--metric", "attack_success_rate_judged", "--metric", "harm_unparsable_rate"]
@@ -379,3 +395,44 @@ def test_the_listing_has_presets_and_rubrics() -> None:
     smaller = next(line for line in lines if "Llama-3.1-8B-v0.2" in line)
     assert smaller.endswith("no calibration: calibrate-reward")
     assert sum(line.startswith("rubric") for line in lines) == 3
+
+
+def test_what_is_judged_is_not_judged_again_after_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a run that generates, with a judge and a reward model of the user's own script."""
+    from fakes import FakeEngine
+
+    import tofu_eval as te
+    from tofu_eval.features.custom import JUDGES, REWARD_MODELS
+
+    monkeypatch.setattr(JUDGES, "_items", dict(JUDGES._items))
+    monkeypatch.setattr(REWARD_MODELS, "_items", dict(REWARD_MODELS._items))
+    asked: list[list[str]] = []
+
+    @te.judge(name="impatient")
+    def impatient(questions: Any) -> list[str]:
+        if len(asked) == 1:
+            asked.append([])
+            raise KeyboardInterrupt
+        asked.append(list(questions))
+        return [f"Rating: {len(question) % 6}" for question in questions]
+
+    @te.reward_model(name="letters")
+    def letters(pairs: Any) -> list[float]:
+        return [float(len(text)) for _, text in pairs]
+
+    prompts = tuple(te.Prompt.of_text(f"p{i}", f"Name {i} fruits.") for i in range(60))
+    task = te.Task("fruits", 1, lambda: prompts, sampling=te.Sampling(samples=10))
+    options: dict[str, Any] = {"judge_model": "impatient", "reward_model": "letters"}
+    options["metrics"] = ["reward", "judge_rating"]
+    with pytest.raises(KeyboardInterrupt):
+        te.evaluate({"a": FakeEngine()}, task, tmp_path / "run", **options)
+    result = te.evaluate({"a": FakeEngine()}, task, tmp_path / "run", **options)
+    assert [len(questions) for questions in asked] == [512, 0, 88]
+    assert not set(asked[0]) & set(asked[2])
+    whole = te.evaluate({"a": FakeEngine()}, task, tmp_path / "other", **options)
+    assert result.scores.equals(whole.scores)
+    assert set(result.scores.column("metric").to_pylist()) == {
+        "reward", "judge_rating", "judge_unparsable_rate"
+    }  # fmt: skip
