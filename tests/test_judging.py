@@ -217,6 +217,10 @@ def test_harm_by_a_classifier(tiny_reward_model: Path, file: Path, tmp_path: Pat
     found = values(tmp_path / "run")
     assert all(0 <= value <= 1 for value in found["attack_success_rate_judged"])
     assert found["harm_unparsable_rate"] == [0.0, 0.0]
+    # In a process of its own it says the same.
+    done = score(file, tmp_path / "apart", *options, "--harm-threshold", "0.4", "--isolate")
+    assert done.exit_code == 0, done.output
+    assert values(tmp_path / "apart") == found
 
 
 @pytest.mark.parametrize(
