@@ -22,8 +22,12 @@ from tofu_eval.store import FeatureCache
 from tofu_eval.tokens import TOKENISERS
 from tofu_eval.types import REFERENCE, Group, Prompt, Report
 
-OF_ENGINE = {"logprob": "log-probability", "finish_reason": "finish reason"}
-"""What an engine says of a response, by need, and what a reason calls it."""
+OF_ENGINE = {
+    "logprob": "log-probability",
+    "finish_reason": "finish reason",
+    "correct": "verdict 'correct'",
+}
+"""What an engine or a file says of a response, by need, and what a reason calls it."""
 
 CORPUS = "the whole corpus"
 """What the prompt of a pooled group is called in messages."""

@@ -197,6 +197,7 @@ class Response:
 
     `logprob` is the sum over the generated tokens, the end token included, of the model's own
     log-probability in nats (temperature 1, nothing cut off); null where the source has none.
+    `correct` is what a file of responses says; no engine does.
     """
 
     key: str
@@ -209,6 +210,7 @@ class Response:
     finish_reason: str | None = None
     logprob: float | None = None
     seed: int | None = None
+    correct: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,8 @@ class Group:
 
     `features[name][i]` belongs to `texts[i]`; where the name begins with "reference_", it
     belongs to `prompt.references[i]`. What an engine says of a response is a feature too:
-    "logprob" (nats) and "finish_reason", each None where it is unknown.
+    "logprob" (nats) and "finish_reason", each None where it is unknown; so is what a file says of
+    it, "correct".
 
     Raises:
         ConfigError: `texts` is not several strings, or a feature has another length.
@@ -308,6 +311,7 @@ RESPONSE_SCHEMA = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("logprob", pa.float64()),
         pa.field("seed", pa.uint32()),
+        pa.field("correct", pa.bool_()),
     ]
 )
 

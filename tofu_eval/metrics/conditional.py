@@ -15,6 +15,7 @@ import numpy as np
 
 from tofu_eval.errors import ConfigError, MetricInputError
 from tofu_eval.metrics.base import METRICS, Metric
+from tofu_eval.metrics.pass_at_k import ORDERS, register
 from tofu_eval.tokens import Tokens
 from tofu_eval.types import REFERENCE
 
@@ -36,7 +37,7 @@ def find(name: str) -> Metric:
         ConfigError: a condition that cannot be read, or a metric that cannot have one.
     """
     if "[" not in name:
-        return METRICS.get(name)
+        return _plain(name)
     match = PATTERN.fullmatch(name)
     if match is None:
         raise ConfigError(
@@ -45,7 +46,15 @@ def find(name: str) -> Metric:
         )
     least = match["least"]
     passing = None if least is None else float(least)
-    return conditional(METRICS.get(match["name"]), passing, of=match["of"] or "reward")
+    return conditional(_plain(match["name"]), passing, of=match["of"] or "reward")
+
+
+def _plain(name: str) -> Metric:
+    """The metric of a name without a condition; `pass_at_K` for any K."""
+    order = re.fullmatch(r"pass_at_([1-9]\d{0,5})", name)
+    if order and int(order[1]) not in ORDERS:
+        register(int(order[1]))
+    return METRICS.get(name)
 
 
 def conditional(made: Metric, least: float | None, *, of: str = "reward") -> Metric:
@@ -92,9 +101,10 @@ def _passes(quality: Any, least: float | None) -> list[int]:
     rows = np.asarray(quality, dtype=np.float64).reshape(len(quality), -1)
     # Repeated judgements: their mean, of which one that cannot be read makes nothing.
     values = rows.mean(axis=1) if rows.size else rows.reshape(-1)
-    if not np.isfinite(values).all():
+    if least is not None and not np.isfinite(values).all():
         raise MetricInputError("the quality of a response is unknown: NaN or infinite")
-    good = values > 0 if least is None else values >= least
+    # An answer that cannot be read is NaN, and wrong.
+    good = values == 1 if least is None else values >= least
     return [int(i) for i in np.flatnonzero(good)]
 
 
