@@ -106,7 +106,7 @@ def test_a_server_rates_and_the_response_cannot(server: Any, file: Path, tmp_pat
     told = Run.open(tmp_path / "run").manifest["features"]["judge"]["identity"]
     assert told["judge"]["engine"] == "openai"
     (estimate, _) = Run.open(tmp_path / "run").estimates()
-    assert re.search(r"\|judge:m@\w+,instruction@\w{8}\|", estimate.signature)
+    assert re.search(r"\|judge:m@\w+,instruction@\w{8}#\w{8}\|", estimate.signature)
 
 
 def test_an_injected_rating_is_worth_no_more_than_its_words(server: Any, tmp_path: Path) -> None:
@@ -147,6 +147,10 @@ def test_repeats_have_seeds_of_their_own(server: Any, file: Path, tmp_path: Path
     assert score(file, tmp_path / "run", *of_server(server), *repeats).exit_code == 0
     assert len(server.bodies) == before
     assert values(tmp_path / "run") == found
+    # At another temperature, everything is.
+    hotter = [*of_server(server), *repeats, "--judge-temperature", "1.3"]
+    assert score(file, tmp_path / "run", *hotter).exit_code == 0
+    assert [body["temperature"] for body in judged(server)[21:]] == [1.3] * 21
 
 
 def test_harm_by_a_judge(server: Any, file: Path, tmp_path: Path) -> None:
@@ -313,7 +317,8 @@ def test_a_calibration_of_its_own(many: Path, tiny_reward_model: Path, tmp_path:
     output = tmp_path / "calibration.yaml"
     done = calibrate(many, tiny_reward_model, output)
     assert done.exit_code == 0, done.output
-    told = yaml.safe_load(output.read_text())
+    kept = output.read_text()
+    told = yaml.safe_load(kept)
     pairs = [
         (Prompt.of_text("p", row["prompt"]), text)
         for row in map(json.loads, many.read_text().splitlines())
@@ -343,6 +348,14 @@ def test_a_calibration_of_its_own(many: Path, tiny_reward_model: Path, tmp_path:
         new = [text not in texts[:i] for i, text in enumerate(texts)]
         expected.append(np.average(points[start : start + 3] * new, weights=weights))
     assert values(tmp_path / "run")["utility_k"] == pytest.approx(expected)
+
+    # A threshold that is changed by hand is another calibration.
+    before = Run.open(tmp_path / "run").estimates()[0].signature
+    told["thresholds"][4] = (told["thresholds"][3] + told["thresholds"][4]) / 2
+    output.write_text(yaml.safe_dump(told))
+    assert score(many, tmp_path / "run", *options).exit_code == 0
+    assert Run.open(tmp_path / "run").estimates()[0].signature != before
+    told = yaml.safe_load(kept)
 
     # From the run: the same thresholds, without the model's being asked again.
     other = tmp_path / "from-run.yaml"

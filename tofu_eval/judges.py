@@ -55,7 +55,7 @@ class EngineJudge:
             self.identity = {**self.identity, "seed": seed}
         if not chat:
             self.identity = {**self.identity, "chat": False}
-        self.signature = signature
+        self.signature = signature if chat else f"{signature},plain"
 
     def __call__(self, questions: Sequence[str], repeat: int = 0) -> list[str]:
         """The answer to each question, in order.

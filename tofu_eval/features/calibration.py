@@ -140,7 +140,12 @@ def from_rewards(
             "differ more."
         )
     thresholds = tuple(float(x) for x in (different[upper - 1] + different[upper]) / 2)
-    return Calibration(thresholds, model, f"{signature}:{digest(thresholds)[:8]}", source)
+    return Calibration(thresholds, model, named(signature, thresholds), source)
+
+
+def named(signature: str, thresholds: Sequence[float]) -> str:
+    """How scores cite a calibration: its reward model, and exactly these thresholds."""
+    return f"{signature}:{digest(list(thresholds))[:8]}"
 
 
 @cache
