@@ -234,7 +234,7 @@ def _wanted(run: Run, model: str, task: str) -> int:
     if run.manifest["models"][model]["engine"] == "file":
         return 1
     described = run.manifest["tasks"][task]
-    return int(described["prompts"] * described["sampling"]["samples"])
+    return int(described.get("rows") or described["prompts"] * described["sampling"]["samples"])
 
 
 def _is_whole(run: Run, model: str, task: str) -> bool:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from tofu_eval.errors import ConfigError
 
 PromptFormat = Literal["base", "sft", "chat"]
+Scoring = Literal["generate", "likelihood"]
 Report = Callable[[str, int, int], None]
 """Progress: `report(stage, done, total)`; a stage is over when done == total."""
 
@@ -143,7 +144,9 @@ class Task:
     Any change to the prompts or to the sampling is a new `version`. `load` returns the prompts;
     it is called once per run. `source` says where the prompts come from, `origin` which file
     defines the task. `verifier` names what checks the answers (`tofu_eval.answers`); empty where
-    answers are not right or wrong.
+    answers are not right or wrong. With `scoring` "likelihood" nothing is generated: the responses
+    to a prompt are its choices (metadata `choices`, a JSON list of texts), each with its
+    log-probability after the prompt.
     """
 
     name: str
@@ -157,6 +160,7 @@ class Task:
     source: str = ""
     citation: str = ""
     verifier: str = ""
+    scoring: Scoring = "generate"
     origin: str = ""
 
 
@@ -177,7 +181,8 @@ class Request:
 
     Exactly one of `text` (given to the model as it is) and `messages` (for the chat template of
     the model's tokenizer) is set. `seed` alone decides the row's random stream. Each request
-    carries its `sampling`, so that an engine can be given all the tasks of a model at once.
+    carries its `sampling`, so that an engine can be given all the tasks of a model at once. With a
+    `completion`, nothing is to be drawn: the response is that text, with its log-probability.
     """
 
     key: str
@@ -189,6 +194,7 @@ class Request:
     sampling: Sampling
     text: str | None = None
     messages: tuple[Message, ...] | None = None
+    completion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,5 +83,6 @@ def make_task(spec: TaskSpec, load: Load, document: Document) -> Task:
         source=spec.source,
         citation=spec.citation,
         verifier=spec.verifier,
+        scoring=spec.scoring,
         origin=f"{document.file}:{document.line(('name',))}",
     )

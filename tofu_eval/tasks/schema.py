@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tofu_eval.errors import ConfigError
 from tofu_eval.tasks.document import Document, Loc
 from tofu_eval.tasks.problems import Placed, did_you_mean, shown
-from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling
+from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
 
 SOURCES = ("prompts", "file", "dataset")
 M = TypeVar("M", bound=BaseModel)
@@ -147,6 +147,7 @@ class TaskSpec(_Model):
     sampling: SamplingSpec = SamplingSpec()
     metrics: list[str] = []
     verifier: str = ""
+    scoring: Scoring = "generate"
     file: FileSource | None = None
     dataset: HubSource | None = None
     prompts: Any = None  # read one by one, so that each wrong prompt is told; see inline_prompts
