@@ -24,6 +24,7 @@ BELOW = {
     "models": {"errors", "types", "hub"},
     "kernels": set(),
     "tokens": {"kernels"},
+    "sandbox": set(),
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
@@ -41,6 +42,8 @@ BELOW = {
 }
 for room in ("engines", "features"):
     BELOW[room] = {*BELOW[room], "child", "remote", "servers"}
+for room in ("tasks", "features"):
+    BELOW[room] = {*BELOW[room], "sandbox"}
 BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
 BELOW["estimates"] = {"errors", "types", "registry", "tokens", "metrics", "stats"}
@@ -56,19 +59,24 @@ BELOW["scoring"] = {
     *("workers", "estimates", "reading", "provenance", "config", "leaderboard"),
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
-BELOW["judges"] = {"errors", "types", "engines", "models"}
+BELOW["judges"] = {"errors", "types", "engines"}
+BELOW["quality"] = {"errors", "types", "config", "features"}
 BELOW["answers"] = {"errors", "types", "registry", "features", "child", "remote"}
-BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "answers")}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "quality", "answers")}
 BELOW["temperatures"] = {"errors", "types", "engines", "stages"}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly", "temperatures"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
 BELOW["noise"] = {*BELOW["assembly"], *BELOW["scoring"], "assembly", "scoring"}
+BELOW["calibrating"] = {*BELOW["pipeline"], *("pipeline", "quality")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["report"] = {
     *("errors", "types", "store", "features", "metrics", "reading", "leaderboard"),
 }
-BELOW["cli"] = {*BELOW["lab"], *("lab", "verify", "auditing", "noise", "report", "answers")}
+BELOW["cli"] = {
+    *BELOW["lab"],
+    *("lab", "verify", "auditing", "noise", "report", "answers", "calibrating"),
+}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

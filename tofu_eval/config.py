@@ -63,7 +63,21 @@ class Settings(BaseModel):
     equivalence: Equivalence = "novelty-bench-1.0"
     equivalence_model: str | None = None
     equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    reward_calibration: str | None = None
     judge_model: str | None = None
+    judge_template: str = "instruction"
+    judge_repeats: Count = 1
+    judge_temperature: Temperature | None = None
+    judge_max_tokens: Count = 512
+    judge_format: Literal["chat", "base"] = "chat"
+    judge_engine: str | None = None
+    judge_engine_args: dict[str, Any] = {}
+    judge_base_url: str | None = None
+    harm_model: str | None = None
+    harm_label: str | None = None
+    harm_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    harm_input: Literal["response", "pair", "chat"] | None = None
+    harm_template: str = "harm"
     verifier: str | None = None
     nli_model: str = NLI_MODEL
     trust_remote_code: bool = False

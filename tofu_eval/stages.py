@@ -14,7 +14,7 @@ from typing import Any
 from tofu_eval.engines.audit import check
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MetricInputError, ModelError, PluginError, TofuEvalError
-from tofu_eval.inputs import Feature, Inputs, cut, pooled, with_features
+from tofu_eval.inputs import Feature, Inputs, cut, of_groups, of_texts, pooled, with_features
 from tofu_eval.metrics import Metric
 from tofu_eval.stats import BLOCKS, pseudo_values
 from tofu_eval.store import Run
@@ -206,12 +206,19 @@ def featurize_groups(
 
     Whole texts come first, then those cut to `truncate` words, for the length-sensitive metrics.
     """
+    for members, own, words in _halves(groups, metrics, truncate):
+        yield with_features(members, own, features, report), own, words
+
+
+def _halves(
+    groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
+) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
     whole = [m for m in metrics if truncate is None or not m.length_sensitive]
     cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
     for own, words in ((whole, None), (cutting, truncate)):
         if own:
             members = list(groups) if words is None else [cut(group, words) for group in groups]
-            yield with_features(members, own, features, report), own, words
+            yield members, own, words
 
 
 def score_groups(
@@ -264,29 +271,43 @@ def score_corpus(
     block's jackknife pseudo-value: their mean is the value, and their spread says what other
     prompts would give. Resampling prompts with replacement would not: copies of a text are what
     such a metric counts.
+
+    What a feature model says of a response depends on its prompt: it is asked before pooling.
     """
     if not metrics:
         return []
-    members = list(groups)
+    found: dict[str, list[Score]] = {}
+    for cut_groups, own, words in _halves(list(groups), metrics, truncate):
+        members = of_texts(cut_groups, own, features, report)
 
-    def score(some: Sequence[Group]) -> list[Score]:
-        found = score_groups([pooled(some)], metrics, features, truncate=truncate, report=report)
-        return [replace(row, prompt_id=None) for row in found[0]]
+        def score(
+            some: Sequence[Group], own: Sequence[Metric] = own, words: int | None = words
+        ) -> list[Score]:
+            made = of_groups([pooled(some)], own, features, report)
+            return [replace(row, prompt_id=None) for row in score_each(made, own, words)[0]]
 
-    whole = score(members)
+        found.update((rows[0].metric, rows) for rows in _with_blocks(members, score))
+    return [row for metric in metrics for row in found[metric.name]]
+
+
+def _with_blocks(
+    members: Sequence[Group], score: Callable[[Sequence[Group]], list[Score]]
+) -> list[list[Score]]:
+    """For each metric the value of the whole, and then a pseudo-value a block of prompts."""
     blocks = _blocks(members)
     without = [score([g for g in members if g.prompt.id not in block]) for block in blocks]
-    rows = list(whole)
-    for place, row in enumerate(whole):
+    found = []
+    for place, row in enumerate(score(members)):
+        rows = [row]
         left = [scores[place].value for scores in without]
         known = [value for value in left if value is not None]
-        if row.value is None or len(known) < max(2, len(left)):
-            continue
-        for number, value in enumerate(pseudo_values(row.value, known), start=1):
-            texts = sum(len(g.texts) for g in members if g.prompt.id in blocks[number - 1])
-            id = f"block {number} of {len(blocks)}"
-            rows.append(replace(row, prompt_id=id, value=value, n=texts))
-    return rows
+        if row.value is not None and len(known) >= max(2, len(left)):
+            for number, value in enumerate(pseudo_values(row.value, known), start=1):
+                texts = sum(len(g.texts) for g in members if g.prompt.id in blocks[number - 1])
+                id = f"block {number} of {len(blocks)}"
+                rows.append(replace(row, prompt_id=id, value=value, n=texts))
+        found.append(rows)
+    return found
 
 
 def _blocks(groups: Sequence[Group]) -> list[set[str]]:

@@ -32,6 +32,8 @@ COMMANDS = {
     "engines": "List engines.",
     "verifiers": "List what checks answers.",
     "losses": "List and show training losses.",
+    "judges": "List what says how good a response is: reward models, rubrics, judges.",
+    "calibrate-reward": "Find what a reward model's rewards are worth, from 1 to 10.",
     "leaderboard": "Build, merge, validate, show, publish and export leaderboards.",
     "quickstart": "Train three tiny models and compare them, offline.",
 }
@@ -69,7 +71,9 @@ class LazyGroup(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"{__name__}.{cmd_name.replace('-', '_')}"
+        ).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,4 +1,7 @@
-"""Any metric among the responses that are good enough: `vendi[reward>=0]`, `vendi[correct]`."""
+"""Any metric among the responses that are good enough.
+
+`vendi[reward>=0]`, `vendi[judge>=4]`, `vendi[correct]`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tofu_eval.tokens import Tokens
 from tofu_eval.types import REFERENCE
 
 PATTERN = re.compile(
-    r"(?P<name>[^\[\]]+)\[(?P<test>correct|reward>=(?P<least>-?\d+(\.\d+)?(e[+-]?\d+)?))\]"
+    r"(?P<name>[^\[\]]+)\[(correct|(?P<of>reward|judge)>=(?P<least>-?\d+(\.\d+)?(e[+-]?\d+)?))\]"
 )
 
 OF_THE_PROMPT = ("prompt", "references")
@@ -26,7 +29,8 @@ PAIRWISE = ("nli", "nli_sentences")
 
 
 def find(name: str) -> Metric:
-    """The metric of that name; `NAME[correct]` or `NAME[reward>=X]` for the responses that pass.
+    """The metric of that name; `NAME[correct]`, `NAME[reward>=X]` or `NAME[judge>=X]` for the
+    responses that pass.
 
     Raises:
         UnknownNameError: there is no such metric.
@@ -37,10 +41,12 @@ def find(name: str) -> Metric:
     match = PATTERN.fullmatch(name)
     if match is None:
         raise ConfigError(
-            f"Cannot read the condition of '{name}'. Examples: vendi[correct], vendi[reward>=-3.5]"
+            f"Cannot read the condition of '{name}'. Examples: vendi[correct], "
+            "vendi[reward>=-3.5], vendi[judge>=4]"
         )
     least = match["least"]
-    return conditional(_plain(match["name"]), None if least is None else float(least))
+    passing = None if least is None else float(least)
+    return conditional(_plain(match["name"]), passing, of=match["of"] or "reward")
 
 
 def _plain(name: str) -> Metric:
@@ -51,7 +57,7 @@ def _plain(name: str) -> Metric:
     return METRICS.get(name)
 
 
-def conditional(made: Metric, least: float | None) -> Metric:
+def conditional(made: Metric, least: float | None, *, of: str = "reward") -> Metric:
     """The same metric among the responses that pass: a reward of at least `least`, or correct.
 
     It is undefined where too few pass, as it would be on so few responses; diversity, which is
@@ -59,7 +65,8 @@ def conditional(made: Metric, least: float | None) -> Metric:
 
     Args:
         made: a metric.
-        least: a raw reward; None stands for the feature "correct".
+        least: a raw reward or a rating; None stands for the feature "correct".
+        of: "reward" or "judge".
 
     Raises:
         ConfigError: the metric is made of pairs of responses.
@@ -70,8 +77,8 @@ def conditional(made: Metric, least: float | None) -> Metric:
                 f"'{made.name}' needs '{need}', which is made of all pairs of responses: it has no "
                 "conditional form. Take another metric: tofu-eval metrics list"
             )
-    feature = "correct" if least is None else "reward"
-    test = feature if least is None else f"reward>={repr(least).removesuffix('.0')}"
+    feature = "correct" if least is None else of
+    test = feature if least is None else f"{feature}>={repr(least).removesuffix('.0')}"
 
     @wraps(made.function)
     def passing(*arrays: Any, **settings: Any) -> float:
@@ -94,9 +101,11 @@ def conditional(made: Metric, least: float | None) -> Metric:
 
 
 def _passes(quality: Any, least: float | None) -> list[int]:
-    values = np.asarray(quality, dtype=np.float64).reshape(len(quality))
+    rows = np.asarray(quality, dtype=np.float64).reshape(len(quality), -1)
+    # Repeated judgements: their mean, of which one that cannot be read makes nothing.
+    values = rows.mean(axis=1) if rows.size else rows.reshape(-1)
     if least is not None and not np.isfinite(values).all():
-        raise MetricInputError("the reward of a response is NaN or infinite")
+        raise MetricInputError("the quality of a response is unknown: NaN or infinite")
     # An answer that cannot be read is NaN, and wrong.
     good = values == 1 if least is None else values >= least
     return [int(i) for i in np.flatnonzero(good)]

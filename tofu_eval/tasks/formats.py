@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import cast, get_args
 
 import jinja2
-from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateSyntaxError, meta, nodes
 
 from tofu_eval.errors import ConfigError
+from tofu_eval.sandbox import environment
 from tofu_eval.tasks.document import read_text
 from tofu_eval.tasks.problems import Problem, did_you_mean, one_line
 from tofu_eval.tasks.sources import absent
@@ -128,26 +128,15 @@ def _builtin_sft() -> Format:
 
 
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    """Jinja without reach into Python; `random` and the globals (`lipsum`) would be unseeded."""
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.globals.clear()
-    del environment.filters["random"]
-    return environment
-
-
-@cache
 def _compile(source: str) -> jinja2.Template:
-    return _environment().from_string(source)
+    return environment().from_string(source)
 
 
 def _check_template(format: Format) -> None:
     """Refuse a template that does not parse, ignores the prompt, or cannot render the probes."""
     source = format.template or ""
     try:
-        tree = _environment().parse(source)
+        tree = environment().parse(source)
         free = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
         raise _error(format, error.lineno, error.message or "cannot be parsed") from error
