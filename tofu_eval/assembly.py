@@ -17,7 +17,7 @@ from tofu_eval.judges import EngineJudge
 from tofu_eval.metrics import Metric, find
 from tofu_eval.models import parse_model, tuned_format
 from tofu_eval.stages import Plan
-from tofu_eval.tasks import Format, format_of, load_format
+from tofu_eval.tasks import Format, format_of, load_format, with_data
 from tofu_eval.types import REFERENCE, ModelSpec, Report, Task, check_name, digest, no_report
 
 DEFAULT_METRICS = (
@@ -43,13 +43,15 @@ def plan_of(task: Task, chosen: Settings) -> Plan:
         ConfigError: a bad name, no prompts, or two of one id.
     """
     check_name("task", task.name)
-    prompts = tuple(task.load())[: chosen.limit]
+    loaded = with_data(task, chosen.data_dir).load()
+    prompts = tuple(loaded)[: chosen.limit]
     if not prompts:
         raise ConfigError(f"Task '{task.name}' has no prompts. Look: tofu-eval tasks check")
     for id, count in Counter(prompt.id for prompt in prompts).items():
         if count > 1:
             raise ConfigError(f"Task '{task.name}' has {count} prompts called '{id}'; ids differ.")
-    return Plan(task, prompts, replace(task.sampling, **chosen.sampling()))
+    sampling = replace(task.sampling, **chosen.sampling())
+    return Plan(task, prompts, sampling, getattr(loaded, "data", task.data))
 
 
 def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settings) -> None:

@@ -43,7 +43,9 @@ def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
         described = plan.described()
         fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
         if fixed:
-            conflict(run.path, f"task '{plan.task.name}'", known[plan.task.name], described)
+            # Where the same prompts were read does not matter; `digest` says they are the same.
+            have, want = ({**told, "data": None} for told in (known[plan.task.name], described))
+            conflict(run.path, f"task '{plan.task.name}'", have, want)
         if not fixed or not run.has_prompts(plan.task.name):
             run.write_prompts(plan.task.name, plan.prompts)
     run.save(tasks={**known, **{plan.task.name: plan.described() for plan in plans}})

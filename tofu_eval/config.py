@@ -29,7 +29,7 @@ class Settings(BaseModel):
     """How to run. A sampling field that is left out is the task's own.
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
-    left out, each task's own. `truncate` cuts the responses to that many words
+    left out, each task's own. `data_dir` has data that would otherwise be downloaded. `truncate` cuts the responses to that many words
     for the metrics that length moves; `workers` is how many processes score.
     """
 
@@ -44,6 +44,7 @@ class Settings(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     max_tokens: Count | None = None
     limit: Count | None = None
+    data_dir: Path | None = None
     batch_size: Count = 128
     device: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None

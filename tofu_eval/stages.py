@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -45,14 +45,18 @@ CORPUS_METHOD = "one value of the whole corpus, no interval"
 
 @dataclass(frozen=True)
 class Plan:
-    """A task as this run asks it: its prompts and its sampling, with the user's overrides."""
+    """A task as this run asks it: its prompts and its sampling, with the user's overrides.
+
+    `data` says where the prompts were read: dataset and commit, or file and digest.
+    """
 
     task: Task
     prompts: tuple[Prompt, ...]
     sampling: Sampling
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """The task's part of run.json; what may not change under a run's name."""
+        """The task's part of run.json; what may not change under a run's name, but for `data`."""
         return {
             "version": self.task.version,
             "prompts": len(self.prompts),
@@ -61,6 +65,7 @@ class Plan:
             "licence": self.task.licence,
             "source": self.task.source,
             "citation": self.task.citation,
+            **({"data": dict(self.data)} if self.data else {}),
         }
 
 

@@ -141,8 +141,8 @@ class Task:
     """A named, versioned set of prompts and what to do with the responses.
 
     Any change to the prompts or to the sampling is a new `version`. `load` returns the prompts;
-    it is called once per run. `source` says where the prompts come from, `origin` which file
-    defines the task.
+    it is called once per run. `source` says where the prompts come from, `data` which dataset at
+    which commit, `origin` which file defines the task.
     """
 
     name: str
@@ -155,6 +155,7 @@ class Task:
     licence: str = ""
     source: str = ""
     citation: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 
 

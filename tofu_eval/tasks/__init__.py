@@ -2,7 +2,7 @@
 
 from tofu_eval.tasks.base import TASKS
 from tofu_eval.tasks.formats import Format, format_of, load_format, render
-from tofu_eval.tasks.loader import check_task, load_task
+from tofu_eval.tasks.loader import check_task, load_task, with_data
 from tofu_eval.tasks.python import task
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "load_task",
     "render",
     "task",
+    "with_data",
 ]

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from tofu_eval.errors import ConfigError, TofuEvalError
 from tofu_eval.tasks.base import TASKS, YAML, read_spec, read_task
+from tofu_eval.tasks.datasets import HubPrompts
 from tofu_eval.tasks.document import Document
 from tofu_eval.tasks.problems import TaskError
 from tofu_eval.tasks.python import run_task_file
 from tofu_eval.tasks.schema import check_metrics
-from tofu_eval.tasks.sources import absent, read_jsonl
+from tofu_eval.tasks.sources import FilePrompts, absent
 from tofu_eval.types import Task
 
 PYTHON = ".py"
 
 
-def load_task(ref: str | Path | Task) -> Task:
+def load_task(ref: str | Path | Task, data_dir: str | Path | None = None) -> Task:
     """Find a task.
 
     Args:
         ref: a registered name, the path of a `.yaml` or `.yml` file, the path of a `.py` file
             with exactly one `@task` (the file is run), or a task, which is returned as it is.
+        data_dir: a folder with data that would otherwise be downloaded: `TASK.jsonl`,
+            `TASK.parquet`, or a dataset's files in `OWNER__NAME/`. None downloads.
 
     Returns: the task. Prompts in a JSONL file or on the Hub are read by its `load`, not here.
 
@@ -31,6 +35,17 @@ def load_task(ref: str | Path | Task) -> Task:
         PluginError: an installed package offers the name and cannot be loaded.
         ConfigError: with file and line, the file is not a task.
     """
+    return with_data(_found(ref), data_dir)
+
+
+def with_data(task: Task, data_dir: str | Path | None) -> Task:
+    """The task with its data taken from a folder, where it has any that is downloaded."""
+    if data_dir is None or not isinstance(task.load, FilePrompts | HubPrompts):
+        return task
+    return replace(task, load=replace(task.load, data_dir=Path(data_dir)))
+
+
+def _found(ref: str | Path | Task) -> Task:
     if isinstance(ref, Task):
         return ref
     if isinstance(ref, str) and "/" not in ref and Path(ref).suffix not in (*YAML, PYTHON):
@@ -53,9 +68,9 @@ def check_task(path: str | Path, known_metrics: Collection[str] | None = None) -
         if path.suffix == PYTHON:
             _check_python(path, known_metrics)
         else:
-            document, spec, _ = read_spec(path, known_metrics)
-            if spec.file is not None:
-                read_jsonl(spec.file, path, document.line(("file",)))
+            _, spec, _ = read_spec(path, known_metrics)
+            if spec.file is not None and spec.file.url is None:
+                read_task(path).load()
     except TaskError as error:
         return [str(problem) for problem in error.problems]
     except TofuEvalError as error:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+import json
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic import model_validator as validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tofu_eval.errors import ConfigError
 from tofu_eval.tasks.document import Document, Loc
+from tofu_eval.tasks.places import Fields, FileSource, HubSource, Strict, matching, or_text
 from tofu_eval.tasks.problems import Placed, did_you_mean, shown
+from tofu_eval.tasks.target import TARGET, target_of
 from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling
 
 SOURCES = ("prompts", "file", "dataset")
@@ -21,91 +23,40 @@ M = TypeVar("M", bound=BaseModel)
 _DEFAULT = Sampling()
 
 
-def _matching(pattern: str, words: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise PydanticCustomError("pattern", "{words}", {"words": words})
-        return value
-
-    return check
-
-
 Name = Annotated[
     str,
     AfterValidator(
-        _matching(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
+        matching(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
     ),
 ]
-Commit = Annotated[
-    str,
-    AfterValidator(
-        _matching(r"[0-9a-f]{40}", "must be a commit of 40 hex digits, so that the data is pinned")
-    ),
-]
+Target = Annotated[dict[str, float], BeforeValidator(target_of)]
 
 
-def _or_text(value: Any, key: str) -> Any:
-    """A mapping, or the text of its most common key."""
-    if not isinstance(value, str | dict):
-        raise PydanticCustomError("shape", "must be text or a mapping")
-    return {key: value} if isinstance(value, str) else value
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Fields(_Model):
-    """Which field of a row holds what; without `id`, rows are numbered from 1."""
-
-    prompt: str = "prompt"
-    id: str | None = None
-    references: str | None = None
-    metadata: list[str] = []
-
-
-class FileSource(_Model):
-    """A JSONL file, relative to the task file; `file: prompts.jsonl` is the short form."""
-
-    path: str = Field(min_length=1)
-    fields: Fields = Fields()
-
-    @validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _or_text(value, "path")
-
-
-class HubSource(_Model):
-    """A dataset of the Hugging Face Hub at a pinned commit."""
-
-    path: str = Field(min_length=1)
-    split: str = Field(min_length=1)
-    revision: Commit
-    name: str | None = None
-    fields: Fields = Fields()
-
-
-class Turn(_Model):
+class Turn(Strict):
     """One message of a conversation."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-class Inline(_Model):
-    """A prompt in the task file; a plain string is the short form of `text`."""
+class Inline(Strict):
+    """A prompt in the task file; a plain string is the short form of `text`.
+
+    `target` is the distribution that answers should have; it becomes `metadata.target`, a JSON
+    object of probabilities.
+    """
 
     id: str | None = Field(default=None, min_length=1)
     text: str | None = None
     messages: list[Turn] | None = None
     references: list[str] = []
     metadata: dict[str, str] = {}
+    target: Target | None = None
 
     @validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return _or_text(value, "text")
+        return or_text(value, "text")
 
     @validator(mode="after")
     def _one(self) -> Inline:
@@ -121,11 +72,15 @@ class Inline(_Model):
             self.id or id,
             tuple(messages) if self.text is None else (Message("user", self.text),),
             tuple(self.references),
-            {**({"category": category} if category else {}), **self.metadata},
+            {
+                **({"category": category} if category else {}),
+                **({TARGET: json.dumps(self.target)} if self.target else {}),
+                **self.metadata,
+            },
         )
 
 
-class SamplingSpec(_Model):
+class SamplingSpec(Strict):
     """The task's defaults; see `Sampling`."""
 
     samples: int = Field(default=_DEFAULT.samples, ge=1)
@@ -134,7 +89,7 @@ class SamplingSpec(_Model):
     max_tokens: int = Field(default=_DEFAULT.max_tokens, ge=1)
 
 
-class TaskSpec(_Model):
+class TaskSpec(Strict):
     """A whole task file; exactly one of `prompts`, `file` and `dataset` is set."""
 
     name: Name
