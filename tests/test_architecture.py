@@ -22,6 +22,7 @@ BELOW = {
     "models": {"errors", "types", "hub"},
     "kernels": set(),
     "tokens": {"kernels"},
+    "sandbox": set(),
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
@@ -39,6 +40,8 @@ BELOW = {
 }
 for room in ("engines", "features"):
     BELOW[room] = {*BELOW[room], "child"}
+for room in ("tasks", "features"):
+    BELOW[room] = {*BELOW[room], "sandbox"}
 BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
 BELOW["workers"] = {*BELOW["stages"], "stages"}

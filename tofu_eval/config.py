@@ -73,6 +73,7 @@ class RunFile(Settings):
 
     models: dict[str, str] = {}
     tasks: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
     output: Path | None = None
 
 

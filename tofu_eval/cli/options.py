@@ -65,6 +65,12 @@ output_option = click.option(
     "--output", type=click.Path(path_type=Path), help="The run directory; an existing one goes on."
 )
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where the tasks' data is: TASK.jsonl, TASK.parquet or OWNER__NAME/. Default: download.",
+)
+
 baseline_option = click.option(
     "--baseline",
     metavar="MODEL",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tofu_eval.cli.options import baseline_option, given, output_option, scoring_options
+from tofu_eval.cli.options import baseline_option, data_dir_option, given, output_option, scoring_options
 
 if TYPE_CHECKING:
     from tofu_eval.types import ModelSpec
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 @click.option(
     "--task", "tasks", multiple=True, metavar="NAME", help="A task's name or file; repeatable."
 )
+@click.option(
+    "--suite", "suites", multiple=True, metavar="NAME", help="All tasks of a suite: tasks suites."
+)
+@data_dir_option
 @output_option
 @baseline_option
 @click.option(
@@ -71,6 +76,7 @@ if TYPE_CHECKING:
 def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
+    suites: tuple[str, ...],
     output: Path | None,
     baseline: str | None,
     config_file: Path | None,
@@ -94,6 +100,7 @@ def command(
     from tofu_eval.config import RunFile, run_file
     from tofu_eval.errors import ConfigError
     from tofu_eval.models import parse_model
+    from tofu_eval.tasks import load_suite
 
     file = run_file(config_file) if config_file else RunFile()
     specs = {name: _spec(name, ref) for name, ref in file.models.items()}
@@ -104,7 +111,7 @@ def command(
         raise ConfigError("No run directory. Name one: --output runs/x")
     if baseline is not None:
         _check_baseline(baseline, specs, output)
-    fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "output"})
+    fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "suites", "output"})
     fields |= given(**options)
     if isinstance(file.format, dict):  # the flags may have left out a model of the file's
         gone = file.models.keys() - specs.keys()
@@ -115,8 +122,11 @@ def command(
         fields["engine_args"] = {**file.engine_args, **_arguments(engine_args)}
     if base_urls:
         fields["base_url"] = _base_urls(base_urls, specs)
+    if not tasks and not suites:
+        tasks, suites = file.tasks, file.suites
+    asked = [*tasks, *chain.from_iterable(map(load_suite, suites))]
     with progress(log_json) as report:
-        result = pipeline.evaluate(specs, tasks or file.tasks, output, report=report, **fields)
+        result = pipeline.evaluate(specs, asked, output, report=report, **fields)
     print_run(result, baseline)
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tofu_eval.errors import ConfigError, TofuEvalError
-from tofu_eval.tasks.base import TASKS, YAML, read_spec, read_task
+from tofu_eval.tasks.base import TASKS, YAML, Load, read_spec, read_task
 from tofu_eval.tasks.datasets import HubPrompts
 from tofu_eval.tasks.document import Document
 from tofu_eval.tasks.problems import TaskError
 from tofu_eval.tasks.python import run_task_file
 from tofu_eval.tasks.schema import check_metrics
-from tofu_eval.tasks.sources import FilePrompts, absent
+from tofu_eval.tasks.sources import FilePrompts, Prompts, absent, own_file
 from tofu_eval.types import Task
 
 PYTHON = ".py"
@@ -40,9 +40,86 @@ def load_task(ref: str | Path | Task, data_dir: str | Path | None = None) -> Tas
 
 def with_data(task: Task, data_dir: str | Path | None) -> Task:
     """The task with its data taken from a folder, where it has any that is downloaded."""
-    if data_dir is None or not isinstance(task.load, FilePrompts | HubPrompts):
+    if data_dir is None:
         return task
-    return replace(task, load=replace(task.load, data_dir=Path(data_dir)))
+    if isinstance(task.load, First):
+        inner = with_data(replace(task, load=task.load.load), data_dir).load
+        return replace(task, load=First(inner, task.load.limit))
+    if isinstance(task.load, FilePrompts | HubPrompts):
+        return replace(task, load=replace(task.load, data_dir=Path(data_dir)))
+    return task
+
+
+def first_of(task: Task, limit: int) -> Task:
+    """The task with only its first prompts."""
+    return replace(task, load=First(task.load, limit))
+
+
+@dataclass(frozen=True)
+class First:
+    """What loads the first `limit` prompts of a task."""
+
+    load: Load
+    limit: int
+
+    def __call__(self) -> Prompts:
+        """Read the prompts; raises what the task's own `load` raises."""
+        found = self.load()
+        return Prompts(found[: self.limit], getattr(found, "data", {}))
+
+
+def check_registered(
+    data_dir: Path | None, known_metrics: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Check every registered task; nothing is downloaded.
+
+    Args:
+        data_dir: where the data of the others may be; what is there is read.
+        known_metrics: the names that `metrics` may have.
+
+    Returns: what is wrong, and remarks: whose prompts were not read, whose data is not pinned.
+    """
+    problems, unread, unpinned = [], [], []
+    for entry in TASKS.entries():
+        if entry.item is None:
+            problems.append(str(entry.error))
+            continue
+        task = with_data(entry.item, data_dir)
+        document = Document(entry.origin.rpartition(":")[0], {"metrics": list(task.metrics)})
+        check_metrics(document, known_metrics)
+        problems += map(str, document.problems)
+        if isinstance(task.load, HubPrompts) and not task.load.pinned:
+            unpinned.append(task.name)
+        try:
+            if is_at_hand(task):
+                task.load()
+            else:
+                unread.append(task.name)
+        except TaskError as error:
+            problems += map(str, error.problems)
+        except TofuEvalError as error:
+            problems.append(str(error))
+    remarks = []
+    if unread:
+        where = f"not in {data_dir}" if data_dir else "they would be downloaded: name --data-dir"
+        remarks.append(f"prompts not read, {where}: {', '.join(unread)}")
+    if unpinned:
+        remarks.append(
+            "no known commit to pin, a run records the one that it reads: " + ", ".join(unpinned)
+        )
+    return problems, remarks
+
+
+def is_at_hand(task: Task) -> bool:
+    """Whether the prompts can be read without a download."""
+    load = task.load.load if isinstance(task.load, First) else task.load
+    if not isinstance(load, FilePrompts | HubPrompts) or not load.pin:
+        return True
+    folders = load.source.folders if isinstance(load, HubPrompts) else ()
+    if load.data_dir is None:
+        return False
+    there = any((load.data_dir / folder).is_dir() for folder in folders)
+    return there or own_file(load.data_dir, load.task) is not None
 
 
 def _found(ref: str | Path | Task) -> Task:

@@ -119,7 +119,7 @@ def validate(document: Document) -> TaskSpec | None:
     if len(given) > 1:
         what = f"give only one of {', '.join(SOURCES)}, got {' and '.join(given)}"
         document.report((given[1],), what)
-    spec = _read(TaskSpec, value, (), document)
+    spec = read_part(TaskSpec, value, (), document)
     if spec is not None:
         try:
             Sampling(**spec.sampling.model_dump())
@@ -139,7 +139,7 @@ def inline_prompts(document: Document) -> list[Placed]:
             document.report(way, f"{_dotted(way)} must be a list of prompts, got {shown(items)}")
             continue
         for index, item in enumerate(items):
-            inline = _read(Inline, item, (*way, index), document)
+            inline = read_part(Inline, item, (*way, index), document)
             if inline is not None:
                 id = str(index + 1) if category is None else f"{category}-{index + 1:02d}"
                 line = document.line((*way, index))
@@ -160,48 +160,56 @@ def check_metrics(document: Document, known: Collection[str] | None) -> None:
             document.report(("metrics", index), f"{hint} List all: tofu-eval metrics list")
 
 
-def _read(model: type[M], value: Any, way: Loc, document: Document) -> M | None:
-    """Validate `value`, which stands at `way`; report each error and return None."""
+def read_part(
+    model: type[M], value: Any, way: Loc, document: Document, root: type[BaseModel] = TaskSpec
+) -> M | None:
+    """Validate `value`, which stands at `way`; report each error and return None.
+
+    `root` is the model of the whole document.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:
         for detail in error.errors():
             loc = (*way, *detail["loc"])
-            document.report(loc, _words(loc, detail))
+            document.report(loc, _words(loc, detail, root))
         return None
 
 
-def _words(loc: Loc, detail: ErrorDetails) -> str:
+def _words(loc: Loc, detail: ErrorDetails, root: type[BaseModel]) -> str:
     """A pydantic error in the words of this house."""
     kind = detail["type"]
     if kind == "missing":
         return f"{_dotted(loc)} is missing"
     if kind == "extra_forbidden":
         where = f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""
-        keys = _model_at(loc[:-1]).model_fields
+        keys = _model_at(loc[:-1], root).model_fields
         hint = f"{did_you_mean(str(loc[-1]), keys)} Known: {', '.join(keys)}"
         return f"unknown key '{loc[-1]}'{where}.{hint}"
     rule = _RULES[kind].format(**detail.get("ctx", {})) if kind in _RULES else detail["msg"]
     return f"{_dotted(loc) or 'task'} {rule}, got {shown(detail['input'])}"
 
 
-def _model_at(loc: Loc) -> type[BaseModel]:
+def _model_at(loc: Loc, root: type[BaseModel]) -> type[BaseModel]:
     """The model that reads the mapping at `loc`."""
     if loc and isinstance(loc[-1], int):
-        return Turn if loc[-2] == "messages" else Inline
-    return _MODELS[loc[-1]] if loc else TaskSpec
+        return MODELS.get(loc[-2], Inline)
+    return MODELS[loc[-1]] if loc else root
 
 
 def _dotted(loc: Loc) -> str:
     return ".".join(str(part) for part in loc)
 
 
-_MODELS: dict[str | int, type[BaseModel]] = {
+MODELS: dict[str | int, type[BaseModel]] = {
     "sampling": SamplingSpec,
     "file": FileSource,
     "dataset": HubSource,
     "fields": Fields,
+    "messages": Turn,
 }
+"""What reads the mapping under a key, or the mappings of the list under it."""
+
 _RULES = {
     "greater_than_equal": "must be ≥ {ge:g}",
     "greater_than": "must be > {gt:g}",

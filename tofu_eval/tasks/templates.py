@@ -1,4 +1,4 @@
-"""Jinja in a sandbox: what a task file or a prompt format may compute from text."""
+"""Templates of the sandbox, compiled once: prompt formats, and the fields of a row."""
 
 from __future__ import annotations
 
@@ -8,19 +8,8 @@ from functools import cache
 from typing import Any
 
 import jinja2
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-
-@cache
-def environment() -> ImmutableSandboxedEnvironment:
-    """Jinja without reach into Python; `random` and the globals (`lipsum`) would be unseeded."""
-    made = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    made.globals.clear()
-    del made.filters["random"]
-    return made
+from tofu_eval.sandbox import environment
 
 
 @cache
