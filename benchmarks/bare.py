@@ -1,4 +1,4 @@
-"""The peers of engines.py, each in a process of its own: bare vLLM, one prompt at a time."""
+"""The peers of engines.py: bare vLLM, beside ours in one process; one prompt at a time."""
 
 from __future__ import annotations
 
@@ -6,27 +6,41 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tofu_eval.engines.vllm_worker import Vllm, _import_early
+
 
 def serve(pipe: Connection) -> None:
-    """("load", (model, arguments)), then ("generate", (prompts, parameters)) as often as wanted."""
-    import vllm
-
-    llm: Any = None
+    """The harness's own worker, which also answers ("bare", (prompts, parameters))."""
+    engine: Any = None
+    _import_early()
     while True:
         try:
-            order, (what, how) = pipe.recv()
+            order, arguments = pipe.recv()
         except EOFError:
             return
-        start = time.perf_counter()
         if order == "load":
-            llm = vllm.LLM(what, **how)
-            made = 0
+            model, options, adapters = arguments
+            # A bare LLM has a tokenizer, and makes texts with it.
+            engine = Vllm(model, {**options, "skip_tokenizer_init": False}, adapters)
+            pipe.send(("facts", engine.facts()))
+        elif order == "generate":
+            for rows in engine.generate(*arguments):
+                pipe.send(("rows", rows))
+            pipe.send(("end", None))
         else:
-            asked = [{"prompt_token_ids": ids} for ids in what]
-            parameters = [vllm.SamplingParams(**one) for one in how]
-            outputs = llm.generate(asked, parameters, use_tqdm=False)
-            made = sum(len(output.outputs[0].token_ids) for output in outputs)
-        pipe.send(("took", (time.perf_counter() - start, made)))
+            pipe.send(("took", _bare(engine._llm, *arguments)))
+
+
+def _bare(llm: Any, prompts: Any, decoders: Any) -> tuple[float, int]:
+    """Seconds of `LLM.generate`, and how many tokens it made."""
+    import vllm
+
+    start = time.perf_counter()
+    asked = [{"prompt_token_ids": ids} for ids in prompts]
+    parameters = [vllm.SamplingParams(**one) for one in decoders]
+    outputs = llm.generate(asked, parameters, use_tqdm=False)
+    made = sum(len(output.outputs[0].token_ids) for output in outputs)
+    return time.perf_counter() - start, made
 
 
 def one_prompt_at_a_time(folder: str, texts: list[str], samples: int, tokens: int) -> int:

@@ -4,11 +4,11 @@
 
 Three races on one random Llama of 4 M parameters without an end token:
 
+- base and two adapters (one with --quick) in one vLLM against separate loads, end to end;
 - vLLM through the harness, into a run directory, against a bare `LLM.generate` of the same
-  requests; both loaded, alternating rounds, medians;
+  requests, by one loaded LLM; alternating rounds, medians;
 - a run end to end, loading included, against transformers one prompt at a time, in processes of
-  their own;
-- base and two adapters in one vLLM against three separate loads, end to end.
+  their own.
 
 The last line is JSON; each ratio is the peer's seconds by ours, so above 1 is faster.
 """
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer prompts; loading dominates")
     quick = parser.parse_args().quick
-    prompts, tokens, rounds = (8, 12, 3) if quick else (100, 64, 5)
+    prompts, tokens, rounds = (8, 16, 3) if quick else (100, 64, 5)
     transformers.utils.logging.disable_progress_bar()
     console = Console(width=100)
     with tempfile.TemporaryDirectory() as name:
@@ -62,13 +62,16 @@ def main() -> None:
             f"Llama of {parameters / 1e6:.1f} M parameters, float32, CPU, one thread; "
             f"{prompts} prompts x {SAMPLES} samples x {tokens} tokens, temperature 1."
         )
-        harness, bare = race_vllm(folder, texts[: max(8, prompts // 2)], tokens, rounds)
+        one, apart, engine = race_adapters(
+            folder, texts[: max(8, prompts // 4)], tokens, 1 if quick else 2
+        )
+        console.print(f"base and adapters: one engine {one:.1f} s, a load each {apart:.1f} s")
+        harness, bare = race_vllm(folder, engine, texts[: max(8, prompts // 2)], tokens, rounds)
+        engine.close()
         console.print(f"vLLM, loaded: harness {harness:.2f} s, bare LLM.generate {bare:.2f} s")
         seconds = race_paper(folder, texts, tokens)
         for who, value in seconds.items():
             console.print(f"end to end: {who} {value:.1f} s")
-        one, three = race_adapters(folder, texts[: max(8, prompts // 4)], tokens)
-        console.print(f"base and two adapters: one engine {one:.1f} s, three loads {three:.1f} s")
     paper = seconds["one prompt at a time"]
     ratios = {who: round(paper / seconds[who], 2) for who in ("transformers", "vllm")}
     result = {
@@ -83,7 +86,7 @@ def main() -> None:
         "vs_one_prompt_at_a_time": min(ratios.values()),
         "vs_one_prompt_at_a_time_transformers": ratios["transformers"],
         "vs_one_prompt_at_a_time_vllm": ratios["vllm"],
-        "adapters_vs_separate_loads": round(three / one, 2),
+        "adapters_vs_separate_loads": round(apart / one, 2),
     }
     print(json.dumps(result))
 
@@ -100,24 +103,18 @@ def ask(texts: Sequence[str], tokens: int, model: str = "m", turn: int = 0) -> l
     return made
 
 
-def race_vllm(folder: Path, texts: Sequence[str], tokens: int, rounds: int) -> tuple[float, float]:
-    """Median seconds of the harness and of bare vLLM; the first round is the warm-up."""
-    model = str(folder / "model")
-    engine: Any = open_engine("vllm", parse_model(f"m={model}"), engine_args=ARGUMENTS)
-    here = str(Path(__file__).parent)
-    path = os.pathsep.join([here, str(Path(here).parent)])
-    environment = {**engine._environment(), "PYTHONPATH": path}
-    bare = Child("bare", "Bare vLLM", environment)
-    arguments = {**engine._llm_arguments(0), "skip_tokenizer_init": False}
-    bare.send("load", (model, arguments))
-    bare.receive()
+def race_vllm(
+    folder: Path, engine: Any, texts: Sequence[str], tokens: int, rounds: int
+) -> tuple[float, float]:
+    """Median seconds of the harness and of bare vLLM, one LLM for both; a round to warm up."""
+    child = engine._child
     encode = engine.encoder.encode_all
     times: dict[str, list[float]] = {"harness": [], "bare": []}
     with Run.writing(folder / "run") as run:
         for turn in range(rounds + 1):
-            requests = ask(texts, tokens, turn=turn)
+            requests = ask(texts, tokens, "base", turn + 1)
             start = time.perf_counter()
-            generate(run, "m", engine, requests, no_report)
+            generate(run, "base", engine, requests, no_report)
             ours = time.perf_counter() - start
             decoders = [
                 {
@@ -129,15 +126,13 @@ def race_vllm(folder: Path, texts: Sequence[str], tokens: int, rounds: int) -> t
                 }
                 for request in requests
             ]
-            bare.send("generate", (encode(requests), decoders))
-            theirs, made = bare.receive()[1]
+            child.send("bare", (encode(requests), decoders))
+            theirs, made = child.receive()[1]
             if made != len(requests) * tokens:
                 raise SystemExit(f"Bare vLLM made {made} tokens, not {len(requests) * tokens}.")
             if turn:
                 times["harness"].append(ours)
                 times["bare"].append(theirs)
-    engine.close()
-    bare.close()
     return statistics.median(times["harness"]), statistics.median(times["bare"])
 
 
@@ -164,34 +159,43 @@ def race_paper(folder: Path, texts: list[str], tokens: int) -> dict[str, float]:
     return seconds
 
 
-def race_adapters(folder: Path, texts: Sequence[str], tokens: int) -> tuple[float, float]:
-    """Seconds for base and two adapters, from one engine and from three."""
+def race_adapters(
+    folder: Path, texts: Sequence[str], tokens: int, adapters: int
+) -> tuple[float, float, Any]:
+    """Seconds for base and adapters, from one engine and from one each; the base's stays open.
+
+    The one engine comes first: what vLLM compiles once a machine is counted against it.
+    """
     refs = {"base": str(folder / "model")}
-    for number in (1, 2):
+    for number in range(1, adapters + 1):
         _adapter(folder / "model", folder / f"adapter-{number}", number)
         refs[f"a{number}"] = f"{folder / 'model'}+{folder / f'adapter-{number}'}"
-
-    def opened(name: str) -> Any:
-        # Mixed on both sides: what is compared is the number of loads.
-        return open_engine(
-            "vllm",
-            parse_model(f"{name}={refs[name]}"),
-            engine_args={**ARGUMENTS, "adapters": "mixed"},
-        )
-
     start = time.perf_counter()
-    engine = joined([opened(name) for name in refs])
+    engine = joined([_opened(name, ref) for name, ref in refs.items()])
     _drain(engine, [request for name in refs for request in ask(texts, tokens, name)])
-    one = time.perf_counter() - start
-    start = time.perf_counter()
-    for name in refs:
-        _drain(opened(name), ask(texts, tokens, name))
-    return one, time.perf_counter() - start
+    engine.close()
+    one, start = time.perf_counter() - start, time.perf_counter()
+    for name in reversed(refs):
+        engine = _opened(name, refs[name])
+        _drain(engine, ask(texts, tokens, name))
+        if name != "base":
+            engine.close()
+    return one, time.perf_counter() - start, engine
+
+
+def _opened(name: str, ref: str) -> Any:
+    """An engine whose worker also answers as bare vLLM would."""
+    # Mixed for one adapter too: what is compared is the number of loads.
+    arguments = {**ARGUMENTS, "adapters": "mixed"}
+    engine: Any = open_engine("vllm", parse_model(f"{name}={ref}"), engine_args=arguments)
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent)])
+    engine._process = lambda: Child("bare", "vLLM", {**engine._environment(), "PYTHONPATH": path})
+    return engine
 
 
 def _drain(engine: Any, requests: list[Request]) -> None:
     made = sum(len(batch) for batch in engine.generate(requests))
-    engine.close()
     if made != len(requests):
         raise SystemExit(f"{made} rows of {len(requests)}")
 

@@ -22,6 +22,7 @@ class FakeServer(ThreadingHTTPServer):
             answer), "drop" (no answer), "garbage" (no JSON), "hang", "empty" (no choices).
         refuses: parameters that are answered with 400.
         seeds: "honoured", "ignored" or "fixed" (one text for every seed, others without a seed).
+        deaf: whether /pooling knows no `use_activation`.
         key: what must be in the Authorization header, if anything.
         hang: seconds that "hang" lasts.
     """
@@ -39,11 +40,12 @@ class FakeServer(ThreadingHTTPServer):
         hang: float = 30.0,
         port: int = 0,
         delay: float = 0.0,
+        deaf: bool = False,
     ) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.faults = dict(faults or {})
         self.refuses, self.seeds, self.key, self.hang = refuses, seeds, key, hang
-        self.headers, self.delay = headers or {}, delay
+        self.headers, self.delay, self.deaf = headers or {}, delay, deaf
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
         self.bodies: list[dict[str, Any]] = []
         self.times: list[float] = []
@@ -98,9 +100,10 @@ class Handler(BaseHTTPRequestHandler):
         if fault in ("hang", "drop"):
             self.close_connection = True
             return None
-        answer = self.answer(body)
+        pooling = self.path.endswith(("/embeddings", "/pooling"))
+        answer = self.pooled(body) if pooling else self.answer(body)
         if fault == "empty":
-            answer["choices"] = []
+            answer["data" if pooling else "choices"] = []
         if fault == "garbage":
             return self.write(200, b"<html>Bad gateway</html>", {})
         data = json.dumps(answer).encode()
@@ -141,6 +144,16 @@ class Handler(BaseHTTPRequestHandler):
             "system_fingerprint": "fake-1",
             "choices": [choice],
         }
+
+    def pooled(self, body: dict[str, Any]) -> dict[str, Any]:
+        """/embeddings: letters counted, in another order. /pooling: a logit, squeezed if asked."""
+        if "input" in body:
+            rows = [[float(text.count(c)) for c in "abcdefgh "] for text in body["input"]]
+            data = [{"index": i, "embedding": row} for i, row in enumerate(rows)]
+            return {"object": "list", "data": data[::-1], "model": body["model"]}
+        raw = len(body["messages"][-1]["content"]) - 8.0
+        squeeze = body["use_activation"] and not self.server.deaf
+        return {"data": [{"index": 0, "data": [1 / (1 + np.exp(-raw)) if squeeze else raw]}]}
 
     def send(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
         self.write(status, json.dumps(body).encode(), headers or {})

@@ -19,6 +19,8 @@ BELOW = {
     "registry": {"errors", "types"},
     "hub": {"errors"},
     "child": {"errors"},
+    "remote": {"errors", "child"},
+    "servers": {"errors"},
     "models": {"errors", "types", "hub"},
     "kernels": set(),
     "tokens": {"kernels"},
@@ -39,7 +41,7 @@ BELOW = {
     },
 }
 for room in ("engines", "features"):
-    BELOW[room] = {*BELOW[room], "child"}
+    BELOW[room] = {*BELOW[room], "child", "remote", "servers"}
 for room in ("tasks", "features"):
     BELOW[room] = {*BELOW[room], "sandbox"}
 BELOW["reading"] = {"errors", "types", "store"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,30 +98,72 @@ def feature_models(
     models: dict[str, FeatureModel | GroupFeature] = {}
     by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
     if "embedding" in needed or (by_vectors and "embedding" not in given):
-        from tofu_eval.features.embedding import SentenceEmbedder
-
-        models["embedding"] = SentenceEmbedder(chosen.embedding_model, device=chosen.device)
+        models["embedding"] = _embedder(chosen)
     if "reward" in needed:
-        from tofu_eval.features.reward import RewardModel
-
-        if not chosen.reward_model:
-            raise ConfigError(
-                "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
-            )
-        if chosen.reward_engine == "vllm":
-            from tofu_eval.features.vllm_reward import VllmRewardModel
-
-            models["reward"] = VllmRewardModel(chosen.reward_model)
-        else:
-            models["reward"] = RewardModel(chosen.reward_model, device=chosen.device)
+        models["reward"] = _reward_model(chosen)
     for kind in NLI:
         if kind in needed:
             from tofu_eval.features.nli import Inference
 
-            models[kind] = Inference(kind, chosen.nli_model, device=chosen.device)
+            models[kind] = Inference(
+                kind, chosen.nli_model, device=chosen.device, isolate=_apart(chosen)
+            )
     if "equivalence" in needed:
         models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
     return models
+
+
+def _embedder(chosen: Settings) -> FeatureModel:
+    model = chosen.embedding_model
+    if chosen.embedding_engine == "openai":
+        from tofu_eval.features.served import ServedEmbedder
+
+        return ServedEmbedder(model, chosen.embedding_base_url)
+    if chosen.embedding_engine == "vllm":
+        from tofu_eval.features.vllm_embedding import VllmEmbedder
+
+        return VllmEmbedder(model)
+    from tofu_eval.features.embedding import SentenceEmbedder
+
+    return _made(chosen, SentenceEmbedder, model)
+
+
+def _reward_model(chosen: Settings) -> FeatureModel:
+    model = chosen.reward_model
+    if not model:
+        raise ConfigError(
+            "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
+        )
+    if chosen.reward_engine == "openai":
+        from tofu_eval.features.served import ServedRewardModel
+
+        return ServedRewardModel(model, chosen.reward_base_url)
+    if chosen.reward_engine == "vllm":
+        from tofu_eval.features.vllm_reward import VllmRewardModel
+
+        return VllmRewardModel(model)
+    from tofu_eval.features.reward import RewardModel
+
+    return _made(chosen, RewardModel, model)
+
+
+def _made(chosen: Settings, make: Callable[..., FeatureModel], model: str) -> FeatureModel:
+    if not _apart(chosen):
+        return make(model, device=chosen.device)
+    from tofu_eval.features.isolated import Isolated
+
+    return Isolated(make, model, device=chosen.device)
+
+
+def _apart(chosen: Settings) -> bool:
+    """Whether each model gets a process of its own: by default where there is an accelerator."""
+    if chosen.isolate is not None or find_spec("torch") is None:
+        return bool(chosen.isolate)
+    if chosen.device is not None:
+        return not chosen.device.startswith("cpu")
+    import torch
+
+    return bool(torch.accelerator.is_available())
 
 
 def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
@@ -138,6 +181,7 @@ def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
         judge=judge,
         references=references,
         device=chosen.device,
+        isolate=_apart(chosen),
     )
 
 
@@ -158,6 +202,7 @@ def engine_of(
         base_url=chosen.base_url.get(name)
         if isinstance(chosen.base_url, dict)
         else chosen.base_url,
+        isolate=_apart(chosen),
         report=report,
     )
 

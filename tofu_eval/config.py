@@ -29,8 +29,9 @@ class Settings(BaseModel):
     """How to run. A sampling field that is left out is the task's own.
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
-    left out, each task's own. `data_dir` has data that would otherwise be downloaded. `truncate` cuts the responses to that many words
-    for the metrics that length moves; `workers` is how many processes score.
+    left out, each task's own. `data_dir` has data that would otherwise be downloaded. `truncate`
+    cuts the responses to that many words for the metrics that length moves; `workers` is how many processes score. `isolate` puts each model into a
+    process of its own; left out, where there is an accelerator.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,14 +54,18 @@ class Settings(BaseModel):
     truncate: Count | None = None
     workers: Count = 1
     embedding_model: str = EMBEDDING_MODEL
+    embedding_engine: Literal["sentence-transformers", "vllm", "openai"] = "sentence-transformers"
+    embedding_base_url: str | None = None
     reward_model: str | None = None
-    reward_engine: Literal["transformers", "vllm"] = "transformers"
+    reward_engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    reward_base_url: str | None = None
     equivalence: Equivalence = "novelty-bench-1.0"
     equivalence_model: str | None = None
     equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     judge_model: str | None = None
     nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
+    isolate: bool | None = None
 
     def sampling(self) -> dict[str, Any]:
         """The sampling fields that were given."""

@@ -56,8 +56,12 @@ if TYPE_CHECKING:
 OF_SCORING = (
     "metrics",
     "embedding_model",
+    "embedding_engine",
+    "embedding_base_url",
     "reward_model",
     "reward_engine",
+    "reward_base_url",
+    "isolate",
     "equivalence",
     "equivalence_model",
     "equivalence_threshold",

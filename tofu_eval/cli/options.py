@@ -37,7 +37,16 @@ _SCORING = (
         metavar="MODEL",
         help="Sequence-classification model with one output, for the metric 'reward'.",
     ),
-    click.option("--reward-engine", help="transformers or vllm. Default: transformers"),
+    click.option(
+        "--embedding-engine",
+        help="sentence-transformers, vllm, or openai (a server). Default: sentence-transformers",
+    ),
+    click.option("--embedding-base-url", metavar="URL", help="Where that server is."),
+    click.option(
+        "--reward-engine",
+        help="transformers, vllm, or openai (a server of vLLM's). Default: transformers",
+    ),
+    click.option("--reward-base-url", metavar="URL", help="Where that server is."),
     click.option(
         "--equivalence",
         type=click.Choice(get_args(Equivalence)),
@@ -58,6 +67,11 @@ _SCORING = (
     click.option("--limit", type=int, help="Only the first N prompts of each task."),
     click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
     click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
+    click.option(
+        "--isolate/--no-isolate",
+        default=None,
+        help="Give each model a process of its own. Default: where there is an accelerator",
+    ),
     click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is."),
 )
 

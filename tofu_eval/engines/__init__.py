@@ -96,6 +96,10 @@ def _transformers(spec: ModelSpec, **options: Any) -> Engine:
             "--engine-arg, or use another --engine."
         )
     options.pop("base_url", None)
+    if options.pop("isolate", False):
+        from tofu_eval.engines.isolated import IsolatedEngine
+
+        return IsolatedEngine(spec, **options)
     return TransformersEngine(spec, **options)
 
 
@@ -128,5 +132,6 @@ def _ray(spec: ModelSpec, **options: Any) -> Engine:
         raise MissingDependencyError.of("The ray engine", error.name or "ray", "ray") from error
     arguments = dict(options.pop("engine_args", None) or {})
     inner = ENGINES.get(arguments.pop("engine", None) or default_engine())
-    options.pop("base_url", None)
+    for name in ("base_url", "isolate"):  # an actor is a process of its own
+        options.pop(name, None)
     return RayEngine(spec, inner, engine_args=arguments, **options)

@@ -9,7 +9,7 @@ from typing import Any
 
 import openai
 
-from tofu_eval.engines.patience import what
+from tofu_eval.servers import what
 from tofu_eval.types import NEUTRAL_SAMPLING, Request
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Any]]

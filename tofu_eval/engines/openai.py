@@ -11,13 +11,12 @@ import os
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 
 from tofu_eval.engines.negotiate import Terms, negotiate
-from tofu_eval.engines.patience import Malformed, Patience, what
 from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.servers import Malformed, Patience, checked_url, what
 from tofu_eval.types import ModelSpec, Request, Response
 
 DEFAULTS: Mapping[str, Any] = {
@@ -61,7 +60,9 @@ class OpenAIEngine:
         engine_args: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        self._url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL"), spec.name)
+        self._url = checked_url(
+            base_url or os.environ.get("OPENAI_BASE_URL"), f"of '{spec.name}'", "--base-url"
+        )
         self._options = _options(engine_args or {})
         self._model = _written(spec)
         self._name = spec.name
@@ -274,26 +275,6 @@ def _written(spec: ModelSpec) -> str:
         text += f"+{spec.adapter}"
         text += "" if spec.adapter_revision is None else f"@{spec.adapter_revision}"
     return text
-
-
-def _checked_url(url: str | None, name: str) -> str:
-    if not url:
-        raise ConfigError(
-            f"The openai engine does not know the server of '{name}'. Name it: "
-            "--base-url http://127.0.0.1:8000/v1"
-        )
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise ConfigError(f"--base-url is no address: {error}.") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"--base-url must be like http://127.0.0.1:8000/v1, got '{url}'.")
-    if parts.username or parts.password or parts.query:
-        raise ConfigError(
-            "--base-url must not hold a user, a password or a query: the run would keep it. Put "
-            "the key into the environment variable OPENAI_API_KEY."
-        )
-    return url.rstrip("/")
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:

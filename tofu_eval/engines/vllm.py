@@ -152,19 +152,20 @@ class VllmEngine:
                 rows; while it runs, a vLLM that fails or is killed.
         """
         left = [request for request in requests if request.key not in done]
-        # Before vLLM starts: it would refuse a whole batch for one bad prompt.
-        by_model: dict[str, list[Request]] = {}
-        for request in left:
-            by_model.setdefault(request.model, []).append(request)
-        rows = {
-            request.key: ids
-            for model, mine in by_model.items()
-            for request, ids in zip(mine, self._encoder_of(model).encode_all(mine), strict=True)
-        }
         if not left:
             return
-        asks = [self._ask(i, r, rows[r.key]) for i, r in enumerate(left)]
-        self._start(asks)
+        # Importing vLLM takes long, so that it begins while the prompts are looked at. These come
+        # before the model is loaded: vLLM would refuse a whole batch for one bad prompt.
+        fresh = self._child is None
+        if self._child is None:
+            self._child = self._process()
+        try:
+            asks = self._asks(left)
+            if fresh:
+                self._load(self._child, asks)
+        except BaseException:
+            self.close()  # after an adapter error the next call of that vLLM would hang
+            raise
         for made in self._stream(asks):
             yield self._responses([(left[row.number], row) for row in made])
 
@@ -200,6 +201,18 @@ class VllmEngine:
         mixed = self._mode == "mixed"
         return [e for e in self._served.values() if mixed and e._resolved.adapter is not None]
 
+    def _asks(self, requests: Sequence[Request]) -> list[Ask]:
+        """Every prompt as token ids; ModelError for one that cannot be asked."""
+        by_model: dict[str, list[Request]] = {}
+        for request in requests:
+            by_model.setdefault(request.model, []).append(request)
+        rows = {
+            request.key: ids
+            for model, mine in by_model.items()
+            for request, ids in zip(mine, self._encoder_of(model).encode_all(mine), strict=True)
+        }
+        return [self._ask(i, request, rows[request.key]) for i, request in enumerate(requests)]
+
     def _ask(self, number: int, request: Request, ids: list[int]) -> Ask:
         engine = self._served[request.model]
         adapters = self._adapters
@@ -215,11 +228,14 @@ class VllmEngine:
 
     # The process
 
-    def _start(self, asks: Sequence[Ask]) -> None:
-        if self._child is not None:
-            return
+    def _process(self) -> Child:
         names = "+".join(self._served)
         self._report(f"load {names}", 0, 1)
+        return Child(
+            "tofu_eval.engines.vllm_worker", f"The vLLM engine of '{names}'", self._environment()
+        )
+
+    def _load(self, child: Child, asks: Sequence[Ask]) -> None:
         adapters = [
             # The prefix cache knows an adapter by its name: so the name says what is in it.
             (f"{e._name}-{digest(e._resolved.identity)[:12]}", str(Path(e._resolved.adapter)))
@@ -231,23 +247,16 @@ class VllmEngine:
             dtype, trust = str(self._arguments["dtype"]), self._trust_remote_code
             base = self._merged = merge(self._resolved, self._name, dtype, trust_remote_code=trust)
             self.record["adapters"] = "merged"
-        self._child = Child(
-            "tofu_eval.engines.vllm_worker", f"The vLLM engine of '{names}'", self._environment()
-        )
-        try:
-            self._child.send("load", (str(base), self._llm_arguments(len(adapters)), adapters))
-            self.record.update(self._child.receive()[1])
-            if adapters:
-                self.record["canary"] = prove(
-                    asks, lambda probe: list(self._probe(probe)), list(self._served), self._exact
-                )
-                self.record["adapters"] = "mixed"
-        except BaseException:
-            self.close()  # after an adapter error the next call of that vLLM would hang
-            raise
+        child.send("load", (str(base), self._llm_arguments(len(adapters)), adapters))
+        self.record.update(child.receive()[1])
+        if adapters:
+            self.record["canary"] = prove(
+                asks, lambda probe: list(self._probe(probe)), list(self._served), self._exact
+            )
+            self.record["adapters"] = "mixed"
         for other in self._served.values():
             other.record = self.record
-        self._report(f"load {names}", 1, 1)
+        self._report(f"load {'+'.join(self._served)}", 1, 1)
 
     @property
     def _exact(self) -> bool:

@@ -7,9 +7,11 @@ dies, the next message (one a second) fails and ends this process too.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -119,9 +121,18 @@ def _made(output: Any) -> Made:
     )
 
 
+def _import_early() -> None:
+    """Import vLLM before it is asked for, without looking for garbage meanwhile."""
+    gc.disable()
+    with suppress(Exception):  # an error is told when it is asked for
+        import vllm.entrypoints.llm  # noqa: F401
+    gc.enable()
+
+
 def serve(pipe: Connection) -> None:
     """Answer messages until the other side is gone; an error is answered, not raised."""
     engine: Vllm | None = None
+    _import_early()
     while True:
         try:
             order, arguments = pipe.recv()

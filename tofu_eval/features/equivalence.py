@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.errors import ConfigError, ModelError
 from tofu_eval.features.base import Cache, fill
-from tofu_eval.features.pairs import PairClassifier
+from tofu_eval.features.isolated import open_classifier
 from tofu_eval.types import Group, Prompt, Report, digest, no_report
 
 Method = Literal[
@@ -123,6 +123,7 @@ class Equivalence:
         judge: who is asked, for the method "judge".
         references: whether the prompts' references get classes too.
         device: as PyTorch names it.
+        isolate: whether the classifier gets a process of its own.
 
     Raises:
         ConfigError: a threshold or a judge that the method cannot use.
@@ -140,6 +141,7 @@ class Equivalence:
         judge: Judge | None = None,
         references: bool = False,
         device: str | None = None,
+        isolate: bool = False,
     ) -> None:
         self.method = method
         kind = "classifier" if method.startswith("novelty-bench") else method
@@ -155,7 +157,13 @@ class Equivalence:
         self._threshold = THRESHOLDS.get(kind, 0.5) if threshold is None else threshold
         self._judge = judge
         self._classifier = (
-            PairClassifier(model or CLASSIFIER, "--equivalence-model", side=SIDE, device=device)
+            open_classifier(
+                model or CLASSIFIER,
+                "--equivalence-model",
+                isolate=isolate,
+                side=SIDE,
+                device=device,
+            )
             if kind == "classifier"
             else None
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.errors import ModelError
 from tofu_eval.features.base import Cache, fill
-from tofu_eval.features.pairs import PairClassifier
+from tofu_eval.features.isolated import open_classifier
 from tofu_eval.types import Group, Report, digest, no_report
 
 SENTENCES = 3
@@ -37,6 +37,7 @@ class Inference:
         name: which of the two.
         model: a classifier with labels called entailment and contradiction.
         device: as PyTorch names it.
+        isolate: whether the model gets a process of its own.
 
     Raises:
         ModelError: the model cannot be had, or has no such labels.
@@ -45,10 +46,15 @@ class Inference:
     requires: tuple[str, ...] = ()
 
     def __init__(
-        self, name: Literal["nli", "nli_sentences"], model: str, *, device: str | None = None
+        self,
+        name: Literal["nli", "nli_sentences"],
+        model: str,
+        *,
+        device: str | None = None,
+        isolate: bool = False,
     ) -> None:
         self.name: str = name
-        self._model = PairClassifier(model, "--nli-model", device=device)
+        self._model = open_classifier(model, "--nli-model", isolate=isolate, device=device)
         self._columns = [
             self._model.labels.index(label)
             for word in ("ENTAIL", "CONTRADICT")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tofu_eval.child import Child
-from tofu_eval.errors import MissingDependencyError
 from tofu_eval.features.reward import RewardModel, Row
+from tofu_eval.features.vllm_pooling import Pooling, require_vllm
 
 
 class VllmRewardModel(RewardModel):
@@ -25,8 +22,7 @@ class VllmRewardModel(RewardModel):
     """
 
     def __init__(self, model: str, *, arguments: Mapping[str, Any] | None = None) -> None:
-        if importlib.util.find_spec("vllm") is None:
-            raise MissingDependencyError.of("A reward model on vLLM", "vllm", "vllm")
+        require_vllm("A reward model on vLLM")
         super().__init__(model, batch_size=4096)
         self.identity = {**self.identity, "engine": "vllm"}
         self.signature = f"{self.signature}|vllm"
@@ -38,26 +34,10 @@ class VllmRewardModel(RewardModel):
             self._scorer.close()
             self._scorer = None
 
-    def _load(self) -> Child:
-        import torch
-
-        arguments: dict[str, Any] = {"dtype": "auto", "disable_log_stats": True}
-        environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-        if not torch.cuda.is_available():
-            arguments |= {"dtype": "float32", "enable_chunked_prefill": False}
-            environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-            environment["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2")
+    def _load(self) -> Pooling:
         title = f"vLLM with the reward model '{self._model}'"
-        child = Child("tofu_eval.features.vllm_worker", title, environment)
-        try:
-            child.send("load", (str(self._path), {**arguments, **self._arguments}))
-            child.receive()
-        except BaseException:
-            child.close()
-            raise
-        return child
+        return Pooling(self._path, title, self._arguments)
 
     def _score(self, rows: Sequence[Row]) -> list[float]:
-        self._scorer.send("score", [row["input_ids"] for row in rows])
-        scores: list[float] = self._scorer.receive()[1]
-        return scores
+        ids = [row["input_ids"] for row in rows]
+        return [float(x) for x in self._scorer.rows("classify", ids)[:, 0]]

@@ -1,4 +1,4 @@
-"""The process that holds a reward model in vLLM, started by `vllm_reward.py`."""
+"""The process that holds a pooling model in vLLM, started by `vllm_pooling.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def serve(pipe: Connection) -> None:
-    """Answer ("load", (model, arguments)) and ("score", token ids of each row) until the end."""
+    """Answer ("load", (model, arguments)) and (task of pooling, token ids of each row)."""
     llm: Any = None
     while True:
         try:
@@ -20,7 +20,7 @@ def serve(pipe: Connection) -> None:
                 llm = _load(*content)
                 pipe.send(("loaded", None))
             else:
-                pipe.send(("scores", _score(llm, content)))
+                pipe.send(("rows", _pooled(llm, order, content)))
         except BrokenPipeError:
             return
         except BaseException as error:  # noqa: BLE001 - vLLM fails in many ways; the parent says which
@@ -33,14 +33,15 @@ def _load(model: str, arguments: Mapping[str, Any]) -> Any:
     return vllm.LLM(model, runner="pooling", **arguments)
 
 
-def _score(llm: Any, rows: Sequence[Sequence[int]]) -> list[float]:
+def _pooled(llm: Any, task: str, rows: Sequence[Sequence[int]]) -> list[list[float]]:
     from vllm import PoolingParams
 
-    # Its default activation squeezes a raw reward into (0, 1).
+    # For a reward its default activation squeezes the logit into (0, 1); for an embedding it is
+    # the scaling to unit length, which is done where they are received.
     outputs = llm.encode(
         [{"prompt_token_ids": list(row)} for row in rows],
         pooling_params=PoolingParams(use_activation=False),
-        pooling_task="classify",
+        pooling_task=task,
         use_tqdm=False,
     )
-    return [float(output.outputs.data.reshape(-1)[0]) for output in outputs]
+    return [[float(x) for x in output.outputs.data.reshape(-1)] for output in outputs]

@@ -1,4 +1,7 @@
-"""Asking a server until it answers: backoff, rate limits that concern everybody, a deadline."""
+"""What concerns any server: its address, and asking it until it answers.
+
+Backoff, rate limits that concern everybody, a deadline.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from random import Random
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import openai
 
-from tofu_eval.errors import ModelError
+from tofu_eval.errors import ConfigError, ModelError
 
 T = TypeVar("T")
 
@@ -22,6 +26,36 @@ TEMPORARY = frozenset({408, 409, 425, 429})
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def checked_url(url: str | None, whose: str, option: str) -> str:
+    """An address without a slash at its end.
+
+    Args:
+        url: what the user gave, if anything.
+        whose: whose server it is, "of 'base'".
+        option: the flag that names it.
+
+    Raises:
+        ConfigError: none is given, or it is no address, or it holds a password.
+    """
+    if not url:
+        raise ConfigError(
+            f"The openai engine does not know the server {whose}. Name it: "
+            f"{option} http://127.0.0.1:8000/v1"
+        )
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"{option} is no address: {error}.") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{option} must be like http://127.0.0.1:8000/v1, got '{url}'.")
+    if parts.username or parts.password or parts.query:
+        raise ConfigError(
+            f"{option} must not hold a user, a password or a query: the run would keep it. Put "
+            "the key into the environment variable OPENAI_API_KEY."
+        )
+    return url.rstrip("/")
 
 
 class Malformed(Exception):
