@@ -59,7 +59,8 @@ BELOW["scoring"] = {
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
 BELOW["judges"] = {"errors", "types", "engines", "models"}
-BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges")}
+BELOW["answers"] = {"errors", "types", "registry", "features", "child", "remote"}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "answers")}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}

@@ -30,8 +30,9 @@ class Settings(BaseModel):
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
     left out, each task's own. `data_dir` has data that would otherwise be downloaded. `truncate`
-    cuts the responses to that many words for the metrics that length moves; `workers` is how many processes score. `isolate` puts each model into a
-    process of its own; left out, where there is an accelerator.
+    cuts the responses to that many words for the metrics that length moves; `workers` is how many
+    processes score. `isolate` puts each model into a process of its own; left out, where there is
+    an accelerator.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -142,7 +142,8 @@ class Task:
 
     Any change to the prompts or to the sampling is a new `version`. `load` returns the prompts;
     it is called once per run. `source` says where the prompts come from, `data` which dataset at
-    which commit, `origin` which file defines the task.
+    which commit, `origin` which file defines the task. `verifier` names what checks the answers
+    (`tofu_eval.answers`); empty where answers are not right or wrong.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Task:
     licence: str = ""
     source: str = ""
     citation: str = ""
+    verifier: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 

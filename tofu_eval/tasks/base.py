@@ -83,6 +83,7 @@ def make_task(spec: TaskSpec, load: Load, document: Document) -> Task:
         licence=spec.licence,
         source=spec.source,
         citation=spec.citation,
+        verifier=spec.verifier,
         data=getattr(load, "pin", {}),
         origin=f"{document.file}:{document.line(('name',))}",
     )

@@ -39,6 +39,7 @@ def task(
     licence: str = "",
     source: str = "",
     citation: str = "",
+    verifier: str = "",
 ) -> Callable[[Function], Function]:
     """Register a function that returns or yields prompts, and return it unchanged.
 
@@ -59,6 +60,7 @@ def task(
         "licence": licence,
         "source": source,
         "citation": citation,
+        "verifier": verifier,
         "prompts": "a function",  # a task file's checks want a source
     }
 

@@ -101,6 +101,7 @@ class TaskSpec(Strict):
     format: PromptFormat = "base"
     sampling: SamplingSpec = SamplingSpec()
     metrics: list[str] = []
+    verifier: str = ""
     file: FileSource | None = None
     dataset: HubSource | None = None
     prompts: Any = None  # read one by one, so that each wrong prompt is told; see inline_prompts
