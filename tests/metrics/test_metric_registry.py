@@ -34,7 +34,12 @@ WORDS = st.sampled_from(["a", "b", "The", "cat", ".", "naïve", "🦊"])
 RESPONSES = st.lists(WORDS, min_size=4, max_size=9).map(lambda words: [*words, "a", "b"])
 FLOATS = st.floats(-10, 10, width=32)
 VECTORS = st.lists(FLOATS, min_size=5, max_size=5).filter(lambda row: max(map(abs, row)) > 1e-3)
-PROMPT = Prompt.of_text("p", "Say something.", references=("a b c d", "The cat . a", "a b c d"))
+PROMPT = Prompt.of_text(
+    "p",
+    "Say something.",
+    references=("a b c d", "The cat . a", "a b c d"),
+    metadata={"target": '{"a": 0.75, "zebra": 0.25}'},
+)
 
 ROWS = {
     "text": RESPONSES.map(" ".join),
