@@ -34,6 +34,14 @@ DEFAULT_METRICS = (
 )
 """What is measured where neither the task nor the user says otherwise."""
 
+MODELS_OF = {
+    "reward": ("reward_model",),
+    "reward_level": ("reward_model",),
+    "judge": ("judge_model",),
+    "harmful": ("harm_model", "judge_model"),
+}
+"""Features that a task's metrics may need, and which settings name what makes them."""
+
 NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
 
 
@@ -73,8 +81,12 @@ def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settin
 
 
 def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
-    """The metrics that the user names, else those of the task, else DEFAULT_METRICS."""
-    names = list(chosen.metrics or of_task or DEFAULT_METRICS)
+    """The metrics that the user names, else those of the task, else DEFAULT_METRICS.
+
+    Of the task's, those are left out for which nobody has named a model; `left_out` tells.
+    """
+    made = [name for name in of_task if not _unnamed(chosen, name)]
+    names = list(chosen.metrics or (made if of_task else DEFAULT_METRICS))
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
     for name in names:
@@ -84,6 +96,30 @@ def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
                 "whole. Leave out --truncate, or the condition."
             )
     return [find(name) for name in dict.fromkeys(names)]
+
+
+def left_out(chosen: Settings, task: Task) -> list[str]:
+    """A remark where metrics of the task want a model that the user has not named."""
+    if chosen.metrics:
+        return []
+    wanted: dict[tuple[str, ...], list[str]] = {}
+    for name in task.metrics:
+        if settings := _unnamed(chosen, name):
+            wanted.setdefault(settings, []).append(name)
+    return [
+        f"{task.name}: without {' or '.join('--' + s.replace('_', '-') for s in settings)}, "
+        f"not computed: {', '.join(names)}"
+        for settings, names in wanted.items()
+    ]
+
+
+def _unnamed(chosen: Settings, metric: str) -> tuple[str, ...]:
+    """The settings of which one would have to name a model for this metric; empty where none."""
+    for need in find(metric).needs:
+        settings = MODELS_OF.get(need, ())
+        if settings and not any(getattr(chosen, setting) for setting in settings):
+            return settings
+    return ()
 
 
 def feature_models(

@@ -19,6 +19,7 @@ from tofu_eval.assembly import (
     engine_of,
     feature_models,
     formats_of,
+    left_out,
     metrics_of,
     mixed,
     plan_of,
@@ -146,7 +147,8 @@ def evaluate(
         add_tasks(run, plans)
         for name, engine in engines.items():
             add_model(run, name, engine.identity, engine.family, formats[name])
-        run.save(notes=[*run.manifest["notes"], *mixed(formats)])
+        unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
+        run.save(notes=[*run.manifest["notes"], *mixed(formats), *unasked])
         for names in together(engines):
             wanted = [
                 request

@@ -109,13 +109,21 @@ class HubPrompts:
             import datasets
         except ImportError as error:
             raise MissingDependencyError.of(f"The {name}", "datasets", "hf") from error
+        shown = not getattr(datasets, "are_progress_bars_disabled", lambda: True)()
+        if shown:
+            datasets.disable_progress_bars()  # they would run into ours
         try:
             yield datasets
         except TofuEvalError:
             raise
         except Exception as error:  # the Hub, the network and the dataset may fail in any way
-            what = f"the {name} cannot be loaded: {one_line(error)}"
+            # Of this one, only the cause says anything.
+            hidden = type(error).__name__ == "DatasetGenerationError" and error.__cause__
+            what = f"the {name} cannot be loaded: {one_line(hidden or error)}"
             raise self.problem(f"{what}. {advice}") from error
+        finally:
+            if shown:
+                datasets.enable_progress_bars()
 
     def _prompts(
         self, rows: list[Mapping[str, Any]], name: str, split: str, told: Mapping[str, str]

@@ -32,7 +32,7 @@ def parse(text: str) -> Mapping[str, Any]:
 
 
 def prompt_of(row: Mapping[str, Any], number: str, fields: Fields) -> Prompt | None:
-    """One row as a prompt, None where it does not count; null metadata is left out.
+    """One row as a prompt, None where it does not count; metadata that is null, or renders blank, is left out.
 
     Raises:
         RowError: it is not a prompt.
@@ -44,8 +44,8 @@ def prompt_of(row: Mapping[str, Any], number: str, fields: Fields) -> Prompt | N
         raise RowError(f"id must be text or a whole number, got {shown(id)}")
     values = {name: _get(row, name, "metadata") for name in fields.metadata}
     metadata = {name: _plain(name, v) for name, v in values.items() if v is not None}
-    for name, template in fields.computed.items():
-        metadata[name] = _render(template, row, name)
+    computed = {name: _render(template, row, name) for name, template in fields.computed.items()}
+    metadata |= {name: value for name, value in computed.items() if value}
     return Prompt(str(id), _asked(row, fields), _references(row, fields), metadata)
 
 
