@@ -85,8 +85,9 @@ def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
 
     Of the task's, those are left out for which nobody has named a model; `left_out` tells.
     """
-    made = [name for name in of_task if not _unnamed(chosen, name)]
-    names = list(chosen.metrics or (made if of_task else DEFAULT_METRICS))
+    names = list(chosen.metrics or of_task or DEFAULT_METRICS)
+    if not chosen.metrics:
+        names = [name for name in names if not _unnamed(chosen, name)]
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
     for name in names:

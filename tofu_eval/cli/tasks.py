@@ -90,8 +90,8 @@ def suites() -> None:
             remarks.append(f"{entry.name} is broken: {error}")
             continue
         for member, task in zip(entry.item.members, tasks, strict=True):
-            first = "all" if member.limit is None else f"first {member.limit}"
-            rows.append([entry.name, task.name, _sampling(task), first])
+            count = "all" if member.limit is None else str(member.limit)
+            rows.append([entry.name, task.name, _sampling(task), count])
         remarks.append(f"{entry.name}: {entry.item.description}")
     print_table(["suite", "task", "sampling", "prompts"], rows)
     for line in remarks:

@@ -42,22 +42,22 @@ def with_data(task: Task, data_dir: str | Path | None) -> Task:
     """The task with its data taken from a folder, where it has any that is downloaded."""
     if data_dir is None:
         return task
-    if isinstance(task.load, First):
+    if isinstance(task.load, Spread):
         inner = with_data(replace(task, load=task.load.load), data_dir).load
-        return replace(task, load=First(inner, task.load.limit))
+        return replace(task, load=Spread(inner, task.load.limit))
     if isinstance(task.load, FilePrompts | HubPrompts):
         return replace(task, load=replace(task.load, data_dir=Path(data_dir)))
     return task
 
 
-def first_of(task: Task, limit: int) -> Task:
-    """The task with only its first prompts."""
-    return replace(task, load=First(task.load, limit))
+def part_of(task: Task, limit: int) -> Task:
+    """The task with only so many of its prompts, evenly spread: some data is sorted by subject."""
+    return replace(task, load=Spread(task.load, limit))
 
 
 @dataclass(frozen=True)
-class First:
-    """What loads the first `limit` prompts of a task."""
+class Spread:
+    """What loads `limit` prompts of a task, at equal distances from the first on."""
 
     load: Load
     limit: int
@@ -65,7 +65,9 @@ class First:
     def __call__(self) -> Prompts:
         """Read the prompts; raises what the task's own `load` raises."""
         found = self.load()
-        return Prompts(found[: self.limit], getattr(found, "data", {}))
+        step = max(1.0, len(found) / self.limit)
+        kept = [found[int(i * step)] for i in range(min(self.limit, len(found)))]
+        return Prompts(kept, getattr(found, "data", {}))
 
 
 def check_registered(
@@ -112,7 +114,7 @@ def check_registered(
 
 def is_at_hand(task: Task) -> bool:
     """Whether the prompts can be read without a download."""
-    load = task.load.load if isinstance(task.load, First) else task.load
+    load = task.load.load if isinstance(task.load, Spread) else task.load
     if not isinstance(load, FilePrompts | HubPrompts) or not load.pin:
         return True
     folders = load.source.folders if isinstance(load, HubPrompts) else ()

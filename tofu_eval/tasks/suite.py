@@ -14,7 +14,7 @@ from tofu_eval.errors import ConfigError
 from tofu_eval.registry import Registry
 from tofu_eval.tasks.base import YAML
 from tofu_eval.tasks.document import read_yaml
-from tofu_eval.tasks.loader import first_of, load_task
+from tofu_eval.tasks.loader import part_of, load_task
 from tofu_eval.tasks.places import Strict, or_text
 from tofu_eval.tasks.problems import TaskError, shown
 from tofu_eval.tasks.schema import MODELS, Name, SamplingSpec, read_part
@@ -24,7 +24,7 @@ from tofu_eval.types import Task
 class Member(Strict):
     """One task of a suite; a plain name is the short form of `task`.
 
-    What `sampling` leaves out is the task's own; `limit` takes only the first prompts.
+    What `sampling` leaves out is the task's own; `limit` takes only so many prompts, evenly spread.
     """
 
     task: str = Field(min_length=1)
@@ -45,7 +45,7 @@ class Member(Strict):
         task = load_task(self.task)
         sampling = replace(task.sampling, **self.sampling.model_dump(exclude_unset=True))
         task = replace(task, sampling=sampling)
-        return task if self.limit is None else first_of(task, self.limit)
+        return task if self.limit is None else part_of(task, self.limit)
 
 
 class SuiteSpec(Strict):
