@@ -53,6 +53,7 @@ BELOW["training"] = {
     *("ingest", "tasks", "store"),
 }
 BELOW["processes"] = {"errors", "types"}
+BELOW["similarity"] = {*BELOW["inputs"], "inputs", "reading"}
 BELOW["scoring"] = {
     *BELOW["workers"],
     *("workers", "reading", "provenance", "config", "leaderboard"),
@@ -65,7 +66,7 @@ BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
+BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "similarity"}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Fine-tune a model with any of the losses.",
     "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",
+    "similarity": "How alike the responses of each two models of a run are.",
     "split": "Split a loss of diversity: bad responses removed, or good ones more alike.",
     "audit": "Show what prompts become, token by token, and what is wrong with them.",
     "runs": "List, show, verify and clean runs.",

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tofu_eval.cli.options import baseline_option, data_dir_option, given, output_option, scoring_options
+from tofu_eval.cli.options import (
+    baseline_option,
+    data_dir_option,
+    given,
+    output_option,
+    scoring_options,
+)
 
 if TYPE_CHECKING:
     from tofu_eval.types import ModelSpec

@@ -77,7 +77,9 @@ class HubPrompts:
         source, name = self.source, f"dataset '{self.source.path}'"
         if self.pinned:
             name += f" at {source.revision[:7]}"
-        with self._loading(name, f"Without the Hub: --data-dir DIR, after {self.fetch}") as datasets:
+        with self._loading(
+            name, f"Without the Hub: --data-dir DIR, after {self.fetch}"
+        ) as datasets:
             commit = _commit(source)
             split = source.split[0]
             if len(source.split) > 1:

@@ -93,7 +93,9 @@ class FilePrompts:
         try:
             import datasets
         except ImportError as error:
-            raise MissingDependencyError.of(f"The data of '{self.task}'", "datasets", "hf") from error
+            raise MissingDependencyError.of(
+                f"The data of '{self.task}'", "datasets", "hf"
+            ) from error
         try:
             path = Path(datasets.DownloadManager().download(url))
         except Exception as error:  # the network may fail in any way
@@ -117,7 +119,9 @@ def missing(task: str, data_dir: Path, folders: Sequence[str], fetch: str) -> Co
     if not data_dir.is_dir():
         return ConfigError(f"--data-dir {data_dir}: there is no such folder. Fetch data: {fetch}")
     looked = ", ".join([f"{task}{JSONL}", f"{task}{PARQUET}", *(f"{name}/" for name in folders)])
-    return ConfigError(f"No data for task '{task}' in {data_dir}: looked for {looked}. Fetch it: {fetch}")
+    return ConfigError(
+        f"No data for task '{task}' in {data_dir}: looked for {looked}. Fetch it: {fetch}"
+    )
 
 
 def read_rows(path: Path, source: FileSource | HubSource) -> Prompts:
@@ -135,7 +139,9 @@ def read_rows(path: Path, source: FileSource | HubSource) -> Prompts:
     for number, (line, words, row) in enumerate(rows, start=1):
         said = "" if path.suffix != PARQUET else f"{words}: "
         try:
-            prompt = prompt_of(parse(row) if isinstance(row, str) else row, str(number), source.fields)
+            prompt = prompt_of(
+                parse(row) if isinstance(row, str) else row, str(number), source.fields
+            )
         except RowError as error:
             problems.append(Problem(str(path), line, f"{said}{error}"))
             continue
@@ -166,7 +172,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     try:
         rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise TaskError([Problem(str(path), 1, f"not Parquet: {one_line(error)}")], str(path)) from error
+        raise TaskError(
+            [Problem(str(path), 1, f"not Parquet: {one_line(error)}")], str(path)
+        ) from error
     for number, row in enumerate(rows, start=1):
         yield 1, f"row {number}", row
 

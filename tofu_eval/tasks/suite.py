@@ -128,9 +128,7 @@ def read_suite(path: Path) -> Suite:
     if spec is None or document.problems:
         raise TaskError(document.problems, document.file)
     origin = f"{document.file}:{document.line(('name',))}"
-    return Suite(
-        spec.name, spec.version, spec.description.strip(), tuple(spec.tasks), origin
-    )
+    return Suite(spec.name, spec.version, spec.description.strip(), tuple(spec.tasks), origin)
 
 
 def load_suite(ref: str | Path) -> list[Task]:
