@@ -92,7 +92,7 @@ def run(
 ) -> Run:
     """Each task in each format on one tiny model: 2 prompts, 2 samples (1 where it is greedy)."""
     path = tmp_path_factory.mktemp("run") / "all"
-    models = {format: long_chat_model for format in FORMATS}
+    models = dict.fromkeys(FORMATS, long_chat_model)
     shared = {
         "format": {format: format for format in FORMATS},
         "data_dir": data_dir,

@@ -14,7 +14,7 @@ from tofu_eval.errors import ConfigError
 from tofu_eval.registry import Registry
 from tofu_eval.tasks.base import YAML
 from tofu_eval.tasks.document import read_yaml
-from tofu_eval.tasks.loader import part_of, load_task
+from tofu_eval.tasks.loader import load_task, part_of
 from tofu_eval.tasks.places import Strict, or_text
 from tofu_eval.tasks.problems import TaskError, shown
 from tofu_eval.tasks.schema import MODELS, Name, SamplingSpec, read_part
@@ -101,14 +101,14 @@ SUITES: Registry[Suite] = Registry(
 )
 
 
-def add_suite(path: Path) -> Suite:
+def add_suite(path: str | Path) -> Suite:
     """Register the suite of a YAML file; what a plug-in's module calls.
 
     Raises:
         ConfigError: with file and line, for whatever is wrong.
         DuplicateNameError: another place registered the same name.
     """
-    suite = read_suite(path)
+    suite = read_suite(Path(path))
     SUITES.add(suite.name, suite, suite.origin)
     return suite
 
