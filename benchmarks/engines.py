@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 import torch
 import transformers
@@ -43,7 +42,7 @@ from tofu_eval.store import Run
 from tofu_eval.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of
 
 SAMPLES = 10
-ARGUMENTS = {"enforce_eager": True}
+ARGUMENTS = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28}
 
 
 def main() -> None:

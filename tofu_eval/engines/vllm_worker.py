@@ -122,10 +122,11 @@ def _made(output: Any) -> Made:
 
 
 def _import_early() -> None:
-    """Import vLLM before it is asked for, without looking for garbage meanwhile."""
+    """Import vLLM before it is asked for, and never look for garbage in what that makes."""
     gc.disable()
     with suppress(Exception):  # an error is told when it is asked for
         import vllm.entrypoints.llm  # noqa: F401
+    gc.freeze()
     gc.enable()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,9 @@ from numpy.typing import NDArray
 
 from tofu_eval.child import Child
 from tofu_eval.errors import MissingDependencyError
+
+CPU_CACHE = 2**30
+"""Bytes of cache on a CPU, unless VLLM_CPU_KVCACHE_SPACE (GiB) says otherwise."""
 
 
 def require_vllm(purpose: str) -> None:
@@ -39,9 +41,12 @@ class Pooling:
         ours: dict[str, Any] = {"dtype": "auto", "disable_log_stats": True}
         environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
         if not torch.cuda.is_available():
-            ours |= {"dtype": "float32", "enable_chunked_prefill": False}
+            ours |= {
+                "dtype": "float32",
+                "enable_chunked_prefill": False,
+                "kv_cache_memory_bytes": CPU_CACHE,
+            }
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-            environment["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2")
         self._child = Child("tofu_eval.features.vllm_worker", title, environment)
         try:
             self._child.send("load", (str(path), {**ours, **arguments}))
