@@ -59,14 +59,19 @@ BELOW["scoring"] = {
     *("workers", "reading", "provenance", "config", "leaderboard"),
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
-BELOW["judges"] = {"errors", "types", "engines", "models"}
+BELOW["judges"] = {"errors", "types", "engines"}
+BELOW["quality"] = {"errors", "types", "config", "features"}
 BELOW["answers"] = {"errors", "types", "registry", "features", "child", "remote"}
-BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "answers")}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "quality", "answers")}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
+BELOW["calibrating"] = {*BELOW["pipeline"], *("pipeline", "quality")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing", "similarity"}
+BELOW["cli"] = {
+    *BELOW["lab"],
+    *("lab", "verify", "auditing", "calibrating", "similarity"),
+}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

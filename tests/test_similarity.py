@@ -31,9 +31,11 @@ def vector(text: str) -> np.ndarray:
 
 class Embedder:
     name = "embedding"
-    identity = {"kind": "made by hand"}
     signature = "hand"
     truncated = 0
+
+    def __init__(self) -> None:
+        self.identity = {"kind": "made by hand"}
 
     def key(self, prompt: Prompt, text: str) -> str:
         return digest(text)

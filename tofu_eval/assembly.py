@@ -14,12 +14,24 @@ from tofu_eval.engines import default_engine, open_engine
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, UnknownNameError
 from tofu_eval.features.base import FeatureModel, GroupFeature
-from tofu_eval.judges import EngineJudge
+from tofu_eval.features.custom import JUDGES, REWARD_MODELS
+from tofu_eval.features.equivalence import Judge
+from tofu_eval.judges import ANSWER, EngineJudge
 from tofu_eval.metrics import Metric, find
 from tofu_eval.models import parse_model, tuned_format
+from tofu_eval.quality import harm_by_judge, judge_sampling, ratings, reward_levels
 from tofu_eval.stages import Plan
 from tofu_eval.tasks import Format, format_of, load_format, with_data
-from tofu_eval.types import REFERENCE, ModelSpec, Report, Task, check_name, digest, no_report
+from tofu_eval.types import (
+    REFERENCE,
+    ModelSpec,
+    Report,
+    Sampling,
+    Task,
+    check_name,
+    digest,
+    no_report,
+)
 
 DEFAULT_METRICS = (
     "distinct_1",
@@ -90,6 +102,8 @@ def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
         names = [name for name in names if not _unnamed(chosen, name)]
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
+    if chosen.judge_model:
+        names += _of_judge(chosen, names)
     for name in names:
         if chosen.truncate and "[" in name:
             raise ConfigError(
@@ -123,6 +137,20 @@ def _unnamed(chosen: Settings, metric: str) -> tuple[str, ...]:
     return ()
 
 
+def _of_judge(chosen: Settings, names: Sequence[str]) -> list[str]:
+    """The metrics of a judge that the user names; one named for something else rates nothing."""
+    needs = {need for name in names for need in find(name).needs}
+    elsewhere = chosen.equivalence == "judge" or ("harmful" in needs and not chosen.harm_model)
+    more = []
+    if "judge" in needs or not elsewhere:
+        more = ["judge_rating", "judge_unparsable_rate"]
+        if chosen.judge_repeats > 1:
+            more += ["judge_agreement", "judge_exact_agreement"]
+    if "harmful" in needs and not chosen.harm_model:
+        more.append("harm_unparsable_rate")
+    return [name for name in more if name not in names]
+
+
 def feature_models(
     chosen: Settings, metrics: Iterable[Metric], given: Iterable[str] = ()
 ) -> dict[str, FeatureModel | GroupFeature]:
@@ -136,8 +164,11 @@ def feature_models(
     by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
     if "embedding" in needed or (by_vectors and "embedding" not in given):
         models["embedding"] = _embedder(chosen)
-    if "reward" in needed:
-        models["reward"] = _reward_model(chosen)
+    reward = None
+    if "reward" in needed or ("reward_level" in needed and "reward" not in given):
+        models["reward"] = reward = open_reward_model(chosen)
+    if "reward_level" in needed:
+        models["reward_level"] = reward_levels(chosen, reward)
     for kind in NLI:
         if kind in needed:
             from tofu_eval.features.nli import Inference
@@ -147,6 +178,10 @@ def feature_models(
             )
     if "equivalence" in needed:
         models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
+    if "judge" in needed:
+        models["judge"] = ratings(chosen, _judge(chosen, "judge", judge_sampling(chosen)))
+    if "harmful" in needed:
+        models["harmful"] = _harm(chosen)
     return models
 
 
@@ -165,12 +200,15 @@ def _embedder(chosen: Settings) -> FeatureModel:
     return _made(chosen, SentenceEmbedder, model)
 
 
-def _reward_model(chosen: Settings) -> FeatureModel:
+def open_reward_model(chosen: Settings) -> FeatureModel:
+    """The reward model that the user names: of a package, or a model on an engine."""
     model = chosen.reward_model
     if not model:
         raise ConfigError(
             "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
         )
+    if model in REWARD_MODELS:
+        return REWARD_MODELS.get(model)
     if chosen.reward_engine == "openai":
         from tofu_eval.features.served import ServedRewardModel
 
@@ -184,12 +222,57 @@ def _reward_model(chosen: Settings) -> FeatureModel:
     return _made(chosen, RewardModel, model)
 
 
-def _made(chosen: Settings, make: Callable[..., FeatureModel], model: str) -> FeatureModel:
+def _harm(chosen: Settings) -> FeatureModel:
+    if not chosen.harm_model:
+        judge = _judge(chosen, "harmful", replace(judge_sampling(chosen), temperature=0.0))
+        return harm_by_judge(chosen, judge)
+    from tofu_eval.features.harm import HarmClassifier
+
+    return _made(
+        chosen,
+        HarmClassifier,
+        chosen.harm_model,
+        label=chosen.harm_label,
+        threshold=chosen.harm_threshold,
+        reads=chosen.harm_input,
+    )
+
+
+def _judge(chosen: Settings, feature: str, sampling: Sampling = ANSWER) -> Judge:
+    """The judge that the user names: of a package, or a model on an engine of its own."""
+    if not chosen.judge_model:
+        other = " or --harm-model PATH_OR_ID" if feature == "harmful" else ""
+        raise ConfigError(f"The feature '{feature}' needs a judge: --judge-model MODEL{other}")
+    if chosen.judge_model in JUDGES:
+        return JUDGES.get(chosen.judge_model)
+    spec = parse_model(chosen.judge_model)
+    own = chosen.judge_engine is not None
+    told = chosen.model_copy(
+        update={
+            "engine": chosen.judge_engine or chosen.engine,
+            "base_url": chosen.judge_base_url or (None if own else chosen.base_url),
+            "engine_args": {**({} if own else chosen.engine_args), **chosen.judge_engine_args},
+        }
+    )
+    engine = engine_of("judge", replace(spec, name="judge"), told, no_report)
+    return EngineJudge(
+        engine,
+        f"{spec.model}@{digest(dict(engine.identity))[:12]}",
+        sampling=sampling,
+        seed=chosen.seed,
+        chat=chosen.judge_format == "chat",
+        whole=sampling != ANSWER,
+    )
+
+
+def _made(
+    chosen: Settings, make: Callable[..., FeatureModel], model: str, **options: Any
+) -> FeatureModel:
     if not _apart(chosen):
-        return make(model, device=chosen.device)
+        return make(model, device=chosen.device, **options)
     from tofu_eval.features.isolated import Isolated
 
-    return Isolated(make, model, device=chosen.device)
+    return Isolated(make, model, device=chosen.device, **options)
 
 
 def _apart(chosen: Settings) -> bool:
@@ -206,11 +289,8 @@ def _apart(chosen: Settings) -> bool:
 def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
     from tofu_eval.features.equivalence import Equivalence
 
-    judge = None
-    if chosen.equivalence == "judge" and chosen.judge_model:
-        spec = parse_model(chosen.judge_model)
-        engine = engine_of("judge", replace(spec, name="judge"), chosen, no_report)
-        judge = EngineJudge(engine, f"{spec.model}@{digest(dict(engine.identity))[:12]}")
+    asked = chosen.equivalence == "judge" and chosen.judge_model
+    judge = _judge(chosen, "equivalence") if asked else None
     return Equivalence(
         chosen.equivalence,
         model=chosen.equivalence_model,

@@ -23,6 +23,7 @@ Equivalence = Literal[
 
 Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=1, strict=True)]
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
 class Settings(BaseModel):
@@ -42,7 +43,7 @@ class Settings(BaseModel):
     base_url: str | dict[str, str] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     samples: Count | None = None
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    temperature: Temperature | None = None
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     max_tokens: Count | None = None
     limit: Count | None = None
@@ -63,7 +64,21 @@ class Settings(BaseModel):
     equivalence: Equivalence = "novelty-bench-1.0"
     equivalence_model: str | None = None
     equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    reward_calibration: str | None = None
     judge_model: str | None = None
+    judge_template: str = "instruction"
+    judge_repeats: Count = 1
+    judge_temperature: Temperature | None = None
+    judge_max_tokens: Count = 512
+    judge_format: Literal["chat", "base"] = "chat"
+    judge_engine: str | None = None
+    judge_engine_args: dict[str, Any] = {}
+    judge_base_url: str | None = None
+    harm_model: str | None = None
+    harm_label: str | None = None
+    harm_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    harm_input: Literal["response", "pair", "chat"] | None = None
+    harm_template: str = "harm"
     nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
     isolate: bool | None = None

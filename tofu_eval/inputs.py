@@ -44,19 +44,43 @@ def with_features(
     report: Report,
 ) -> list[Group]:
     """The groups with the features that the metrics need; those of one text come first."""
+    groups = of_texts(groups, metrics, features, report)
+    return of_groups(groups, metrics, features, report)
+
+
+def of_texts(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> list[Group]:
+    """The groups with the features of single texts that the metrics need."""
     groups = list(groups)
     needs = needed(metrics, [feature.model for feature in features.values()])
     for name, feature in features.items():
-        if name not in needs and f"{REFERENCE}{name}" not in needs:
-            continue
-        if isinstance(feature.model, GroupFeature):
+        asked = name in needs or f"{REFERENCE}{name}" in needs
+        if asked and not isinstance(feature.model, GroupFeature):
+            groups = featurize(groups, feature.model, feature.cache, report, needs)
+    return groups
+
+
+def of_groups(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> list[Group]:
+    """The groups with the features of all responses together that the metrics need."""
+    groups = list(groups)
+    needs = needed(metrics, [feature.model for feature in features.values()])
+    for name, feature in features.items():
+        asked = name in needs or f"{REFERENCE}{name}" in needs
+        if asked and isinstance(feature.model, GroupFeature):
             made = feature.model.compute(groups, feature.cache, report)
             groups = [
                 replace(group, features={**group.features, **more})
                 for group, more in zip(groups, made, strict=True)
             ]
-        else:
-            groups = featurize(groups, feature.model, feature.cache, report, needs)
     return groups
 
 

@@ -66,7 +66,8 @@ OF_SCORING = (
     "equivalence",
     "equivalence_model",
     "equivalence_threshold",
-    "judge_model",
+    "reward_calibration",
+    *(name for name in Settings.model_fields if name.startswith(("judge_", "harm_"))),
     "nli_model",
     "seed",
     "device",
@@ -304,7 +305,7 @@ def _refuse_without_prompts(
 ) -> None:
     """Of rows that have only ids, refuse what would be asked about an empty prompt."""
     asks = {
-        "the feature 'reward'": "reward" in features,
+        **{f"the feature '{name}'": name in features for name in ("reward", "judge", "harmful")},
         "the judge of equivalence": "equivalence" in features and chosen.equivalence == "judge",
         **{f"the metric '{m.name}'": "prompt" in m.needs for m in metrics},
     }

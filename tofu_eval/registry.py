@@ -1,4 +1,4 @@
-"""One registry for all that can be plugged in: tasks, engines, metrics and losses.
+"""One registry for all that can be plugged in: tasks, engines, metrics, losses, judges, ….
 
 Built-ins are found by importing every module of their folder; outsiders through entry points
 (`tofu_eval.tasks`, `.metrics`, `.engines`, `.losses`). Both register by being imported, so that
@@ -73,6 +73,11 @@ class Registry(Generic[T]):
                 "Rename one of them."
             )
         self._items[name] = (item, origin)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether something has that name, whether or not it can be loaded."""
+        self._load_builtins()
+        return name in self._items or any(point.name == name for point in self._plugins())
 
     def get(self, name: str) -> T:
         """The item of that name.

@@ -17,7 +17,7 @@ from tofu_eval import __version__
 from tofu_eval.engines.audit import check
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import MetricInputError, ModelError, PluginError, TofuEvalError
-from tofu_eval.inputs import Feature, Inputs, cut, pooled, with_features
+from tofu_eval.inputs import Feature, Inputs, cut, of_groups, of_texts, pooled, with_features
 from tofu_eval.metrics import Metric
 from tofu_eval.stats import mean_interval
 from tofu_eval.store import Run
@@ -174,12 +174,19 @@ def featurize_groups(
 
     Whole texts come first, then those cut to `truncate` words, for the length-sensitive metrics.
     """
+    for members, own, words in _halves(groups, metrics, truncate):
+        yield with_features(members, own, features, report), own, words
+
+
+def _halves(
+    groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
+) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
     whole = [m for m in metrics if truncate is None or not m.length_sensitive]
     cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
     for own, words in ((whole, None), (cutting, truncate)):
         if own:
             members = list(groups) if words is None else [cut(group, words) for group in groups]
-            yield with_features(members, own, features, report), own, words
+            yield members, own, words
 
 
 def score_groups(
@@ -226,12 +233,18 @@ def score_corpus(
     truncate: int | None = None,
     report: Report = no_report,
 ) -> list[Score]:
-    """Each metric of level "corpus" on all groups of one model and task pooled."""
+    """Each metric of level "corpus" on all groups of one model and task pooled.
+
+    What a feature model says of a response depends on its prompt: it is asked before pooling.
+    """
     if not metrics:
         return []
-    group = pooled(groups)
-    (rows,) = score_groups([group], metrics, features, truncate=truncate, report=report)
-    return [replace(row, prompt_id=None) for row in rows]
+    column: dict[str, Score] = {}
+    for members, own, words in _halves(list(groups), metrics, truncate):
+        group = pooled(of_texts(members, own, features, report))
+        (row,) = score_each(of_groups([group], own, features, report), own, words)
+        column.update((score.metric, replace(score, prompt_id=None)) for score in row)
+    return [column[metric.name] for metric in metrics]
 
 
 def score_each(

@@ -501,6 +501,10 @@ class FeatureCache:
             self._place.update((key, (number, row)) for row, key in enumerate(keys))
             self.truncated += int(told.get(b"truncated", 0))
 
+    def keys(self) -> list[str]:
+        """All keys that have a row."""
+        return list(self._place)
+
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The distinct keys that have no row yet, in their order."""
         return [key for key in dict.fromkeys(keys) if key not in self._place]

@@ -49,6 +49,9 @@ ROWS = {
     "logprob": st.floats(-50, -1),
     "finish_reason": st.sampled_from(["stop", "length"]),
     "equivalence": st.integers(0, 3),
+    "reward_level": st.integers(1, 10),
+    "judge": st.tuples(st.integers(0, 2), st.integers(3, 5)).map(list),
+    "harmful": st.sampled_from([[0.0], [1.0]]),
     "nli": st.lists(st.floats(-1, 1), min_size=1, max_size=1),
     "nli_sentences": st.tuples(st.floats(-2, 2), st.just(2.0)).map(list),
 }
@@ -240,6 +243,7 @@ def test_every_parameter_has_an_effect(made: Metric) -> None:
         **dict.fromkeys(TOKENISERS, words),
         "embedding": [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [1.0, 0.0]],
         "reward": [[-9.0], [2.0], [-5.0], [1.0]],
+        "reward_level": [1, 10, 5, 9],
     }
     rows["equivalence"] = [0, 1, 2, 0]
     for name in names:

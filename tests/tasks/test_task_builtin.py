@@ -30,7 +30,8 @@ def own(request: pytest.FixtureRequest) -> Task:
 
 def test_every_task_of_the_table_is_there() -> None:
     assert set(NAMES) == {
-        "novelty-bench-curated", "novelty-bench-wildchat", "short-stories", "small-prompts", "poems",
+        "novelty-bench-curated", "novelty-bench-wildchat", "short-stories", "small-prompts",
+        "poems",
         "creative-stories", "writing-prompts", "infinity-chat", "gsm8k", "math-500", "minerva-math",
         "mmlu", "arc-challenge", "malicious-instruct", "harmbench", "random-choice", "open-prompts",
     }  # fmt: skip
@@ -72,7 +73,8 @@ def test_data_is_pinned_or_its_source_says_why_not(task: Task) -> None:
 def test_sampling_is_as_the_table_says() -> None:
     drawn = {name: load_task(name).sampling for name in NAMES}
     assert {n: s.samples for n, s in drawn.items() if s.samples != 10} == {
-        "poems": 16, "creative-stories": 16, "writing-prompts": 16, "infinity-chat": 50, "gsm8k": 16,
+        "poems": 16, "creative-stories": 16, "writing-prompts": 16, "infinity-chat": 50,
+        "gsm8k": 16,
         "math-500": 16, "minerva-math": 16, "mmlu": 1, "arc-challenge": 1, "random-choice": 100,
     }  # fmt: skip
     assert {n: s.temperature for n, s in drawn.items() if s.temperature != 1} == {

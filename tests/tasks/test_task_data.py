@@ -272,8 +272,8 @@ def test_templates_make_prompt_answer_and_metadata(here: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("{template: '{{ gone }}'}", "p.jsonl:1: template: UndefinedError: 'gone' is undefined; the "
-         "row has 'prompt'"),
+        ("{template: '{{ gone }}'}", "p.jsonl:1: template: UndefinedError: 'gone' is undefined; "
+         "the row has 'prompt'"),
         ("{template: '{{ prompt.__class__.__mro__ }}'}", "p.jsonl:1: template: SecurityError: "),
         ("{template: '{% if %}'}", "t.yaml:3: file.fields.template is not a template: "),
         ("{prompt: q, template: x}", "t.yaml:3: file.fields needs only one of prompt and template"),

@@ -86,7 +86,7 @@ def test_a_limit_above_the_number_of_prompts_takes_all(tmp_path: Path, data_dir:
         ("name: s\nversion: 1\n", "s.yaml:1: tasks is missing"),
         ("name: s\nversion: 1\ntasks:\n  - {tsk: x}\n", "s.yaml:4: tasks.0.task is missing"),
         ("name: s\nversion: 1\ntasks:\n  - {task: mmlu, limt: 3}\n",
-         "s.yaml:4: unknown key 'limt' in tasks.0. Did you mean 'limit'? Known: task, sampling, li"),
+         "s.yaml:4: unknown key 'limt' in tasks.0. Did you mean 'limit'? Known: task, sampling,"),
         ("name: s\nversion: 1\ntasks:\n  - {task: mmlu, sampling: {samples: 0}}\n",
          "s.yaml:4: tasks.0.sampling.samples must be ≥ 1, got 0"),
         ("name: s\nversion: 1\ntasks:\n  - {task: mmlu, sampling: {samples: 2}}\n",

@@ -29,6 +29,8 @@ COMMANDS = {
     "metrics": "List and show metrics.",
     "engines": "List engines.",
     "losses": "List and show training losses.",
+    "judges": "List what says how good a response is: reward models, rubrics, judges.",
+    "calibrate-reward": "Find what a reward model's rewards are worth, from 1 to 10.",
     "leaderboard": "Show and validate leaderboard files.",
     "quickstart": "Train three tiny models and compare them, offline.",
 }
@@ -66,7 +68,9 @@ class LazyGroup(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"{__name__}.{cmd_name.replace('-', '_')}"
+        ).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

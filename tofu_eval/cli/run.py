@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tofu_eval.cli.options import (
+    arguments,
     baseline_option,
     data_dir_option,
     given,
@@ -19,7 +20,7 @@ from tofu_eval.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tofu_eval.types import ModelSpec
+    from tofu_eval.types import ModelSpec, Task
 
 
 @click.command("run")
@@ -125,12 +126,15 @@ def command(
     if formats:
         fields["format"] = _formats(formats)
     if engine_args:
-        fields["engine_args"] = {**file.engine_args, **_arguments(engine_args)}
+        fields["engine_args"] = {
+            **file.engine_args,
+            **(arguments("--engine-arg", engine_args) or {}),
+        }
     if base_urls:
         fields["base_url"] = _base_urls(base_urls, specs)
     if not tasks and not suites:
         tasks, suites = file.tasks, file.suites
-    asked = [*tasks, *chain.from_iterable(map(load_suite, suites))]
+    asked: list[str | Path | Task] = [*tasks, *chain.from_iterable(map(load_suite, suites))]
     with progress(log_json) as report:
         result = pipeline.evaluate(specs, asked, output, report=report, **fields)
     print_run(result, baseline)
@@ -167,24 +171,6 @@ def _named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"Two models are called '{twice}'. Name them apart: --model NAME=REF")
     return named
-
-
-def _arguments(texts: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE pairs; a value is read as YAML reads it, so 2 is a number and true a truth."""
-    import yaml
-
-    from tofu_eval.errors import ConfigError
-
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        try:
-            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--engine-arg {text}: the value is not YAML.") from error
-        if not equals or not name.strip():
-            raise ConfigError(f"--engine-arg got '{text}'. Write NAME=VALUE.")
-    return found
 
 
 def _base_urls(texts: tuple[str, ...], models: dict[str, ModelSpec]) -> str | dict[str, str]:

@@ -58,8 +58,8 @@ class Judge(Protocol):
     identity: Mapping[str, Any]
     signature: str
 
-    def __call__(self, questions: Sequence[str]) -> Sequence[str]:
-        """An answer a question, in order."""
+    def __call__(self, questions: Sequence[str], repeat: int = 0) -> Sequence[str]:
+        """An answer a question, in order; `repeat` tells apart several askings of the same."""
         ...
 
 

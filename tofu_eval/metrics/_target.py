@@ -1,10 +1,10 @@
 """Answers against the distribution that they should have: `metadata.target` of a prompt.
 
-An answer is read so. Upper and lower case count as the same, and so do compatible characters (full
-width, superscripts). An option stands in a text as a whole word or number: not inside a longer word,
-not as a part of 3.5, -3 or 1,000; numbers up to twenty also as English words. The first line that is
-not empty decides if exactly one option stands in it; else the whole response does, if exactly one
-stands there. What names none or several cannot be read.
+An answer is read so. Upper and lower case count as the same, and so do compatible characters
+(full width, superscripts). An option stands in a text as a whole word or number: not inside a
+longer word, not as a part of 3.5, -3 or 1,000; numbers up to twenty also as English words. The
+first line that is not empty decides if exactly one option stands in it; else the whole response
+does, if exactly one stands there. What names none or several cannot be read.
 """
 
 from __future__ import annotations

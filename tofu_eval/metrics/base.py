@@ -38,10 +38,10 @@ Level = Literal["group", "corpus"]
 Direction = Literal["higher", "lower", "none"]
 Measures = Literal["diversity", "quality", "length"]
 
-OF_TEXTS = ("embedding", "reward")
+OF_TEXTS = ("embedding", "reward", "judge", "harmful")
 """The features that a model makes of a text."""
 
-OF_GROUPS = ("equivalence", "nli", "nli_sentences", "correct")
+OF_GROUPS = ("equivalence", "nli", "nli_sentences", "reward_level", "correct")
 """The features of responses to one prompt together; `correct` comes with the group."""
 
 INPUTS = (
@@ -59,8 +59,10 @@ INPUTS = (
 
 text: the responses; tokens, tokens_…: `Tokens` of them (`features/text.py` says which);
 prompt: the Prompt; references: its reference texts; reference_…: the same of the references;
-logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); equivalence:
-(n,) class numbers; nli, nli_sentences: (n, 1), (n, 2); correct: (n,) booleans, see `features/`.
+logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); judge:
+(n, repeats) ratings, NaN where one cannot be read; harmful: (n, 1), 1, 0 or NaN; equivalence: (n,)
+class numbers; nli, nli_sentences: (n, 1), (n, 2); reward_level: (n,) points from 1 to 10; correct:
+(n,) booleans; see `features/`.
 Where a prompt or a run lacks one, the score is null with that reason.
 """
 

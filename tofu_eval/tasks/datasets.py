@@ -146,7 +146,7 @@ class HubPrompts:
 
 
 def _first(wanted: list[str], there: list[str]) -> str:
-    """The first split that is there; the first wanted, where the library shall say what is wrong."""
+    """The first split that is there, else the first wanted: the library says what is wrong."""
     return next((split for split in wanted if split in there), wanted[0])
 
 
@@ -163,4 +163,4 @@ def _commit(source: HubSource) -> str:
     found = [c.commit_id for c in commits if c.commit_id.startswith(source.revision)]
     if len(found) != 1:
         raise LookupError(f"{len(found)} commits of it begin with {source.revision}, expected one")
-    return found[0]
+    return str(found[0])

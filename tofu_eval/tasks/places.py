@@ -83,14 +83,14 @@ class Fields(Strict):
     the prompt, its one reference, whether the row counts, and metadata by name.
     """
 
-    prompt: OneOf = ["prompt"]
+    prompt: OneOf = Field(default=["prompt"])
     id: str | None = None
     references: str | None = None
-    metadata: list[str] = []
+    metadata: list[str] = Field(default_factory=list)
     template: Template | None = None
     answer: Template | None = None
     where: Template | None = None
-    computed: dict[str, Template] = {}
+    computed: dict[str, Template] = Field(default_factory=dict)
 
     @validator(mode="after")
     def _one(self) -> Fields:

@@ -32,7 +32,7 @@ def parse(text: str) -> Mapping[str, Any]:
 
 
 def prompt_of(row: Mapping[str, Any], number: str, fields: Fields) -> Prompt | None:
-    """One row as a prompt, None where it does not count; metadata that is null, or renders blank, is left out.
+    """One row as a prompt, None where it does not count; null or blank metadata is left out.
 
     Raises:
         RowError: it is not a prompt.

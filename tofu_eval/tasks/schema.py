@@ -49,8 +49,8 @@ class Inline(Strict):
     id: str | None = Field(default=None, min_length=1)
     text: str | None = None
     messages: list[Turn] | None = None
-    references: list[str] = []
-    metadata: dict[str, str] = {}
+    references: list[str] = Field(default_factory=list)
+    metadata: dict[str, str] = Field(default_factory=dict)
     target: Target | None = None
 
     @validator(mode="before")
@@ -100,7 +100,7 @@ class TaskSpec(Strict):
     citation: str = ""
     format: PromptFormat = "base"
     sampling: SamplingSpec = SamplingSpec()
-    metrics: list[str] = []
+    metrics: list[str] = Field(default_factory=list)
     verifier: str = ""
     file: FileSource | None = None
     dataset: HubSource | None = None

@@ -1,4 +1,4 @@
-"""Prompts from files of rows, JSONL or Parquet: beside a task file, behind a URL, in a data folder."""
+"""Prompts from files of rows, JSONL or Parquet: beside a task, behind a URL, in a data folder."""
 
 from __future__ import annotations
 
@@ -136,13 +136,13 @@ def read_rows(path: Path, source: FileSource | HubSource) -> Prompts:
     """
     rows = list(_parquet(path) if path.suffix == PARQUET else _jsonl(path))[: source.rows]
     placed, problems = [], []
-    for number, (line, words, row) in enumerate(rows, start=1):
-        said = "" if path.suffix != PARQUET else f"{words}: "
+    for number, (line, row) in enumerate(rows, start=1):
+        words = f"row {number}" if path.suffix == PARQUET else f"line {line}"
         try:
-            prompt = prompt_of(
-                parse(row) if isinstance(row, str) else row, str(number), source.fields
-            )
+            fields = parse(row) if isinstance(row, str) else row
+            prompt = prompt_of(fields, str(number), source.fields)
         except RowError as error:
+            said = f"{words}: " if path.suffix == PARQUET else ""
             problems.append(Problem(str(path), line, f"{said}{error}"))
             continue
         if prompt is not None:
@@ -161,22 +161,22 @@ def checked(placed: list[Placed], problems: list[Problem], file: str) -> list[Pr
     return [prompt for prompt, _, _ in placed]
 
 
-def _jsonl(path: Path) -> Iterator[tuple[int, str, str]]:
+def _jsonl(path: Path) -> Iterator[tuple[int, str | Mapping[str, Any]]]:
     # Not splitlines: U+2028 and its like may stand inside a JSON string.
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if text.strip():
-            yield line, f"line {line}", text
+            yield line, text
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+def _parquet(path: Path) -> Iterator[tuple[int, str | Mapping[str, Any]]]:
     try:
         rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise TaskError(
             [Problem(str(path), 1, f"not Parquet: {one_line(error)}")], str(path)
         ) from error
-    for number, row in enumerate(rows, start=1):
-        yield 1, f"row {number}", row
+    for row in rows:
+        yield 1, row
 
 
 def _digest(path: Path) -> str:

@@ -32,10 +32,10 @@ def target_of(value: Any) -> dict[str, float]:
         value = list(map(str, numbers)) if len(numbers) <= LARGEST else []
     if isinstance(value, list):
         if not all(isinstance(answer, str | int) for answer in value):
-            raise PydanticCustomError("target", _WHAT)  # type: ignore[arg-type]
+            raise PydanticCustomError("target", _WHAT)
         value = {str(answer): 1.0 for answer in value} if len(set(value)) == len(value) else {}
     if not isinstance(value, dict) or len(value) < 2 or not all(map(_weight, value.values())):
-        raise PydanticCustomError("target", _WHAT)  # type: ignore[arg-type]
+        raise PydanticCustomError("target", _WHAT)
     total = math.fsum(value.values())
     return {answer: weight / total for answer, weight in value.items()}
 
