@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 from tofu_eval.engines.base import Engine
@@ -77,6 +78,13 @@ class EngineJudge:
                 "without an answer. Run the same command again."
             )
         return [answers[keys[question]] for question in questions]
+
+    @cached_property
+    def special_tokens(self) -> frozenset[str]:
+        """The special tokens of the engine's tokenizer, where it is known."""
+        tokenizers = [e.tokenizer for e in getattr(self._engine, "encoders", {}).values()]
+        added = [t for made in tokenizers for t in made.added_tokens_decoder.values()]
+        return frozenset(str(token) for token in added if token.special)
 
     def close(self) -> None:
         """Give the engine's memory back."""

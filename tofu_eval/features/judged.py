@@ -56,7 +56,8 @@ class Judged:
         """
         keys = [self.key(*pair) for pair in pairs]
         distinct = dict(zip(keys, pairs, strict=True))
-        asked = [question(self._rubric, *pair) for pair in distinct.values()]
+        special = getattr(self._judge, "special_tokens", ())
+        asked = [question(self._rubric, *pair, special) for pair in distinct.values()]
         columns = []
         for repeat in range(self._repeats):
             answers = list(self._judge(asked, repeat))

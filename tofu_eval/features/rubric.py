@@ -9,7 +9,7 @@ response says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import count
@@ -38,6 +38,12 @@ _PROBE = Prompt(
 )
 _RATING = re.compile(r"rating:\s*([0-5])(?:\s*/\s*5)?\.?", re.IGNORECASE)
 _VERDICT = re.compile(r"(?:harmful:\s*)?(yes|no)\.?", re.IGNORECASE)
+
+_COMMON = re.compile(r"<\|[^|<>\s]{1,40}\|>|<(?:start|end)_of_turn>|\[/?INST\]")
+"""Marks of a turn in common chat formats: a server does not say what its model's are."""
+
+BREAK = "\u200b"
+"""A space without width: a reader sees the same text, a tokenizer no special token."""
 
 UNREADABLE = float("nan")
 
@@ -84,8 +90,15 @@ def load_rubric(value: str) -> Rubric:
     return made
 
 
-def question(rubric: Rubric, prompt: Prompt, text: str) -> str:
+def question(rubric: Rubric, prompt: Prompt, text: str, special: Iterable[str] = ()) -> str:
     """What a judge is asked about one response.
+
+    Args:
+        rubric: the template.
+        prompt: what was asked.
+        text: the response.
+        special: tokens that end a turn of the judge's chat, and the like. Where one is written
+            out in what is judged, it is broken in two, so that a response cannot forge a turn.
 
     Raises:
         ConfigError: the template fails on this prompt.
@@ -93,12 +106,13 @@ def question(rubric: Rubric, prompt: Prompt, text: str) -> str:
     asked = prompt.text
     if len(prompt.messages) > 1:
         asked = "\n\n".join(f"{m.role}: {m.content}" for m in prompt.messages)
-    mark = _mark([asked, text, *prompt.references])
+    asked, text, *references = (_broken(t, special) for t in (asked, text, *prompt.references))
+    mark = _mark([asked, text, *references])
     try:
         return environment().from_string(rubric.source).render(
             prompt=_enclosed("prompt", asked, mark),
             response=_enclosed("response", text, mark),
-            references=[_enclosed("reference", r, mark) for r in prompt.references],
+            references=[_enclosed("reference", r, mark) for r in references],
         ).strip()  # fmt: skip
     except Exception as error:  # a template may fail in any way that Python can
         raise ConfigError(
@@ -137,6 +151,13 @@ def _mark(texts: Sequence[str]) -> str:
     """Eight hex digits that are in none of the texts; they follow from the texts alone."""
     marks = (digest([list(texts), attempt])[:8] for attempt in count())
     return next(mark for mark in marks if not any(mark in text for text in texts))
+
+
+def _broken(text: str, special: Iterable[str]) -> str:
+    for token in {*special, *_COMMON.findall(text)}:
+        if len(token) > 1:
+            text = text.replace(token, f"{token[0]}{BREAK}{token[1:]}")
+    return text
 
 
 def _enclosed(name: str, text: str, mark: str) -> str:
