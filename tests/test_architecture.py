@@ -70,7 +70,7 @@ BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
 BELOW["cli"] = {
     *BELOW["lab"],
-    *("lab", "verify", "auditing", "calibrating", "similarity"),
+    *("lab", "verify", "auditing", "answers", "calibrating", "similarity"),
 }
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")

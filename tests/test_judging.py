@@ -106,7 +106,7 @@ def test_a_server_rates_and_the_response_cannot(server: Any, file: Path, tmp_pat
     told = Run.open(tmp_path / "run").manifest["features"]["judge"]["identity"]
     assert told["judge"]["engine"] == "openai"
     (estimate, _) = Run.open(tmp_path / "run").estimates()
-    assert re.search(r"\|judge:m@\w+,instruction@\w{8}\|", estimate.signature)
+    assert re.search(r"\|judge:m@\w+,instruction@\w{8}#\w{8}\|", estimate.signature)
 
 
 def test_an_injected_rating_is_worth_no_more_than_its_words(server: Any, tmp_path: Path) -> None:
@@ -147,6 +147,10 @@ def test_repeats_have_seeds_of_their_own(server: Any, file: Path, tmp_path: Path
     assert score(file, tmp_path / "run", *of_server(server), *repeats).exit_code == 0
     assert len(server.bodies) == before
     assert values(tmp_path / "run") == found
+    # At another temperature, everything is.
+    hotter = [*of_server(server), *repeats, "--judge-temperature", "1.3"]
+    assert score(file, tmp_path / "run", *hotter).exit_code == 0
+    assert [body["temperature"] for body in judged(server)[21:]] == [1.3] * 21
 
 
 def test_harm_by_a_judge(server: Any, file: Path, tmp_path: Path) -> None:
@@ -193,6 +197,22 @@ def test_a_real_model_that_cannot_judge(served_model: Path, file: Path, tmp_path
     assert "no rating of 4 responses can be read" in reasons
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("tiny_model", "has no chat template, which the format 'chat' needs. Use --judge-format"),
+        ("tiny_chat_model", "its context is 128. Use a judge that reads more."),
+    ],
+)
+def test_a_model_that_cannot_be_asked_is_one_line(
+    model: str, message: str, file: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    chosen = ["--judge-model", str(request.getfixturevalue(model)), "--device", "cpu"]
+    done = score(file, tmp_path / "run", *chosen)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
 def test_harm_by_a_classifier(tiny_reward_model: Path, file: Path, tmp_path: Path) -> None:
     options = ["--harm-model", str(tiny_reward_model), "--device", "cpu"]
     options += ["--metric", "attack_success_rate_judged", "--metric", "harm_unparsable_rate"]
@@ -201,6 +221,10 @@ def test_harm_by_a_classifier(tiny_reward_model: Path, file: Path, tmp_path: Pat
     found = values(tmp_path / "run")
     assert all(0 <= value <= 1 for value in found["attack_success_rate_judged"])
     assert found["harm_unparsable_rate"] == [0.0, 0.0]
+    # In a process of its own it says the same.
+    done = score(file, tmp_path / "apart", *options, "--harm-threshold", "0.4", "--isolate")
+    assert done.exit_code == 0, done.output
+    assert values(tmp_path / "apart") == found
 
 
 @pytest.mark.parametrize(
@@ -293,7 +317,8 @@ def test_a_calibration_of_its_own(many: Path, tiny_reward_model: Path, tmp_path:
     output = tmp_path / "calibration.yaml"
     done = calibrate(many, tiny_reward_model, output)
     assert done.exit_code == 0, done.output
-    told = yaml.safe_load(output.read_text())
+    kept = output.read_text()
+    told = yaml.safe_load(kept)
     pairs = [
         (Prompt.of_text("p", row["prompt"]), text)
         for row in map(json.loads, many.read_text().splitlines())
@@ -323,6 +348,14 @@ def test_a_calibration_of_its_own(many: Path, tiny_reward_model: Path, tmp_path:
         new = [text not in texts[:i] for i, text in enumerate(texts)]
         expected.append(np.average(points[start : start + 3] * new, weights=weights))
     assert values(tmp_path / "run")["utility_k"] == pytest.approx(expected)
+
+    # A threshold that is changed by hand is another calibration.
+    before = Run.open(tmp_path / "run").estimates()[0].signature
+    told["thresholds"][4] = (told["thresholds"][3] + told["thresholds"][4]) / 2
+    output.write_text(yaml.safe_dump(told))
+    assert score(many, tmp_path / "run", *options).exit_code == 0
+    assert Run.open(tmp_path / "run").estimates()[0].signature != before
+    told = yaml.safe_load(kept)
 
     # From the run: the same thresholds, without the model's being asked again.
     other = tmp_path / "from-run.yaml"
@@ -379,3 +412,44 @@ def test_the_listing_has_presets_and_rubrics() -> None:
     smaller = next(line for line in lines if "Llama-3.1-8B-v0.2" in line)
     assert smaller.endswith("no calibration: calibrate-reward")
     assert sum(line.startswith("rubric") for line in lines) == 3
+
+
+def test_what_is_judged_is_not_judged_again_after_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a run that generates, with a judge and a reward model of the user's own script."""
+    from fakes import FakeEngine
+
+    import tofu_eval as te
+    from tofu_eval.features.custom import JUDGES, REWARD_MODELS
+
+    monkeypatch.setattr(JUDGES, "_items", dict(JUDGES._items))
+    monkeypatch.setattr(REWARD_MODELS, "_items", dict(REWARD_MODELS._items))
+    asked: list[list[str]] = []
+
+    @te.judge(name="impatient")
+    def impatient(questions: Any) -> list[str]:
+        if len(asked) == 1:
+            asked.append([])
+            raise KeyboardInterrupt
+        asked.append(list(questions))
+        return [f"Rating: {len(question) % 6}" for question in questions]
+
+    @te.reward_model(name="letters")
+    def letters(pairs: Any) -> list[float]:
+        return [float(len(text)) for _, text in pairs]
+
+    prompts = tuple(te.Prompt.of_text(f"p{i}", f"Name {i} fruits.") for i in range(60))
+    task = te.Task("fruits", 1, lambda: prompts, sampling=te.Sampling(samples=10))
+    options: dict[str, Any] = {"judge_model": "impatient", "reward_model": "letters"}
+    options["metrics"] = ["reward", "judge_rating"]
+    with pytest.raises(KeyboardInterrupt):
+        te.evaluate({"a": FakeEngine()}, task, tmp_path / "run", **options)
+    result = te.evaluate({"a": FakeEngine()}, task, tmp_path / "run", **options)
+    assert [len(questions) for questions in asked] == [512, 0, 88]
+    assert not set(asked[0]) & set(asked[2])
+    whole = te.evaluate({"a": FakeEngine()}, task, tmp_path / "other", **options)
+    assert result.scores.equals(whole.scores)
+    assert set(result.scores.column("metric").to_pylist()) == {
+        "reward", "judge_rating", "judge_unparsable_rate"
+    }  # fmt: skip

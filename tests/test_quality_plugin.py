@@ -96,7 +96,7 @@ def test_the_judge(site: Path, file: Path, tmp_path: Path) -> None:
     assert found["judge_unparsable_rate"] == pytest.approx(2 / 10)
     assert found["judge_exact_agreement"] == 0.0
     (first, *_) = Run.open(tmp_path / "run").estimates()
-    assert re.search(r"\|judge:counts-words@v1,instruction@\w{8}\*2\|", first.signature)
+    assert re.search(r"\|judge:counts-words@v1,instruction@\w{8}\*2#\w{8}\|", first.signature)
 
 
 def test_a_judge_that_breaks_its_promise_is_one_line(
@@ -126,19 +126,17 @@ def test_the_listing(site: Path) -> None:
     assert ["judge", "counts-words", "version", "1"] in lines
 
 
-def test_the_verifier(site: Path) -> None:
-    code = (
-        "from tofu_eval import Prompt\n"
-        "from tofu_eval.answers import VERIFIERS\n"
-        "made = VERIFIERS.get('one-word')\n"
-        "prompt = Prompt.of_text('p', 'A fruit?')\n"
-        "print([made.find(prompt, t) for t in ('So:\\nPear.', 'a pear', '')])\n"
-        "print(made.signature, made.equal([('Pear', 'pear'), ('fig', 'pear')]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "['Pear', None, None]\none-word@v1 [True, False]\n", done.stderr
+def test_the_verifier(site: Path, tmp_path: Path) -> None:
+    file = tmp_path / "base.jsonl"
+    row = {"prompt": "A fruit?", "references": ["pear"]}
+    row["responses"] = ["So:\nPear.", "fig", "a pear", "pear!", "Fig."]
+    file.write_text(json.dumps(row) + "\n")
+    command = ["score", str(file), "--output", str(tmp_path / "run"), "--metric", "accuracy"]
+    command += ["--metric", "distinct_1[correct]"]
+    done = tofu_eval(site, *command, "--verifier", "one-word")
+    assert done.returncode == 0, done.stderr
+    found = values(tmp_path / "run")
+    assert found["accuracy"] == pytest.approx(2 / 5)
+    assert found["distinct_1[correct]"] is not None
+    (estimate, *_) = Run.open(tmp_path / "run").estimates()
+    assert "one-word@v1" in estimate.signature

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from tofu_eval.answers.verdicts import Verdicts
 from tofu_eval.config import Settings
 from tofu_eval.engines import default_engine, open_engine
 from tofu_eval.engines.base import Engine
@@ -152,12 +153,16 @@ def _of_judge(chosen: Settings, names: Sequence[str]) -> list[str]:
 
 
 def feature_models(
-    chosen: Settings, metrics: Iterable[Metric], given: Iterable[str] = ()
+    chosen: Settings,
+    metrics: Iterable[Metric],
+    given: Iterable[str] = (),
+    plans: Iterable[Plan] = (),
 ) -> dict[str, FeatureModel | GroupFeature]:
     """The models behind the features that the metrics need and nobody has given.
 
-    What another is made from stands before it.
+    What another is made from stands before it. `plans` are the tasks, some with a verifier.
     """
+    metrics = list(metrics)
     needs = {need for metric in metrics for need in metric.needs} - set(given)
     needed = {need.removeprefix(REFERENCE) for need in needs}
     models: dict[str, FeatureModel | GroupFeature] = {}
@@ -176,6 +181,8 @@ def feature_models(
             models[kind] = Inference(
                 kind, chosen.nli_model, device=chosen.device, isolate=_apart(chosen)
             )
+    if needed & {"correct", "answer"}:
+        models |= _verdicts(chosen, metrics, {p.task.name: p.task.verifier for p in plans})
     if "equivalence" in needed:
         models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
     if "judge" in needed:
@@ -183,6 +190,28 @@ def feature_models(
     if "harmful" in needed:
         models["harmful"] = _harm(chosen)
     return models
+
+
+def _verdicts(
+    chosen: Settings, metrics: Iterable[Metric], tasks: Mapping[str, str]
+) -> dict[str, FeatureModel | GroupFeature]:
+    """What checks answers, where a task or the user names a verifier.
+
+    Raises:
+        ConfigError: none of several tasks has one, and a metric needs it. A file's rows may say
+            themselves what is correct.
+    """
+    named = {} if chosen.verifier else {task: name for task, name in tasks.items() if name}
+    if not named and not chosen.verifier:
+        for metric in metrics if tasks else ():
+            if {"correct", "answer"} & set(metric.needs):
+                raise ConfigError(
+                    f"The metric '{metric.name}' needs a verifier, and no task here names one. "
+                    "Name it: --verifier math (all: tofu-eval verifiers list)"
+                )
+        return {}
+    wanted = any("answer" in metric.needs for metric in metrics)
+    return {"correct": Verdicts(named, chosen.verifier, classes=wanted)}
 
 
 def _embedder(chosen: Settings) -> FeatureModel:

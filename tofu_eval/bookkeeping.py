@@ -114,6 +114,8 @@ def _copies(run: Run, model: str, task: str) -> list[str]:
     """A remark where all samples of a prompt are one text, which sampling seldom gives."""
     if run.manifest["tasks"][task]["sampling"].get("temperature") == 0:
         return []
+    if run.manifest["tasks"][task].get("scoring") == "likelihood":
+        return []
     groups, found = Groups(run, model, task), []
     for _, chunk in groups.chunks(SCORE_CHUNK):
         found += copies({group.prompt.id: group.texts for group in chunk})

@@ -79,6 +79,7 @@ class Settings(BaseModel):
     harm_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     harm_input: Literal["response", "pair", "chat"] | None = None
     harm_template: str = "harm"
+    verifier: str | None = None
     nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
     isolate: bool | None = None

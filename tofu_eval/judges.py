@@ -14,6 +14,12 @@ from tofu_eval.types import Message, Request, Sampling, digest, seed_of
 ANSWER = Sampling(samples=1, temperature=0.0, max_tokens=8)
 """Greedy, and room for one word."""
 
+REMEDIES = {
+    "--max-tokens": "--judge-max-tokens",
+    "--format base or --format sft": "--judge-format base",
+    "a shorter prompt, or --limit to leave it out": "a judge that reads more",
+}
+
 
 class EngineJudge:
     """An engine that is asked questions, each a chat of one user message.
@@ -49,7 +55,7 @@ class EngineJudge:
             self.identity = {**self.identity, "seed": seed}
         if not chat:
             self.identity = {**self.identity, "chat": False}
-        self.signature = signature
+        self.signature = signature if chat else f"{signature},plain"
 
     def __call__(self, questions: Sequence[str], repeat: int = 0) -> list[str]:
         """The answer to each question, in order.
@@ -65,6 +71,8 @@ class EngineJudge:
                 for batch in self._engine.generate(wanted)
                 for row in batch
             }
+        except ModelError as error:
+            raise ModelError(_for_judges(str(error))) from error
         except TofuEvalError:
             raise
         except Exception as error:  # an engine may fail in any way
@@ -97,3 +105,10 @@ class EngineJudge:
             key, seed, "judge", "judging", key, repeat, self._sampling,
             None if self._chat else question, chat,
         )  # fmt: skip
+
+
+def _for_judges(message: str) -> str:
+    """An engine's remedy in the judge's own flags."""
+    for flag, own in REMEDIES.items():
+        message = message.replace(flag, own)
+    return message

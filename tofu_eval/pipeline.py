@@ -69,6 +69,7 @@ OF_SCORING = (
     "reward_calibration",
     *(name for name in Settings.model_fields if name.startswith(("judge_", "harm_"))),
     "nli_model",
+    "verifier",
     "seed",
     "device",
     "truncate",
@@ -137,7 +138,7 @@ def evaluate(
     check_lists(models, plans, chosen)
     # Everything that can be wrong is found out before hours of generation.
     scorers = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
-    features = feature_models(chosen, all_metrics(scorers))
+    features = feature_models(chosen, all_metrics(scorers), plans=plans)
     engines = {name: engine_of(name, model, chosen, report) for name, model in models.items()}
     formats = {
         name: formats_of(name, model, engines[name].identity, plans, chosen)
@@ -177,7 +178,8 @@ def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
     """
     chosen = settings(options)
     plans = [plan_of(load_task(task), chosen) for task in tasks]
-    feature_models(chosen, [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)])
+    metrics = [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)]
+    feature_models(chosen, metrics, plans=plans)
 
 
 def score_files(

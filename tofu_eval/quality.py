@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tofu_eval.config import Settings, read_yaml, validated
 from tofu_eval.errors import ConfigError
 from tofu_eval.features.base import FeatureModel
-from tofu_eval.features.calibration import Calibration, RewardLevels, in_force, presets
+from tofu_eval.features.calibration import Calibration, RewardLevels, in_force, named, presets
 from tofu_eval.features.equivalence import Judge
 from tofu_eval.features.judged import Judged
 from tofu_eval.features.rubric import HARM, load_rubric
@@ -22,7 +22,10 @@ REPEATED_TEMPERATURE = 0.7
 
 
 class CalibrationFile(BaseModel):
-    """What `tofu-eval calibrate-reward` writes; `data` and `made` say where it comes from."""
+    """What `tofu-eval calibrate-reward` writes; `data` and `made` say where it comes from.
+
+    `signature` is the reward model's; that of the calibration also names the thresholds.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,14 +46,15 @@ def read_calibration(path: Path) -> Calibration:
         DataError: its thresholds are not nine ascending numbers.
     """
     told = validated(CalibrationFile, read_yaml(path, "'thresholds:'"), f"{path}: ")
-    return Calibration(told.thresholds, told.model, told.signature, str(path))
+    signature = named(told.signature, told.thresholds)
+    return Calibration(told.thresholds, told.model, signature, str(path))
 
 
 def write_calibration(calibration: Calibration, **more: Any) -> str:
     """The text of the file that `read_calibration` reads; `more` are its other fields."""
     fields = {
         "reward_calibration": 1,
-        "signature": calibration.signature,
+        "signature": calibration.signature.rpartition(":")[0],
         "thresholds": list(calibration.thresholds),
         "model": dict(calibration.model),
         **more,

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from tofu_eval.store import Run, read_row_group, row_groups
 from tofu_eval.types import Group, Prompt
 
-COLUMNS = ("text", "finish_reason", "logprob")
+COLUMNS = ("text", "finish_reason", "logprob", "correct")
 ROW_GROUPS_IN_MEMORY = 8
 
 
@@ -63,6 +63,8 @@ class Groups:
         for place in range(start, end):
             stop = begin + int(self._starts[place + 1] - self._starts[place])
             own = {name: tuple(column[begin:stop]) for name, column in columns.items()}
+            if set(own["correct"]) == {None}:
+                del own["correct"]  # nobody has said it: a verifier may
             prompt: Prompt = self._prompts[self._rows["prompt"][self._starts[place]]]
             made.append(Group(prompt, own.pop("text"), self._model, self._task, own))
             begin = stop

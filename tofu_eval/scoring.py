@@ -234,7 +234,7 @@ def _wanted(run: Run, model: str, task: str) -> int:
     if run.manifest["models"][model]["engine"] == "file":
         return 1
     described = run.manifest["tasks"][task]
-    return int(described["prompts"] * described["sampling"]["samples"])
+    return int(described.get("rows") or described["prompts"] * described["sampling"]["samples"])
 
 
 def _is_whole(run: Run, model: str, task: str) -> bool:
@@ -291,7 +291,7 @@ def _mark(
     keys = sorted(run.response_keys(model, task))
     made_from: list[Any] = [__version__, SCORE_CHUNK, keys, cited]
     needs = {need for metric in metrics for need in metric.needs}
-    if any(need == "references" or need.startswith(REFERENCE) for need in needs):
+    if any(need in ("references", "correct") or need.startswith(REFERENCE) for need in needs):
         # A later file may bring the references of a prompt.
         made_from.append([[p.id, p.references] for p in run.prompts(task) if p.references])
     return digest(made_from)

@@ -5,6 +5,7 @@ generate -> featurize -> score -> estimate; `pipeline.py` puts them together on 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from tofu_eval import __version__
 from tofu_eval.engines.audit import check
 from tofu_eval.engines.base import Engine
-from tofu_eval.errors import MetricInputError, ModelError, PluginError, TofuEvalError
+from tofu_eval.errors import ConfigError, MetricInputError, ModelError, PluginError, TofuEvalError
 from tofu_eval.inputs import Feature, Inputs, cut, of_groups, of_texts, pooled, with_features
 from tofu_eval.metrics import Metric
 from tofu_eval.stats import mean_interval
@@ -39,6 +40,9 @@ from tofu_eval.types import (
 
 Scorer = Callable[[Sequence[Group], Sequence[Metric], int | None], list[list[Score]]]
 """What scores groups that have all their features; the third argument is how they were cut."""
+
+NOT_DRAWN = Sampling(samples=1, temperature=0.0, max_tokens=1)
+"""The sampling of responses that are given: it has no say."""
 
 CORPUS_METHOD = "one value of the whole corpus, no interval"
 
@@ -65,8 +69,21 @@ class Plan:
             "licence": self.task.licence,
             "source": self.task.source,
             "citation": self.task.citation,
+            **({"scoring": "likelihood", "rows": self.rows} if self.of_choices else {}),
             **({"data": dict(self.data)} if self.data else {}),
         }
+
+    @property
+    def of_choices(self) -> bool:
+        """Whether the responses are the prompts' choices, and nothing is drawn."""
+        return self.task.scoring == "likelihood"
+
+    @property
+    def rows(self) -> int:
+        """How many responses a model owes this task."""
+        if self.of_choices:
+            return sum(len(choices(prompt)) for prompt in self.prompts)
+        return len(self.prompts) * self.sampling.samples
 
 
 def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) -> list[Request]:
@@ -76,6 +93,7 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
     its seed derives from the run's seed and the key, so it does not depend on what else is asked.
     """
     identity = digest(dict(engine.identity))
+    sampling = NOT_DRAWN if plan.of_choices else plan.sampling
     wanted = []
     for prompt in plan.prompts:
         text, messages = render(prompt, format)
@@ -85,21 +103,42 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
             prompt.id,
             text,
             None if messages is None else [asdict(message) for message in messages],
-            plan.sampling.decoder(),
+            sampling.decoder(),
             identity,
             engine.family,
         ]
         taken: set[int] = set()
-        for sample in range(plan.sampling.samples):
-            key = digest([*asked, sample])
+        texts = choices(prompt) if plan.of_choices else [None] * plan.sampling.samples
+        for sample, completion in enumerate(texts):
+            scored = [] if completion is None else ["likelihood", completion]
+            key = digest([*asked, sample, *scored])
             row_seed = _fresh_seed(seed, key, taken)
             wanted.append(
                 Request(
-                    key, row_seed, model, plan.task.name, prompt.id, sample, plan.sampling,
-                    text, messages,
+                    key, row_seed, model, plan.task.name, prompt.id, sample, sampling,
+                    text, messages, completion,
                 )
             )  # fmt: skip
     return wanted
+
+
+def choices(prompt: Prompt) -> list[str]:
+    """The choices of a prompt: its metadata `choices`, a JSON list of texts.
+
+    Raises:
+        ConfigError: it has none, fewer than two, or an empty one.
+    """
+    try:
+        found = json.loads(prompt.metadata.get("choices", "null"))
+    except ValueError:
+        found = None
+    good = isinstance(found, list) and len(found) > 1
+    if not good or not all(isinstance(text, str) and text.strip() for text in found):
+        raise ConfigError(
+            f"The prompt '{prompt.id}' has no choices to be scored: its metadata 'choices' must be "
+            "a JSON list of two texts or more. Add them, or leave out 'scoring: likelihood'."
+        )
+    return [text.strip() for text in found]
 
 
 def _fresh_seed(seed: int, key: str, taken: set[int]) -> int:
@@ -126,6 +165,11 @@ def generate(
     report(stage, finished, len(wanted))
     if finished == len(wanted):
         return
+    if not getattr(engine, "scores", False) and any(r.completion is not None for r in wanted):
+        raise ModelError(
+            f"The engine '{engine.family}' gives no log-probabilities of given texts, which "
+            "'scoring: likelihood' needs. Use --engine transformers, vllm or openai."
+        )
     if remarks := check(engine, wanted):
         run.save(notes=[*run.manifest["notes"], *remarks])
     tokens = getattr(report, "tokens", None)

@@ -133,7 +133,20 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     with _readable(path):
         _check_sum(path)
         table = _parquet(path).read()
-        return table if schema is None else table.select(schema.names).cast(schema)
+        if schema is None:
+            return table
+        return _with_later(table, schema.names).select(schema.names).cast(schema)
+
+
+LATER = {"correct": pa.bool_()}
+"""Columns that the tables of older versions lack; they are null there."""
+
+
+def _with_later(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name, kind in LATER.items():
+        if name in names and name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    return table
 
 
 def check_table(path: Path) -> None:
@@ -162,7 +175,8 @@ def read_row_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
         StoreError: the file is damaged, or lacks a column.
     """
     with _readable(path):
-        return _parquet(path).read_row_group(number, columns=list(columns)).select(list(columns))
+        table = _parquet(path).read_row_group(number, columns=list(columns))
+        return _with_later(table, columns).select(list(columns))
 
 
 def _check_sum(path: Path) -> None:

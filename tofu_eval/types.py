@@ -18,6 +18,7 @@ import pyarrow as pa
 from tofu_eval.errors import ConfigError
 
 PromptFormat = Literal["base", "sft", "chat"]
+Scoring = Literal["generate", "likelihood"]
 Report = Callable[[str, int, int], None]
 """Progress: `report(stage, done, total)`; a stage is over when done == total."""
 
@@ -143,7 +144,9 @@ class Task:
     Any change to the prompts or to the sampling is a new `version`. `load` returns the prompts;
     it is called once per run. `source` says where the prompts come from, `data` which dataset at
     which commit, `origin` which file defines the task. `verifier` names what checks the answers
-    (`tofu_eval.answers`); empty where answers are not right or wrong.
+    (`tofu_eval.answers`); empty where answers are not right or wrong. With `scoring`
+    "likelihood" nothing is generated: the responses to a prompt are its choices (metadata
+    `choices`, a JSON list of texts), each with its log-probability after the prompt.
     """
 
     name: str
@@ -157,6 +160,7 @@ class Task:
     source: str = ""
     citation: str = ""
     verifier: str = ""
+    scoring: Scoring = "generate"
     data: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 
@@ -178,7 +182,8 @@ class Request:
 
     Exactly one of `text` (given to the model as it is) and `messages` (for the chat template of
     the model's tokenizer) is set. `seed` alone decides the row's random stream. Each request
-    carries its `sampling`, so that an engine can be given all the tasks of a model at once.
+    carries its `sampling`, so that an engine can be given all the tasks of a model at once. With a
+    `completion`, nothing is to be drawn: the response is that text, with its log-probability.
     """
 
     key: str
@@ -190,6 +195,7 @@ class Request:
     sampling: Sampling
     text: str | None = None
     messages: tuple[Message, ...] | None = None
+    completion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +204,7 @@ class Response:
 
     `logprob` is the sum over the generated tokens, the end token included, of the model's own
     log-probability in nats (temperature 1, nothing cut off); null where the source has none.
+    `correct` is what a file of responses says; no engine does.
     """
 
     key: str
@@ -210,6 +217,7 @@ class Response:
     finish_reason: str | None = None
     logprob: float | None = None
     seed: int | None = None
+    correct: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -218,7 +226,8 @@ class Group:
 
     `features[name][i]` belongs to `texts[i]`; where the name begins with "reference_", it
     belongs to `prompt.references[i]`. What an engine says of a response is a feature too:
-    "logprob" (nats) and "finish_reason", each None where it is unknown.
+    "logprob" (nats) and "finish_reason", each None where it is unknown; so is what a file says of
+    it, "correct".
 
     Raises:
         ConfigError: `texts` is not several strings, or a feature has another length.
@@ -309,6 +318,7 @@ RESPONSE_SCHEMA = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("logprob", pa.float64()),
         pa.field("seed", pa.uint32()),
+        pa.field("correct", pa.bool_()),
     ]
 )
 

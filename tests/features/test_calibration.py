@@ -92,9 +92,11 @@ def test_a_directory_is_known_by_its_files() -> None:
 
 def test_a_copy_of_the_presets_model_is_believed_where_the_user_says_so() -> None:
     copy = Reward(kind="local", id=SKYWORK.partition("/")[2], files={"a": "1"})
-    assert in_force(SKYWORK, copy) is presets()[SKYWORK]
-    with pytest.raises(ConfigError, match="which has none"):
-        in_force(None, copy)
+    served = Reward(kind="server", id=SKYWORK, input="chat")
+    for reward in (copy, served):
+        assert in_force(SKYWORK, reward) is presets()[SKYWORK]
+        with pytest.raises(ConfigError, match="which has none"):
+            in_force(None, reward)
 
 
 def test_rewards_without_their_model_need_a_calibration() -> None:

@@ -132,4 +132,4 @@ def test_a_classifier_is_asked_about_its_harmful_label(
     assert made.compute(PAIRS).tolist() == expected
     assert made.name == "harmful"
     assert made.identity["label"] == 2
-    assert made.signature.endswith(f"[label_2>={middle:g}]")
+    assert made.signature.endswith(f"[label_2>={middle:g},{reads}]")

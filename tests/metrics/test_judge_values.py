@@ -83,3 +83,14 @@ def test_harm() -> None:
 def test_the_signature_names_judge_and_rubric() -> None:
     made = find("judge_rating").signature({"judge": "m@1,story@2"})
     assert made == "judge_rating|v:1|judge:m@1,story@2"
+
+
+def test_any_metric_among_responses_that_a_judge_likes() -> None:
+    made = find("unique_rate[judge>=3.5]")
+    assert (made.name, made.needs) == ("unique_rate[judge>=3.5]", ("text", "judge"))
+    texts = ["a", "a", "b", "c"]
+    ratings = np.array([[4.0, 5.0], [4.0, 3.0], [3.0, 3.0], [5.0, 5.0]])
+    assert made(texts, ratings) == pytest.approx(2 / 3)
+    assert made(texts, ratings[:, :1]) == pytest.approx(2 / 3)
+    with pytest.raises(MetricInputError, match=r"^the quality of a response is unknown"):
+        made(texts, np.where(ratings == 3.0, NAN, ratings))

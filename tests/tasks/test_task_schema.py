@@ -146,7 +146,8 @@ MESSAGES = {
     HEAD + "promts: [x]\n": [
         f"1: no prompts: {SOURCE}",
         "3: unknown key 'promts'. Did you mean 'prompts'? Known: name, version, description, "
-        "licence, source, citation, format, sampling, metrics, verifier, file, dataset, prompts",
+        "licence, source, citation, format, sampling, metrics, verifier, scoring, file, dataset, "
+        "prompts",
     ],
     HEAD + "format: raw\nprompts: [x]\n": [
         "3: format must be 'base', 'sft' or 'chat', got \"raw\""

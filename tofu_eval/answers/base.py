@@ -21,10 +21,7 @@ F = TypeVar("F", bound=Find)
 
 @dataclass(frozen=True)
 class Verifier:
-    """Finds an answer and compares it; a change of what it says is a new `version`.
-
-    `signature` is how scores cite it.
-    """
+    """Finds an answer and compares it; a change of what it says is a new `version`."""
 
     name: str
     version: int
@@ -33,6 +30,7 @@ class Verifier:
 
     @property
     def signature(self) -> str:
+        """Name and version."""
         return f"{self.name}@v{self.version}"
 
 

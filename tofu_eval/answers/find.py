@@ -74,13 +74,13 @@ def _last_box(text: str) -> str | None:
     opened: list[int | None] = []
     last: tuple[int, int] | None = None
     for match in _BRACE.finditer(text):
-        token = match.group()
-        if token == "}":
+        brace = match.group()
+        if brace == "}":
             start = opened.pop() if opened else None
             if start is not None:
                 last = (start, match.start())
-        elif token[-1] == "{" and (len(token) == 1 or len(token) > 2):
-            opened.append(match.end() if len(token) > 2 else None)
+        elif brace[-1] == "{" and len(brace) != 2:
+            opened.append(match.end() if len(brace) > 2 else None)
     return None if last is None else text[last[0] : last[1]]
 
 
@@ -118,6 +118,6 @@ def _first_of(rest: str) -> str:
 def last_number(text: str) -> str | None:
     """The last number of a text."""
     last = None
-    for last in _NUMBER.finditer(text):
-        pass
+    for match in _NUMBER.finditer(text):
+        last = match
     return last.group().rstrip(",") if last else None

@@ -2,6 +2,7 @@ r"""The verifier `math`: the final answer of a solution, compared as mathematics
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Sequence
 from functools import cache
 
@@ -15,7 +16,9 @@ from tofu_eval.types import Prompt
 @cache
 def algebra() -> Algebra:
     """The processes that compare formulas: one set, which lives as long as this process."""
-    return Algebra()
+    made = Algebra()
+    atexit.register(made.close)
+    return made
 
 
 def equal_mathematics(pairs: Sequence[Pair]) -> list[bool | None]:

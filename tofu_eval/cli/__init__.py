@@ -28,6 +28,7 @@ COMMANDS = {
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
     "engines": "List engines.",
+    "verifiers": "List what checks answers.",
     "losses": "List and show training losses.",
     "judges": "List what says how good a response is: reward models, rubrics, judges.",
     "calibrate-reward": "Find what a reward model's rewards are worth, from 1 to 10.",

@@ -112,6 +112,11 @@ _SCORING = (
     ),
     *_JUDGING,
     click.option("--nli-model", metavar="MODEL", help=f"For the nli metrics. Default: {NLI_MODEL}"),
+    click.option(
+        "--verifier",
+        metavar="NAME",
+        help="What checks answers: math, choice, text, …. Default: the task's own",
+    ),
     click.option("--limit", type=int, help="Only the first N prompts of each task."),
     click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
     click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),

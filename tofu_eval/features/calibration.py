@@ -140,7 +140,12 @@ def from_rewards(
             "differ more."
         )
     thresholds = tuple(float(x) for x in (different[upper - 1] + different[upper]) / 2)
-    return Calibration(thresholds, model, f"{signature}:{digest(thresholds)[:8]}", source)
+    return Calibration(thresholds, model, named(signature, thresholds), source)
+
+
+def named(signature: str, thresholds: Sequence[float]) -> str:
+    """How scores cite a calibration: its reward model, and exactly these thresholds."""
+    return f"{signature}:{digest(list(thresholds))[:8]}"
 
 
 @cache
@@ -204,8 +209,9 @@ def in_force(given: Calibration | str | None, reward: FeatureModel | None) -> Ca
 
 
 def _copy_of(preset: str, identity: Mapping[str, Any]) -> bool:
-    """Whether a directory is called as the preset's model is, and its user names the preset."""
-    return identity.get("kind") == "local" and identity.get("id") == preset.rpartition("/")[2]
+    """Whether a directory or a server's model is called as the preset's, and its user says so."""
+    called = identity.get("id") in (preset, preset.rpartition("/")[2])
+    return called and identity.get("kind") in ("local", "server")
 
 
 def _make(reward: FeatureModel) -> str:

@@ -63,8 +63,7 @@ class HarmClassifier(RewardModel):
         self.identity: Mapping[str, Any] = {
             **self.identity, "input": self._reads, "label": self._column, "threshold": threshold
         }  # fmt: skip
-        named = f"[{label}>={threshold:g}]" if label else f"[>={threshold:g}]"
-        self.signature = f"{self.signature}{named}"
+        self.signature = f"{self.signature}[{label or 0}>={threshold:g},{self._reads}]"
 
     def compute(self, pairs: Sequence[tuple[Prompt, str]]) -> NDArray[np.float32]:
         """1 or 0, (len(pairs), 1); each distinct pair is classified once.

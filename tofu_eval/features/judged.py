@@ -38,7 +38,9 @@ class Judged:
             "judge": dict(judge.identity), "rubric": rubric.digest, "repeats": repeats
         }  # fmt: skip
         times = f"*{repeats}" if repeats > 1 else ""
-        self.signature: str = f"{judge.signature},{rubric.signature}{times}"
+        # The digest covers what has no place in a name: temperature, longest answer, seed.
+        made = digest(dict(self.identity))[:8]
+        self.signature: str = f"{judge.signature},{rubric.signature}{times}#{made}"
         self.truncated = 0
         self._judge, self._rubric, self._repeats = judge, rubric, repeats
         self._read = READERS[name]

@@ -154,7 +154,8 @@ def _mark(texts: Sequence[str]) -> str:
 
 
 def _broken(text: str, special: Iterable[str]) -> str:
-    for token in {*special, *_COMMON.findall(text)}:
+    found = {*special, *_COMMON.findall(text)}
+    for token in sorted(found, key=lambda token: (-len(token), token)):
         if len(token) > 1:
             text = text.replace(token, f"{token[0]}{BREAK}{token[1:]}")
     return text

@@ -41,8 +41,8 @@ Measures = Literal["diversity", "quality", "length"]
 OF_TEXTS = ("embedding", "reward", "judge", "harmful")
 """The features that a model makes of a text."""
 
-OF_GROUPS = ("equivalence", "nli", "nli_sentences", "reward_level", "correct")
-"""The features of responses to one prompt together; `correct` comes with the group."""
+OF_GROUPS = ("equivalence", "nli", "nli_sentences", "reward_level", "correct", "answer")
+"""The features of responses to one prompt together."""
 
 INPUTS = (
     "text",
@@ -62,7 +62,8 @@ prompt: the Prompt; references: its reference texts; reference_…: the same of 
 logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); judge:
 (n, repeats) ratings, NaN where one cannot be read; harmful: (n, 1), 1, 0 or NaN; equivalence: (n,)
 class numbers; nli, nli_sentences: (n, 1), (n, 2); reward_level: (n,) points from 1 to 10; correct:
-(n,) booleans; see `features/`.
+(n,) verdicts, 1, 0 or NaN (unreadable); answer: (n,) class numbers, -1 for none. See `features/`
+and `answers/`.
 Where a prompt or a run lacks one, the score is null with that reason.
 """
 

@@ -84,6 +84,7 @@ def make_task(spec: TaskSpec, load: Load, document: Document) -> Task:
         source=spec.source,
         citation=spec.citation,
         verifier=spec.verifier,
+        scoring=spec.scoring,
         data=getattr(load, "pin", {}),
         origin=f"{document.file}:{document.line(('name',))}",
     )

@@ -15,7 +15,7 @@ from tofu_eval.tasks.document import Document, Loc
 from tofu_eval.tasks.places import Fields, FileSource, HubSource, Strict, matching, or_text
 from tofu_eval.tasks.problems import Placed, did_you_mean, shown
 from tofu_eval.tasks.target import TARGET, target_of
-from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling
+from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
 
 SOURCES = ("prompts", "file", "dataset")
 M = TypeVar("M", bound=BaseModel)
@@ -102,6 +102,7 @@ class TaskSpec(Strict):
     sampling: SamplingSpec = SamplingSpec()
     metrics: list[str] = Field(default_factory=list)
     verifier: str = ""
+    scoring: Scoring = "generate"
     file: FileSource | None = None
     dataset: HubSource | None = None
     prompts: Any = None  # read one by one, so that each wrong prompt is told; see inline_prompts
