@@ -17,6 +17,8 @@ DOWNLOADED = sorted(
 )
 GREEDY = ("arc-challenge", "mmlu")
 FORMATS = ("base", "sft", "chat")
+OF_MODELS = {"utility_k", "reward", "judge_rating", "attack_success_rate_judged"}
+"""What is left out where no reward model and no judge is named."""
 
 
 def prompts(task: str, data_dir: Path) -> list[Prompt]:
@@ -111,7 +113,7 @@ def run(
 
 @pytest.mark.parametrize("task", [*DOWNLOADED, "random-choice"])
 def test_it_is_run_and_scored(run: Run, task: str) -> None:
-    wanted = set(load_task(task).metrics) - {"utility_k", "reward"}
+    wanted = set(load_task(task).metrics) - OF_MODELS
     samples = 1 if task in GREEDY else 2
     rows = run.scores().to_pylist()
     for model in FORMATS:
@@ -124,3 +126,48 @@ def test_it_is_run_and_scored(run: Run, task: str) -> None:
     assert told["citation"]
     if task in DOWNLOADED:
         assert "folder" in told["data"] or len(told["data"]["sha256"]) == 64
+
+
+def test_what_is_left_out_is_told(run: Run) -> None:
+    told = [note for note in run.manifest["notes"] if "not computed" in note]
+    assert told == [
+        "creative-stories: without --reward-model, not computed: reward",
+        "harmbench: without --harm-model or --judge-model, not computed: "
+        "attack_success_rate_judged",
+        "malicious-instruct: without --harm-model or --judge-model, not computed: "
+        "attack_success_rate_judged",
+        "novelty-bench-curated: without --reward-model, not computed: utility_k",
+        "novelty-bench-wildchat: without --reward-model, not computed: utility_k",
+        "poems: without --reward-model, not computed: reward",
+        "short-stories: without --judge-model, not computed: judge_rating",
+        "small-prompts: without --judge-model, not computed: judge_rating",
+        "writing-prompts: without --reward-model, not computed: reward",
+    ]
+
+
+@pytest.mark.parametrize(("task", "said"), [("gsm8k", "So \\boxed{12}."), ("mmlu", "B")])
+def test_right_answers_are_found_right(
+    task: str, said: str, data_dir: Path, tmp_path: Path
+) -> None:
+    """An engine that always says the first prompt's answer is right on one prompt of two."""
+    from tofu_eval.types import Response
+
+    class Says:
+        family = "says"
+        identity = {"kind": "says", "text": said}  # noqa: RUF012
+
+        def generate(self, requests, done=()):
+            yield [
+                Response(r.key, r.model, r.task, r.prompt_id, r.sample, said, seed=r.seed)
+                for r in requests
+            ]
+
+        def close(self) -> None:
+            pass
+
+    result = te.evaluate({"m": Says()}, task, tmp_path / "run", data_dir=data_dir)
+    means = {row["metric"]: row["value"] for row in result.estimates.to_pylist()}
+    assert means["accuracy"] == 0.5
+    assert means["unparsable_rate"] == 0.0
+    if task == "gsm8k":
+        assert means["pass_at_16"] == means["majority_vote"] == 0.5
