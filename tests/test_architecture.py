@@ -54,6 +54,7 @@ BELOW["training"] = {
     *("ingest", "tasks", "store"),
 }
 BELOW["processes"] = {"errors", "types"}
+BELOW["similarity"] = {*BELOW["inputs"], "inputs", "reading"}
 BELOW["scoring"] = {
     *BELOW["workers"],
     *("workers", "estimates", "reading", "provenance", "config", "leaderboard"),
@@ -75,7 +76,7 @@ BELOW["report"] = {
 }
 BELOW["cli"] = {
     *BELOW["lab"],
-    *("lab", "verify", "auditing", "noise", "report", "answers", "calibrating"),
+    *("lab", "verify", "auditing", "noise", "report", "answers", "calibrating", "similarity"),
 }
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")

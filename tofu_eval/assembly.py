@@ -22,7 +22,7 @@ from tofu_eval.metrics import Metric, find
 from tofu_eval.models import parse_model, tuned_format
 from tofu_eval.quality import harm_by_judge, judge_sampling, ratings, reward_levels
 from tofu_eval.stages import Plan
-from tofu_eval.tasks import Format, format_of, load_format
+from tofu_eval.tasks import Format, format_of, load_format, with_data
 from tofu_eval.types import (
     REFERENCE,
     ModelSpec,
@@ -47,6 +47,14 @@ DEFAULT_METRICS = (
 )
 """What is measured where neither the task nor the user says otherwise."""
 
+MODELS_OF = {
+    "reward": ("reward_model",),
+    "reward_level": ("reward_model",),
+    "judge": ("judge_model",),
+    "harmful": ("harm_model", "judge_model"),
+}
+"""Features that a task's metrics may need, and which settings name what makes them."""
+
 NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
 
 
@@ -57,7 +65,8 @@ def plan_of(task: Task, chosen: Settings) -> Plan:
         ConfigError: a bad name, no prompts, or two of one id.
     """
     check_name("task", task.name)
-    prompts = tuple(task.load())[: chosen.limit]
+    loaded = with_data(task, chosen.data_dir).load()
+    prompts = tuple(loaded)[: chosen.limit]
     if not prompts:
         raise ConfigError(f"Task '{task.name}' has no prompts. Look: tofu-eval tasks check")
     for id, count in Counter(prompt.id for prompt in prompts).items():
@@ -66,7 +75,8 @@ def plan_of(task: Task, chosen: Settings) -> Plan:
     given = chosen.sampling()
     if chosen.sweep and not task.sampling.temperature:
         given["temperature"] = 1.0  # each model has its own; greedy would refuse several samples
-    return Plan(task, prompts, replace(task.sampling, **given))
+    sampling = replace(task.sampling, **given)
+    return Plan(task, prompts, sampling, getattr(loaded, "data", task.data))
 
 
 def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settings) -> None:
@@ -87,8 +97,13 @@ def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settin
 
 
 def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
-    """The metrics that the user names, else those of the task, else DEFAULT_METRICS."""
+    """The metrics that the user names, else those of the task, else DEFAULT_METRICS.
+
+    Of the task's, those are left out for which nobody has named a model; `left_out` tells.
+    """
     names = list(chosen.metrics or of_task or DEFAULT_METRICS)
+    if not chosen.metrics:
+        names = [name for name in names if not _unnamed(chosen, name)]
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
     if chosen.judge_model:
@@ -100,6 +115,30 @@ def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
                 "whole. Leave out --truncate, or the condition."
             )
     return [find(name) for name in dict.fromkeys(names)]
+
+
+def left_out(chosen: Settings, task: Task) -> list[str]:
+    """A remark where metrics of the task want a model that the user has not named."""
+    if chosen.metrics:
+        return []
+    wanted: dict[tuple[str, ...], list[str]] = {}
+    for name in task.metrics:
+        if settings := _unnamed(chosen, name):
+            wanted.setdefault(settings, []).append(name)
+    return [
+        f"{task.name}: without {' or '.join('--' + s.replace('_', '-') for s in settings)}, "
+        f"not computed: {', '.join(names)}"
+        for settings, names in wanted.items()
+    ]
+
+
+def _unnamed(chosen: Settings, metric: str) -> tuple[str, ...]:
+    """The settings of which one would have to name a model for this metric; empty where none."""
+    for need in find(metric).needs:
+        settings = MODELS_OF.get(need, ())
+        if settings and not any(getattr(chosen, setting) for setting in settings):
+            return settings
+    return ()
 
 
 def _of_judge(chosen: Settings, names: Sequence[str]) -> list[str]:

@@ -50,8 +50,12 @@ def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
         described = plan.described()
         fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
         if fixed:
-            before = {k: v for k, v in known[plan.task.name].items() if k != "package"}
-            conflict(run.path, f"task '{plan.task.name}'", before, described)
+            # Where the same prompts were read does not matter; `digest` says they are the same.
+            have, want = (
+                {k: v for k, v in told.items() if k not in ("package", "data")}
+                for told in (known[plan.task.name], described)
+            )
+            conflict(run.path, f"task '{plan.task.name}'", have, want)
         if not fixed or not run.has_prompts(plan.task.name):
             run.write_prompts(plan.task.name, plan.prompts)
     made = {plan.task.name: {**plan.described(), "package": _package(plan)} for plan in plans}

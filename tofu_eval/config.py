@@ -31,9 +31,9 @@ class Settings(BaseModel):
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
     left out, each task's own. Several temperatures are a sweep: each model is asked at each of
-    them. `truncate` cuts the responses to that many words for the metrics
-    that length moves; `workers` is how many processes score. `isolate` puts each model into a
-    process of its own; left out, where there is an accelerator.
+    them. `data_dir` has data that would otherwise be downloaded. `truncate` cuts the responses to
+    that many words for the metrics that length moves; `workers` is how many processes score.
+    `isolate` puts each model into a process of its own; left out, where there is an accelerator.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +47,7 @@ class Settings(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     max_tokens: Count | None = None
     limit: Count | None = None
+    data_dir: Path | None = None
     batch_size: Count = 128
     device: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
@@ -102,6 +103,7 @@ class RunFile(Settings):
 
     models: dict[str, str] = {}
     tasks: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
     output: Path | None = None
 
 

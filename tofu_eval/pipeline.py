@@ -19,6 +19,7 @@ from tofu_eval.assembly import (
     engine_of,
     feature_models,
     formats_of,
+    left_out,
     metrics_of,
     mixed,
     plan_of,
@@ -157,7 +158,8 @@ def evaluate(
             own = formats[variant.model]
             add_model(run, variant.name, engine.identity, engine.family, own, variant)
             add_series(run, variant.name, models[variant.model])
-        run.save(notes=[*run.manifest["notes"], *mixed(formats)])
+        unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
+        run.save(notes=[*run.manifest["notes"], *mixed(formats), *unasked])
         for names in together(engines):
             here = [variant for variant in variants if variant.model in names]
             wanted = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tofu_eval.engines.audit import check
@@ -42,14 +42,18 @@ NOT_DRAWN = Sampling(samples=1, temperature=0.0, max_tokens=1)
 
 @dataclass(frozen=True)
 class Plan:
-    """A task as this run asks it: its prompts and its sampling, with the user's overrides."""
+    """A task as this run asks it: its prompts and its sampling, with the user's overrides.
+
+    `data` says where the prompts were read: dataset and commit, or file and digest.
+    """
 
     task: Task
     prompts: tuple[Prompt, ...]
     sampling: Sampling
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """The task's part of run.json; what may not change under a run's name."""
+        """The task's part of run.json; what may not change under a run's name, but for `data`."""
         return {
             "version": self.task.version,
             "prompts": len(self.prompts),
@@ -59,6 +63,7 @@ class Plan:
             "source": self.task.source,
             "citation": self.task.citation,
             **({"scoring": "likelihood", "rows": self.rows} if self.of_choices else {}),
+            **({"data": dict(self.data)} if self.data else {}),
         }
 
     @property

@@ -142,11 +142,11 @@ class Task:
     """A named, versioned set of prompts and what to do with the responses.
 
     Any change to the prompts or to the sampling is a new `version`. `load` returns the prompts;
-    it is called once per run. `source` says where the prompts come from, `origin` which file
-    defines the task. `verifier` names what checks the answers (`tofu_eval.answers`); empty where
-    answers are not right or wrong. With `scoring` "likelihood" nothing is generated: the responses
-    to a prompt are its choices (metadata `choices`, a JSON list of texts), each with its
-    log-probability after the prompt.
+    it is called once per run. `source` says where the prompts come from, `data` which dataset at
+    which commit, `origin` which file defines the task. `verifier` names what checks the answers
+    (`tofu_eval.answers`); empty where answers are not right or wrong. With `scoring`
+    "likelihood" nothing is generated: the responses to a prompt are its choices (metadata
+    `choices`, a JSON list of texts), each with its log-probability after the prompt.
     """
 
     name: str
@@ -161,6 +161,7 @@ class Task:
     citation: str = ""
     verifier: str = ""
     scoring: Scoring = "generate"
+    data: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",
     "frontier": "Quality against diversity: is one model better, or only hotter?",
+    "similarity": "How alike the responses of each two models of a run are.",
     "report": "Write a run as one HTML page: the answer, numbers, charts, responses.",
     "plot": "Draw one chart of the report, for a paper.",
     "split": "Split a loss of diversity: bad responses removed, or good ones more alike.",

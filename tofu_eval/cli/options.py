@@ -157,6 +157,12 @@ temperature_option = click.option(
     help="Default: the task's. 0 is greedy. Several (0.3,0.7,1.0) are a sweep: each model at each.",
 )
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where the tasks' data is: TASK.jsonl, TASK.parquet or OWNER__NAME/. Default: download.",
+)
+
 baseline_option = click.option(
     "--baseline",
     metavar="MODEL",

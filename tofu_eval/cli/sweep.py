@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import given, names, scoring_options
+from tofu_eval.cli.options import data_dir_option, given, names, scoring_options
 from tofu_eval.cli.train import require_training, training_fields, training_options
 
 TRAINING = (
@@ -29,6 +29,7 @@ TRAINING = (
 @click.option("--temperature", type=float, help="Default: the task's. 0 is greedy.")
 @click.option("--top-p", type=float, help="Nucleus size in (0, 1]. Default: the task's.")
 @click.option("--max-tokens", type=int, help="Longest response in tokens. Default: the task's.")
+@data_dir_option
 @training_options
 @scoring_options
 def command(
