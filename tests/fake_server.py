@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ class FakeServer(ThreadingHTTPServer):
             answer), "drop" (no answer), "garbage" (no JSON), "hang", "empty" (no choices).
         refuses: parameters that are answered with 400.
         seeds: "honoured", "ignored" or "fixed" (one text for every seed, others without a seed).
-        deaf: whether /pooling knows no `use_activation`.
+        deaf: whether /pooling knows no `use_activation`, and /completions no `echo`.
         key: what must be in the Authorization header, if anything.
         hang: seconds that "hang" lasts.
     """
@@ -113,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.write(200, data, self.server.headers)
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        if body.get("echo") and not self.server.deaf:
+            return self.echoed(body)
         seed = body.get("seed")
         if self.server.seeds == "ignored" or seed is None:
             with self.server.lock:
@@ -144,6 +147,21 @@ class Handler(BaseHTTPRequestHandler):
             "system_fingerprint": "fake-1",
             "choices": [choice],
         }
+
+    def echoed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The prompt and one word more; a token is a word with the space before it."""
+        text = f"{body['prompt']} more"
+        found = list(re.finditer(r"\s*\S+", text))
+        told = {
+            "tokens": [match.group() for match in found],
+            "text_offset": [match.start() for match in found],
+            "token_logprobs": [None, *(-float(len(match.group())) for match in found[1:])],
+        }
+        choice = {"index": 0, "finish_reason": "length", "text": text, "logprobs": told}
+        return {
+            "id": "x", "object": "text_completion", "created": 0, "model": body["model"],
+            "choices": [choice],
+        }  # fmt: skip
 
     def pooled(self, body: dict[str, Any]) -> dict[str, Any]:
         """/embeddings: letters counted, in another order. /pooling: a logit, squeezed if asked."""

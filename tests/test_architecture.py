@@ -24,6 +24,7 @@ BELOW = {
     "models": {"errors", "types", "hub"},
     "kernels": set(),
     "tokens": {"kernels"},
+    "sandbox": set(),
     "manifest": {"types"},
     "provenance": {"errors"},
     "config": {"errors", "types"},
@@ -41,8 +42,11 @@ BELOW = {
 }
 for room in ("engines", "features"):
     BELOW[room] = {*BELOW[room], "child", "remote", "servers"}
+for room in ("tasks", "features"):
+    BELOW[room] = {*BELOW[room], "sandbox"}
 BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
+BELOW["estimates"] = {"errors", "types", "registry", "tokens", "metrics", "stats"}
 BELOW["workers"] = {*BELOW["stages"], "stages"}
 BELOW["store"] = {"errors", "types", "manifest"}
 BELOW["training"] = {
@@ -50,19 +54,30 @@ BELOW["training"] = {
     *("ingest", "tasks", "store"),
 }
 BELOW["processes"] = {"errors", "types"}
+BELOW["similarity"] = {*BELOW["inputs"], "inputs", "reading"}
 BELOW["scoring"] = {
     *BELOW["workers"],
-    *("workers", "reading", "provenance", "config", "leaderboard"),
+    *("workers", "estimates", "reading", "provenance", "config", "leaderboard"),
 }
 BELOW["auditing"] = {"errors", "types", "config", "models", "engines", "tasks"}
-BELOW["judges"] = {"errors", "types", "engines", "models"}
-BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges")}
+BELOW["judges"] = {"errors", "types", "engines"}
+BELOW["quality"] = {"errors", "types", "config", "features"}
+BELOW["answers"] = {"errors", "types", "registry", "features", "child", "remote"}
+BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "quality", "answers")}
 BELOW["temperatures"] = {"errors", "types", "engines", "stages"}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly", "temperatures"}
 BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
+BELOW["noise"] = {*BELOW["assembly"], *BELOW["scoring"], "assembly", "scoring"}
+BELOW["calibrating"] = {*BELOW["pipeline"], *("pipeline", "quality")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
-BELOW["cli"] = {*BELOW["lab"], "lab", "verify", "auditing"}
+BELOW["report"] = {
+    *("errors", "types", "store", "features", "metrics", "reading", "leaderboard"),
+}
+BELOW["cli"] = {
+    *BELOW["lab"],
+    *("lab", "verify", "auditing", "noise", "report", "answers", "calibrating", "similarity"),
+}
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from tofu_eval.cli import main
+from tofu_eval.errors import ModelError
 from tofu_eval.judges import EngineJudge
 from tofu_eval.store import Run
-from tofu_eval.types import Request, Response
+from tofu_eval.types import Request, Response, Sampling
 
 
 class Parrot:
@@ -45,6 +46,52 @@ def test_answers_come_in_the_order_of_the_questions() -> None:
     assert len(engine.seen) == 2
     assert {r.sampling.temperature for r in engine.seen} == {0.0}
     assert judge.identity == {"engine": "parrot", "model": {"kind": "parrot"}}
+
+
+def test_the_special_tokens_are_those_of_the_engines_tokenizer(tiny_chat_model: Path) -> None:
+    from tofu_eval.engines import open_engine
+    from tofu_eval.types import ModelSpec
+
+    engine = open_engine("transformers", ModelSpec("judge", str(tiny_chat_model)), device="cpu")
+    assert EngineJudge(engine, "m").special_tokens == {"<pad>", "<s>", "</s>"}
+    assert EngineJudge(Parrot(), "parrot").special_tokens == frozenset()
+
+
+def test_sampled_judgements_have_seeds_that_can_be_had_again() -> None:
+    sampling = Sampling(1, 0.7, 1.0, 64)
+    seen = []
+    for seed in (0, 0, 1):
+        engine = Parrot()
+        judge = EngineJudge(engine, "parrot", sampling=sampling, seed=seed)
+        judge(["say yes", "say no"], 0)
+        judge(["say yes"], 1)
+        seen.append([request.seed for request in engine.seen])
+        assert judge.identity["seed"] == seed
+        assert {request.sampling for request in engine.seen} == {sampling}
+    assert seen[0] == seen[1] != seen[2]
+    assert len(set(seen[0])) == 3
+
+
+def test_a_judge_that_leaves_a_question_out_is_one_line() -> None:
+    class Deaf(Parrot):
+        def generate(
+            self, requests: Sequence[Request], done: Collection[str] = ()
+        ) -> Iterator[list[Response]]:
+            return super().generate(requests[:1])
+
+    with pytest.raises(ModelError, match=r"^The judge 'p' left 1 of 2 questions without an answ"):
+        EngineJudge(Deaf(), "p")(["say yes", "say no"])
+
+
+def test_an_engine_that_fails_is_one_line() -> None:
+    class Broken(Parrot):
+        def generate(
+            self, requests: Sequence[Request], done: Collection[str] = ()
+        ) -> Iterator[list[Response]]:
+            raise RuntimeError("no memory")
+
+    with pytest.raises(ModelError, match=r"^The judge 'p' failed: RuntimeError: no memory\. Wha"):
+        EngineJudge(Broken(), "p")(["say yes"])
 
 
 def test_a_real_model_that_cannot_judge_leaves_nulls(tiny_chat_model: Path, tmp_path: Path) -> None:

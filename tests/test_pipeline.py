@@ -22,6 +22,7 @@ from tofu_eval.errors import (
     TofuEvalError,
     UnknownNameError,
 )
+from tofu_eval.leaderboard import read_leaderboard
 from tofu_eval.store import Run
 from tofu_eval.types import Request, Response
 
@@ -85,6 +86,39 @@ def test_run_json_says_what_was_run(tmp_path: Path) -> None:
     assert manifest["tasks"]["fruit"]["sampling"]["samples"] == 3
     assert manifest["versions"]["pyarrow"]
     assert set(manifest["timings"]) >= {"generate base", "score", "estimate"}
+
+
+def test_run_json_says_where_its_numbers_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"system": "Linux", "processor": "x86_64", "cores": 8, "accelerators": ["H100"]}
+    monkeypatch.setattr("tofu_eval.provenance.machine", lambda: there)
+    evaluate(tmp_path / "run")
+    first = Run.open(tmp_path / "run").manifest
+    assert len(first["id"]) == 16
+    assert first["machines"] == [there]
+    # 5 prompts, 3 samples, 6 tokens each.
+    assert first["tokens"] == {"base": {"fruit": 90}, "sft": {"fruit": 90}}
+    assert first["tasks"]["fruit"]["package"] is None
+    assert first["metrics"]["distinct_1"]["package"]["name"] == "tofu-eval"
+    monkeypatch.setattr("tofu_eval.provenance.machine", lambda: {**there, "cores": 2})
+    evaluate(tmp_path / "run")  # elsewhere, with nothing left to do
+    second = Run.open(tmp_path / "run").manifest
+    assert second["id"] == first["id"]
+    assert [machine["cores"] for machine in second["machines"]] == [8, 2]
+    assert second["tokens"] == first["tokens"]
+    (run,) = read_leaderboard(tmp_path / "run" / "leaderboard.json")["runs"]
+    assert (run["id"], run["machines"]) == (second["id"], second["machines"])
+    assert run["places"][0] == {
+        "model": "base", "task": "fruit", "prompt_format": "base", "tokens": 90
+    }  # fmt: skip
+
+
+def test_the_board_of_a_run_is_ranked(tmp_path: Path) -> None:
+    evaluate(tmp_path / "run")
+    rows = read_leaderboard(tmp_path / "run" / "leaderboard.json")["rows"]
+    told = {(row["rank"], row["better_than"]) for row in rows if row["metric"] == "distinct_1"}
+    assert told == {(1, 0)}  # of five prompts, no sign-flip p-value is below 2/32
 
 
 def test_a_row_has_its_own_key_and_seed(tmp_path: Path) -> None:

@@ -103,15 +103,22 @@ def test_a_worker_that_does_not_know_a_metric() -> None:
         del METRICS._items["only_here"]
 
 
-def test_a_corpus_has_one_value_and_no_interval(responses: Path, tmp_path: Path) -> None:
+def test_a_corpus_has_one_value_and_an_interval_of_its_blocks(
+    responses: Path, tmp_path: Path
+) -> None:
     result = run(responses, tmp_path / "run")
-    (row,) = [r for r in result.scores.to_pylist() if r["metric"] == "self_bleu_texygen"]
-    assert row["prompt_id"] is None
-    assert row["n"] == 4 * PROMPTS
+    rows = [r for r in result.scores.to_pylist() if r["metric"] == "self_bleu_texygen"]
+    whole, blocks = rows[0], rows[1:]
+    assert (whole["prompt_id"], whole["n"]) == (None, 4 * PROMPTS)
+    assert [r["prompt_id"] for r in blocks] == [f"block {i + 1} of 20" for i in range(20)]
+    assert sum(r["n"] for r in blocks) == 4 * PROMPTS
     (found,) = [r for r in result.estimates.to_pylist() if r["metric"] == "self_bleu_texygen"]
-    assert (found["n"], found["low"], found["high"]) == (1, None, None)
-    assert found["method"] == "one value of the whole corpus, no interval"
-    assert found["value"] == row["value"]
+    assert found["method"].startswith(
+        "value of the whole corpus, 95% jackknife over 20 blocks of prompts; plug-in, grows with"
+    )
+    assert found["value"] == pytest.approx(whole["value"], rel=1e-12)
+    assert found["n"] == 20
+    assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
     assert Run.open(tmp_path / "run").manifest["metrics"]["self_bleu_texygen"]["level"] == "corpus"
 
 
@@ -123,9 +130,34 @@ def test_in_memory_a_corpus_is_a_model_and_task() -> None:
     ]
     rows = te.score(groups, metrics=["self_bleu_texygen"]).scores.to_pylist()
     assert [(row["model"], row["prompt_id"], row["n"]) for row in rows] == [
-        ("m", None, 4),
-        ("n", None, 4),
+        *(("m", None, 4), ("m", "block 1 of 2", 2), ("m", "block 2 of 2", 2)),
+        *(("n", None, 4), ("n", "block 1 of 2", 2), ("n", "block 2 of 2", 2)),
     ]
+
+
+def test_a_block_is_what_the_corpus_loses_without_it() -> None:
+    texts = {"p": ("a b c d", "e f g h"), "q": ("a b c d", "i j k l"), "r": ("m n o p",) * 2}
+    groups = [te.Group(te.Prompt.of_text(id, "?"), rows) for id, rows in texts.items()]
+
+    def pooled(*ids: str) -> float:
+        some = [group for group in groups if group.prompt.id in ids]
+        return te.score(some, metrics=["self_bleu_texygen"]).scores.to_pylist()[0]["value"]
+
+    made = te.score(groups, metrics=["self_bleu_texygen"]).scores.to_pylist()
+    assert made[0]["value"] == pooled("p", "q", "r")
+    without = [pooled("q", "r"), pooled("p", "r"), pooled("p", "q")]
+    centre = sum(without) / 3
+    expected = [made[0]["value"] + 2 * (centre - value) for value in without]
+    assert [row["value"] for row in made[1:]] == pytest.approx(expected)
+
+
+def test_one_prompt_has_no_blocks() -> None:
+    group = te.Group(te.Prompt.of_text("p", "?"), ("a b c d", "e f g h"))
+    result = te.score([group], metrics=["self_bleu_texygen"])
+    assert [row["prompt_id"] for row in result.scores.to_pylist()] == [None]
+    (found,) = result.estimates.to_pylist()
+    assert (found["n"], found["low"], found["high"]) == (1, None, None)
+    assert found["method"].startswith("one value of the whole corpus, no interval; plug-in")
 
 
 def test_cut_texts_are_equally_long() -> None:

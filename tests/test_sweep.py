@@ -69,6 +69,8 @@ def test_one_board_and_again(lora, fields, tmp_path):
     assert models == ["base", "ce-seed0", "ce-seed1", "tofu-seed0", "tofu-seed1"]
     used = json.loads((tmp_path / "run" / "run.json").read_text())["models"]
     assert {m["prompt_format"]["open-prompts"] for m in used.values()} == {"base"}
+    told = [(m.get("series"), m.get("seed")) for m in used.values()]
+    assert told == [(None, None), ("ce", 0), ("ce", 1), ("tofu", 0), ("tofu", 1)]
     if lora:
         assert all("adapter" in used[t.name]["identity"] for t in trainings)
 
@@ -120,5 +122,6 @@ def test_an_adapter_goes_onto_its_base(fields, tmp_path):
         grid({**fields, "lora": lora}, ["ce"], [0], tmp_path)[0] for lora in (None, {"r": 2})
     )
     path = str(tmp_path / "checkpoints" / "ce-seed0")
-    assert _tuned(full) == ModelSpec("ce-seed0", path)
-    assert _tuned(adapter) == ModelSpec("ce-seed0", fields["model"], None, path)
+    told = {"series": "ce", "seed": 0}
+    assert _tuned(full) == ModelSpec("ce-seed0", path, **told)
+    assert _tuned(adapter) == ModelSpec("ce-seed0", fields["model"], None, path, **told)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tofu_eval.errors import TofuEvalError
+    from tofu_eval.features.custom import judge, reward_model
     from tofu_eval.metrics import metric
     from tofu_eval.pipeline import Result, evaluate, score
     from tofu_eval.tasks import load_task, task
@@ -25,6 +26,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "TofuEvalError": "tofu_eval.errors",
+    "judge": "tofu_eval.features.custom",
+    "reward_model": "tofu_eval.features.custom",
     "metric": "tofu_eval.metrics",
     "Result": "tofu_eval.pipeline",
     "evaluate": "tofu_eval.pipeline",
@@ -52,8 +55,10 @@ __all__ = [
     "TofuEvalError",
     "__version__",
     "evaluate",
+    "judge",
     "load_task",
     "metric",
+    "reward_model",
     "score",
     "task",
 ]

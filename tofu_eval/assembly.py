@@ -9,17 +9,30 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from tofu_eval.answers.verdicts import Verdicts
 from tofu_eval.config import Settings
 from tofu_eval.engines import default_engine, open_engine
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, UnknownNameError
 from tofu_eval.features.base import FeatureModel, GroupFeature
-from tofu_eval.judges import EngineJudge
+from tofu_eval.features.custom import JUDGES, REWARD_MODELS
+from tofu_eval.features.equivalence import Judge
+from tofu_eval.judges import ANSWER, EngineJudge
 from tofu_eval.metrics import Metric, find
 from tofu_eval.models import parse_model, tuned_format
+from tofu_eval.quality import harm_by_judge, judge_sampling, ratings, reward_levels
 from tofu_eval.stages import Plan
-from tofu_eval.tasks import Format, format_of, load_format
-from tofu_eval.types import REFERENCE, ModelSpec, Report, Task, check_name, digest, no_report
+from tofu_eval.tasks import Format, format_of, load_format, with_data
+from tofu_eval.types import (
+    REFERENCE,
+    ModelSpec,
+    Report,
+    Sampling,
+    Task,
+    check_name,
+    digest,
+    no_report,
+)
 
 DEFAULT_METRICS = (
     "distinct_1",
@@ -34,6 +47,14 @@ DEFAULT_METRICS = (
 )
 """What is measured where neither the task nor the user says otherwise."""
 
+MODELS_OF = {
+    "reward": ("reward_model",),
+    "reward_level": ("reward_model",),
+    "judge": ("judge_model",),
+    "harmful": ("harm_model", "judge_model"),
+}
+"""Features that a task's metrics may need, and which settings name what makes them."""
+
 NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
 
 
@@ -44,7 +65,8 @@ def plan_of(task: Task, chosen: Settings) -> Plan:
         ConfigError: a bad name, no prompts, or two of one id.
     """
     check_name("task", task.name)
-    prompts = tuple(task.load())[: chosen.limit]
+    loaded = with_data(task, chosen.data_dir).load()
+    prompts = tuple(loaded)[: chosen.limit]
     if not prompts:
         raise ConfigError(f"Task '{task.name}' has no prompts. Look: tofu-eval tasks check")
     for id, count in Counter(prompt.id for prompt in prompts).items():
@@ -53,7 +75,8 @@ def plan_of(task: Task, chosen: Settings) -> Plan:
     given = chosen.sampling()
     if chosen.sweep and not task.sampling.temperature:
         given["temperature"] = 1.0  # each model has its own; greedy would refuse several samples
-    return Plan(task, prompts, replace(task.sampling, **given))
+    sampling = replace(task.sampling, **given)
+    return Plan(task, prompts, sampling, getattr(loaded, "data", task.data))
 
 
 def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settings) -> None:
@@ -74,10 +97,17 @@ def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settin
 
 
 def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
-    """The metrics that the user names, else those of the task, else DEFAULT_METRICS."""
+    """The metrics that the user names, else those of the task, else DEFAULT_METRICS.
+
+    Of the task's, those are left out for which nobody has named a model; `left_out` tells.
+    """
     names = list(chosen.metrics or of_task or DEFAULT_METRICS)
+    if not chosen.metrics:
+        names = [name for name in names if not _unnamed(chosen, name)]
     if chosen.reward_model and "reward" not in names:
         names.append("reward")
+    if chosen.judge_model:
+        names += _of_judge(chosen, names)
     for name in names:
         if chosen.truncate and "[" in name:
             raise ConfigError(
@@ -87,21 +117,66 @@ def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     return [find(name) for name in dict.fromkeys(names)]
 
 
+def left_out(chosen: Settings, task: Task) -> list[str]:
+    """A remark where metrics of the task want a model that the user has not named."""
+    if chosen.metrics:
+        return []
+    wanted: dict[tuple[str, ...], list[str]] = {}
+    for name in task.metrics:
+        if settings := _unnamed(chosen, name):
+            wanted.setdefault(settings, []).append(name)
+    return [
+        f"{task.name}: without {' or '.join('--' + s.replace('_', '-') for s in settings)}, "
+        f"not computed: {', '.join(names)}"
+        for settings, names in wanted.items()
+    ]
+
+
+def _unnamed(chosen: Settings, metric: str) -> tuple[str, ...]:
+    """The settings of which one would have to name a model for this metric; empty where none."""
+    for need in find(metric).needs:
+        settings = MODELS_OF.get(need, ())
+        if settings and not any(getattr(chosen, setting) for setting in settings):
+            return settings
+    return ()
+
+
+def _of_judge(chosen: Settings, names: Sequence[str]) -> list[str]:
+    """The metrics of a judge that the user names; one named for something else rates nothing."""
+    needs = {need for name in names for need in find(name).needs}
+    elsewhere = chosen.equivalence == "judge" or ("harmful" in needs and not chosen.harm_model)
+    more = []
+    if "judge" in needs or not elsewhere:
+        more = ["judge_rating", "judge_unparsable_rate"]
+        if chosen.judge_repeats > 1:
+            more += ["judge_agreement", "judge_exact_agreement"]
+    if "harmful" in needs and not chosen.harm_model:
+        more.append("harm_unparsable_rate")
+    return [name for name in more if name not in names]
+
+
 def feature_models(
-    chosen: Settings, metrics: Iterable[Metric], given: Iterable[str] = ()
+    chosen: Settings,
+    metrics: Iterable[Metric],
+    given: Iterable[str] = (),
+    plans: Iterable[Plan] = (),
 ) -> dict[str, FeatureModel | GroupFeature]:
     """The models behind the features that the metrics need and nobody has given.
 
-    What another is made from stands before it.
+    What another is made from stands before it. `plans` are the tasks, some with a verifier.
     """
+    metrics = list(metrics)
     needs = {need for metric in metrics for need in metric.needs} - set(given)
     needed = {need.removeprefix(REFERENCE) for need in needs}
     models: dict[str, FeatureModel | GroupFeature] = {}
     by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
     if "embedding" in needed or (by_vectors and "embedding" not in given):
         models["embedding"] = _embedder(chosen)
-    if "reward" in needed:
-        models["reward"] = _reward_model(chosen)
+    reward = None
+    if "reward" in needed or ("reward_level" in needed and "reward" not in given):
+        models["reward"] = reward = open_reward_model(chosen)
+    if "reward_level" in needed:
+        models["reward_level"] = reward_levels(chosen, reward)
     for kind in NLI:
         if kind in needed:
             from tofu_eval.features.nli import Inference
@@ -109,9 +184,37 @@ def feature_models(
             models[kind] = Inference(
                 kind, chosen.nli_model, device=chosen.device, isolate=_apart(chosen)
             )
+    if needed & {"correct", "answer"}:
+        models |= _verdicts(chosen, metrics, {p.task.name: p.task.verifier for p in plans})
     if "equivalence" in needed:
         models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
+    if "judge" in needed:
+        models["judge"] = ratings(chosen, _judge(chosen, "judge", judge_sampling(chosen)))
+    if "harmful" in needed:
+        models["harmful"] = _harm(chosen)
     return models
+
+
+def _verdicts(
+    chosen: Settings, metrics: Iterable[Metric], tasks: Mapping[str, str]
+) -> dict[str, FeatureModel | GroupFeature]:
+    """What checks answers, where a task or the user names a verifier.
+
+    Raises:
+        ConfigError: none of several tasks has one, and a metric needs it. A file's rows may say
+            themselves what is correct.
+    """
+    named = {} if chosen.verifier else {task: name for task, name in tasks.items() if name}
+    if not named and not chosen.verifier:
+        for metric in metrics if tasks else ():
+            if {"correct", "answer"} & set(metric.needs):
+                raise ConfigError(
+                    f"The metric '{metric.name}' needs a verifier, and no task here names one. "
+                    "Name it: --verifier math (all: tofu-eval verifiers list)"
+                )
+        return {}
+    wanted = any("answer" in metric.needs for metric in metrics)
+    return {"correct": Verdicts(named, chosen.verifier, classes=wanted)}
 
 
 def _embedder(chosen: Settings) -> FeatureModel:
@@ -129,12 +232,15 @@ def _embedder(chosen: Settings) -> FeatureModel:
     return _made(chosen, SentenceEmbedder, model)
 
 
-def _reward_model(chosen: Settings) -> FeatureModel:
+def open_reward_model(chosen: Settings) -> FeatureModel:
+    """The reward model that the user names: of a package, or a model on an engine."""
     model = chosen.reward_model
     if not model:
         raise ConfigError(
             "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
         )
+    if model in REWARD_MODELS:
+        return REWARD_MODELS.get(model)
     if chosen.reward_engine == "openai":
         from tofu_eval.features.served import ServedRewardModel
 
@@ -148,12 +254,57 @@ def _reward_model(chosen: Settings) -> FeatureModel:
     return _made(chosen, RewardModel, model)
 
 
-def _made(chosen: Settings, make: Callable[..., FeatureModel], model: str) -> FeatureModel:
+def _harm(chosen: Settings) -> FeatureModel:
+    if not chosen.harm_model:
+        judge = _judge(chosen, "harmful", replace(judge_sampling(chosen), temperature=0.0))
+        return harm_by_judge(chosen, judge)
+    from tofu_eval.features.harm import HarmClassifier
+
+    return _made(
+        chosen,
+        HarmClassifier,
+        chosen.harm_model,
+        label=chosen.harm_label,
+        threshold=chosen.harm_threshold,
+        reads=chosen.harm_input,
+    )
+
+
+def _judge(chosen: Settings, feature: str, sampling: Sampling = ANSWER) -> Judge:
+    """The judge that the user names: of a package, or a model on an engine of its own."""
+    if not chosen.judge_model:
+        other = " or --harm-model PATH_OR_ID" if feature == "harmful" else ""
+        raise ConfigError(f"The feature '{feature}' needs a judge: --judge-model MODEL{other}")
+    if chosen.judge_model in JUDGES:
+        return JUDGES.get(chosen.judge_model)
+    spec = parse_model(chosen.judge_model)
+    own = chosen.judge_engine is not None
+    told = chosen.model_copy(
+        update={
+            "engine": chosen.judge_engine or chosen.engine,
+            "base_url": chosen.judge_base_url or (None if own else chosen.base_url),
+            "engine_args": {**({} if own else chosen.engine_args), **chosen.judge_engine_args},
+        }
+    )
+    engine = engine_of("judge", replace(spec, name="judge"), told, no_report)
+    return EngineJudge(
+        engine,
+        f"{spec.model}@{digest(dict(engine.identity))[:12]}",
+        sampling=sampling,
+        seed=chosen.seed,
+        chat=chosen.judge_format == "chat",
+        whole=sampling != ANSWER,
+    )
+
+
+def _made(
+    chosen: Settings, make: Callable[..., FeatureModel], model: str, **options: Any
+) -> FeatureModel:
     if not _apart(chosen):
-        return make(model, device=chosen.device)
+        return make(model, device=chosen.device, **options)
     from tofu_eval.features.isolated import Isolated
 
-    return Isolated(make, model, device=chosen.device)
+    return Isolated(make, model, device=chosen.device, **options)
 
 
 def _apart(chosen: Settings) -> bool:
@@ -170,11 +321,8 @@ def _apart(chosen: Settings) -> bool:
 def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
     from tofu_eval.features.equivalence import Equivalence
 
-    judge = None
-    if chosen.equivalence == "judge" and chosen.judge_model:
-        spec = parse_model(chosen.judge_model)
-        engine = engine_of("judge", replace(spec, name="judge"), chosen, no_report)
-        judge = EngineJudge(engine, f"{spec.model}@{digest(dict(engine.identity))[:12]}")
+    asked = chosen.equivalence == "judge" and chosen.judge_model
+    judge = _judge(chosen, "equivalence") if asked else None
     return Equivalence(
         chosen.equivalence,
         model=chosen.equivalence_model,

@@ -64,7 +64,7 @@ def audit(
 
 
 def _requests(model: str, name: str, format: str | None, chosen: Settings) -> list[Request]:
-    task = load_task(name)
+    task = load_task(name, chosen.data_dir)
     sampling = replace(task.sampling, **chosen.sampling())
     made = []
     for prompt in tuple(task.load())[: chosen.limit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,9 @@ from tofu_eval.scoring import SCORE_CHUNK
 from tofu_eval.stages import Plan, copies
 from tofu_eval.store import Run, conflict
 from tofu_eval.tasks import Format
+from tofu_eval.tasks.base import TASKS
 from tofu_eval.temperatures import Variant
-from tofu_eval.types import Prompt, Sampling, Task
+from tofu_eval.types import ModelSpec, Prompt, Sampling, Task, check_name
 
 
 def begin(run: Run, chosen: Settings) -> None:
@@ -25,11 +27,15 @@ def begin(run: Run, chosen: Settings) -> None:
     # Here and below: what has made no response yet can still be changed.
     if before is not None and run.has_responses():
         conflict(run.path, "run.json", {"seed": before["seed"]}, {"seed": chosen.seed})
+    machine = provenance.machine()
     run.save(
         status="running",
+        id=run.manifest.get("id", uuid.uuid4().hex[:16]),
         tool=provenance.tool(),
         versions=provenance.versions(),
-        machine=provenance.machine(),
+        machine=machine,
+        # A run may be generated on one machine and scored on another.
+        machines=[*(m for m in run.manifest.get("machines", []) if m != machine), machine],
         created=run.manifest.get("created", provenance.now()),
         settings=chosen.model_dump(mode="json"),
         timings=run.manifest.get("timings", {}),
@@ -44,10 +50,21 @@ def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
         described = plan.described()
         fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
         if fixed:
-            conflict(run.path, f"task '{plan.task.name}'", known[plan.task.name], described)
+            # Where the same prompts were read does not matter; `digest` says they are the same.
+            have, want = (
+                {k: v for k, v in told.items() if k not in ("package", "data")}
+                for told in (known[plan.task.name], described)
+            )
+            conflict(run.path, f"task '{plan.task.name}'", have, want)
         if not fixed or not run.has_prompts(plan.task.name):
             run.write_prompts(plan.task.name, plan.prompts)
-    run.save(tasks={**known, **{plan.task.name: plan.described() for plan in plans}})
+    made = {plan.task.name: {**plan.described(), "package": _package(plan)} for plan in plans}
+    run.save(tasks={**known, **made})
+
+
+def _package(plan: Plan) -> dict[str, str] | None:
+    """Which package brings the task; None for a file or an object of the user's own."""
+    return TASKS.package(plan.task.name, plan.task.origin)
 
 
 def add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
@@ -88,14 +105,23 @@ def add_model(
         described |= {"series": variant.model, "temperature": variant.temperature}
     used = {task: format_name(format) for task, format in formats.items()}
     known = run.manifest["models"].get(name)
+    kept = {key: known[key] for key in ("series", "seed") if known and key in known}
     if known is not None and run.has_responses(model=name):
         before = known["prompt_format"]
         have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
         conflict(run.path, f"model '{name}'", _fixed(known), _fixed(described))
         conflict(run.path, f"prompt format of model '{name}'", have, want)
         used = {**before, **used}
-    models = {**run.manifest["models"], name: {**described, "prompt_format": used}}
+    models = {**run.manifest["models"], name: {**kept, **described, "prompt_format": used}}
     run.save(models=models)
+
+
+def add_series(run: Run, name: str, model: object) -> None:
+    """Say in run.json of which method a model is a seed, where its caller does."""
+    if isinstance(model, ModelSpec) and model.series is not None:
+        known = run.manifest["models"]
+        told = {"series": check_name("series", model.series), "seed": model.seed}
+        run.save(models={**known, name: {**known[name], **told}})
 
 
 def _fixed(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +151,8 @@ def _copies(run: Run, model: str, task: str) -> list[str]:
     """A remark where all samples of a prompt are one text, which sampling seldom gives."""
     sampled = run.manifest["tasks"][task]["sampling"].get("temperature")
     if run.manifest["models"][model].get("temperature", sampled) == 0:
+        return []
+    if run.manifest["tasks"][task].get("scoring") == "likelihood":
         return []
     groups, found = Groups(run, model, task), []
     for _, chunk in groups.chunks(SCORE_CHUNK):

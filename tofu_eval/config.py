@@ -31,9 +31,9 @@ class Settings(BaseModel):
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
     left out, each task's own. Several temperatures are a sweep: each model is asked at each of
-    them. `truncate` cuts the responses to that many words for the metrics
-    that length moves; `workers` is how many processes score. `isolate` puts each model into a
-    process of its own; left out, where there is an accelerator.
+    them. `data_dir` has data that would otherwise be downloaded. `truncate` cuts the responses to
+    that many words for the metrics that length moves; `workers` is how many processes score.
+    `isolate` puts each model into a process of its own; left out, where there is an accelerator.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +47,7 @@ class Settings(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     max_tokens: Count | None = None
     limit: Count | None = None
+    data_dir: Path | None = None
     batch_size: Count = 128
     device: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
@@ -63,7 +64,22 @@ class Settings(BaseModel):
     equivalence: Equivalence = "novelty-bench-1.0"
     equivalence_model: str | None = None
     equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    reward_calibration: str | None = None
     judge_model: str | None = None
+    judge_template: str = "instruction"
+    judge_repeats: Count = 1
+    judge_temperature: Temperature | None = None
+    judge_max_tokens: Count = 512
+    judge_format: Literal["chat", "base"] = "chat"
+    judge_engine: str | None = None
+    judge_engine_args: dict[str, Any] = {}
+    judge_base_url: str | None = None
+    harm_model: str | None = None
+    harm_label: str | None = None
+    harm_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    harm_input: Literal["response", "pair", "chat"] | None = None
+    harm_template: str = "harm"
+    verifier: str | None = None
     nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
     isolate: bool | None = None
@@ -87,6 +103,7 @@ class RunFile(Settings):
 
     models: dict[str, str] = {}
     tasks: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
     output: Path | None = None
 
 

@@ -8,7 +8,8 @@ A row is either a prompt with all its responses or one response:
 `id` may stand beside or instead of `prompt`; `model` names the model where one file holds several.
 `references` has the prompt's human or target answers, a list of texts; one row of the prompt is
 enough. `logprob` (of the whole response, nats) and `finish_reason` are what the model's engine said
-of the response; beside `responses` each is a list, one a response. Null is as if it were not there.
+of the response, `correct` (true or false) is what somebody found out about its answer; beside
+`responses` each is a list, one a response. Null is as if it were not there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tofu_eval.types import LONGEST_NAME, RESPONSE_SCHEMA, Prompt, Response, dig
 
 MANY = ("responses", "generations")
 ONE = ("response", "generation")
-OF_RESPONSE = ("logprob", "finish_reason")
+OF_RESPONSE = ("logprob", "finish_reason", "correct")
 COLUMNS = ("model", "prompt", "id", "references", *MANY, *ONE, *OF_RESPONSE)
 SURROGATE = re.compile("[\ud800-\udfff]")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -199,12 +200,14 @@ class _File:
         else:
             start = self.first_line.get(mark, 0)
             self.first_line[mark] = start + 1
-        for sample, (text, logprob, reason) in enumerate(
+        for sample, (text, logprob, reason, correct) in enumerate(
             zip(texts, *said, strict=True), start=start
         ):
             key = digest([self.task, model, prompt.id, sample, text])
             place = (key, model, self.task, prompt.id, sample)
-            rows.append(Response(*place, text, logprob=logprob, finish_reason=reason))
+            rows.append(
+                Response(*place, text, logprob=logprob, finish_reason=reason, correct=correct)
+            )
 
     def _model(self, line: int, row: Mapping[str, Any]) -> str:
         """The model's name as a folder's, which no other name in these files may become too."""
@@ -287,6 +290,10 @@ class _File:
             if not isinstance(value, str):
                 raise self._error(line, f"'{name}' must be a string, got {_kind(value)}")
             return self._clean(value)
+        if name == "correct":
+            if not isinstance(value, bool):
+                raise self._error(line, f"'{name}' must be true or false, got {_kind(value)}")
+            return value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._error(line, f"'{name}' must be a number, got {_kind(value)}")
         if not -sys.float_info.max <= value <= 0:  # NaN is refused too

@@ -22,8 +22,12 @@ from tofu_eval.store import FeatureCache
 from tofu_eval.tokens import TOKENISERS
 from tofu_eval.types import REFERENCE, Group, Prompt, Report
 
-OF_ENGINE = {"logprob": "log-probability", "finish_reason": "finish reason"}
-"""What an engine says of a response, by need, and what a reason calls it."""
+OF_ENGINE = {
+    "logprob": "log-probability",
+    "finish_reason": "finish reason",
+    "correct": "verdict 'correct'",
+}
+"""What an engine or a file says of a response, by need, and what a reason calls it."""
 
 CORPUS = "the whole corpus"
 """What the prompt of a pooled group is called in messages."""
@@ -44,20 +48,47 @@ def with_features(
     report: Report,
 ) -> list[Group]:
     """The groups with the features that the metrics need; those of one text come first."""
+    groups = of_texts(groups, metrics, features, report)
+    return of_groups(groups, metrics, features, report)
+
+
+def of_texts(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> list[Group]:
+    """The groups with the features of single texts that the metrics need."""
     groups = list(groups)
     needs = needed(metrics, [feature.model for feature in features.values()])
-    for name, feature in features.items():
-        if name not in needs and f"{REFERENCE}{name}" not in needs:
-            continue
+    for feature in _asked(needs, features):
+        if not isinstance(feature.model, GroupFeature):
+            groups = featurize(groups, feature.model, feature.cache, report, needs)
+    return groups
+
+
+def of_groups(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> list[Group]:
+    """The groups with the features of all responses together that the metrics need."""
+    groups = list(groups)
+    needs = needed(metrics, [feature.model for feature in features.values()])
+    for feature in _asked(needs, features):
         if isinstance(feature.model, GroupFeature):
             made = feature.model.compute(groups, feature.cache, report)
             groups = [
                 replace(group, features={**group.features, **more})
                 for group, more in zip(groups, made, strict=True)
             ]
-        else:
-            groups = featurize(groups, feature.model, feature.cache, report, needs)
     return groups
+
+
+def _asked(needs: Iterable[str], features: Mapping[str, Feature]) -> list[Feature]:
+    wanted = {need.removeprefix(REFERENCE) for need in needs}
+    return [feature for name, feature in features.items() if name in wanted]
 
 
 def needed(

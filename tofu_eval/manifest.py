@@ -25,6 +25,7 @@ class _Model(_Part):
     engine: str
     prompt_format: dict[Name, str]
     series: Name | None = None
+    seed: int | None = None
     temperature: float | None = None
 
 
@@ -63,6 +64,8 @@ class _Manifest(_Part):
     metrics: dict[str, _Metric] = {}
     scored: list[Annotated[list[str], Field(min_length=3, max_length=3)]] = []
     notes: list[str] = []
+    id: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")] | None = None
+    tokens: dict[Name, dict[Name, int | None]] = {}
 
 
 def problem(manifest: object) -> str | None:

@@ -19,20 +19,22 @@ from tofu_eval.assembly import (
     engine_of,
     feature_models,
     formats_of,
+    left_out,
     metrics_of,
     mixed,
     plan_of,
 )
-from tofu_eval.bookkeeping import add_model, add_prompts, add_tasks, begin, record
+from tofu_eval.bookkeeping import add_model, add_prompts, add_series, add_tasks, begin, record
 from tofu_eval.config import Settings, settings
 from tofu_eval.engines import joined, together
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError
+from tofu_eval.estimates import estimate
 from tofu_eval.ingest import read_responses
 from tofu_eval.inputs import Feature
 from tofu_eval.metrics import Metric
 from tofu_eval.scoring import SCORE_CHUNK, all_metrics, score_run, signatures
-from tofu_eval.stages import estimate, generate, requests, score_corpus, score_groups
+from tofu_eval.stages import generate, requests, score_corpus, score_groups
 from tofu_eval.store import FeatureCache, Run
 from tofu_eval.tasks import load_task
 from tofu_eval.temperatures import Answering, variants_of
@@ -66,8 +68,10 @@ OF_SCORING = (
     "equivalence",
     "equivalence_model",
     "equivalence_threshold",
-    "judge_model",
+    "reward_calibration",
+    *(name for name in Settings.model_fields if name.startswith(("judge_", "harm_"))),
     "nli_model",
+    "verifier",
     "seed",
     "device",
     "truncate",
@@ -137,7 +141,7 @@ def evaluate(
     check_lists(models, plans, chosen)
     # Everything that can be wrong is found out before hours of generation.
     scorers = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
-    features = feature_models(chosen, all_metrics(scorers))
+    features = feature_models(chosen, all_metrics(scorers), plans=plans)
     engines = {name: engine_of(name, model, chosen, report) for name, model in models.items()}
     formats = {
         name: formats_of(name, model, engines[name].identity, plans, chosen)
@@ -153,7 +157,9 @@ def evaluate(
             engine = served_by[variant.name]
             own = formats[variant.model]
             add_model(run, variant.name, engine.identity, engine.family, own, variant)
-        run.save(notes=[*run.manifest["notes"], *mixed(formats)])
+            add_series(run, variant.name, models[variant.model])
+        unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
+        run.save(notes=[*run.manifest["notes"], *mixed(formats), *unasked])
         for names in together(engines):
             here = [variant for variant in variants if variant.model in names]
             wanted = [
@@ -189,7 +195,8 @@ def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
     for variant in variants_of(["model"], chosen.sweep):
         for plan in plans:
             variant.plan(plan)
-    feature_models(chosen, [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)])
+    metrics = [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)]
+    feature_models(chosen, metrics, plans=plans)
 
 
 def score_files(
@@ -285,9 +292,7 @@ def score(
             corpus, per_corpus, features, truncate=chosen.truncate, report=report
         )
     table = to_table(scores, SCORE_SCHEMA)
-    estimates = estimate(
-        table, scorers, signatures(models), seed=chosen.seed, truncate=chosen.truncate
-    )
+    estimates = estimate(table, scorers, signatures(models), truncate=chosen.truncate)
     return Result(table, to_table(estimates, ESTIMATE_SCHEMA))
 
 
@@ -317,7 +322,7 @@ def _refuse_without_prompts(
 ) -> None:
     """Of rows that have only ids, refuse what would be asked about an empty prompt."""
     asks = {
-        "the feature 'reward'": "reward" in features,
+        **{f"the feature '{name}'": name in features for name in ("reward", "judge", "harmful")},
         "the judge of equivalence": "equivalence" in features and chosen.equivalence == "judge",
         **{f"the metric '{m.name}'": "prompt" in m.needs for m in metrics},
     }

@@ -8,6 +8,7 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from tofu_eval import __version__
 
@@ -47,18 +48,42 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, str | int | None]:
-    """The kind of machine, without its name."""
+def machine() -> dict[str, Any]:
+    """The kind of machine, without its name: system, processor, cores, memory, NVIDIA GPUs."""
     return {
         "system": platform.system(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "accelerators": _accelerators(),
     }
 
 
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _memory_gib() -> int | None:
+    try:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
+    except (AttributeError, OSError, ValueError):  # not every system says
+        return None
+
+
+def _accelerators() -> list[str]:
+    """The names of the NVIDIA GPUs, one a card; asked without loading torch."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):  # none, or no driver
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
 def _git_revision() -> str | None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from tofu_eval.store import Run, read_row_group, row_groups
 from tofu_eval.types import Group, Prompt
 
-COLUMNS = ("text", "finish_reason", "logprob")
+COLUMNS = ("text", "finish_reason", "logprob", "correct")
 ROW_GROUPS_IN_MEMORY = 8
 
 
@@ -30,6 +30,17 @@ def mean_characters(run: Run, model: str, task: str) -> float | None:
             total += pc.sum(pc.utf8_length(column)).as_py() or 0
             count += len(column)
     return total / count if count else None
+
+
+def generated_tokens(run: Run, model: str, task: str) -> int | None:
+    """How many tokens the responses of one model to one task have; None where no row says."""
+    total, told = 0, False
+    for part in run.response_parts(model, task):
+        for number in range(row_groups(part)):
+            column = read_row_group(part, number, ["token_ids"]).column("token_ids")
+            count = pc.sum(pc.list_value_length(column)).as_py()
+            total, told = total + (count or 0), told or count is not None
+    return total if told else None
 
 
 class Groups:
@@ -63,6 +74,8 @@ class Groups:
         for place in range(start, end):
             stop = begin + int(self._starts[place + 1] - self._starts[place])
             own = {name: tuple(column[begin:stop]) for name, column in columns.items()}
+            if set(own["correct"]) == {None}:
+                del own["correct"]  # nobody has said it: a verifier may
             prompt: Prompt = self._prompts[self._rows["prompt"][self._starts[place]]]
             made.append(Group(prompt, own.pop("text"), self._model, self._task, own))
             begin = stop

@@ -1,4 +1,4 @@
-"""One registry for all that can be plugged in: tasks, engines, metrics and losses.
+"""One registry for all that can be plugged in: tasks, engines, metrics, losses, judges, ….
 
 Built-ins are found by importing every module of their folder; outsiders through entry points
 (`tofu_eval.tasks`, `.metrics`, `.engines`, `.losses`). Both register by being imported, so that
@@ -13,8 +13,10 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
+from tofu_eval import __version__
 from tofu_eval.errors import DuplicateNameError, PluginError, TofuEvalError, UnknownNameError
 
 T = TypeVar("T")
@@ -74,6 +76,11 @@ class Registry(Generic[T]):
             )
         self._items[name] = (item, origin)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether something has that name, whether or not it can be loaded."""
+        self._load_builtins()
+        return name in self._items or any(point.name == name for point in self._plugins())
+
     def get(self, name: str) -> T:
         """The item of that name.
 
@@ -101,6 +108,23 @@ class Registry(Generic[T]):
                 broken.append(Entry(point.name, _package_of(point), None, str(error)))
         found = [Entry(name, origin, item) for name, (item, origin) in self._items.items()]
         return sorted([*found, *broken], key=lambda entry: entry.name)
+
+    def package(self, name: str, origin: str) -> dict[str, str] | None:
+        """Name and version of the installed package that brings an item.
+
+        Args:
+            name: the item's.
+            origin: the place that defines it, as it was registered: another item may have its
+                name, in a file of the user's own.
+        Returns: None for an item that no package brings.
+        """
+        if name not in self._items or self._items[name][1] != origin:
+            return None
+        for point in self._plugins():
+            if point.name == name and point.dist is not None:
+                return {"name": point.dist.name, "version": point.dist.version}
+        builtin = Path(origin.rpartition(":")[0]).is_relative_to(Path(__file__).parent)
+        return {"name": "tofu-eval", "version": __version__} if builtin else None
 
     def _plugins(self) -> tuple[EntryPoint, ...]:
         return tuple(entry_points(group=self._group))

@@ -10,12 +10,13 @@ from typing import Any
 
 from tofu_eval import __version__, provenance
 from tofu_eval.config import Settings
+from tofu_eval.estimates import estimate
 from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.inputs import Feature
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import Metric
-from tofu_eval.reading import Groups
-from tofu_eval.stages import Scorer, estimate, featurize_groups, score_corpus, score_groups
+from tofu_eval.reading import Groups, generated_tokens
+from tofu_eval.stages import Scorer, featurize_groups, score_corpus, score_groups
 from tofu_eval.store import Run
 from tofu_eval.types import ESTIMATE_SCHEMA, REFERENCE, Estimate, Report, Score, digest, to_table
 from tofu_eval.workers import scoring_pool
@@ -67,6 +68,7 @@ def score_run(
         status="complete",
         features={**run.manifest.get("features", {}), **_made_by(features)},
         scored=[[*place, mark] for place, mark in scored.items()],
+        tokens=_tokens(run, stale),
         notes=[
             *run.manifest["notes"],
             *_unfinished(run, scorers),
@@ -75,7 +77,8 @@ def score_run(
         ],
         finished=provenance.now(),
     )
-    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest)
+    scores = run.scores() if estimates else None
+    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest, scores)
     write_leaderboard(run.path / "leaderboard.json", board)
 
 
@@ -196,12 +199,22 @@ def _estimated(
                 run.scores_of(model, task),
                 scorers[task],
                 signatures(models),
-                seed=chosen.seed,
                 truncate=chosen.truncate,
             )
         made = _in_order(run, made)
         run.write_estimates(made)
     return made
+
+
+def _tokens(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, int | None]]:
+    """Generated tokens by model and task, counted again where responses may be new."""
+    known: dict[str, dict[str, int | None]] = run.manifest.get("tokens", {})
+    for model, task in stale:
+        known = {
+            **known,
+            model: {**known.get(model, {}), task: generated_tokens(run, model, task)},
+        }
+    return known
 
 
 def _cut_by_models(features: Mapping[str, Feature]) -> list[str]:
@@ -234,7 +247,7 @@ def _wanted(run: Run, model: str, task: str) -> int:
     if run.manifest["models"][model]["engine"] == "file":
         return 1
     described = run.manifest["tasks"][task]
-    return int(described["prompts"] * described["sampling"]["samples"])
+    return int(described.get("rows") or described["prompts"] * described["sampling"]["samples"])
 
 
 def _is_whole(run: Run, model: str, task: str) -> bool:
@@ -291,7 +304,7 @@ def _mark(
     keys = sorted(run.response_keys(model, task))
     made_from: list[Any] = [__version__, SCORE_CHUNK, keys, cited]
     needs = {need for metric in metrics for need in metric.needs}
-    if any(need == "references" or need.startswith(REFERENCE) for need in needs):
+    if any(need in ("references", "correct") or need.startswith(REFERENCE) for need in needs):
         # A later file may bring the references of a prompt.
         made_from.append([[p.id, p.references] for p in run.prompts(task) if p.references])
     return digest(made_from)

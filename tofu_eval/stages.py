@@ -5,25 +5,21 @@ generate -> featurize -> score -> estimate; `pipeline.py` puts them together on 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from tofu_eval import __version__
 from tofu_eval.engines.audit import check
 from tofu_eval.engines.base import Engine
-from tofu_eval.errors import MetricInputError, ModelError, PluginError, TofuEvalError
-from tofu_eval.inputs import Feature, Inputs, cut, pooled, with_features
+from tofu_eval.errors import ConfigError, MetricInputError, ModelError, PluginError, TofuEvalError
+from tofu_eval.inputs import Feature, Inputs, cut, of_groups, of_texts, pooled, with_features
 from tofu_eval.metrics import Metric
-from tofu_eval.stats import mean_interval
+from tofu_eval.stats import BLOCKS, pseudo_values
 from tofu_eval.store import Run
 from tofu_eval.tasks import Format, render
 from tofu_eval.types import (
-    Estimate,
     Group,
     Prompt,
     Report,
@@ -40,19 +36,24 @@ from tofu_eval.types import (
 Scorer = Callable[[Sequence[Group], Sequence[Metric], int | None], list[list[Score]]]
 """What scores groups that have all their features; the third argument is how they were cut."""
 
-CORPUS_METHOD = "one value of the whole corpus, no interval"
+NOT_DRAWN = Sampling(samples=1, temperature=0.0, max_tokens=1)
+"""The sampling of responses that are given: it has no say."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A task as this run asks it: its prompts and its sampling, with the user's overrides."""
+    """A task as this run asks it: its prompts and its sampling, with the user's overrides.
+
+    `data` says where the prompts were read: dataset and commit, or file and digest.
+    """
 
     task: Task
     prompts: tuple[Prompt, ...]
     sampling: Sampling
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """The task's part of run.json; what may not change under a run's name."""
+        """The task's part of run.json; what may not change under a run's name, but for `data`."""
         return {
             "version": self.task.version,
             "prompts": len(self.prompts),
@@ -61,7 +62,21 @@ class Plan:
             "licence": self.task.licence,
             "source": self.task.source,
             "citation": self.task.citation,
+            **({"scoring": "likelihood", "rows": self.rows} if self.of_choices else {}),
+            **({"data": dict(self.data)} if self.data else {}),
         }
+
+    @property
+    def of_choices(self) -> bool:
+        """Whether the responses are the prompts' choices, and nothing is drawn."""
+        return self.task.scoring == "likelihood"
+
+    @property
+    def rows(self) -> int:
+        """How many responses a model owes this task."""
+        if self.of_choices:
+            return sum(len(choices(prompt)) for prompt in self.prompts)
+        return len(self.prompts) * self.sampling.samples
 
 
 def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) -> list[Request]:
@@ -71,6 +86,7 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
     its seed derives from the run's seed and the key, so it does not depend on what else is asked.
     """
     identity = digest(dict(engine.identity))
+    sampling = NOT_DRAWN if plan.of_choices else plan.sampling
     wanted = []
     for prompt in plan.prompts:
         text, messages = render(prompt, format)
@@ -80,21 +96,42 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
             prompt.id,
             text,
             None if messages is None else [asdict(message) for message in messages],
-            plan.sampling.decoder(),
+            sampling.decoder(),
             identity,
             engine.family,
         ]
         taken: set[int] = set()
-        for sample in range(plan.sampling.samples):
-            key = digest([*asked, sample])
+        texts = choices(prompt) if plan.of_choices else [None] * plan.sampling.samples
+        for sample, completion in enumerate(texts):
+            scored = [] if completion is None else ["likelihood", completion]
+            key = digest([*asked, sample, *scored])
             row_seed = _fresh_seed(seed, key, taken)
             wanted.append(
                 Request(
-                    key, row_seed, model, plan.task.name, prompt.id, sample, plan.sampling,
-                    text, messages,
+                    key, row_seed, model, plan.task.name, prompt.id, sample, sampling,
+                    text, messages, completion,
                 )
             )  # fmt: skip
     return wanted
+
+
+def choices(prompt: Prompt) -> list[str]:
+    """The choices of a prompt: its metadata `choices`, a JSON list of texts.
+
+    Raises:
+        ConfigError: it has none, fewer than two, or an empty one.
+    """
+    try:
+        found = json.loads(prompt.metadata.get("choices", "null"))
+    except ValueError:
+        found = None
+    good = isinstance(found, list) and len(found) > 1
+    if not good or not all(isinstance(text, str) and text.strip() for text in found):
+        raise ConfigError(
+            f"The prompt '{prompt.id}' has no choices to be scored: its metadata 'choices' must be "
+            "a JSON list of two texts or more. Add them, or leave out 'scoring: likelihood'."
+        )
+    return [text.strip() for text in found]
 
 
 def _fresh_seed(seed: int, key: str, taken: set[int]) -> int:
@@ -121,6 +158,11 @@ def generate(
     report(stage, finished, len(wanted))
     if finished == len(wanted):
         return
+    if not getattr(engine, "scores", False) and any(r.completion is not None for r in wanted):
+        raise ModelError(
+            f"The engine '{engine.family}' gives no log-probabilities of given texts, which "
+            "'scoring: likelihood' needs. Use --engine transformers, vllm or openai."
+        )
     if remarks := check(engine, wanted):
         run.save(notes=[*run.manifest["notes"], *remarks])
     tokens = getattr(report, "tokens", None)
@@ -169,12 +211,19 @@ def featurize_groups(
 
     Whole texts come first, then those cut to `truncate` words, for the length-sensitive metrics.
     """
+    for members, own, words in _halves(groups, metrics, truncate):
+        yield with_features(members, own, features, report), own, words
+
+
+def _halves(
+    groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
+) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
     whole = [m for m in metrics if truncate is None or not m.length_sensitive]
     cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
     for own, words in ((whole, None), (cutting, truncate)):
         if own:
             members = list(groups) if words is None else [cut(group, words) for group in groups]
-            yield with_features(members, own, features, report), own, words
+            yield members, own, words
 
 
 def score_groups(
@@ -221,12 +270,56 @@ def score_corpus(
     truncate: int | None = None,
     report: Report = no_report,
 ) -> list[Score]:
-    """Each metric of level "corpus" on all groups of one model and task pooled."""
+    """Each metric of level "corpus" on all groups of one model and task pooled.
+
+    The value has no prompt. Where it is defined there is also a row a block of prompts, with the
+    block's jackknife pseudo-value: their mean is the value, and their spread says what other
+    prompts would give. Resampling prompts with replacement would not: copies of a text are what
+    such a metric counts.
+
+    What a feature model says of a response depends on its prompt: it is asked before pooling.
+    """
     if not metrics:
         return []
-    group = pooled(groups)
-    (rows,) = score_groups([group], metrics, features, truncate=truncate, report=report)
-    return [replace(row, prompt_id=None) for row in rows]
+    found: dict[str, list[Score]] = {}
+    for cut_groups, own, words in _halves(list(groups), metrics, truncate):
+        members = of_texts(cut_groups, own, features, report)
+
+        def score(
+            some: Sequence[Group], own: Sequence[Metric] = own, words: int | None = words
+        ) -> list[Score]:
+            made = of_groups([pooled(some)], own, features, report)
+            return [replace(row, prompt_id=None) for row in score_each(made, own, words)[0]]
+
+        found.update((rows[0].metric, rows) for rows in _with_blocks(members, score))
+    return [row for metric in metrics for row in found[metric.name]]
+
+
+def _with_blocks(
+    members: Sequence[Group], score: Callable[[Sequence[Group]], list[Score]]
+) -> list[list[Score]]:
+    """For each metric the value of the whole, and then a pseudo-value a block of prompts."""
+    blocks = _blocks(members)
+    without = [score([g for g in members if g.prompt.id not in block]) for block in blocks]
+    found = []
+    for place, row in enumerate(score(members)):
+        rows = [row]
+        left = [scores[place].value for scores in without]
+        known = [value for value in left if value is not None]
+        if row.value is not None and len(known) >= max(2, len(left)):
+            for number, value in enumerate(pseudo_values(row.value, known), start=1):
+                texts = sum(len(g.texts) for g in members if g.prompt.id in blocks[number - 1])
+                id = f"block {number} of {len(blocks)}"
+                rows.append(replace(row, prompt_id=id, value=value, n=texts))
+        found.append(rows)
+    return found
+
+
+def _blocks(groups: Sequence[Group]) -> list[set[str]]:
+    """The ids of the prompts in at most BLOCKS blocks, the same for all models of a task."""
+    ids = sorted(group.prompt.id for group in groups)
+    count = min(BLOCKS, len(ids))
+    return [set(ids[start::count]) for start in range(count)] if count > 1 else []
 
 
 def score_each(
@@ -263,46 +356,3 @@ def score_group(
         place = (group.model, group.task, group.prompt.id)
         scores.append(Score(*place, metric.name, value, reason, len(group.texts)))
     return scores
-
-
-def estimate(
-    scores: pa.Table,
-    metrics: Sequence[Metric],
-    features: Mapping[str, str],
-    *,
-    seed: int,
-    truncate: int | None = None,
-) -> list[Estimate]:
-    """Mean over prompts with its 95% interval, for every model, task and metric.
-
-    Args:
-        scores: a table of SCORE_SCHEMA.
-        metrics: at least those of the table.
-        features: signature of each feature's model.
-        seed: the run's.
-        truncate: words that the texts were cut to, for the signature.
-    """
-    by_name = {metric.name: metric for metric in metrics}
-    nouns = ["model", "task", "metric"]
-    estimates = []
-    for place in dict.fromkeys(zip(*(scores.column(n).to_pylist() for n in nouns), strict=True)):
-        here = [pc.equal(scores.column(n), value) for n, value in zip(nouns, place, strict=True)]
-        rows = scores.filter(pc.and_(pc.and_(here[0], here[1]), here[2]))
-        column = rows.column("value").to_numpy()
-        found = mean_interval(column, seed=seed_of(seed, *place))
-        made = by_name[place[2]]
-        estimates.append(
-            Estimate(
-                model=place[0],
-                task=place[1],
-                metric=place[2],
-                value=found.value,
-                low=found.low,
-                high=found.high,
-                n=found.n,
-                undefined=rows.column("value").null_count,
-                method=found.method if made.level == "group" else CORPUS_METHOD,
-                signature=f"{made.signature(features, truncate)}|tofu-eval:{__version__}",
-            )
-        )
-    return estimates

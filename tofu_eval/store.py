@@ -87,6 +87,11 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         ) from error
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    atomic_write(path, lambda file: file.write(content))
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -133,7 +138,20 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     with _readable(path):
         _check_sum(path)
         table = _parquet(path).read()
-        return table if schema is None else table.select(schema.names).cast(schema)
+        if schema is None:
+            return table
+        return _with_later(table, schema.names).select(schema.names).cast(schema)
+
+
+LATER = {"correct": pa.bool_()}
+"""Columns that the tables of older versions lack; they are null there."""
+
+
+def _with_later(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name, kind in LATER.items():
+        if name in names and name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    return table
 
 
 def check_table(path: Path) -> None:
@@ -162,7 +180,8 @@ def read_row_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
         StoreError: the file is damaged, or lacks a column.
     """
     with _readable(path):
-        return _parquet(path).read_row_group(number, columns=list(columns)).select(list(columns))
+        table = _parquet(path).read_row_group(number, columns=list(columns))
+        return _with_later(table, columns).select(list(columns))
 
 
 def _check_sum(path: Path) -> None:
@@ -192,8 +211,12 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: float = 0) -> Iterator[None]:
     """Keep other processes out of a directory, which is made, until the block ends.
+
+    Args:
+        path: the directory.
+        wait: seconds to wait for another process to leave it.
 
     Raises:
         StoreError: another process is in it, or the directory cannot be made.
@@ -202,7 +225,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         # The operating system drops the lock when the process dies, however it dies.
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout as error:
         raise StoreError(
             f"{path} is being written by another process. "
@@ -500,6 +523,10 @@ class FeatureCache:
             self._files[number] = part
             self._place.update((key, (number, row)) for row, key in enumerate(keys))
             self.truncated += int(told.get(b"truncated", 0))
+
+    def keys(self) -> list[str]:
+        """All keys that have a row."""
+        return list(self._place)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The distinct keys that have no row yet, in their order."""

@@ -182,8 +182,10 @@ def _tuned(training: Training) -> ModelSpec:
     settings, path = training.settings, str(training.settings.output)
     base = parse_model(f"{BASE}={settings.model}")
     if settings.lora is None and base.adapter is None:
-        return ModelSpec(training.name, path)
-    return ModelSpec(training.name, base.model, base.revision, path)
+        spec = ModelSpec(training.name, path)
+    else:
+        spec = ModelSpec(training.name, base.model, base.revision, path)
+    return replace(spec, series=training.loss, seed=training.seed)
 
 
 def _train(settings: TrainSettings, report: Report) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from tofu_eval.errors import ConfigError
 
 PromptFormat = Literal["base", "sft", "chat"]
+Scoring = Literal["generate", "likelihood"]
 Report = Callable[[str, int, int], None]
 """Progress: `report(stage, done, total)`; a stage is over when done == total."""
 
@@ -141,8 +142,11 @@ class Task:
     """A named, versioned set of prompts and what to do with the responses.
 
     Any change to the prompts or to the sampling is a new `version`. `load` returns the prompts;
-    it is called once per run. `source` says where the prompts come from, `origin` which file
-    defines the task.
+    it is called once per run. `source` says where the prompts come from, `data` which dataset at
+    which commit, `origin` which file defines the task. `verifier` names what checks the answers
+    (`tofu_eval.answers`); empty where answers are not right or wrong. With `scoring`
+    "likelihood" nothing is generated: the responses to a prompt are its choices (metadata
+    `choices`, a JSON list of texts), each with its log-probability after the prompt.
     """
 
     name: str
@@ -155,18 +159,26 @@ class Task:
     licence: str = ""
     source: str = ""
     citation: str = ""
+    verifier: str = ""
+    scoring: Scoring = "generate"
+    data: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model as the user names it: local directory or Hub id, at a revision, with an adapter."""
+    """A model as the user names it: local directory or Hub id, at a revision, with an adapter.
+
+    `series` names the method of which this is one `seed`; such models are compared as one.
+    """
 
     name: str
     model: str
     revision: str | None = None
     adapter: str | None = None
     adapter_revision: str | None = None
+    series: str | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +187,8 @@ class Request:
 
     Exactly one of `text` (given to the model as it is) and `messages` (for the chat template of
     the model's tokenizer) is set. `seed` alone decides the row's random stream. Each request
-    carries its `sampling`, so that an engine can be given all the tasks of a model at once.
+    carries its `sampling`, so that an engine can be given all the tasks of a model at once. With a
+    `completion`, nothing is to be drawn: the response is that text, with its log-probability.
     """
 
     key: str
@@ -187,6 +200,7 @@ class Request:
     sampling: Sampling
     text: str | None = None
     messages: tuple[Message, ...] | None = None
+    completion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +209,7 @@ class Response:
 
     `logprob` is the sum over the generated tokens, the end token included, of the model's own
     log-probability in nats (temperature 1, nothing cut off); null where the source has none.
+    `correct` is what a file of responses says; no engine does.
     """
 
     key: str
@@ -207,6 +222,7 @@ class Response:
     finish_reason: str | None = None
     logprob: float | None = None
     seed: int | None = None
+    correct: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -215,7 +231,8 @@ class Group:
 
     `features[name][i]` belongs to `texts[i]`; where the name begins with "reference_", it
     belongs to `prompt.references[i]`. What an engine says of a response is a feature too:
-    "logprob" (nats) and "finish_reason", each None where it is unknown.
+    "logprob" (nats) and "finish_reason", each None where it is unknown; so is what a file says of
+    it, "correct".
 
     Raises:
         ConfigError: `texts` is not several strings, or a feature has another length.
@@ -247,6 +264,8 @@ class Group:
 class Score:
     """One value of one metric: of a prompt's group, or of the corpus (`prompt_id` null).
 
+    The `prompt_id` "block 3 of 20" of a corpus metric is a pseudo-value, for its interval.
+
     Undefined is `value` null and a `reason`; `n` counts the responses it stands on.
     """
 
@@ -264,8 +283,9 @@ class Estimate:
     """The mean of a metric over prompts with its 95% interval.
 
     `n` counts the prompts it stands on, `undefined` those whose score is null. `low` and `high`
-    are null where fewer than two prompts are defined. A metric of level "corpus" has one value,
-    so that n is 1 and there is no interval; `method` says so. `signature` names the metric's
+    are null where fewer than two prompts are defined. A metric of level "corpus" has one value;
+    `n` is then the number of blocks of prompts that its interval comes from, 1 where there is
+    none; `method` says so. `signature` names the metric's
     version, its tokeniser, its settings and the feature models behind it.
     """
 
@@ -306,6 +326,7 @@ RESPONSE_SCHEMA = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("logprob", pa.float64()),
         pa.field("seed", pa.uint32()),
+        pa.field("correct", pa.bool_()),
     ]
 )
 

@@ -288,7 +288,7 @@ def _wanted(run: Run, model: str, task: str) -> int | None:
     if task not in described["prompt_format"]:
         return None  # this model was never asked
     sampled = run.manifest["tasks"][task]
-    return int(sampled["prompts"] * sampled["sampling"]["samples"])
+    return int(sampled.get("rows") or sampled["prompts"] * sampled["sampling"]["samples"])
 
 
 def _rows(folder: Path) -> int:

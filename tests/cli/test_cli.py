@@ -101,7 +101,9 @@ def test_compare_in_every_format(scored: Path) -> None:
     assert values["unique_rate", "sft"] == 0.75  # one text of two at p, two of two at q
     rows = list(csv.DictReader(io.StringIO(invoke("compare", scored, "--format", "csv").output)))
     assert {row["metric"] for row in rows} == {"distinct_1", "self_bleu", "unique_rate"}
-    assert invoke("compare", scored, "--format", "markdown").output.startswith("### responses")
+    markdown = invoke("compare", scored, "--format", "markdown").output
+    assert markdown.startswith("Compared with base, sft is ")
+    assert "\n### responses\n" in markdown
 
 
 def test_compare_names_what_is_unknown(scored: Path, tmp_path: Path) -> None:
@@ -153,7 +155,7 @@ def test_tasks_check(tmp_path: Path) -> None:
 
 def test_leaderboard_show_validate_and_nonsense(scored: Path) -> None:
     board = scored / "leaderboard.json"
-    assert "valid, schema version 1, 2 models" in invoke("leaderboard", "validate", board).output
+    assert "valid, schema version 2, 2 models" in invoke("leaderboard", "validate", board).output
     assert "unique_rate" in invoke("leaderboard", "show", board).output
     value = json.loads(board.read_text())
     value["rows"][0]["value"] = "nonsense"

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +308,34 @@ def test_the_command_line(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, [*arguments, *extra])
         assert done.exit_code == 2
         assert message in done.output
+
+
+def scored(completion: str, *, chat: bool = False) -> list[Any]:
+    (request,) = asks(Sampling(samples=1, max_tokens=1), ["Name a fruit"], chat=chat)
+    return [replace(request, completion=completion)]
+
+
+def test_choices_are_scored_by_a_server_that_echoes() -> None:
+    with FakeServer() as server:
+        made = rows(open_server(server), scored("red apple"))
+        (row,) = made.values()
+        # " red" and " apple", without the word that the server had to draw.
+        assert (row.text, row.logprob, row.finish_reason) == ("red apple", -10.0, "scored")
+        (body,) = server.bodies
+        assert (body["prompt"], body["echo"]) == ("Name a fruit red apple", True)
+
+
+def test_a_server_that_does_not_echo() -> None:
+    with (
+        FakeServer(deaf=True) as server,
+        pytest.raises(ModelError, match=r"gives no log-probabilities of a given text \(echo with"),
+    ):
+        rows(open_server(server), scored("apple"))
+
+
+def test_a_server_cannot_score_in_a_chat() -> None:
+    with (
+        FakeServer() as server,
+        pytest.raises(ModelError, match="cannot be scored by a server in the format chat"),
+    ):
+        rows(open_server(server), scored("apple", chat=True))

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def transformers_engine(served_model: Path) -> Iterator[Any]:
     engine = open_engine("transformers", parse_model(f"m={served_model}"), device="cpu")
     yield engine
     engine.close()
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_choices_score_as_in_transformers(
+    engine: Any, transformers_engine: Any, chat: bool
+) -> None:
+    choices = ["apple", "a long red story", "x"]
+    asked = asks(Sampling(samples=3, max_tokens=4), ["Name a fruit", "a b c"], chat=chat)
+    asked = [replace(request, completion=choices[request.sample]) for request in asked]
+    ours, theirs = rows(engine, asked), rows(transformers_engine, asked)
+    for key, row in theirs.items():
+        assert ours[key].logprob == pytest.approx(row.logprob, abs=1e-3)
+        assert (ours[key].text, ours[key].token_ids) == (row.text, row.token_ids)
+        assert ours[key].finish_reason == "scored"
 
 
 @pytest.mark.parametrize("chat", [False, True])

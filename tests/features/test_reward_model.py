@@ -204,7 +204,7 @@ def test_a_model_that_gives_no_numbers(tiny_reward_model: Path, tmp_path: Path) 
     model = AutoModelForSequenceClassification.from_pretrained(path)
     torch.nn.init.constant_(model.score.weight, float("nan"))
     model.save_pretrained(path)
-    with pytest.raises(ModelError, match=r"nan' gave NaN or infinite rewards\. Give another: --re"):
+    with pytest.raises(ModelError, match=r"nan' gave NaN or infinite numbers\. Give another: --re"):
         RewardModel(str(path), device="cpu").compute(PAIRS)
 
 

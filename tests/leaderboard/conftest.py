@@ -28,6 +28,12 @@ def manifest() -> dict[str, Any]:
         "status": "complete",
         "tool": {"name": "tofu-eval", "version": "0.1.0", "git_revision": None},
         "created": "2026-03-01T12:30:00+00:00",
+        "id": "00000000000000aa",
+        "finished": "2026-03-01T13:00:00+00:00",
+        "versions": {"python": "3.11.7"},
+        "machine": {"system": "Linux", "processor": "x86_64", "cores": 2},
+        "timings": {"generate base": 60.5, "score": 2.5},
+        "tokens": {"base": {"open-prompts": 1200}},
         "settings": {"seed": 0},
         "tasks": {
             "open-prompts": {
@@ -38,13 +44,14 @@ def manifest() -> dict[str, Any]:
                 "licence": "Apache-2.0",
                 "source": "inline",
                 "citation": "",
+                "package": {"name": "tofu-eval", "version": "0.1.0"},
             }
         },
         "models": {
             "base": {
                 "identity": {"files": {"w": "c0"}},
                 "engine": "hf",
-                "prompt_format": {"t": "base"},
+                "prompt_format": {"open-prompts": "base"},
             },
             "theirs": {"identity": {"rows": 600}, "engine": "file", "prompt_format": {}},
         },

@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 
 from tofu_eval.errors import DataError, UnknownNameError
-from tofu_eval.leaderboard import Comparison, compare, length_warnings
+from tofu_eval.leaderboard import Comparison, How, compare, length_warnings, render, sample_warnings
 from tofu_eval.leaderboard.compare import Cell
 from tofu_eval.stats import holm, mean_interval, paired_difference
-from tofu_eval.types import SCORE_SCHEMA, Score, digest, to_table
+from tofu_eval.types import SCORE_SCHEMA, Score, to_table
 
 METRICS = {"vendi": "higher", "self_bleu": "lower", "never_used": "none"}
 
@@ -60,11 +60,8 @@ def test_rows_and_models_stand_in_the_order_of_the_table(scores: pa.Table) -> No
 def test_a_cell_is_the_mean_and_the_paired_difference(scores: pa.Table) -> None:
     got = cell(compare(scores, "base", metrics=METRICS, seed=3), "lab", "vendi", "sft")
     own, base = values("lab", "vendi", "sft"), values("lab", "vendi", "base")
-    # The seed of pipeline.estimate, so that compare and leaderboard.json print one interval.
-    seed = int(digest([3, "sft", "lab", "vendi"])[:8], 16)
-    assert got.mean == mean_interval(list(own.values()), seed=seed)
-    seed = int(digest([3, "sft", "lab", "vendi", "base"])[:8], 16)
-    assert got.difference == paired_difference(own, base, seed=seed)
+    assert got.mean == mean_interval(list(own.values()))
+    assert got.difference == paired_difference(own, base, seed=3)
     assert (got.mean.n, got.undefined, got.reasons) == (10, 2, {"fewer than 2 responses": 2})
     assert (got.difference.n, got.difference.dropped) == (10, 2)
     both = [own[id] - base[id] for id in own if own[id] is not None]
@@ -114,6 +111,70 @@ def test_a_value_of_the_corpus_has_no_interval() -> None:
     )
     assert (got.mean.value, got.mean.low, got.mean.n) == (1.5, None, 1)
     assert (got.difference.value, got.difference.low, got.difference.p_value) == (-0.5, None, None)
+
+
+def test_the_blocks_of_a_corpus_give_its_interval() -> None:
+    blocks = {"base": [2.0, 2.2, 1.8, 2.0], "sft": [1.4, 1.7, 1.3, 1.6]}
+    rows = [
+        Score(model, "lab", id, "vendi", value, None, 600)
+        for model, values in blocks.items()
+        for id, value in (
+            (None, sum(values) / 4),
+            *((f"block {i + 1} of 4", value) for i, value in enumerate(values)),
+        )
+    ]
+    got = cell(
+        compare(
+            to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS,
+            how=How(facts={"vendi": {"level": "corpus", "bias": "grows"}}),
+        ),
+        "lab", "vendi", "sft",
+    )  # fmt: skip
+    assert (got.mean.value, got.mean.n) == (pytest.approx(1.5), 4)
+    assert got.mean.method == (
+        "value of the whole corpus, 95% jackknife over 4 blocks of prompts; grows"
+    )
+    plain = mean_interval(blocks["sft"])
+    assert (got.mean.low, got.mean.high) == (plain.low, plain.high)
+    assert (got.difference.value, got.difference.n, got.difference.dropped) == (-0.5, 4, 0)
+
+
+def test_intervals_end_where_the_metric_does(scores: pa.Table) -> None:
+    facts = {"vendi": {"range": ["3.9", "n"], "measures": "quality"}}
+    got = compare(scores, "base", metrics=METRICS, how=How(facts=facts))
+    plain = compare(scores, "base", metrics=METRICS)
+    lows = [cell(one, "lab", "vendi", "sft").mean.low for one in (plain, got)]
+    assert lows[0] < 3.9
+    assert lows[1] == min(3.9, cell(got, "lab", "vendi", "sft").mean.value)
+    assert [row.measures for row in got.rows] == ["quality", "diversity"] * 2
+
+
+def test_other_numbers_of_responses_are_warned_of() -> None:
+    rows = [
+        Score(model, "lab", f"p{i}", metric, 1.0 + i, None, n)
+        for model, n in (("base", 10), ("sft", 5), ("gem", 10))
+        for metric in ("vendi", "self_bleu")
+        for i in range(3)
+    ]
+    table = to_table(rows, SCORE_SCHEMA)
+    comparison = compare(table, "base", metrics=METRICS)
+    assert sample_warnings(comparison, table, {"vendi"}) == [
+        "On lab sft has 5 responses a prompt, base 10, which moves vendi. Compare equal numbers"
+    ]
+    assert sample_warnings(comparison, table, set()) == []
+
+
+def test_markdown_has_effects_and_prompts_won() -> None:
+    rows = [
+        Score(model, "lab", f"p{i}", "self_bleu", value, None, 10)
+        for model, values in {"base": (3.0, 3.0, 3.0, 3.0), "sft": (2.0, 1.0, 3.0, 4.0)}.items()
+        for i, value in enumerate(values)
+    ]
+    text = render(compare(to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS), "markdown")
+    # Differences -1, -2, 0, 1 of deviation 1.291; lower is more diverse on two of four prompts.
+    (line,) = [line for line in text.splitlines() if "| sft |" in line]
+    assert line.endswith(" | -0.39 | 50% | 4 |")
+    assert "won: the share of prompts on which the model is more diverse" in text
 
 
 def test_an_unknown_baseline(scores: pa.Table) -> None:

@@ -110,6 +110,30 @@ def test_four_models_fit_in_80_columns(comparison: Comparison) -> None:
     assert max(map(len, rows.splitlines())) <= 80
 
 
+def test_long_names_have_lines_of_their_own() -> None:
+    names = ("meta-llama-3.1-8b-instruct-base-seed0", "meta-llama-3.1-8b-instruct-tofu-seed0")
+    cells = (
+        cell(names[0], mean(60.85, 58.31, 63.44)),
+        cell(names[1], mean(53.1, 51.3, 54.9), -7.81, -10.9, -4.65, 60, 0, 0.0002, 0.2, p=0.001),
+    )
+    rows = tuple(Row(task, "self_bleu", "lower", cells) for task in ("open-prompts", "lab"))
+    text = printed(Comparison(names[0], names, rows, 2))
+    assert [line.rstrip() for line in text.splitlines()][:7] == [
+        "open-prompts",
+        "  model",
+        "    mean [95% interval]  minus baseline          n",
+        "self_bleu ↓",
+        f"  {names[0]}",
+        "    60.9 [58.3, 63.4]                           60",
+        f"  {names[1]}",
+    ]
+    assert max(map(len, text.splitlines())) <= 80
+    assert (
+        printed(Comparison(names[0], names, rows, 2), width=500).split("↑ higher")[0]
+        == (text.split("↑ higher")[0])
+    )
+
+
 def test_rich_reads_no_markup(comparison: Comparison) -> None:
     row = Row("[red]x[/red]", "[bold]m", "none", comparison.rows[0].cells)
     text = printed(Comparison("base", comparison.models, (row,), 0))
@@ -119,14 +143,18 @@ def test_rich_reads_no_markup(comparison: Comparison) -> None:
 
 def test_the_markdown(comparison: Comparison) -> None:
     lines = render(comparison, "markdown").splitlines()
+    assert lines[0].startswith("Compared with base, qwen-sft is not clearly different on open-prom")
+    assert lines[1] == ""
+    lines = lines[2:]
     assert lines[:5] == [
         "### open-prompts",
         "",
-        "| metric | model | mean [95% interval] | minus base | n |",
-        "| :-- | :-- | :-- | :-- | --: |",
-        "| self_bleu ↓ | base | 60.9 [58.3, 63.4] |  | 60 |",
+        "| metric | model | mean [95% interval] | minus base | d_z | won | n |",
+        "| :-- | :-- | :-- | :-- | :-- | :-- | --: |",
+        "| self_bleu ↓ | base | 60.9 [58.3, 63.4] |  |  |  | 60 |",
     ]
-    assert r"| self_bleu ↓ | qwen-sft | 53.1 [51.3, 54.9] | -7.8 [-10.9, -4.7] \*\* | 60 |" in lines
+    bleu = r"| self_bleu ↓ | qwen-sft | 53.1 [51.3, 54.9] | -7.8 [-10.9, -4.7] \*\* |  |  | 60 |"
+    assert bleu in lines
     assert lines[12:14] == ["", "### lab"]
     assert any(r"1: no \| n-grams" in line for line in lines)
 
@@ -134,8 +162,8 @@ def test_the_markdown(comparison: Comparison) -> None:
 def test_markdown_shows_names_as_they_are(comparison: Comparison) -> None:
     row = Row("a|b", "<b>*x*`\ny", "none", comparison.rows[0].cells)
     lines = render(Comparison("base", comparison.models, (row,), 0), "markdown").splitlines()
-    assert lines[0] == r"### a\|b"
-    assert lines[4].startswith(r"| &lt;b>\*x\*\` y | base |")
+    assert lines[2] == r"### a\|b"
+    assert lines[6].startswith(r"| &lt;b>\*x\*\` y | base |")
 
 
 def test_csv_and_json_hold_the_same_numbers(comparison: Comparison) -> None:
@@ -175,6 +203,12 @@ def test_a_record_says_all(comparison: Comparison) -> None:
         "pairs": 57,
         "dropped": 3,
         "higher": 0.5,
+        "lower": None,
+        "effect": None,
+        "seeds": 1,
+        "variance_of_prompts": None,
+        "variance_of_seeds": None,
+        "variance_of_rest": None,
     }
     line = list(csv.DictReader(io.StringIO(render(comparison, "csv"))))[5]
     assert line["reasons"] == "2: fewer than 2 responses; 1: no | n-grams"

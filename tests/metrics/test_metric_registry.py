@@ -34,7 +34,12 @@ WORDS = st.sampled_from(["a", "b", "The", "cat", ".", "naïve", "🦊"])
 RESPONSES = st.lists(WORDS, min_size=4, max_size=9).map(lambda words: [*words, "a", "b"])
 FLOATS = st.floats(-10, 10, width=32)
 VECTORS = st.lists(FLOATS, min_size=5, max_size=5).filter(lambda row: max(map(abs, row)) > 1e-3)
-PROMPT = Prompt.of_text("p", "Say something.", references=("a b c d", "The cat . a", "a b c d"))
+PROMPT = Prompt.of_text(
+    "p",
+    "Say something in ten words.",
+    references=("a b c d", "The cat . a", "a b c d", "B"),
+    metadata={"target": '{"a": 0.75, "zebra": 0.25}'},
+)
 
 ROWS = {
     "text": RESPONSES.map(" ".join),
@@ -44,6 +49,11 @@ ROWS = {
     "logprob": st.floats(-50, -1),
     "finish_reason": st.sampled_from(["stop", "length"]),
     "equivalence": st.integers(0, 3),
+    "reward_level": st.integers(1, 10),
+    "judge": st.tuples(st.integers(0, 2), st.integers(3, 5)).map(list),
+    "harmful": st.sampled_from([[0.0], [1.0]]),
+    "correct": st.sampled_from([0.0, 1.0]),
+    "answer": st.integers(-1, 2),
     "nli": st.lists(st.floats(-1, 1), min_size=1, max_size=1),
     "nli_sentences": st.tuples(st.floats(-2, 2), st.just(2.0)).map(list),
 }
@@ -83,6 +93,12 @@ PARAMETERS = {
 
 INDIFFERENT = {("near_duplicate_rate", "permutations"), ("near_duplicate_rate", "n")}
 """Parameters that move the precision of an estimate, or for which the texts are too short."""
+
+
+def family(name: str) -> str:
+    """What the page calls a metric that has one row with others."""
+    return re.sub(r"(?<!at)_[1-4]$", "_n", re.sub(r"^pass_at_\d+$", "pass_at_k", name))
+
 
 by_name = pytest.mark.parametrize("made", BUILT_IN, ids=lambda made: made.name)
 diverse = pytest.mark.parametrize("made", DIVERSITY, ids=lambda made: made.name)
@@ -235,6 +251,8 @@ def test_every_parameter_has_an_effect(made: Metric) -> None:
         **dict.fromkeys(TOKENISERS, words),
         "embedding": [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [1.0, 0.0]],
         "reward": [[-9.0], [2.0], [-5.0], [1.0]],
+        "reward_level": [1, 10, 5, 9],
+        "correct": [1.0, 0.0, 0.0, 0.0],
     }
     rows["equivalence"] = [0, 1, 2, 0]
     for name in names:
@@ -268,7 +286,7 @@ def test_docstrings_say_what_there_is_to_know(made: Metric) -> None:
 def test_the_page_agrees_with_the_decorator(made: Metric) -> None:
     lines = PAGE.read_text("utf-8").splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
-    names = re.sub(r"_[1-4]$", "_n", made.name)
+    names = family(made.name)
     (row,) = [row for row in table if row[0] == f"`{names}`" and len(row) == 6]
     _, _, direction, interval, needs, paper = row
     assert direction == made.direction
@@ -289,7 +307,7 @@ def _tables(page: Path) -> list[list[str]]:
 
 def test_the_page_has_no_metric_that_does_not_exist() -> None:
     names = [row[0].strip("`") for row in _tables(PAGE) if len(row) == 6 and row[0][:1] == "`"]
-    known = {re.sub(r"_[1-4]$", "_n", made.name) for made in BUILT_IN}
+    known = {family(made.name) for made in BUILT_IN}
     assert set(names) == known
     assert len(names) == len(set(names))
     variants = {made.name for made in BUILT_IN if "@" in made.name}

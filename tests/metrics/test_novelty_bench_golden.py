@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import tofu_eval as te
+from tofu_eval.features.calibration import presets
 from tofu_eval.features.equivalence import Equivalence
-from tofu_eval.metrics.utility_k import THRESHOLDS
 from tofu_eval.store import FeatureCache
 from tofu_eval.types import Group, Prompt
 
@@ -41,9 +41,14 @@ def published() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+SKYWORK = "Skywork/Skywork-Reward-Gemma-2-27B-v0.2"
+
+
 def raw_reward(points: int) -> float:
     """A raw reward that gives that many points; 0 stands for a class that was seen before."""
-    return [*THRESHOLDS, 0.0][max(points, 1) - 1]
+    skywork = presets()[SKYWORK]
+    assert skywork is not None
+    return [*skywork.thresholds, 0.0][max(points, 1) - 1]
 
 
 def groups() -> list[Group]:
@@ -63,7 +68,7 @@ def groups() -> list[Group]:
 @pytest.fixture(scope="module")
 def result() -> te.Result:
     names = ["distinct_k", "distinct_k@novelty-bench-1.0", "utility_k", "collision_probability"]
-    return te.score(groups(), metrics=names)
+    return te.score(groups(), metrics=names, reward_calibration=SKYWORK)
 
 
 def column(result: te.Result, metric: str) -> dict[str, float]:

@@ -26,7 +26,7 @@ from tofu_eval.metrics.nli import nli_diversity, nli_sentence_diversity
 from tofu_eval.metrics.references import reference_coverage, reference_diversity_distance
 from tofu_eval.metrics.richness import chao1, distinct_at_k, good_turing_coverage, rarefaction
 from tofu_eval.metrics.sequence_entropy import sequence_entropy
-from tofu_eval.metrics.utility_k import THRESHOLDS, utility_k
+from tofu_eval.metrics.utility_k import utility_k
 from tofu_eval.metrics.vendi import vendi, vendi_clipped
 
 TWO_OF_THREE = [[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]
@@ -203,16 +203,9 @@ def test_nli() -> None:
 
 def test_utility_by_hand() -> None:
     # u = 10, 0 (same class), 4; weights 1, 0.8, 0.64.
-    rewards = [[0.0], [0.0], [-5.8]]
-    assert utility_k([0, 0, 1], rewards) == pytest.approx((10 + 0.64 * 4) / 2.44)
-    assert utility_k([0, 0, 1], rewards, patience=1.0) == pytest.approx(14 / 3)
-
-
-def test_a_reward_at_a_threshold_takes_the_lower_points() -> None:
-    for points, threshold in enumerate(THRESHOLDS, start=1):
-        assert utility_k([0, 0], [threshold, 0.0], patience=1.0) == points / 2
-        above = np.nextafter(threshold, 1.0)
-        assert utility_k([0, 0], [above, 0.0], patience=1.0) == (points + 1) / 2
+    levels = [10, 10, 4]
+    assert utility_k([0, 0, 1], levels) == pytest.approx((10 + 0.64 * 4) / 2.44)
+    assert utility_k([0, 0, 1], levels, patience=1.0) == pytest.approx(14 / 3)
 
 
 def test_any_metric_among_good_responses() -> None:

@@ -18,8 +18,23 @@ NAMES = sorted(entry.name.removesuffix(".yaml") for entry in FOLDER.iterdir())
 
 
 @pytest.fixture(params=NAMES)
-def task(request: pytest.FixtureRequest) -> Task:
+def task(request: pytest.FixtureRequest, data_dir: Path) -> Task:
+    return load_task(request.param, data_dir)
+
+
+@pytest.fixture(params=("open-prompts", "random-choice"))
+def own(request: pytest.FixtureRequest) -> Task:
+    """A task whose prompts are our own."""
     return load_task(request.param)
+
+
+def test_every_task_of_the_table_is_there() -> None:
+    assert set(NAMES) == {
+        "novelty-bench-curated", "novelty-bench-wildchat", "short-stories", "small-prompts",
+        "poems",
+        "creative-stories", "writing-prompts", "infinity-chat", "gsm8k", "math-500", "minerva-math",
+        "mmlu", "arc-challenge", "malicious-instruct", "harmbench", "random-choice", "open-prompts",
+    }  # fmt: skip
 
 
 def test_every_file_is_listed_under_its_name() -> None:
@@ -42,6 +57,31 @@ def test_it_says_what_it_is(task: Task) -> None:
     assert task.metrics
 
 
+def test_data_is_pinned_or_its_source_says_why_not(task: Task) -> None:
+    pin = {**task.data}
+    revision = pin.get("revision", "")
+    if revision == "unpinned":
+        assert "pinned" in task.source
+    elif "dataset" in pin:
+        assert re.fullmatch("[0-9a-f]{40}", revision) or "first seven digits" in task.source
+    elif pin:
+        commit = re.search("[0-9a-f]{40}", pin["url"])
+        assert commit is not None
+        assert commit.group() in task.source
+
+
+def test_sampling_is_as_the_table_says() -> None:
+    drawn = {name: load_task(name).sampling for name in NAMES}
+    assert {n: s.samples for n, s in drawn.items() if s.samples != 10} == {
+        "poems": 16, "creative-stories": 16, "writing-prompts": 16, "infinity-chat": 50,
+        "gsm8k": 16,
+        "math-500": 16, "minerva-math": 16, "mmlu": 1, "arc-challenge": 1, "random-choice": 100,
+    }  # fmt: skip
+    assert {n: s.temperature for n, s in drawn.items() if s.temperature != 1} == {
+        "gsm8k": 0.3, "math-500": 0.3, "minerva-math": 0.3, "mmlu": 0.0, "arc-challenge": 0.0,
+    }  # fmt: skip
+
+
 def test_ids_and_texts_are_unique_and_trimmed(task: Task) -> None:
     prompts = task.load()
     assert len({prompt.id for prompt in prompts}) == len(prompts)
@@ -49,13 +89,12 @@ def test_ids_and_texts_are_unique_and_trimmed(task: Task) -> None:
     assert all(prompt.text == prompt.text.strip() != "" for prompt in prompts)
 
 
-def test_every_category_is_large_enough_to_speak_of(task: Task) -> None:
-    sizes = Counter(prompt.metadata["category"] for prompt in task.load())
-    assert min(sizes.values()) >= 10
+def test_loading_twice_gives_the_same(task: Task) -> None:
+    assert list(task.load()) == list(task.load())
 
 
-def test_each_prompt_renders_in_each_format(task: Task) -> None:
-    for prompt in task.load():
+def test_each_prompt_renders_in_each_format(own: Task) -> None:
+    for prompt in own.load():
         base, _ = render(prompt, "base")
         sft, _ = render(prompt, "sft")
         nothing, messages = render(prompt, "chat")
@@ -66,10 +105,6 @@ def test_each_prompt_renders_in_each_format(task: Task) -> None:
         assert (nothing, messages) == (None, prompt.messages)
 
 
-def test_loading_twice_gives_the_same(task: Task) -> None:
-    assert list(task.load()) == list(task.load())
-
-
 def test_open_prompts_is_what_the_paper_samples() -> None:
     task = load_task("open-prompts")
     assert task.sampling == Sampling(samples=10, temperature=1.0, top_p=0.9, max_tokens=256)
@@ -77,12 +112,12 @@ def test_open_prompts_is_what_the_paper_samples() -> None:
     assert set(sizes) == {
         "stories", "poems", "names-and-lists", "opinions", "advice", "random-choices"
     }  # fmt: skip
-    assert min(sizes.values()) >= 12
+    assert min(sizes.values()) >= 12  # large enough to speak of each
     assert task.load()[0].id == "stories-01"
 
 
-def test_open_prompts_reads_as_raw_text_too() -> None:
-    texts = [prompt.text for prompt in load_task("open-prompts").load()]
+def test_our_prompts_read_as_raw_text_too(own: Task) -> None:
+    texts = [prompt.text for prompt in own.load()]
     assert [text for text in texts if not text.endswith(":")] == []
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tofu_eval import __version__
 
 PLUGIN = Path(__file__).parents[1] / "plugins" / "tofu_eval_dummy"
 
@@ -51,6 +54,38 @@ def test_the_task_loads_by_name(site: Path) -> None:
 def test_the_metric_loads_by_name(site: Path) -> None:
     code = "from tofu_eval.metrics import METRICS\nprint(METRICS.get('dummy_shout')(['a!', 'b']))\n"
     assert run(site, code) == "0.5\n"
+
+
+def test_both_say_which_package_brings_them(site: Path) -> None:
+    code = (
+        "from tofu_eval.metrics import METRICS, find\n"
+        "from tofu_eval.tasks import load_task\n"
+        "from tofu_eval.tasks.base import TASKS\n"
+        "task = load_task('dummy-greetings')\n"
+        "print(TASKS.package(task.name, task.origin))\n"
+        "print(TASKS.package(task.name, 'mine.yaml:1'))\n"
+        "print(find('dummy_shout').facts()['package'])\n"
+        "print(find('self_bleu').facts()['package'])\n"
+    )
+    theirs = "{'name': 'tofu-eval-dummy', 'version': '1.0.0'}"
+    ours = f"{{'name': 'tofu-eval', 'version': '{__version__}'}}"
+    assert run(site, code).splitlines() == [theirs, "None", theirs, ours]
+
+
+def test_a_board_says_which_package_brings_a_metric(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "Hi?", "responses": ["a!", "b"]}\n')
+    code = (
+        "from tofu_eval.cli import main\n"
+        f"main(['score', {str(tmp_path / 'a.jsonl')!r}, '--output', {str(tmp_path / 'run')!r}, "
+        "'--metric', 'dummy_shout', '--metric', 'unique_rate'], standalone_mode=False)\n"
+        f"main(['leaderboard', 'show', {str(tmp_path / 'run' / 'leaderboard.json')!r}])\n"
+    )
+    shown = run(site, code)
+    assert "The metric dummy_shout, version 1, is of tofu-eval-dummy 1.0.0." in shown
+    assert "The metric unique_rate" not in shown
+    board = json.loads((tmp_path / "run" / "leaderboard.json").read_text())
+    assert board["metrics"][0]["package"] == {"name": "tofu-eval-dummy", "version": "1.0.0"}
+    assert board["runs"][0]["packages"]["tofu-eval-dummy"] == "1.0.0"
 
 
 def test_a_listing_shows_both_and_the_broken_one_as_broken(site: Path) -> None:

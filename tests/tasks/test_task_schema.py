@@ -146,7 +146,8 @@ MESSAGES = {
     HEAD + "promts: [x]\n": [
         f"1: no prompts: {SOURCE}",
         "3: unknown key 'promts'. Did you mean 'prompts'? Known: name, version, description, "
-        "licence, source, citation, format, sampling, metrics, file, dataset, prompts",
+        "licence, source, citation, format, sampling, metrics, verifier, scoring, file, dataset, "
+        "prompts",
     ],
     HEAD + "format: raw\nprompts: [x]\n": [
         "3: format must be 'base', 'sft' or 'chat', got \"raw\""
@@ -169,7 +170,7 @@ MESSAGES = {
     ],
     HEAD + "prompts:\n  - id: a\n    txt: b\n": [
         "5: unknown key 'txt' in prompts.0. Did you mean 'text'? "
-        "Known: id, text, messages, references, metadata"
+        "Known: id, text, messages, references, metadata, target"
     ],
     HEAD + "prompts:\n  - b\n  - id: a\n": [
         '5: prompts.1 needs either text or messages, got {"id": "a"}'
@@ -209,13 +210,13 @@ MESSAGES = {
         '4: metric "vendi" is listed twice',
     ],
     HEAD + "dataset:\n  path: a/b\n  split: test\n  revision: main\n": [
-        "6: dataset.revision must be a commit of 40 hex digits, so that the data is pinned, "
-        'got "main"'
+        "6: dataset.revision must be a commit of 40 hex digits, so that the data is pinned "
+        "(its first 7 or more will do; 'unpinned' where none is known), got \"main\""
     ],
     HEAD + "dataset:\n  path: a/b\n  split: test\n": ["3: dataset.revision is missing"],
     HEAD + "file: {path: a.jsonl, fields: {prmpt: q}}\n": [
         "3: unknown key 'prmpt' in file.fields. Did you mean 'prompt'? "
-        "Known: prompt, id, references, metadata"
+        "Known: prompt, id, references, metadata, template, answer, where, computed"
     ],
     "": ["1: a task is a mapping with name, version and prompts, got null"],
     "- a\n": ['1: a task is a mapping with name, version and prompts, got ["a"]'],

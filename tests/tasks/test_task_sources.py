@@ -214,7 +214,8 @@ def test_checking_does_not_ask_the_hub(hub) -> None:
     [
         (
             ConnectionError("no route\nand a long story"),
-            "cannot be loaded: ConnectionError: no route. Check path, name, split and the network.",
+            "cannot be loaded: ConnectionError: no route. Without the Hub: --data-dir DIR, after "
+            f"hf download a/b --repo-type dataset --revision {COMMIT} --local-dir DIR/a__b",
         ),
         ([], "has no rows in 'test'"),
     ],

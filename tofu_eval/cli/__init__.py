@@ -22,14 +22,20 @@ COMMANDS = {
     "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",
     "frontier": "Quality against diversity: is one model better, or only hotter?",
+    "similarity": "How alike the responses of each two models of a run are.",
+    "report": "Write a run as one HTML page: the answer, numbers, charts, responses.",
+    "plot": "Draw one chart of the report, for a paper.",
     "split": "Split a loss of diversity: bad responses removed, or good ones more alike.",
     "audit": "Show what prompts become, token by token, and what is wrong with them.",
     "runs": "List, show, verify and clean runs.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
     "engines": "List engines.",
+    "verifiers": "List what checks answers.",
     "losses": "List and show training losses.",
-    "leaderboard": "Show and validate leaderboard files.",
+    "judges": "List what says how good a response is: reward models, rubrics, judges.",
+    "calibrate-reward": "Find what a reward model's rewards are worth, from 1 to 10.",
+    "leaderboard": "Build, merge, validate, show, publish and export leaderboards.",
     "quickstart": "Train three tiny models and compare them, offline.",
 }
 """Each command's module in this package, with the help that the listing shows."""
@@ -66,7 +72,9 @@ class LazyGroup(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"{__name__}.{cmd_name.replace('-', '_')}"
+        ).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from tofu_eval.cli.options import data_dir_option
 
 
 @click.command("audit")
@@ -10,6 +14,7 @@ import click
 @click.option("--task", "tasks", multiple=True, required=True, metavar="NAME")
 @click.option("--format", "formats", multiple=True, metavar="[MODEL=]FORMAT")
 @click.option("--max-tokens", type=int, help="Longest response, which shares the context.")
+@data_dir_option
 @click.option("--limit", type=int, help="Only the first N prompts of each task.")
 @click.option("--first", type=int, default=2, show_default=True, help="Prompts a task to show.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code from the model.")
@@ -18,6 +23,7 @@ def command(
     tasks: tuple[str, ...],
     formats: tuple[str, ...],
     max_tokens: int | None,
+    data_dir: Path | None,
     limit: int | None,
     first: int,
     trust_remote_code: bool,
@@ -35,7 +41,12 @@ def command(
     from tofu_eval.errors import ModelError
     from tofu_eval.models import parse_model
 
-    fields = {"max_tokens": max_tokens, "limit": limit, "trust_remote_code": trust_remote_code}
+    fields = {
+        "max_tokens": max_tokens,
+        "limit": limit,
+        "data_dir": data_dir,
+        "trust_remote_code": trust_remote_code,
+    }
     if formats:
         fields["format"] = _formats(formats)  # type: ignore[assignment]
     chosen = settings({name: value for name, value in fields.items() if value is not None})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tofu_eval.leaderboard import Comparison
     from tofu_eval.pipeline import Result
     from tofu_eval.store import Run
 
@@ -20,18 +23,51 @@ FORMATS = ("table", "markdown", "csv", "json")
 @click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
 @click.option("--metric", "metrics", multiple=True, help="Only these metrics.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")
+@click.option(
+    "--series",
+    multiple=True,
+    metavar="NAME=MODEL,MODEL,…",
+    help="These models are seeds of one method. A sweep says so itself.",
+)
+@click.option(
+    "--interval",
+    type=click.Choice(["bootstrap-t", "bca", "percentile"]),
+    default="bootstrap-t",
+    show_default=True,
+    help="Kind of 95% interval over prompts.",
+)
+@click.option(
+    "--power", is_flag=True, help="How many prompts or samples would settle each question."
+)
 @click.option("--format", "style", type=click.Choice(FORMATS), default="table")
 def command(
     run: Path,
     baseline: str | None,
     metrics: tuple[str, ...],
     tasks: tuple[str, ...],
+    series: tuple[str, ...],
+    interval: str,
+    power: bool,
     style: str,
 ) -> None:
-    """Models x metrics with 95% intervals over prompts, and paired differences to a baseline."""
+    """The answer in a sentence, then models x metrics with 95% intervals and paired differences.
+
+    \b
+    tofu-eval compare runs/x --baseline base
+    tofu-eval compare runs/x --metric vendi --power
+    tofu-eval compare runs/x --series sft=sft-0,sft-1,sft-2
+    """
+    from tofu_eval.errors import ConfigError
     from tofu_eval.store import Run
 
-    print_comparison(Run.open(run), baseline, metrics, tasks, style)
+    opened = Run.open(run)
+    if power and style not in ("table", "json"):
+        raise ConfigError(f"--power comes as a table or as JSON, not as {style}. Use --format json")
+    comparison = made(opened, baseline, metrics, tasks, interval, series)
+    if power:
+        _print_needs(opened, comparison, style)
+    else:
+        _print(opened, comparison, style)
 
 
 def print_run(result: Result, baseline: str | None = None) -> None:
@@ -43,47 +79,130 @@ def print_run(result: Result, baseline: str | None = None) -> None:
         return
     for remark in result.notes:
         note(remark)
-    print_comparison(Run.open(result.path), baseline, (), (), "table")
+    run = Run.open(result.path)
+    _print(run, made(run, baseline), "table")
     click.echo(f"\nRun:         {result.path}\nLeaderboard: {result.path / 'leaderboard.json'}")
 
 
-def print_comparison(
-    run: Run, baseline: str | None, metrics: Sequence[str], tasks: Sequence[str], style: str
-) -> None:
-    """Compare on stdout, in one of FORMATS."""
+def made(
+    run: Run,
+    baseline: str | None = None,
+    metrics: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    interval: str = "bootstrap-t",
+    series: Sequence[str] = (),
+) -> Comparison:
+    """The comparison of a run's models; seeds of one series are one model.
+
+    Raises:
+        UnknownNameError: a metric, task or model that the run does not have.
+        ConfigError: a series that is not NAME=MODEL,MODEL.
+    """
     from tofu_eval.cli.console import note
-    from tofu_eval.errors import UnknownNameError
-    from tofu_eval.leaderboard import compare, length_warnings, render, table
-    from tofu_eval.leaderboard.adjusted import kept_prompts
+    from tofu_eval.leaderboard import How, compare, seeds_together
 
     if run.manifest["status"] != "complete":
         note(f"{run.path} is unfinished; run the command that made it again.")
+    scores = _chosen(run, metrics, tasks)
+    facts = run.manifest.get("metrics", {})
+    columns = seeds_together(_in_series(run, series))
+    first = scores.column("model")[0].as_py()
+    named = next((name for name, members in columns.items() if first in members), first)
+    return compare(
+        scores,
+        baseline or named,
+        seed=run.manifest["settings"]["seed"],
+        # What the run was scored with, whether or not it is still installed.
+        metrics={name: m["direction"] for name, m in facts.items()},
+        series=columns,
+        how=How(interval, facts),
+    )
+
+
+def _chosen(run: Run, metrics: Sequence[str], tasks: Sequence[str]) -> pa.Table:
+    """The scores of the run, of these metrics and tasks alone where any are named."""
+    from tofu_eval.errors import UnknownNameError
+
     scores = run.scores()
-    for noun, column, wanted in (("metric", "metric", metrics), ("task", "task", tasks)):
-        known = scores.column(column).unique().to_pylist()
+    for noun, wanted in (("metric", metrics), ("task", tasks)):
+        known = scores.column(noun).unique().to_pylist()
         for name in wanted:
             if name not in known:
                 raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
         if wanted:
-            scores = scores.filter([name in wanted for name in scores.column(column).to_pylist()])
-    comparison = compare(
-        scores,
-        baseline or scores.column("model")[0].as_py(),
-        seed=run.manifest["settings"]["seed"],
-        # What the run was scored with, whether or not it is still installed.
-        metrics={name: m["direction"] for name, m in run.manifest.get("metrics", {}).items()},
-    )
-    for kept in kept_prompts(scores):
-        if kept.dropped:
-            note(str(kept))
-    for line in length_warnings(comparison, _lengths(run), _length_sensitive(run)):
+            scores = scores.filter([name in wanted for name in scores.column(noun).to_pylist()])
+    return scores
+
+
+def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
+    """The models of run.json, with what --series says of them."""
+    from tofu_eval.errors import ConfigError, UnknownNameError
+    from tofu_eval.types import check_name
+
+    models = {name: dict(entry) for name, entry in run.manifest["models"].items()}
+    taken: set[str] = set()
+    for given in series:
+        name, equals, listed = given.partition("=")
+        members = [member.strip() for member in listed.split(",")]
+        if not equals or len(set(members)) < 2 or len(set(members)) != len(members):
+            raise ConfigError(
+                f"--series takes NAME=MODEL,MODEL,… with two models or more, got '{given}'."
+            )
+        for seed, member in enumerate(members):
+            if member not in models:
+                raise UnknownNameError.of("model", member, models, f"tofu-eval compare {run.path}")
+            if member in taken:
+                raise ConfigError(f"The model '{member}' is in two series. Name it in one.")
+            taken.add(member)
+            models[member] = {"series": check_name("series", name), "seed": seed}
+    return models
+
+
+def _print(run: Run, comparison: Comparison, style: str) -> None:
+    """Compare on stdout, in one of FORMATS."""
+    from tofu_eval.cli.console import note
+    from tofu_eval.leaderboard import headline, length_warnings, render, sample_warnings, table
+    from tofu_eval.leaderboard.adjusted import kept_prompts
+
+    facts = run.manifest.get("metrics", {})
+    biased = {name for name, fact in facts.items() if fact.get("bias")}
+    for line in (
+        *(str(kept) for kept in kept_prompts(run.scores()) if kept.dropped),
+        *length_warnings(comparison, _lengths(run, comparison), _length_sensitive(run)),
+        *sample_warnings(comparison, run.scores(), biased),
+    ):
         note(line)
     if style == "table":
         from rich.console import Console
+        from rich.text import Text
 
-        Console().print(table(comparison))
+        console = Console()
+        console.print(Text(headline(comparison), "bold"))
+        console.print()
+        console.print(table(comparison))
     else:
         click.echo(render(comparison, style), nl=False)
+
+
+def _print_needs(run: Run, comparison: Comparison, style: str) -> None:
+    import json
+    from dataclasses import asdict
+
+    from tofu_eval.cli.console import note
+    from tofu_eval.leaderboard.needs import needs, needs_text
+    from tofu_eval.noise import sampling_noise
+
+    noise, remarks = sampling_noise(run, list(dict.fromkeys(r.metric for r in comparison.rows)))
+    for remark in remarks:
+        note(remark)
+    found = needs(comparison, noise)
+    if style == "json":
+        click.echo(json.dumps([asdict(need) for need in found], indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console().print(Text(needs_text(found)))
 
 
 def _length_sensitive(run: Run) -> set[str]:
@@ -94,9 +213,16 @@ def _length_sensitive(run: Run) -> set[str]:
     return {name for name, fact in facts.items() if fact.get("length_sensitive")}
 
 
-def _lengths(run: Run) -> dict[tuple[str, str], float]:
+def _lengths(run: Run, comparison: Comparison) -> dict[tuple[str, str], float]:
+    """Mean characters of a response by column and task, over the seeds of a series."""
     from tofu_eval.reading import mean_characters
 
-    places = [(m, t) for m in run.manifest["models"] for t in run.manifest["tasks"]]
-    found = {place: mean_characters(run, *place) for place in places}
-    return {place: length for place, length in found.items() if length is not None}
+    lengths = {}
+    for column in comparison.models:
+        for task in run.manifest["tasks"]:
+            members = comparison.seeds.get(column, (column,))
+            found = [mean_characters(run, member, task) for member in members]
+            known = [length for length in found if length is not None]
+            if known:
+                lengths[column, task] = sum(known) / len(known)
+    return lengths

@@ -31,6 +31,49 @@ class Temperatures(click.ParamType):  # type: ignore[type-arg]  # generic from C
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_JUDGING = (
+    click.option(
+        "--judge-model",
+        metavar="MODEL",
+        help="Chat model, or judge of a package, that rates responses from 0 to 5; also for "
+        "--equivalence judge.",
+    ),
+    click.option(
+        "--judge-template",
+        metavar="RUBRIC",
+        help="instruction, story or a .jinja file. Default: instruction",
+    ),
+    click.option("--judge-repeats", type=int, help="Judgements of each response. Default: 1"),
+    click.option(
+        "--judge-temperature", type=float, help="Default: 0; 0.7 where judgements are repeated."
+    ),
+    click.option("--judge-max-tokens", type=int, help="Longest judgement. Default: 512"),
+    click.option("--judge-format", help="chat or base (plain text). Default: chat"),
+    click.option("--judge-engine", help="As --engine, for the judge. Default: that of the models"),
+    click.option(
+        "--judge-engine-arg",
+        "judge_engine_args",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda _context, _option, texts: arguments("--judge-engine-arg", texts),
+        help="An argument for the judge's engine; repeatable.",
+    ),
+    click.option("--judge-base-url", metavar="URL", help="Where the judge's server is."),
+    click.option(
+        "--harm-model",
+        metavar="MODEL",
+        help="Text classifier that says what is harmful. Default: the judge",
+    ),
+    click.option("--harm-label", help="Its label that means harm."),
+    click.option("--harm-threshold", type=float, help="Least probability. Default: 0.5"),
+    click.option(
+        "--harm-input",
+        help="response, pair (with the prompt) or chat: what it reads. Default: chat where it has "
+        "a template, else response",
+    ),
+    click.option("--harm-template", metavar="RUBRIC", help="What the judge is asked about harm."),
+)
+
 _SCORING = (
     click.option(
         "--metric",
@@ -81,8 +124,18 @@ _SCORING = (
         type=float,
         help="For word-overlap, embedding and classifier. Default: 0.5, 0.85, 0.102",
     ),
-    click.option("--judge-model", metavar="MODEL", help="Chat model for --equivalence judge."),
+    click.option(
+        "--reward-calibration",
+        metavar="FILE|PRESET",
+        help="What a reward is worth, for utility_k. Default: the preset of the reward model.",
+    ),
+    *_JUDGING,
     click.option("--nli-model", metavar="MODEL", help=f"For the nli metrics. Default: {NLI_MODEL}"),
+    click.option(
+        "--verifier",
+        metavar="NAME",
+        help="What checks answers: math, choice, text, …. Default: the task's own",
+    ),
     click.option("--limit", type=int, help="Only the first N prompts of each task."),
     click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
     click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
@@ -104,6 +157,12 @@ temperature_option = click.option(
     help="Default: the task's. 0 is greedy. Several (0.3,0.7,1.0) are a sweep: each model at each.",
 )
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where the tasks' data is: TASK.jsonl, TASK.parquet or OWNER__NAME/. Default: download.",
+)
+
 baseline_option = click.option(
     "--baseline",
     metavar="MODEL",
@@ -116,6 +175,24 @@ def scoring_options(command: Command) -> Command:
     for option in reversed(_SCORING):
         command = option(command)
     return command
+
+
+def arguments(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
+    """NAME=VALUE pairs; a value is read as YAML reads it, so 2 is a number and true a truth."""
+    import yaml
+
+    from tofu_eval.errors import ConfigError
+
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{option} {text}: the value is not YAML.") from error
+        if not equals or not name.strip():
+            raise ConfigError(f"{option} got '{text}'. Write NAME=VALUE.")
+    return found or None
 
 
 def given(**options: Any) -> dict[str, Any]:

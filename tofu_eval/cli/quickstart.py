@@ -66,3 +66,21 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
         f"The frontier of a seed: tofu-eval frontier {first.sweep} --quality lab_validity "
         "--diversity lab_distinct_valid --baseline sft"
     )
+    _report(first.run, "base", "To look at in a browser:   ")
+    _report(first.sweep, "sft-T1", "Its frontier in a browser: ")
+
+
+def _report(path: Path, baseline: str, words: str) -> None:
+    """Write the page of a run, where what draws its charts is installed."""
+    from tofu_eval.cli.console import note
+    from tofu_eval.errors import MissingDependencyError
+    from tofu_eval.report import read, write_report
+    from tofu_eval.store import Run
+
+    page = path / "report.html"
+    try:
+        write_report(page, read(Run.open(path), baseline=baseline))
+    except MissingDependencyError as error:
+        note(str(error))
+    else:
+        click.echo(f"{words} {page}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tofu_eval.cli.options import (
+    arguments,
     baseline_option,
+    data_dir_option,
     given,
     output_option,
     scoring_options,
@@ -18,7 +21,7 @@ from tofu_eval.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tofu_eval.types import ModelSpec
+    from tofu_eval.types import ModelSpec, Task
 
 
 @click.command("run")
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 @click.option(
     "--task", "tasks", multiple=True, metavar="NAME", help="A task's name or file; repeatable."
 )
+@click.option(
+    "--suite", "suites", multiple=True, metavar="NAME", help="All tasks of a suite: tasks suites."
+)
+@data_dir_option
 @output_option
 @baseline_option
 @click.option(
@@ -77,6 +84,7 @@ if TYPE_CHECKING:
 def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
+    suites: tuple[str, ...],
     output: Path | None,
     baseline: str | None,
     config_file: Path | None,
@@ -100,6 +108,7 @@ def command(
     from tofu_eval.config import RunFile, run_file, settings
     from tofu_eval.errors import ConfigError
     from tofu_eval.models import parse_model
+    from tofu_eval.tasks import load_suite
     from tofu_eval.temperatures import variants_of
 
     file = run_file(config_file) if config_file else RunFile()
@@ -109,7 +118,7 @@ def command(
     output = output or file.output
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/x")
-    fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "output"})
+    fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "suites", "output"})
     fields |= given(**options)
     sweep = settings({"temperature": fields.get("temperature")}).sweep
     if baseline is not None:
@@ -120,11 +129,17 @@ def command(
     if formats:
         fields["format"] = _formats(formats)
     if engine_args:
-        fields["engine_args"] = {**file.engine_args, **_arguments(engine_args)}
+        fields["engine_args"] = {
+            **file.engine_args,
+            **(arguments("--engine-arg", engine_args) or {}),
+        }
     if base_urls:
         fields["base_url"] = _base_urls(base_urls, specs)
+    if not tasks and not suites:
+        tasks, suites = file.tasks, file.suites
+    asked: list[str | Path | Task] = [*tasks, *chain.from_iterable(map(load_suite, suites))]
     with progress(log_json) as report:
-        result = pipeline.evaluate(specs, tasks or file.tasks, output, report=report, **fields)
+        result = pipeline.evaluate(specs, asked, output, report=report, **fields)
     print_run(result, baseline)
     if sweep:
         click.echo(f"Frontier:    tofu-eval frontier {output} --quality METRIC --diversity METRIC")
@@ -161,24 +176,6 @@ def _named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"Two models are called '{twice}'. Name them apart: --model NAME=REF")
     return named
-
-
-def _arguments(texts: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE pairs; a value is read as YAML reads it, so 2 is a number and true a truth."""
-    import yaml
-
-    from tofu_eval.errors import ConfigError
-
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        try:
-            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--engine-arg {text}: the value is not YAML.") from error
-        if not equals or not name.strip():
-            raise ConfigError(f"--engine-arg got '{text}'. Write NAME=VALUE.")
-    return found
 
 
 def _base_urls(texts: tuple[str, ...], models: dict[str, ModelSpec]) -> str | dict[str, str]:

@@ -14,7 +14,7 @@ import click
     "--passing",
     required=True,
     metavar="CONDITION",
-    help="correct, or reward>=X; the run was scored with METRIC[CONDITION] too.",
+    help="correct, reward>=X or judge>=X; the run was scored with METRIC[CONDITION] too.",
 )
 @click.option("--baseline", metavar="MODEL", help="The model before. Default: the first.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")

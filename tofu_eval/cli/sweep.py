@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import given, names, scoring_options, temperature_option
+from tofu_eval.cli.options import (
+    data_dir_option,
+    given,
+    names,
+    scoring_options,
+    temperature_option,
+)
 from tofu_eval.cli.train import require_training, training_fields, training_options
 
 TRAINING = (
@@ -29,6 +35,7 @@ TRAINING = (
 @temperature_option
 @click.option("--top-p", type=float, help="Nucleus size in (0, 1]. Default: the task's.")
 @click.option("--max-tokens", type=int, help="Longest response in tokens. Default: the task's.")
+@data_dir_option
 @training_options
 @scoring_options
 def command(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tofu_eval.cli import printable
+from tofu_eval.cli.options import data_dir_option
+
+if TYPE_CHECKING:
+    from tofu_eval.registry import Registry
+    from tofu_eval.tasks.suite import Suite
+    from tofu_eval.types import Task
 
 
 @click.group("tasks")
@@ -26,10 +33,7 @@ def list_() -> None:
         if task is None:
             broken.append(f"{entry.name} is broken: {entry.error}")
         else:
-            sampling = f"{task.sampling.samples} × T={task.sampling.temperature:g}"
-            if task.sampling.top_p < 1:
-                sampling += f" top-p={task.sampling.top_p:g}"
-            rows.append([task.name, str(task.version), task.format, sampling, task.licence])
+            rows.append([task.name, str(task.version), task.format, _sampling(task), task.licence])
     print_table(["task", "version", "format", "sampling", "licence"], rows)
     for line in broken:
         note(line)
@@ -38,15 +42,20 @@ def list_() -> None:
 @command.command("show")
 @click.argument("ref")
 @click.option("--prompts", "count", type=int, default=3, help="How many prompts to show.")
-def show(ref: str, count: int) -> None:
-    """One task, by name or file, with its first prompts."""
-    from tofu_eval.tasks import load_task
+@data_dir_option
+def show(ref: str, count: int, data_dir: Path | None) -> None:
+    """One task, by name or file, with its first prompts.
 
-    task = load_task(ref)
-    prompts = task.load()
+    Where these would have to be downloaded, they are only shown with --data-dir.
+    """
+    from tofu_eval.tasks import load_task
+    from tofu_eval.tasks.loader import is_at_hand
+
+    task = load_task(ref, data_dir)
+    prompts = task.load() if is_at_hand(task) or data_dir else ()
     sampling = task.sampling
     _echo(f"{task.name}  (version {task.version})\n\n{task.description}\n")
-    click.echo(f"prompts   {len(prompts)}")
+    click.echo(f"prompts   {len(prompts) or 'not on this machine'}")
     click.echo(f"format    {task.format}")
     click.echo(
         f"sampling  {sampling.samples} samples, temperature {sampling.temperature:g}, "
@@ -54,18 +63,53 @@ def show(ref: str, count: int) -> None:
     )
     _echo(f"metrics   {', '.join(task.metrics) or 'the default set'}")
     _echo(f"licence   {task.licence}\nsource    {task.source}\ncitation  {task.citation}")
+    if task.data:
+        _echo(f"data      {', '.join(f'{name} {value}' for name, value in task.data.items())}")
+    if fetch := getattr(task.load, "fetch", None) if task.data else None:
+        _echo(f"fetch     {fetch}")
     _echo(f"file      {task.origin}\n")
     for prompt in prompts[:count]:
         _echo(f"[{prompt.id}] {prompt.text}")
 
 
+@command.command("suites")
+def suites() -> None:
+    """Every suite: its tasks, and the sampling that it asks them with."""
+    from tofu_eval.cli.console import note, print_table
+    from tofu_eval.errors import TofuEvalError
+    from tofu_eval.tasks import SUITES
+
+    rows, remarks = [], []
+    for entry in SUITES.entries():
+        if entry.item is None:
+            remarks.append(f"{entry.name} is broken: {entry.error}")
+            continue
+        try:
+            tasks = entry.item.load()
+        except TofuEvalError as error:
+            remarks.append(f"{entry.name} is broken: {error}")
+            continue
+        for member, task in zip(entry.item.members, tasks, strict=True):
+            count = "all" if member.limit is None else str(member.limit)
+            rows.append([entry.name, task.name, _sampling(task), count])
+        remarks.append(f"{entry.name}: {entry.item.description}")
+    print_table(["suite", "task", "sampling", "prompts"], rows)
+    for line in remarks:
+        note(line)
+
+
 @command.command("check")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-def check(files: tuple[Path, ...]) -> None:
-    """Check task files, each error with file and line; without FILES, every registered task."""
+@data_dir_option
+def check(files: tuple[Path, ...], data_dir: Path | None) -> None:
+    """Check task files, each error with file and line; without FILES, every registered task.
+
+    Nothing is downloaded: prompts that are not on this machine are read with --data-dir.
+    """
+    from tofu_eval.cli.console import note
     from tofu_eval.errors import ConfigError
     from tofu_eval.metrics import METRICS
-    from tofu_eval.tasks import TASKS, check_task
+    from tofu_eval.tasks import SUITES, check_registered, check_task
 
     known = [entry.name for entry in METRICS.entries()]
     problems: list[str] = []
@@ -73,21 +117,35 @@ def check(files: tuple[Path, ...]) -> None:
         for file in files:
             problems += check_task(file, known_metrics=known)
     else:
-        for entry in TASKS.entries():
-            if entry.item is None:
-                problems.append(str(entry.error))
-                continue
-            entry.item.load()
-            problems += [
-                f"{entry.origin}: unknown metric '{name}'"
-                for name in entry.item.metrics
-                if name not in known
-            ]
+        problems, remarks = check_registered(data_dir, known)
+        for remark in remarks:
+            note(remark)
+        problems += _wrong_suites(SUITES)
     for problem in problems[:-1]:
         click.echo(printable(problem), err=True)
     if problems:
         raise ConfigError(problems[-1])
-    _echo(f"{', '.join(map(str, files)) or 'All registered tasks'}: no problems.")
+    _echo(f"{', '.join(map(str, files)) or 'All registered tasks and suites'}: no problems.")
+
+
+def _wrong_suites(suites: Registry[Suite]) -> list[str]:
+    from tofu_eval.errors import TofuEvalError
+
+    problems = []
+    for entry in suites.entries():
+        try:
+            if entry.item is None:
+                problems.append(str(entry.error))
+            else:
+                entry.item.load()
+        except TofuEvalError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _sampling(task: Task) -> str:
+    text = f"{task.sampling.samples} × T={task.sampling.temperature:g}"
+    return text + (f" top-p={task.sampling.top_p:g}" if task.sampling.top_p < 1 else "")
 
 
 def _echo(text: str) -> None:

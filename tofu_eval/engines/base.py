@@ -16,7 +16,9 @@ class Engine(Protocol):
 
     An engine may also have `record` (JSON-able, kept in run.json after generating: what was in
     force) and, where one loading can serve several models, `shares` and `join`: engines of equal
-    `shares` are joined into one, whose requests name their model.
+    `shares` are joined into one, whose requests name their model. With `scores` true it answers a
+    request that has a `completion` with that text and its log-probability after the prompt, in nats
+    (finish reason "scored"), and draws nothing.
     """
 
     family: str
@@ -40,3 +42,19 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give the model's memory back."""
         ...
+
+
+def scored(request: Request, ids: tuple[int, ...] | None, logprob: float | None) -> Response:
+    """The response to a request with a completion: that text, and its log-probability."""
+    return Response(
+        request.key,
+        request.model,
+        request.task,
+        request.prompt_id,
+        request.sample,
+        request.completion or "",
+        ids,
+        "scored",
+        logprob,
+        request.seed,
+    )

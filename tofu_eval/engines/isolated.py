@@ -17,6 +17,8 @@ class IsolatedEngine:
     The same arguments, the same rows. What needs the files alone (identity, prompts) is here.
     """
 
+    scores = True
+
     def __init__(self, spec: ModelSpec, *, report: Report = no_report, **options: Any) -> None:
         self._here = TransformersEngine(spec, **options)
         self.family = self._here.family

@@ -10,10 +10,12 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import openai
 
+from tofu_eval.engines.base import scored
 from tofu_eval.engines.negotiate import Terms, negotiate
 from tofu_eval.errors import ConfigError, ModelError
 from tofu_eval.servers import Malformed, Patience, checked_url, what
@@ -50,6 +52,7 @@ class OpenAIEngine:
     """
 
     family = "openai"
+    scores = True
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class OpenAIEngine:
         left = [request for request in requests if request.key not in done]
         if not left:
             return
+        _refuse_chat(left)
         cut = 0
         with asyncio.Runner() as runner:
             client = self._client()
@@ -121,8 +125,9 @@ class OpenAIEngine:
     ) -> Mapping[bool, Terms]:
         """What the server takes, for each of the two endpoints that are needed."""
         found: dict[bool, Terms] = {}
-        for chat in dict.fromkeys(request.messages is not None for request in left):
-            probe = next(request for request in left if (request.messages is not None) == chat)
+        drawn = [request for request in left if request.completion is None]
+        for chat in dict.fromkeys(request.messages is not None for request in drawn):
+            probe = next(request for request in drawn if (request.messages is not None) == chat)
 
             async def ask(arguments: Mapping[str, Any], *, probe: Request = probe) -> Any:
                 return await self._ask(client, probe, arguments)
@@ -164,6 +169,8 @@ class OpenAIEngine:
     async def _respond(
         self, client: openai.AsyncOpenAI, terms: Mapping[bool, Terms], request: Request
     ) -> Response:
+        if request.completion is not None:
+            return await self._score(client, request)
         answer = await self._ask(
             client, request, terms[request.messages is not None].arguments(request)
         )
@@ -192,6 +199,31 @@ class OpenAIEngine:
             request.seed,
         )
 
+    async def _score(self, client: openai.AsyncOpenAI, request: Request) -> Response:
+        """The log-probability of a completion, from a server that echoes the prompt.
+
+        Raises:
+            ModelError: it does not echo, or gives no log-probabilities with it.
+        """
+        text = request.text or ""
+        joint = "" if not text or text[-1].isspace() else " "
+        whole = replace(request, text=f"{text}{joint}{request.completion}")
+        arguments = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
+        choice = (await self._ask(client, whole, arguments)).choices[0]
+        offsets = getattr(choice.logprobs, "text_offset", None) or []
+        values = getattr(choice.logprobs, "token_logprobs", None) or []
+        # The token that it had to draw begins where the text ends.
+        end = len(whole.text or "")
+        told = [
+            value for start, value in zip(offsets, values, strict=False) if len(text) <= start < end
+        ]
+        if not (choice.text or "").startswith(whole.text or "") or not told or None in told:
+            raise ModelError(
+                f"The server {self._url} gives no log-probabilities of a given text (echo with "
+                "logprobs), which 'scoring: likelihood' needs. Use --engine transformers or vllm."
+            )
+        return scored(request, None, float(sum(told)))
+
     async def _explained(self, request: Request, asking: Coroutine[Any, Any, Any]) -> Any:
         """The answer; a refusal is one line that says what to do."""
         try:
@@ -209,6 +241,15 @@ class OpenAIEngine:
                 f"The server {self._url} refuses {where}: {what(error)}. {remedy}; what is "
                 "finished is kept."
             ) from error
+
+
+def _refuse_chat(requests: Sequence[Request]) -> None:
+    for request in requests:
+        if request.completion is not None and request.messages is not None:
+            raise ModelError(
+                f"The choices of task '{request.task}' cannot be scored by a server in the format "
+                "chat, whose template only the server knows. Use --format base or --format sft."
+            )
 
 
 class _Flight:

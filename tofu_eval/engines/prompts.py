@@ -91,6 +91,38 @@ class Encoder:
             rows.append(known[asked])
         return rows
 
+    def continued(self, request: Request, ids: list[int]) -> list[int]:
+        """The token ids of a request's completion after those of its prompt.
+
+        Prompt and completion are tokenized together, a space between them where the prompt ends
+        without one; where that changes the prompt's own tokens, and after a chat's template, the
+        completion is tokenized by itself.
+
+        Raises:
+            ModelError: it is no token, or too long together with the prompt.
+        """
+        completion = request.completion or ""
+        if request.messages is None:
+            text = request.text or ""
+            joint = "" if not text or text[-1].isspace() else " "
+            whole = self._plain(replace(request, text=f"{text}{joint}{completion}"))
+            added = whole[len(ids) :] if whole[: len(ids)] == ids else None
+        else:
+            joint, added = "", None
+        if added is None:
+            added = self.tokenizer(
+                f"{joint}{completion}", add_special_tokens=False, verbose=False
+            ).input_ids
+        where = f"The choice {completion!r:.40} of prompt '{request.prompt_id}', '{request.task}',"
+        if not added:
+            raise ModelError(f"{where} is no token to '{self.name}'. Give the choice another text.")
+        if self.context is not None and len(ids) + len(added) > self.context:
+            raise ModelError(
+                f"{where} is too long for '{self.name}': {len(ids) + len(added)} tokens with its "
+                f"prompt, its context is {self.context}. Use a shorter prompt, or --limit."
+            )
+        return list(added)
+
     def texts(self, rows: list[list[int]]) -> list[str]:
         """The text of each response; an end token at the end is no part of it."""
         cut = [ids[:-1] if ids and ids[-1] in self.ends else ids for ids in rows]

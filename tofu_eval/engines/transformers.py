@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import transformers
 
+from tofu_eval.engines.base import scored
 from tofu_eval.engines.draw import Draw
 from tofu_eval.engines.loading import is_out_of_memory, load, pick_device, pick_dtype
 from tofu_eval.engines.prompts import Encoder, open_encoder
@@ -30,6 +31,8 @@ from tofu_eval.types import NEUTRAL_SAMPLING, ModelSpec, Report, Request, Respon
 class _Row:
     request: Request
     ids: list[int]
+    completion: int = 0
+    """How many of the ids, at their end, are to be scored."""
 
 
 class TransformersEngine:
@@ -54,6 +57,7 @@ class TransformersEngine:
     """
 
     family = "transformers"
+    scores = True
 
     def __init__(
         self,
@@ -142,7 +146,12 @@ class TransformersEngine:
         groups: dict[Any, list[_Row]] = {}
         for request, ids in zip(requests, self._encoder.encode_all(requests), strict=True):
             decoder = tuple(request.sampling.decoder().values())
-            groups.setdefault(decoder, []).append(_Row(request, ids))
+            if request.completion is None:
+                groups.setdefault(decoder, []).append(_Row(request, ids))
+            else:
+                added = self._encoder.continued(request, ids)
+                row = _Row(request, ids + added, len(added))
+                groups.setdefault("likelihood", []).append(row)
         size = self._batch_size
         batches = []
         for rows in groups.values():
@@ -184,6 +193,8 @@ class TransformersEngine:
             ) from error
 
     def _decode(self, rows: Sequence[_Row]) -> list[Response]:
+        if rows[0].completion:
+            return self._score(rows)
         sampling = rows[0].request.sampling
         width = max(len(row.ids) for row in rows)
         ids = torch.zeros(len(rows), width, dtype=torch.long)
@@ -204,6 +215,28 @@ class TransformersEngine:
         sums = [float(logprobs[i, :n].sum()) for i, n in enumerate(lengths)]
         self._check_finite(rows, sums)
         return self._responses(rows, [t[:n] for t, n in zip(tokens, lengths, strict=True)], sums)
+
+    def _score(self, rows: Sequence[_Row]) -> list[Response]:
+        """The completions with their log-probabilities: one forward pass, padded on the right."""
+        width = max(len(row.ids) for row in rows)
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row.ids)] = torch.tensor(row.ids)
+            mask[i, : len(row.ids)] = 1
+        with torch.inference_mode():
+            logits = self._model(
+                input_ids=ids.to(self._device), attention_mask=mask.to(self._device)
+            ).logits
+            sums = [
+                float(_log_probability(logits[i], row.ids, row.completion))
+                for i, row in enumerate(rows)
+            ]
+        self._check_finite(rows, sums)
+        return [
+            scored(row.request, tuple(row.ids[-row.completion :]), total)
+            for row, total in zip(rows, sums, strict=True)
+        ]
 
     def _configuration(self, max_tokens: int) -> Any:
         return transformers.GenerationConfig(
@@ -256,3 +289,11 @@ class TransformersEngine:
             torch.cuda.empty_cache()
         elif self._device.type == "mps":
             torch.mps.empty_cache()
+
+
+def _log_probability(logits: torch.Tensor, ids: Sequence[int], count: int) -> torch.Tensor:
+    """Sum of the log-probabilities of the last `count` of `ids`; logits (length, vocabulary)."""
+    end = len(ids)
+    logprobs = logits[end - count - 1 : end - 1].float().log_softmax(-1)
+    chosen = torch.tensor(list(ids[end - count :]), device=logits.device)
+    return logprobs.gather(1, chosen[:, None]).double().sum()

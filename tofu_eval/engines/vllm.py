@@ -16,6 +16,7 @@ from typing import Any
 
 from tofu_eval.child import Child
 from tofu_eval.engines.adapters import check_adapter, lora_rank, merge
+from tofu_eval.engines.base import scored
 from tofu_eval.engines.canary import prove
 from tofu_eval.engines.prompts import Encoder, open_encoder
 from tofu_eval.engines.vllm_worker import Ask, Made
@@ -84,6 +85,7 @@ class VllmEngine:
     """
 
     family = "vllm"
+    scores = True
 
     def __init__(
         self,
@@ -226,7 +228,10 @@ class VllmEngine:
             "stop_token_ids": list(engine.encoder.ends),
             "ignore_eos": True,  # the ends above are all there are
         }
-        return Ask(number, tuple(ids), adapter, tuple(decoder.items()))
+        if request.completion is None:
+            return Ask(number, tuple(ids), adapter, tuple(decoder.items()))
+        added = engine.encoder.continued(request, ids)
+        return Ask(number, (*ids, *added), adapter, tuple(decoder.items()), len(added))
 
     # The process
 
@@ -320,7 +325,9 @@ class VllmEngine:
             decoded = self._encoder_of(model).texts([list(row.ids) for row in mine])
             texts.update(zip((row.number for row in mine), decoded, strict=True))
         return [
-            Response(
+            scored(request, row.ids, row.logprob)
+            if request.completion is not None
+            else Response(
                 request.key,
                 request.model,
                 request.task,

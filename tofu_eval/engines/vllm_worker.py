@@ -25,12 +25,16 @@ FLUSH = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One response to be made: `adapter` counts from 1, 0 is the base itself."""
+    """One response to be made: `adapter` counts from 1, 0 is the base itself.
+
+    Where `completion` is not 0, so many of the last ids are to be scored instead.
+    """
 
     number: int
     ids: tuple[int, ...]
     adapter: int
     decoder: tuple[tuple[str, Any], ...]
+    completion: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,14 @@ class Vllm:
         from vllm import SamplingParams, TokensPrompt
         from vllm.sampling_params import RequestOutputKind
 
+        scored = {str(ask.number): ask for ask in asks if ask.completion}
         for ask in asks:
             parameters = SamplingParams(
                 **dict(ask.decoder),
                 n=1,
                 detokenize=False,
                 logprobs=0,
+                prompt_logprobs=0 if ask.completion else None,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
             self._engine.add_request(
@@ -101,7 +107,11 @@ class Vllm:
         ready: list[Made] = []
         sent = flushed = time.monotonic()
         while self._engine.has_unfinished_requests():
-            ready += [_made(output) for output in self._engine.step() if output.finished]
+            ready += [
+                _made(output, scored.get(output.request_id))
+                for output in self._engine.step()
+                if output.finished
+            ]
             now = time.monotonic()
             # Few rows wait for more, but not for long: each list becomes a file.
             if len(ready) >= chunk or (ready and now - flushed > FLUSH):
@@ -114,7 +124,13 @@ class Vllm:
             yield ready
 
 
-def _made(output: Any) -> Made:
+def _made(output: Any, scored: Ask | None = None) -> Made:
+    if scored is not None:
+        # One dictionary a token of the prompt, the token itself in it; the first has none.
+        ids = scored.ids[-scored.completion :]
+        told = output.prompt_logprobs[-scored.completion :]
+        total = sum(found[token].logprob for token, found in zip(ids, told, strict=True))
+        return Made(scored.number, ids, "scored", float(total))
     made = output.outputs[0]
     return Made(
         int(output.request_id), tuple(made.token_ids), made.finish_reason, made.cumulative_logprob

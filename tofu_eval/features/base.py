@@ -8,10 +8,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.types import Group, Prompt, Report
+from tofu_eval.types import Group, Prompt, Report, digest
 
 CHUNK = 512
 """Rows that are computed and saved together: what a crash can cost."""
+
+
+def pair_key(prompt: Prompt, text: str) -> str:
+    """Hex digest of a prompt's messages and a response: what most rows depend on."""
+    return digest([[[m.role, m.content] for m in prompt.messages], text])
 
 
 class FeatureModel(Protocol):

@@ -58,8 +58,8 @@ class Judge(Protocol):
     identity: Mapping[str, Any]
     signature: str
 
-    def __call__(self, questions: Sequence[str]) -> Sequence[str]:
-        """An answer a question, in order."""
+    def __call__(self, questions: Sequence[str], repeat: int = 0) -> Sequence[str]:
+        """An answer a question, in order; `repeat` tells apart several askings of the same."""
         ...
 
 
@@ -156,6 +156,7 @@ class Equivalence:
         self._kind = kind
         self._threshold = THRESHOLDS.get(kind, 0.5) if threshold is None else threshold
         self._judge = judge
+        self._asked_about_prompts = judge is not None
         self._classifier = (
             open_classifier(
                 model or CLASSIFIER,
@@ -187,7 +188,8 @@ class Equivalence:
     def key(self, pair: Pair) -> str:
         """Hex digest of what an answer depends on."""
         prompt, one, other = pair
-        asked = [[m.role, m.content] for m in prompt.messages] if self._judge else None
+        with_prompt = self._asked_about_prompts
+        asked = [[m.role, m.content] for m in prompt.messages] if with_prompt else None
         return digest([asked, one, other])
 
     def compute(
@@ -297,6 +299,32 @@ class Equivalence:
         head = state.labels.index(state.heads)
         rows = _unit(state)
         return [float(rows[head] @ rows[j] >= self._threshold) for j in later]
+
+
+class RecalledEquivalence(Equivalence):
+    """The equivalence that a run was scored with, from its cache alone: no model is loaded.
+
+    Args:
+        identity: what run.json says of the feature "equivalence".
+
+    Raises:
+        KeyError: that is no identity of an equivalence.
+    """
+
+    def __init__(self, identity: Mapping[str, Any]) -> None:
+        super().__init__("exact")
+        self.method = identity["method"]
+        self.identity = identity
+        self._kind = "classifier" if self.method.startswith("novelty-bench") else self.method
+        self._threshold = identity.get("threshold", THRESHOLDS.get(self._kind, 0.5))
+        self._asked_about_prompts = self._kind == "judge"
+        self.requires = ("embedding",) if self._kind == "embedding" else ()
+
+    def _ask(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        raise ModelError(
+            f"The run lacks {len(pairs)} answers of its equivalence '{self.method}'. "
+            "Run the command that made it again."
+        )
 
 
 def _unit(state: _Open) -> NDArray[np.float64]:

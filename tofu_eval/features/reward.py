@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.features.base import pair_key
 from tofu_eval.features.weights import find_weights, free_memory, said
 from tofu_eval.hub import quiet
-from tofu_eval.types import Prompt, digest
-
-OTHER = "Give another: --reward-model PATH_OR_ID"
+from tofu_eval.types import Prompt
 
 Row = Mapping[str, list[int]]
 """One tokenized pair: input_ids, attention_mask and, for some models, token_type_ids."""
@@ -44,12 +43,14 @@ class RewardModel:
     """
 
     name: str = "reward"
+    noun = "reward model"
+    option = "--reward-model"
 
     def __init__(self, model: str, *, device: str | None = None, batch_size: int = 16) -> None:
         for package in ("torch", "transformers"):
             if importlib.util.find_spec(package) is None:
-                raise MissingDependencyError.of("The feature 'reward'", package, "hf")
-        weights = find_weights(model, "--reward-model")
+                raise MissingDependencyError.of(f"The feature '{self.name}'", package, "hf")
+        weights = find_weights(model, self.option)
         from transformers import AutoConfig, AutoTokenizer
 
         try:
@@ -57,13 +58,10 @@ class RewardModel:
             self._tokenizer = AutoTokenizer.from_pretrained(weights.path, trust_remote_code=False)
         except Exception as error:
             raise ModelError(
-                f"Cannot read the reward model '{model}': {said(error)}. {OTHER}"
+                f"Cannot read the {self.noun} '{model}': {said(error)}. {self._other}"
             ) from error
-        if config.num_labels != 1:
-            raise ModelError(
-                f"'{model}' is not a reward model: it has {config.num_labels} outputs, "
-                f"expected 1. {OTHER}"
-            )
+        self._model = model
+        self._check_outputs(config)
         self._limit = _max_length(config, self._tokenizer)
         self._chat = self._tokenizer.chat_template is not None
         self.identity: Mapping[str, Any] = {
@@ -73,7 +71,6 @@ class RewardModel:
         }
         self.signature: str = weights.signature
         self.truncated = 0
-        self._model = model
         self._path = weights.path
         self._device = device
         self._batch_size = batch_size
@@ -82,7 +79,7 @@ class RewardModel:
 
     def key(self, prompt: Prompt, text: str) -> str:
         """Hex digest of the prompt's messages and the text."""
-        return digest([[[m.role, m.content] for m in prompt.messages], text])
+        return pair_key(prompt, text)
 
     def compute(self, pairs: Sequence[tuple[Prompt, str]]) -> NDArray[np.float32]:
         """Raw logits, (len(pairs), 1); each distinct pair is scored once.
@@ -105,12 +102,12 @@ class RewardModel:
                 scores.update(zip(batch, self._score([rows[k] for k in batch]), strict=True))
         except Exception as error:
             raise ModelError(
-                f"The reward model '{self._model}' failed: {said(error)}. {OTHER}"
+                f"The {self.noun} '{self._model}' failed: {said(error)}. {self._other}"
             ) from error
         values = np.array([[scores[key]] for key in keys], dtype=np.float32).reshape(-1, 1)
         if not np.isfinite(values).all():
             raise ModelError(
-                f"The reward model '{self._model}' gave NaN or infinite rewards. {OTHER}"
+                f"The {self.noun} '{self._model}' gave NaN or infinite numbers. {self._other}"
             )
         return values
 
@@ -118,6 +115,22 @@ class RewardModel:
         """Give the model's memory back; the next `compute` loads it again."""
         self._scorer = None
         free_memory()
+
+    @property
+    def _other(self) -> str:
+        return f"Give another: {self.option} PATH_OR_ID"
+
+    def _check_outputs(self, config: Any) -> None:
+        """Refuse a model whose outputs are not what is wanted of it."""
+        if config.num_labels != 1:
+            raise ModelError(
+                f"'{self._model}' is not a {self.noun}: it has {config.num_labels} outputs, "
+                f"expected 1. {self._other}"
+            )
+
+    def _values(self, logits: Any) -> Any:
+        """The number of each row, from its logits."""
+        return logits.reshape(len(logits))
 
     def _row(self, prompt: Prompt, text: str) -> Row:
         row = self._tokenize(prompt, text)
@@ -150,7 +163,7 @@ class RewardModel:
         with torch.inference_mode():
             tensors = {name: torch.tensor(ids).to(self._scorer.device) for name, ids in batch}
             logits = self._scorer(**tensors).logits
-        return [float(logit) for logit in logits.float().reshape(len(rows))]
+        return [float(value) for value in self._values(logits.float())]
 
     def _load(self) -> Any:
         import torch
@@ -165,13 +178,14 @@ class RewardModel:
             model = model.to(device).eval()
         except Exception as error:
             raise ModelError(
-                f"Cannot load the reward model '{self._model}': {said(error)}. {OTHER}"
+                f"Cannot load the {self.noun} '{self._model}': {said(error)}. {self._other}"
             ) from error
         # transformers fills what is missing with random numbers.
         if report["missing_keys"]:
             missing = ", ".join(sorted(report["missing_keys"])[:3])
             raise ModelError(
-                f"'{self._model}' is not a reward model: it has no weights for {missing}. {OTHER}"
+                f"'{self._model}' is not a {self.noun}: it has no weights for {missing}. "
+                f"{self._other}"
             )
         model.config.use_cache = False
         self._pad = model.config.get_text_config().pad_token_id

@@ -1,222 +1,232 @@
-"""`leaderboard.json`: built from a run's tables, checked whenever it is written or read.
+"""What a leaderboard holds, made from a run's tables; and the file, whole and checked.
 
-`schema.json` says what it looks like; `_contradictions` says what a schema cannot.
+`schemas/` says what it looks like; `check.py` says what a schema cannot.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from functools import cache
-from importlib import resources
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from tofu_eval.errors import DataError
-from tofu_eval.store import write_json
-from tofu_eval.types import ESTIMATE_SCHEMA
+from tofu_eval.leaderboard.check import CURRENT, HASH, check, content_hash, short
+from tofu_eval.leaderboard.migrations import MIGRATIONS, migrate
+from tofu_eval.leaderboard.ranks import ranked
+from tofu_eval.leaderboard.scores import of_run
+from tofu_eval.store import write_bytes
+from tofu_eval.types import ESTIMATE_SCHEMA, digest
 
-SCHEMA_VERSION = 1
+Board = dict[str, Any]
 
-_TOP = ("tool", "created")
+FROM_FILE = "file"
+"""The engine of a model whose responses came as a file."""
+
 _TASK = ("version", "digest", "prompts", "sampling", "licence", "citation")
-_MODEL = ("identity", "prompt_format", "engine")
+_MODEL = ("identity", "engine", "series", "seed", "temperature")
 _METRIC = ("version", "direction", "measures", "range", "paper")
 
-_EXPECTED = {
-    "const": "{}",
-    "enum": "one of {}",
-    "pattern": "a text like {}",
-    "minimum": "at least {}",
-    "maximum": "at most {}",
-    "exclusiveMinimum": "more than {}",
-    "minLength": "a text that is not empty",
-    "minItems": "{} items",
-    "maxItems": "{} items",
-}
-"""What to say of a value that breaks a keyword of the schema."""
 
-
-def build_leaderboard(estimates: pa.Table, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of leaderboard.json.
+def build_leaderboard(
+    estimates: pa.Table, manifest: Mapping[str, Any], scores: pa.Table | None = None
+) -> Board:
+    """The content of a leaderboard of one run.
 
     Args:
         estimates: a table of ESTIMATE_SCHEMA.
-        manifest: run.json; used are `tool`, `created`, `models`, `tasks` and, of `metrics`, those
-            that the estimates name.
+        manifest: run.json; of `metrics`, those that the estimates name.
+        scores: a table of SCORE_SCHEMA, for the ranks; without it they are null.
     Returns: what `write_leaderboard` takes, which is also what finds a missing part.
+    Raises:
+        DataError: the scores hold two values for one prompt.
     """
-    named = estimates.column("metric").unique().to_pylist()
+    rows = estimates.select(ESTIMATE_SCHEMA.names).to_pylist()
+    run = _run(manifest, rows)
+    named = {row["metric"] for row in rows}
+    metrics = [
+        {"id": name, "name": name, **_pick(facts, _METRIC), "package": facts.get("package")}
+        for name, facts in manifest.get("metrics", {}).items()
+        if name in named
+    ]
+    directions = {metric["id"]: metric.get("direction", "none") for metric in metrics}
+    told = of_run(run["id"], scores)
+    models = manifest["models"]
+    # Nobody knows how the responses in a file were drawn.
+    generated = {row["task"] for row in rows if models[row["model"]]["engine"] != FROM_FILE}
     return {
-        "schema_version": SCHEMA_VERSION,
-        **_pick(manifest, _TOP),
-        "tasks": [{"name": name, **_pick(t, _TASK)} for name, t in manifest["tasks"].items()],
-        "models": [{"name": name, **_pick(m, _MODEL)} for name, m in manifest["models"].items()],
-        "metrics": [
-            {"name": name, **_pick(facts, _METRIC)}
-            for name, facts in manifest["metrics"].items()
-            if name in named
+        "schema_version": CURRENT,
+        "runs": [run],
+        "tasks": [
+            {
+                "id": name,
+                "name": name,
+                **_pick(facts, _TASK),
+                **({} if name in generated else {"sampling": None}),
+                "package": facts.get("package"),
+            }
+            for name, facts in manifest["tasks"].items()
         ],
-        "rows": estimates.select(ESTIMATE_SCHEMA.names).to_pylist(),
+        "models": [
+            {"id": name, "name": name, **_pick(facts, _MODEL)}
+            for name, facts in manifest["models"].items()
+        ],
+        "metrics": metrics,
+        "rows": ranked([{"run": run["id"], **row} for row in rows], directions, told),
+        "scores": None,
     }
 
 
-def write_leaderboard(path: Path | str, board: Mapping[str, Any]) -> None:
-    """Check a leaderboard and write it atomically.
+def sealed(board: Mapping[str, Any]) -> Board:
+    """The board with the hash of its content; it must be checked for all else."""
+    content = {name: value for name, value in board.items() if name != HASH}
+    return {"schema_version": content.pop("schema_version"), HASH: content_hash(board), **content}
 
+
+def write_leaderboard(path: Path | str, board: Mapping[str, Any]) -> Board:
+    """Check a leaderboard and write it atomically, with its hash.
+
+    Returns: what `read_leaderboard` would.
     Raises:
         DataError: it is not a valid leaderboard; nothing is written.
         StoreError: the disk is full or read-only; the file that was there is untouched.
     """
     path = Path(path)
+    made, text = text_of(board, path)
+    write_bytes(path, text)
+    return made
+
+
+def text_of(board: Mapping[str, Any], name: object = "The leaderboard") -> tuple[Board, bytes]:
+    """A board, sealed, and the text of its file; `name` is what messages call it.
+
+    Raises:
+        DataError: it is not a valid leaderboard.
+    """
     remedy = "Nothing is written: correct what it was built from, then run the same command again."
     try:
         # What is checked is what a reader would find.
-        _check(json.loads(json.dumps(board)), path, remedy)
+        content = json.loads(json.dumps(board))
+        if isinstance(content, dict):
+            content = {**content, HASH: "sha256:" + "0" * 64}
+        check(content, name, remedy, hashed=False)
+        made = sealed(content)
     except (TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be made: {error}. {remedy}") from error
-    write_json(path, board)
+        raise DataError(f"{name} cannot be made: {error}. {remedy}") from error
+    return made, _text(made).encode("utf-8")
 
 
-def read_leaderboard(path: Path | str) -> dict[str, Any]:
-    """Read a leaderboard and check it.
+def read_leaderboard(path: Path | str) -> Board:
+    """Read a leaderboard, check it, and bring it to the current version of the schema.
 
     Raises:
         DataError: there is no such file, or it is not a valid leaderboard; says where and why.
     """
     path = Path(path)
-    remedy = "Undo the change, or make it again: run the command that made it."
     try:
-        # Editors on Windows put a byte-order mark before what they save.
-        text = path.read_bytes().decode("utf-8-sig")
-        board = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
-        _check(board, path, remedy)
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(
             f"Cannot read the leaderboard {path}: {error.strerror or error}. "
             "Make one: tofu-eval run … --output DIR writes DIR/leaderboard.json"
         ) from error
+    return parse_leaderboard(content, path)
+
+
+def parse_leaderboard(content: bytes, name: object) -> Board:
+    """The same of a file's bytes; `name` is what messages call it."""
+    remedy = "Undo the change, or make it again: run the command that made it."
+    try:
+        # Editors on Windows put a byte-order mark before what they save.
+        text = content.decode("utf-8-sig")
+        board = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+        version = _version(board, name)
+        check(board, name, remedy, version=version)
+        if version != CURRENT:
+            board = migrate(board)
+            check(board, name, remedy)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path}, line {error.lineno} column {error.colno}: this is not JSON ({error.msg}). "
+            f"{name}, line {error.lineno} column {error.colno}: this is not JSON ({error.msg}). "
             f"{remedy}"
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}, byte {error.start}: expected UTF-8, got {error.object[error.start]:#04x}. "
+            f"{name}, byte {error.start}: expected UTF-8, got {error.object[error.start]:#04x}. "
             f"{remedy}"
         ) from error
     except RecursionError as error:
-        raise DataError(f"{path}: its brackets are nested too deep to be read. {remedy}") from error
-    except ValueError as error:  # of _object
-        raise DataError(f"{path}: {error}. {remedy}") from error
+        raise DataError(f"{name}: its brackets are nested too deep to be read. {remedy}") from error
+    except ValueError as error:  # of _object, and numbers without a canonical form
+        raise DataError(f"{name}: {error}. {remedy}") from error
     return dict(board)
 
 
-def _check(board: Any, path: Path, remedy: str) -> None:
-    error = next(_validator().iter_errors(board), None)
-    if error is not None:
-        raise DataError(f"{path} at {error.json_path}: {_explain(error)}. {remedy}")
-    for place, problem in _contradictions(board):
-        raise DataError(f"{path} at {place}: {problem}. {remedy}")
+def _version(board: Any, name: object) -> int:
+    """Which schema a board is to be held against: its own where it is known."""
+    version = board.get("schema_version") if isinstance(board, dict) else None
+    if type(version) is int and version > CURRENT:
+        raise DataError(
+            f"{name} has schema version {version}, this tofu-eval reads up to {CURRENT}. "
+            "Get a newer one: pip install --upgrade tofu-eval"
+        )
+    return version if type(version) is int and version in MIGRATIONS else CURRENT
 
 
-def _contradictions(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(JSON path, what is wrong) of all that the schema lets pass."""
-    try:
-        datetime.fromisoformat(board["created"])
-    except ValueError:
-        yield "$.created", f"expected a time, got {_short(board['created'])}"
-    names: dict[str, set[str]] = {}
-    for noun in ("model", "task", "metric"):
-        names[noun] = set()
-        for i, item in enumerate(board[f"{noun}s"]):
-            if item["name"] in names[noun]:
-                yield f"$.{noun}s[{i}]", f"the {noun} {_short(item['name'])} stands twice"
-            names[noun].add(item["name"])
-    seen: dict[tuple[str, ...], int] = {}
-    for i, row in enumerate(board["rows"]):
-        for noun, known in names.items():
-            if row[noun] not in known:
-                yield (
-                    f"$.rows[{i}].{noun}",
-                    f"expected one of the {noun}s listed, got {_short(row[noun])}",
-                )
-        place = tuple(row[noun] for noun in names)
-        if place in seen:
-            yield f"$.rows[{i}]", f"the same model, task and metric as $.rows[{seen[place]}]"
-        seen[place] = i
-        if problem := _not_an_estimate(row):
-            yield f"$.rows[{i}]", problem
+def _run(manifest: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where the rows come from. Runs of before there were ids get one from what they are."""
+    models, tasks = manifest["models"], manifest["tasks"]
+    who = [manifest.get("created"), *([name, models[name]["identity"]] for name in models)]
+    machine = [manifest["machine"]] if "machine" in manifest else []
+    packages = [facts.get("package") for facts in (*tasks.values(), *manifest["metrics"].values())]
+    return {
+        "id": manifest.get("id")
+        or digest([*who, *([t, tasks[t].get("digest")] for t in tasks)])[:16],
+        **_pick(manifest, ("tool", "created")),
+        "finished": manifest.get("finished"),
+        "seed": manifest.get("settings", {}).get("seed"),
+        "machines": manifest.get("machines", machine),
+        "packages": {
+            **manifest.get("versions", {}),
+            **{package["name"]: package["version"] for package in packages if package},
+        },
+        "seconds": manifest.get("timings", {}),
+        "places": [
+            {
+                "model": model,
+                "task": task,
+                "prompt_format": models[model].get("prompt_format", {}).get(task),
+                "tokens": manifest.get("tokens", {}).get(model, {}).get(task),
+            }
+            for model, task in dict.fromkeys((row["model"], row["task"]) for row in rows)
+        ],
+    }
 
 
-def _not_an_estimate(row: dict[str, Any]) -> str | None:
-    value, low, high = row["value"], row["low"], row["high"]
-    if (value is None) != (row["n"] == 0):
-        return f"expected value null where n is 0 and only there, got {_short(value)}, n {row['n']}"
-    if (low is None) != (high is None) or (value is None and low is not None):
-        return f"expected low and high together, got {_short(low)} and {_short(high)}"
-    if low is not None and not low <= value <= high:
-        return f"expected low <= value <= high, got {low} <= {value} <= {high}"
-    return None
+def _text(board: Mapping[str, Any]) -> str:
+    """JSON with a line an item, so that a version-control system shows what changed."""
+    fields = []
+    for name, value in board.items():
+        if isinstance(value, list) and value:
+            items = ",\n".join(f"    {_json(item)}" for item in value)
+            fields.append(f"  {_json(name)}: [\n{items}\n  ]")
+        else:
+            fields.append(f"  {_json(name)}: {_json(value)}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"
 
 
-def _explain(error: Any) -> str:
-    """One clause on a `jsonschema.ValidationError`: got vs expected."""
-    keyword, wanted, got = error.validator, error.validator_value, error.instance
-    if keyword == "required":
-        missing = next(name for name in wanted if name not in got)
-        return f"the field '{missing}' is missing"
-    if keyword == "additionalProperties":
-        extra = next(name for name in got if name not in error.schema["properties"])
-        return f"the field {_short(extra)} is not known"
-    if keyword == "type":
-        names = wanted if isinstance(wanted, list) else [wanted]
-        return f"expected {' or '.join(names)}, got {_short(got)}"
-    return f"expected {_EXPECTED[keyword].format(_short(wanted))}, got {_short(got)}"
-
-
-@cache
-def _validator() -> Any:
-    """The schema's validator, for which only a finite number is a number."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
-
-    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {
-            "number": lambda _, value: _is_number(value),
-            "integer": lambda _, value: _is_number(value) and value == int(value),
-            "string": lambda _, value: isinstance(value, str) and _is_encodable(value),
-        }
-    )
-    schema = json.loads(resources.files(__package__).joinpath("schema.json").read_text("utf-8"))
-    return extend(Draft202012Validator, type_checker=types)(schema)
-
-
-def _is_number(value: object) -> bool:
-    # NaN, infinities and integers that no float can hold all fail the comparison.
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max
-    )
-
-
-def _is_encodable(text: str) -> bool:
-    """Whether it is free of unpaired surrogates, which no UTF-8 file can hold."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the field {_short(twice)} stands twice in one object")
+        raise ValueError(f"the field {short(twice)} stands twice in one object")
     return made
 
 
@@ -228,8 +238,3 @@ def _integer(digits: str) -> int | float:
 
 def _pick(source: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
     return {field: source[field] for field in fields if field in source}
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tofu_eval.errors import ConfigError, UnknownNameError
-from tofu_eval.leaderboard.common import common_prompts
+from tofu_eval.leaderboard.common import Common, common_prompts
 from tofu_eval.leaderboard.contest import Contest, Member, contest, places, seeds_of
 from tofu_eval.leaderboard.orientation import sign_of, worst_of
 from tofu_eval.leaderboard.pareto import Floats, efficient, hypervolume
@@ -124,17 +124,12 @@ def frontier(
         ConfigError: a metric without a direction, or one and the same metric twice.
         DataError: no prompt has both measures of every model.
     """
-    if quality == diversity:
-        raise ConfigError(f"Quality and diversity are both '{quality}'; expected two metrics.")
-    signs = (sign_of(manifest, quality), sign_of(manifest, diversity))
-    members = _members(scores, manifest, task, series)
+    signs, members, common, means = _measured(
+        scores, manifest, task, (quality, diversity), series, seed, resamples
+    )
     names = list(dict.fromkeys(member.series for member in members))
     if baseline is not None and baseline not in names:
         raise UnknownNameError.of("series", baseline, names, "tofu-eval frontier RUN")
-    common = common_prompts(scores, task, [m.model for m in members], (quality, diversity))
-    rng = np.random.default_rng(seed_of(seed, task, quality, diversity))
-    oriented = common.values * np.array(signs, dtype=np.float64)[:, None, None]
-    means = resampled_means(np.moveaxis(oriented, 0, 1), rng, resamples)
     reference = (
         worst_of(manifest, quality, signs[0], means[0, :, 0]),
         worst_of(manifest, diversity, signs[1], means[0, :, 1]),
@@ -195,6 +190,48 @@ def frontiers(
         frontier(scores, manifest, task=task, quality=quality, diversity=diversity, **options)
         for task in tasks or both
     ]
+
+
+def frontier_points(
+    scores: pa.Table,
+    manifest: Mapping[str, Any],
+    *,
+    task: str,
+    quality: str,
+    diversity: str,
+    seed: int = 0,
+) -> tuple[Point, ...]:
+    """The points of `frontier` alone, which take a small part of its time.
+
+    Raises:
+        UnknownNameError, ConfigError, DataError: as `frontier`.
+    """
+    _, members, _, means = _measured(
+        scores, manifest, task, (quality, diversity), None, seed, RESAMPLES
+    )
+    return _points(members, means)
+
+
+def _measured(
+    scores: pa.Table,
+    manifest: Mapping[str, Any],
+    task: str,
+    measures: tuple[str, str],
+    series: Collection[str] | None,
+    seed: int,
+    resamples: int,
+) -> tuple[tuple[int, int], list[Member], Common, Floats]:
+    """The signs of the measures, the models, their common prompts and their resampled means."""
+    quality, diversity = measures
+    if quality == diversity:
+        raise ConfigError(f"Quality and diversity are both '{quality}'; expected two metrics.")
+    signs = (sign_of(manifest, quality), sign_of(manifest, diversity))
+    members = _members(scores, manifest, task, series)
+    common = common_prompts(scores, task, [m.model for m in members], (quality, diversity))
+    rng = np.random.default_rng(seed_of(seed, task, quality, diversity))
+    oriented = common.values * np.array(signs, dtype=np.float64)[:, None, None]
+    means = resampled_means(np.moveaxis(oriented, 0, 1), rng, resamples)
+    return signs, members, common, means
 
 
 def _members(

@@ -6,20 +6,26 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from math import floor, log10
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.errors import UnknownNameError
+from tofu_eval.leaderboard.aggregate import over_tasks, standing_cells, standings
 from tofu_eval.leaderboard.compare import Cell, Comparison, Row
+from tofu_eval.leaderboard.headline import headline
+from tofu_eval.leaderboard.layout import aligned, called
+from tofu_eval.leaderboard.numbers import estimate_text, excludes_zero, is_clear
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
-_PLACES = 6
-"""Digits after (or zeros before) the point, above which powers of ten are shorter."""
 _FEW = 20
 """Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
+EFFECTS = (
+    "d_z: the mean difference in standard deviations of the differences. won: the share of prompts "
+    "on which the model is more diverse than the baseline, or better."
+)
 _REASONS = 3
 """Reasons named in a footnote; CSV and JSON have all."""
 
@@ -39,34 +45,32 @@ def render(comparison: Comparison, format: str) -> str:
 
 
 def table(comparison: Comparison) -> Text:
-    """The comparison for a `rich` console; up to 80 columns wide where names are short."""
+    """The comparison for a `rich` console, at most 80 columns wide but for what it wraps itself."""
     from rich.text import Text
 
     rows = {(row.task, row.metric): _cells(comparison, row) for row in comparison.rows}
     header = _header(comparison)
-    columns = zip(header, *(line for lines in rows.values() for line in lines), strict=True)
-    widths = [max(map(len, column)) for column in columns]
-
-    def line(cells: list[str]) -> str:
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        return f"  {'  '.join([*padded[:-1], cells[-1].rjust(widths[-1])])}\n"
-
+    every = [header, *(line for lines in rows.values() for line in lines)]
+    head, *lines = aligned(every, right={len(header) - 1})
+    left = iter(lines)
     text, task = Text(), None
     for row in comparison.rows:
         if row.task != task:
             gap = "" if task is None else "\n"
             text.append(f"{gap}{row.task}\n", "bold")
-            text.append(line(header), "dim")
+            text.append(f"{head}\n", "dim")
             task = row.task
         text.append(f"{row.metric}{_ARROWS[row.direction]}\n", "bold")
-        for cells in rows[row.task, row.metric]:
-            text.append(line(cells))
+        for _ in row.cells:
+            text.append(f"{next(left)}\n")
+    for ranked in over_tasks(comparison):
+        text.append(f"{ranked}\n")
     text.append("\n" + "\n".join(_notes(comparison)), "dim")
     return text
 
 
 def _markdown(comparison: Comparison) -> str:
-    header = ["metric", *_header(comparison)]
+    header = ["metric", *_header(comparison, effects=True)]
     rule = [":--"] * (len(header) - 1) + ["--:"]
     out: list[str] = []
     task = None
@@ -81,9 +85,20 @@ def _markdown(comparison: Comparison) -> str:
             ]
             task = row.task
         name = f"{row.metric}{_ARROWS[row.direction]}"
-        out += [_bar([_escape(cell) for cell in (name, *c)]) for c in _cells(comparison, row)]
-    notes = [f"- {_escape(note)}" for note in _notes(comparison)]
-    return "\n".join([*out, "", *notes]) + "\n"
+        out += [
+            _bar([_escape(cell) for cell in (name, *c)])
+            for c in _cells(comparison, row, effects=True)
+        ]
+    ranked = standing_cells(comparison)
+    if len(ranked) > 1:
+        head, *lines = [_bar([_escape(cell) for cell in cells]) for cells in ranked]
+        out += ["", "### over tasks", "", head, _bar([":--", ":--", "--:", "--:", ":--"]), *lines]
+    notes = _notes(comparison)
+    if len(comparison.models) > 1:
+        notes.insert(0, EFFECTS)
+    notes = [f"- {_escape(note)}" for note in notes]
+    said = _escape(headline(comparison))
+    return "\n".join([said, "", *out, "", *notes]) + "\n"
 
 
 def _csv(comparison: Comparison) -> str:
@@ -99,10 +114,13 @@ def _csv(comparison: Comparison) -> str:
 
 def _json(comparison: Comparison) -> str:
     content = {
+        "headline": headline(comparison),
         "baseline": comparison.baseline,
         "models": comparison.models,
+        "seeds": dict(comparison.seeds),
         "tests": comparison.tests,
         "rows": list(_records(comparison)),
+        "over_tasks": [asdict(standing) for standing in standings(comparison)],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -140,51 +158,57 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "pairs": versus and versus.n,
                 "dropped": versus and versus.dropped,
                 "higher": versus and versus.higher,
+                "lower": versus and versus.lower,
+                "effect": versus and versus.effect,
+                "seeds": len(comparison.seeds.get(cell.model, (cell.model,))),
+                "variance_of_prompts": cell.spread and cell.spread.share("prompts"),
+                "variance_of_seeds": cell.spread and cell.spread.share("seeds"),
+                "variance_of_rest": cell.spread and cell.spread.share("rest"),
             }
 
 
-def _header(comparison: Comparison) -> list[str]:
-    versus = [f"minus {comparison.baseline}"] if len(comparison.models) > 1 else []
-    return ["model", "mean [95% interval]", *versus, "n"]
+def _header(comparison: Comparison, *, effects: bool = False) -> list[str]:
+    versus = [f"minus {called(comparison.baseline)}"] if len(comparison.models) > 1 else []
+    more = ["d_z", "won"] if versus and effects else []
+    return ["model", "mean [95% interval]", *versus, *more, "n"]
 
 
-def _cells(comparison: Comparison, row: Row) -> list[list[str]]:
+def _cells(comparison: Comparison, row: Row, *, effects: bool = False) -> list[list[str]]:
     """The row as lines of text, one a model, under `_header`."""
     lines = []
     for cell in row.cells:
-        mean = _estimate(cell.mean.value, cell.mean.low, cell.mean.high)
+        mean = estimate_text(cell.mean.value, cell.mean.low, cell.mean.high)
         if mean == "" and cell.undefined:
             mean = "undefined"
         versus = [_versus(cell)] if len(comparison.models) > 1 else []
-        lines.append([cell.model, mean or "—", *versus, str(cell.mean.n)])
+        more = _effects(row, cell) if versus and effects else []
+        lines.append([cell.model, mean or "—", *versus, *more, str(cell.mean.n)])
     return lines
+
+
+def _effects(row: Row, cell: Cell) -> list[str]:
+    """d_z, and the share of prompts on which the model is more diverse, or better."""
+    found = cell.difference
+    if found is None or found.n == 0:
+        return ["", ""]
+    won = {"higher": found.higher, "lower": found.lower}.get(row.direction)
+    return [
+        "" if found.effect is None else f"{found.effect:+.2f}",
+        "" if won is None else f"{won:.0%}",
+    ]
 
 
 def _versus(cell: Cell) -> str:
     if cell.difference is None:
         return ""
     found = cell.difference
-    return _estimate(found.value, found.low, found.high, sign="+") + _mark(cell) or "—"
+    return estimate_text(found.value, found.low, found.high, sign="+") + _mark(cell) or "—"
 
 
 def _mark(cell: Cell) -> str:
-    if cell.difference is None or cell.difference.low is None or cell.difference.high is None:
-        return ""
-    if cell.difference.low <= 0 <= cell.difference.high:
-        return ""
-    return " **" if cell.p_holm is not None and cell.p_holm < 0.05 else " *"
-
-
-def _estimate(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    """`0.512 [0.490, 0.533]`: three digits of the largest number, the others to the same place."""
-    if value is None:
-        return ""
-    bounds = () if low is None or high is None else (low, high)
-    largest = max(abs(number) for number in (value, *bounds))
-    places = 2 - floor(log10(largest)) if largest else 2
-    style = f"{sign}.{max(places, 0)}f" if abs(places) <= _PLACES else f"{sign}.2e"
-    texts = [f"{number + 0.0:{style}}" for number in (value, *bounds)]  # + 0.0: no "-0.00"
-    return f"{texts[0]} [{texts[1]}, {texts[2]}]" if bounds else texts[0]
+    if is_clear(cell):
+        return " **"
+    return " *" if excludes_zero(cell) else ""
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -204,13 +228,46 @@ def _notes(comparison: Comparison) -> list[str]:
             "* the interval of the difference excludes 0; ** its sign-flip p-value is also below "
             f"0.05 after Holm's adjustment for the {comparison.tests} differences compared."
         )
+    if standings(comparison):
+        notes.append(
+            "over tasks: mean rank (1 = most diverse, or best) over the tasks in brackets, on "
+            "which all models have a value; d_z, the mean difference in standard deviations."
+        )
+    notes += _of_seeds(comparison)
     if any(cell.difference and cell.difference.dropped for cell in cells):
         notes.append("Prompts without a value for both models are left out of a difference.")
     if any(1 < cell.mean.n < _FEW for cell in cells):
-        notes.append(f"Intervals over fewer than {_FEW} prompts are too narrow: do not lean on *.")
+        notes.append(
+            f"Intervals over fewer than {_FEW} prompts are too narrow where scores are "
+            "skewed or tied: do not lean on *."
+        )
     if any(cell.mean.n == cell.undefined == 0 for cell in cells):
         notes.append("—: the model has no scores there.")
     return notes + _undefined(comparison)
+
+
+def _of_seeds(comparison: Comparison) -> list[str]:
+    """Which models are series of seeds, and what their differences hang on."""
+    if not comparison.seeds:
+        return []
+    notes = [
+        f"{name} is {len(members)} seeds: its interval says what other prompts and other seeds "
+        "would give."
+        for name, members in comparison.seeds.items()
+    ]
+    parts: dict[str, int] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            if cell.spread is not None and cell.difference is not None:
+                parts[cell.spread.dominates] = parts.get(cell.spread.dominates, 0) + 1
+    words = {
+        "prompts": "prompts (more prompts would sharpen them)",
+        "seeds": "seeds (only more seeds would sharpen them)",
+        "rest": "what prompts do with seeds, sampling noise in it (more of either would)",
+    }
+    counted = sorted(parts.items(), key=lambda item: -item[1])
+    said = [f"{count} hang most on {words[part]}" for part, count in counted]
+    return [*notes, *([f"Of the differences with seeds, {'; '.join(said)}."] if said else [])]
 
 
 def _undefined(comparison: Comparison) -> list[str]:

@@ -3,7 +3,7 @@
 **Level.** A metric of level "group" is computed on the responses to one prompt, and a model's
 value is its mean over prompts. One of level "corpus" gets the same inputs pooled over all prompts
 of one model and task, in the order of the prompts, and has one value (`prompt_id` null in the
-scores) without an interval.
+scores); its interval comes from leaving out blocks of prompts.
 
 **Compat variants.** A name stands for its faithful definition. Where a published number was made
 by another, `NAME@VARIANT` reproduces that: the same decorator, with a name such as
@@ -14,6 +14,10 @@ may be called otherwise.
 
 **Length.** `length_sensitive` says that the value moves with the length of the responses whatever
 their diversity. Such a metric gets the truncated texts where a run sets `truncate`.
+
+**Bias.** Where the expected value depends on how many responses there are to a prompt, `bias` says
+which estimate it is and what corrects it, for the `method` of every number: "plug-in, grows with
+the responses; compare equal numbers". Empty for an estimate that does not depend on it.
 
 **Bounds.** `identical` is the value where all responses are the same text, `different` where no
 two share anything (no token, orthogonal vectors, classes of their own); "bound" is the end of the
@@ -38,11 +42,11 @@ Level = Literal["group", "corpus"]
 Direction = Literal["higher", "lower", "none"]
 Measures = Literal["diversity", "quality", "length"]
 
-OF_TEXTS = ("embedding", "reward")
+OF_TEXTS = ("embedding", "reward", "judge", "harmful")
 """The features that a model makes of a text."""
 
-OF_GROUPS = ("equivalence", "nli", "nli_sentences", "correct")
-"""The features of responses to one prompt together; `correct` comes with the group."""
+OF_GROUPS = ("equivalence", "nli", "nli_sentences", "reward_level", "correct", "answer")
+"""The features of responses to one prompt together."""
 
 INPUTS = (
     "text",
@@ -59,8 +63,11 @@ INPUTS = (
 
 text: the responses; tokens, tokens_…: `Tokens` of them (`features/text.py` says which);
 prompt: the Prompt; references: its reference texts; reference_…: the same of the references;
-logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); equivalence:
-(n,) class numbers; nli, nli_sentences: (n, 1), (n, 2); correct: (n,) booleans, see `features/`.
+logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); judge:
+(n, repeats) ratings, NaN where one cannot be read; harmful: (n, 1), 1, 0 or NaN; equivalence: (n,)
+class numbers; nli, nli_sentences: (n, 1), (n, 2); reward_level: (n,) points from 1 to 10; correct:
+(n,) verdicts, 1, 0 or NaN (unreadable); answer: (n,) class numbers, -1 for none. See `features/`
+and `answers/`.
 Where a prompt or a run lacks one, the score is null with that reason.
 """
 
@@ -72,6 +79,10 @@ VARIANTS: Mapping[str, str] = {
     "diversity-0.3": "arXiv:2403.00553",
 }
 """Compat variants: whose published numbers each reproduces."""
+
+FALLS = "plug-in, falls with the number of responses: compare equal numbers"
+GROWS = "plug-in, grows with the number of responses: compare equal numbers"
+"""The `bias` of an estimate that nothing corrects."""
 
 METRICS: Registry[Metric] = Registry(
     "metric",
@@ -108,6 +119,7 @@ class Metric:
     least: int = 2
     identical: str | None = "bound"
     different: str | None = "bound"
+    bias: str = ""
 
     def __call__(self, *arrays: Any) -> float:
         """The metric's value on one group; raises MetricInputError where it is undefined."""
@@ -128,6 +140,8 @@ class Metric:
             "paper": self.paper,
             "level": self.level,
             "length_sensitive": self.length_sensitive,
+            "bias": self.bias,
+            "package": METRICS.package(self.name.partition("[")[0], origin_of(self.function)),
         }
 
     def signature(self, features: Mapping[str, str], truncate: int | None = None) -> str:
@@ -166,7 +180,7 @@ def metric(
 
     One function may be registered several times with different `settings`. `facts` are the
     other fields of `Metric`: measures, version, settings, length_sensitive, ordered, least,
-    identical, different.
+    identical, different, bias.
 
     Raises:
         ConfigError: at registration, when `needs` or `settings` do not fit the function.

@@ -35,5 +35,6 @@ for _suffix, _need, _cost in FLAVOURS:
         cost=_cost,
         needs=(_need,),
         paper="doi:10.1162/089976603321780272",
+        bias="corrected by Miller and Madow; what is left grows with the responses",
         different=None,
     )(entropy_miller_madow)

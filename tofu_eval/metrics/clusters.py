@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from tofu_eval.errors import ConfigError
 from tofu_eval.metrics._arrays import unit_rows
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 
 
 @metric(
@@ -18,6 +18,7 @@ from tofu_eval.metrics.base import metric
     needs=("embedding",),
     length_sensitive=True,
     paper="arXiv:1201.0490",
+    bias=GROWS,
 )
 def number_of_clusters(embeddings: ArrayLike, threshold: float = 0.3) -> float:
     """How many groups of like meaning the responses fall into.

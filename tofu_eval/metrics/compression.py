@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tofu_eval.errors import MetricInputError
 from tofu_eval.metrics._arrays import need_two
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import FALLS, GROWS, metric
 
 
 def compression_ratio(texts: Sequence[str], *, algorithm: str) -> float:
@@ -52,6 +52,7 @@ for _name in ("gzip", "xz"):
             cost="cpu",
             needs=("text",),
             paper="arXiv:2403.00553",
+            bias=FALLS if _function is compression_diversity else GROWS,
             settings={"algorithm": _name},
             length_sensitive=True,
             ordered=True,
@@ -68,6 +69,7 @@ for _name in ("gzip", "xz"):
     cost="cpu",
     needs=("text",),
     paper="arXiv:2403.00553",
+    bias=GROWS,
     length_sensitive=True,
     ordered=True,
     identical=None,

@@ -1,4 +1,7 @@
-"""Any metric among the responses that are good enough: `vendi[reward>=0]`, `vendi[correct]`."""
+"""Any metric among the responses that are good enough.
+
+`vendi[reward>=0]`, `vendi[judge>=4]`, `vendi[correct]`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ import numpy as np
 
 from tofu_eval.errors import ConfigError, MetricInputError
 from tofu_eval.metrics.base import METRICS, Metric
+from tofu_eval.metrics.pass_at_k import ORDERS, register
 from tofu_eval.tokens import Tokens
 from tofu_eval.types import REFERENCE
 
 PATTERN = re.compile(
-    r"(?P<name>[^\[\]]+)\[(?P<test>correct|reward>=(?P<least>-?\d+(\.\d+)?(e[+-]?\d+)?))\]"
+    r"(?P<name>[^\[\]]+)\[(correct|(?P<of>reward|judge)>=(?P<least>-?\d+(\.\d+)?(e[+-]?\d+)?))\]"
 )
 
 OF_THE_PROMPT = ("prompt", "references")
@@ -25,24 +29,35 @@ PAIRWISE = ("nli", "nli_sentences")
 
 
 def find(name: str) -> Metric:
-    """The metric of that name; `NAME[correct]` or `NAME[reward>=X]` for the responses that pass.
+    """The metric of that name; `NAME[correct]`, `NAME[reward>=X]` or `NAME[judge>=X]` for the
+    responses that pass.
 
     Raises:
         UnknownNameError: there is no such metric.
         ConfigError: a condition that cannot be read, or a metric that cannot have one.
     """
     if "[" not in name:
-        return METRICS.get(name)
+        return _plain(name)
     match = PATTERN.fullmatch(name)
     if match is None:
         raise ConfigError(
-            f"Cannot read the condition of '{name}'. Examples: vendi[correct], vendi[reward>=-3.5]"
+            f"Cannot read the condition of '{name}'. Examples: vendi[correct], "
+            "vendi[reward>=-3.5], vendi[judge>=4]"
         )
     least = match["least"]
-    return conditional(METRICS.get(match["name"]), None if least is None else float(least))
+    passing = None if least is None else float(least)
+    return conditional(_plain(match["name"]), passing, of=match["of"] or "reward")
 
 
-def conditional(made: Metric, least: float | None) -> Metric:
+def _plain(name: str) -> Metric:
+    """The metric of a name without a condition; `pass_at_K` for any K."""
+    order = re.fullmatch(r"pass_at_([1-9]\d{0,5})", name)
+    if order and int(order[1]) not in ORDERS:
+        register(int(order[1]))
+    return METRICS.get(name)
+
+
+def conditional(made: Metric, least: float | None, *, of: str = "reward") -> Metric:
     """The same metric among the responses that pass: a reward of at least `least`, or correct.
 
     It is undefined where too few pass, as it would be on so few responses; diversity, which is
@@ -50,7 +65,8 @@ def conditional(made: Metric, least: float | None) -> Metric:
 
     Args:
         made: a metric.
-        least: a raw reward; None stands for the feature "correct".
+        least: a raw reward or a rating; None stands for the feature "correct".
+        of: "reward" or "judge".
 
     Raises:
         ConfigError: the metric is made of pairs of responses.
@@ -61,8 +77,8 @@ def conditional(made: Metric, least: float | None) -> Metric:
                 f"'{made.name}' needs '{need}', which is made of all pairs of responses: it has no "
                 "conditional form. Take another metric: tofu-eval metrics list"
             )
-    feature = "correct" if least is None else "reward"
-    test = feature if least is None else f"reward>={repr(least).removesuffix('.0')}"
+    feature = "correct" if least is None else of
+    test = feature if least is None else f"{feature}>={repr(least).removesuffix('.0')}"
 
     @wraps(made.function)
     def passing(*arrays: Any, **settings: Any) -> float:
@@ -85,10 +101,13 @@ def conditional(made: Metric, least: float | None) -> Metric:
 
 
 def _passes(quality: Any, least: float | None) -> list[int]:
-    values = np.asarray(quality, dtype=np.float64).reshape(len(quality))
-    if not np.isfinite(values).all():
-        raise MetricInputError("the quality of a response is NaN or infinite")
-    good = values > 0 if least is None else values >= least
+    rows = np.asarray(quality, dtype=np.float64).reshape(len(quality), -1)
+    # Repeated judgements: their mean, of which one that cannot be read makes nothing.
+    values = rows.mean(axis=1) if rows.size else rows.reshape(-1)
+    if least is not None and not np.isfinite(values).all():
+        raise MetricInputError("the quality of a response is unknown: NaN or infinite")
+    # An answer that cannot be read is NaN, and wrong.
+    good = values == 1 if least is None else values >= least
     return [int(i) for i in np.flatnonzero(good)]
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from tofu_eval.errors import MetricInputError
 from tofu_eval.metrics._arrays import need_two
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import FALLS, metric
 from tofu_eval.tokens import Tokens
 
 
@@ -39,6 +39,7 @@ for _n in (1, 2, 3, 4):
         cost="cpu",
         needs=("tokens",),
         paper="arXiv:1510.03055",
+        bias=FALLS,
         settings={"n": _n},
         length_sensitive=True,
         identical=None,  # 1/n times the share within the one text
@@ -53,6 +54,7 @@ for _n in (1, 2, 3, 4):
     cost="cpu",
     needs=("tokens",),
     paper="arXiv:2408.16673",
+    bias=FALLS,
     length_sensitive=True,
     identical=None,
 )
@@ -78,6 +80,7 @@ def ngram_diversity(tokens: Sequence[Sequence[str]], n: int = 3) -> float:
     cost="cpu",
     needs=("text",),
     paper="arXiv:2403.00553",
+    bias=FALLS,
     length_sensitive=True,
     ordered=True,
     identical=None,
@@ -108,6 +111,7 @@ def ngram_diversity_sum(texts: Sequence[str], n: int = 4) -> float:
     cost="cpu",
     needs=("tokens",),
     paper="arXiv:2202.13587",
+    bias="corrected for the number of words, not for what texts share",
     length_sensitive=True,
     identical=None,
     different=None,
@@ -136,6 +140,7 @@ def ead(tokens: Sequence[Sequence[str]], vocabulary: int = 30522) -> float:
     cost="cpu",
     needs=("text",),
     paper="arXiv:2604.16027",
+    bias=FALLS,
     length_sensitive=True,
     identical=None,
     different=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tofu_eval.metrics._classes import Labels, counts_of
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 
 
 @metric(
@@ -14,6 +14,7 @@ from tofu_eval.metrics.base import metric
     cost="model",
     needs=("equivalence",),
     paper="arXiv:2504.05228",
+    bias=GROWS,
 )
 def distinct_k(classes: Labels) -> float:
     """How many functionally different responses there are among a prompt's k = n.
@@ -37,6 +38,7 @@ def distinct_k(classes: Labels) -> float:
     cost="model",
     needs=("equivalence",),
     paper="arXiv:2504.05228",
+    bias=GROWS,
     different=None,
 )
 def max_class(classes: Labels) -> float:

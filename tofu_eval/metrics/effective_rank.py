@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tofu_eval.metrics._arrays import spectrum
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 
 
 @metric(
@@ -20,6 +20,7 @@ from tofu_eval.metrics.base import metric
     needs=("embedding",),
     length_sensitive=True,
     paper="arXiv:2210.02885",
+    bias=GROWS,
 )
 def effective_rank(embeddings: ArrayLike) -> float:
     """How many directions the responses' embeddings really span.

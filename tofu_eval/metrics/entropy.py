@@ -8,7 +8,7 @@ import numpy as np
 
 from tofu_eval.errors import MetricInputError
 from tofu_eval.metrics._arrays import need_two
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 from tofu_eval.tokens import Tokens
 
 
@@ -40,6 +40,7 @@ for _n in (1, 2, 3, 4):
         cost="cpu",
         needs=("tokens",),
         paper="arXiv:1809.05972",
+        bias=GROWS,
         settings={"n": _n},
         length_sensitive=True,
         identical=None,  # that of the one text

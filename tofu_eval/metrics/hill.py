@@ -8,7 +8,7 @@ import numpy as np
 
 from tofu_eval.errors import ConfigError
 from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 
 
 def hill_number(labels: Labels, *, q: float) -> float:
@@ -47,5 +47,6 @@ for _suffix, _need, _cost in FLAVOURS:
             cost=_cost,
             needs=(_need,),
             paper="doi:10.2307/1934352",
+            bias=GROWS,
             settings={"q": float(_q)},
         )(hill_number)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tofu_eval.metrics._arrays import spectrum
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 
 
 @metric(
@@ -20,6 +20,7 @@ from tofu_eval.metrics.base import metric
     needs=("embedding",),
     length_sensitive=True,
     paper="arXiv:1207.6083",
+    bias=GROWS,
     identical="log2(n + 1)",
 )
 def log_determinant(embeddings: ArrayLike) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.errors import MetricInputError
 from tofu_eval.metrics._arrays import need_two
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 from tofu_eval.tokens import Tokens
 
 PRIME = np.uint64(2**31 - 1)
@@ -23,6 +23,7 @@ PRIME = np.uint64(2**31 - 1)
     cost="cpu",
     needs=("tokens_wordpunct",),
     paper="arXiv:2107.06499",
+    bias=GROWS,
     length_sensitive=True,
 )
 def near_duplicate_rate(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tofu_eval.metrics._arrays import unit_pairs
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import FALLS, metric
 
 
 @metric(
@@ -18,6 +18,7 @@ from tofu_eval.metrics.base import metric
     needs=("embedding",),
     length_sensitive=True,
     paper="arXiv:2004.02990",
+    bias=FALLS,
     different="1",
 )
 def nearest_neighbour_distance(embeddings: ArrayLike) -> float:

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from tofu_eval.errors import MetricInputError
 from tofu_eval.metrics._classes import Labels, labels_of
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import FALLS, GROWS, metric
 from tofu_eval.metrics.cosine import mean_pairwise_cosine_distance
 
 
@@ -18,6 +18,7 @@ from tofu_eval.metrics.cosine import mean_pairwise_cosine_distance
     cost="model",
     needs=("embedding", "reference_embedding"),
     paper="arXiv:2004.02990",
+    bias=FALLS,
     measures="quality",
     identical=None,
     different=None,
@@ -67,6 +68,7 @@ for _suffix, _needs in (
         cost="model" if not _suffix else "cpu",
         needs=_needs,
         paper="arXiv:1904.06991",
+        bias=GROWS,
         measures="quality",
         identical=None,
         different=None,

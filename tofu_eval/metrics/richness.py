@@ -91,6 +91,7 @@ for _suffix, _need, _cost in FLAVOURS:
         cost=_cost,
         needs=(_need,),
         paper="doi:10.1890/13-0133.1",
+        bias="corrected by Chao: a lower bound of the classes there are",
         different=None,
     )(chao1)
     metric(
@@ -101,6 +102,7 @@ for _suffix, _need, _cost in FLAVOURS:
         cost=_cost,
         needs=(_need,),
         paper="doi:10.1093/biomet/40.3-4.237",
+        bias="Good and Turing, of one response fewer; grows with the responses",
     )(good_turing_coverage)
     for _k in (5, 10):
         metric(
@@ -111,6 +113,7 @@ for _suffix, _need, _cost in FLAVOURS:
             cost=_cost,
             needs=(_need,),
             paper="doi:10.2307/1934145",
+            bias="rarefied to k responses, unbiased",
             settings={"k": _k},
             least=_k,
         )(distinct_at_k)

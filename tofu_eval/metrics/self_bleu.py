@@ -8,7 +8,7 @@ from math import fsum
 from tofu_eval.errors import MetricInputError
 from tofu_eval.metrics import _bleu
 from tofu_eval.metrics._arrays import need_two
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 from tofu_eval.tokens import Tokens
 from tofu_eval.types import Prompt
 
@@ -29,6 +29,7 @@ LLAMA = (
     cost="cpu",
     needs=("tokens_13a",),
     paper="arXiv:1802.01886",
+    bias=GROWS,
     length_sensitive=True,
 )
 def self_bleu(tokens: Sequence[Sequence[str]]) -> float:
@@ -56,6 +57,7 @@ def self_bleu(tokens: Sequence[Sequence[str]]) -> float:
     cost="cpu",
     needs=("tokens_13a_cased",),
     paper="arXiv:2408.16673",
+    bias=GROWS,
     length_sensitive=True,
     identical=None,  # a text of fewer than four tokens scores 0 without effective order
 )
@@ -124,6 +126,7 @@ def self_bleu_at_gem(texts: Sequence[str], prompt: Prompt, template: str = "llam
     cost="cpu",
     needs=("tokens_wordpunct",),
     paper="arXiv:1802.01886",
+    bias=GROWS,
     length_sensitive=True,
     identical=None,  # a text of fewer than four tokens lacks the higher orders
 )

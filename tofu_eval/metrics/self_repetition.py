@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tofu_eval.metrics._arrays import need_two
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 from tofu_eval.tokens import Tokens
 
 
@@ -19,6 +19,7 @@ from tofu_eval.tokens import Tokens
     cost="cpu",
     needs=("tokens_space",),
     paper="arXiv:2403.00553",
+    bias=GROWS,
     length_sensitive=True,
     identical=None,
 )

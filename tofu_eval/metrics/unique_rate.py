@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tofu_eval.metrics._arrays import need_two
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import FALLS, metric
 
 
 @metric(
@@ -16,6 +16,7 @@ from tofu_eval.metrics.base import metric
     cost="cpu",
     needs=("text",),
     paper="arXiv:2504.05228",
+    bias=FALLS,
 )
 def unique_rate(texts: Sequence[str]) -> float:
     """Share of different texts among a prompt's responses.

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from tofu_eval.errors import ConfigError
 from tofu_eval.metrics._arrays import spectrum, unit_rows
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import GROWS, metric
 
 
 @metric(
@@ -20,6 +20,7 @@ from tofu_eval.metrics.base import metric
     cost="model",
     needs=("embedding",),
     paper="arXiv:2210.02410",
+    bias=GROWS,
     length_sensitive=True,
 )
 def vendi(embeddings: ArrayLike, q: float = 1.0) -> float:
@@ -59,6 +60,7 @@ for _name, _q in (("0.5", 0.5), ("2.0", 2.0), ("inf", math.inf)):
         needs=("embedding",),
         length_sensitive=True,
         paper="arXiv:2310.12952",
+        bias=GROWS,
         settings={"q": _q},
     )(vendi)
 
@@ -71,6 +73,7 @@ for _name, _q in (("0.5", 0.5), ("2.0", 2.0), ("inf", math.inf)):
     cost="model",
     needs=("embedding",),
     paper="arXiv:2604.16027",
+    bias=GROWS,
 )
 def vendi_clipped(embeddings: ArrayLike) -> float:
     """Vendi score as arXiv:2604.16027 reports it; give it its own encoder.

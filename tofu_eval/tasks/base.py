@@ -8,10 +8,11 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from tofu_eval.registry import Registry
+from tofu_eval.tasks.datasets import HubPrompts
 from tofu_eval.tasks.document import Document, read_yaml
 from tofu_eval.tasks.problems import TaskError, check_prompts
 from tofu_eval.tasks.schema import TaskSpec, check_metrics, inline_prompts, validate
-from tofu_eval.tasks.sources import read_hub, read_jsonl
+from tofu_eval.tasks.sources import FilePrompts
 from tofu_eval.types import Prompt, Sampling, Task
 
 YAML = (".yaml", ".yml")
@@ -41,9 +42,9 @@ def read_task(path: Path) -> Task:
     """
     document, spec, prompts = read_spec(path)
     if spec.file is not None:
-        load: Load = partial(read_jsonl, spec.file, path, document.line(("file",)))
+        load: Load = FilePrompts(spec.file, spec.name, path, document.line(("file",)))
     elif spec.dataset is not None:
-        load = partial(read_hub, spec.dataset, path, document.line(("dataset",)))
+        load = HubPrompts(spec.dataset, spec.name, path, document.line(("dataset",)))
     else:
         load = partial(tuple, prompts)
     return make_task(spec, load, document)
@@ -82,5 +83,8 @@ def make_task(spec: TaskSpec, load: Load, document: Document) -> Task:
         licence=spec.licence,
         source=spec.source,
         citation=spec.citation,
+        verifier=spec.verifier,
+        scoring=spec.scoring,
+        data=getattr(load, "pin", {}),
         origin=f"{document.file}:{document.line(('name',))}",
     )

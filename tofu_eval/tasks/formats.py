@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import cast, get_args
 
-import jinja2
-from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateSyntaxError, meta, nodes
 
 from tofu_eval.errors import ConfigError
+from tofu_eval.sandbox import environment
 from tofu_eval.tasks.document import read_text
 from tofu_eval.tasks.problems import Problem, did_you_mean, one_line
 from tofu_eval.tasks.sources import absent
+from tofu_eval.tasks.templates import line_of, rendered
 from tofu_eval.types import Message, Prompt, PromptFormat, digest
 
 JINJA = ".jinja"
@@ -127,27 +126,11 @@ def _builtin_sft() -> Format:
     return Format("sft", source, BUILTIN)
 
 
-@cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    """Jinja without reach into Python; `random` and the globals (`lipsum`) would be unseeded."""
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.globals.clear()
-    del environment.filters["random"]
-    return environment
-
-
-@cache
-def _compile(source: str) -> jinja2.Template:
-    return _environment().from_string(source)
-
-
 def _check_template(format: Format) -> None:
     """Refuse a template that does not parse, ignores the prompt, or cannot render the probes."""
     source = format.template or ""
     try:
-        tree = _environment().parse(source)
+        tree = environment().parse(source)
         free = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
         raise _error(format, error.lineno, error.message or "cannot be parsed") from error
@@ -165,11 +148,9 @@ def _check_template(format: Format) -> None:
 def _render(format: Format, source: str, prompt: Prompt) -> str:
     turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
     try:
-        return _compile(source).render(prompt=prompt.text, messages=turns)
+        return rendered(source, {"prompt": prompt.text, "messages": turns})
     except Exception as error:  # a template may fail in any way that Python can
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == "<template>"]
-        line = (lines[-1] if lines else None) or 1
+        line = line_of(error)
         raise _error(format, line, f"at prompt '{prompt.id}': {one_line(error)}") from error
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tofu_eval.errors import ConfigError, TofuEvalError
-from tofu_eval.tasks.base import TASKS, YAML, read_spec, read_task
+from tofu_eval.tasks.base import TASKS, YAML, Load, read_spec, read_task
+from tofu_eval.tasks.datasets import HubPrompts
 from tofu_eval.tasks.document import Document
 from tofu_eval.tasks.problems import TaskError
 from tofu_eval.tasks.python import run_task_file
 from tofu_eval.tasks.schema import check_metrics
-from tofu_eval.tasks.sources import absent, read_jsonl
+from tofu_eval.tasks.sources import FilePrompts, Prompts, absent, own_file
 from tofu_eval.types import Task
 
 PYTHON = ".py"
 
 
-def load_task(ref: str | Path | Task) -> Task:
+def load_task(ref: str | Path | Task, data_dir: str | Path | None = None) -> Task:
     """Find a task.
 
     Args:
         ref: a registered name, the path of a `.yaml` or `.yml` file, the path of a `.py` file
             with exactly one `@task` (the file is run), or a task, which is returned as it is.
+        data_dir: a folder with data that would otherwise be downloaded: `TASK.jsonl`,
+            `TASK.parquet`, or a dataset's files in `OWNER__NAME/`. None downloads.
 
     Returns: the task. Prompts in a JSONL file or on the Hub are read by its `load`, not here.
 
@@ -31,6 +35,96 @@ def load_task(ref: str | Path | Task) -> Task:
         PluginError: an installed package offers the name and cannot be loaded.
         ConfigError: with file and line, the file is not a task.
     """
+    return with_data(_found(ref), data_dir)
+
+
+def with_data(task: Task, data_dir: str | Path | None) -> Task:
+    """The task with its data taken from a folder, where it has any that is downloaded."""
+    if data_dir is None:
+        return task
+    if isinstance(task.load, Spread):
+        inner = with_data(replace(task, load=task.load.load), data_dir).load
+        return replace(task, load=Spread(inner, task.load.limit))
+    if isinstance(task.load, FilePrompts | HubPrompts):
+        return replace(task, load=replace(task.load, data_dir=Path(data_dir)))
+    return task
+
+
+def part_of(task: Task, limit: int) -> Task:
+    """The task with only so many of its prompts, evenly spread: some data is sorted by subject."""
+    return replace(task, load=Spread(task.load, limit))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What loads `limit` prompts of a task, at equal distances from the first on."""
+
+    load: Load
+    limit: int
+
+    def __call__(self) -> Prompts:
+        """Read the prompts; raises what the task's own `load` raises."""
+        found = self.load()
+        step = max(1.0, len(found) / self.limit)
+        kept = [found[int(i * step)] for i in range(min(self.limit, len(found)))]
+        return Prompts(kept, getattr(found, "data", {}))
+
+
+def check_registered(
+    data_dir: Path | None, known_metrics: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Check every registered task; nothing is downloaded.
+
+    Args:
+        data_dir: where the data of the others may be; what is there is read.
+        known_metrics: the names that `metrics` may have.
+
+    Returns: what is wrong, and remarks: whose prompts were not read, whose data is not pinned.
+    """
+    problems, unread, unpinned = [], [], []
+    for entry in TASKS.entries():
+        if entry.item is None:
+            problems.append(str(entry.error))
+            continue
+        task = with_data(entry.item, data_dir)
+        document = Document(entry.origin.rpartition(":")[0], {"metrics": list(task.metrics)})
+        check_metrics(document, known_metrics)
+        problems += map(str, document.problems)
+        if isinstance(task.load, HubPrompts) and not task.load.pinned:
+            unpinned.append(task.name)
+        try:
+            if is_at_hand(task):
+                task.load()
+            else:
+                unread.append(task.name)
+        except TaskError as error:
+            problems += map(str, error.problems)
+        except TofuEvalError as error:
+            problems.append(str(error))
+    remarks = []
+    if unread:
+        where = f"not in {data_dir}" if data_dir else "they would be downloaded: name --data-dir"
+        remarks.append(f"prompts not read, {where}: {', '.join(unread)}")
+    if unpinned:
+        remarks.append(
+            "no known commit to pin, a run records the one that it reads: " + ", ".join(unpinned)
+        )
+    return problems, remarks
+
+
+def is_at_hand(task: Task) -> bool:
+    """Whether the prompts can be read without a download."""
+    load = task.load.load if isinstance(task.load, Spread) else task.load
+    if not isinstance(load, FilePrompts | HubPrompts) or not load.pin:
+        return True
+    folders = load.source.folders if isinstance(load, HubPrompts) else ()
+    if load.data_dir is None:
+        return False
+    there = any((load.data_dir / folder).is_dir() for folder in folders)
+    return there or own_file(load.data_dir, load.task) is not None
+
+
+def _found(ref: str | Path | Task) -> Task:
     if isinstance(ref, Task):
         return ref
     if isinstance(ref, str) and "/" not in ref and Path(ref).suffix not in (*YAML, PYTHON):
@@ -53,9 +147,9 @@ def check_task(path: str | Path, known_metrics: Collection[str] | None = None) -
         if path.suffix == PYTHON:
             _check_python(path, known_metrics)
         else:
-            document, spec, _ = read_spec(path, known_metrics)
-            if spec.file is not None:
-                read_jsonl(spec.file, path, document.line(("file",)))
+            _, spec, _ = read_spec(path, known_metrics)
+            if spec.file is not None and spec.file.url is None:
+                read_task(path).load()
     except TaskError as error:
         return [str(problem) for problem in error.problems]
     except TofuEvalError as error:

@@ -18,7 +18,7 @@ from tofu_eval.tasks.base import TASKS, make_task
 from tofu_eval.tasks.document import Document
 from tofu_eval.tasks.problems import Placed, Problem, TaskError, check_prompts, one_line, shown
 from tofu_eval.tasks.schema import check_metrics, validate
-from tofu_eval.types import Prompt, PromptFormat, Sampling, Task
+from tofu_eval.types import Prompt, PromptFormat, Sampling, Scoring, Task
 
 Function = TypeVar("Function", bound=Callable[[], Iterable[str | Prompt]])
 
@@ -39,6 +39,8 @@ def task(
     licence: str = "",
     source: str = "",
     citation: str = "",
+    verifier: str = "",
+    scoring: Scoring = "generate",
 ) -> Callable[[Function], Function]:
     """Register a function that returns or yields prompts, and return it unchanged.
 
@@ -59,6 +61,8 @@ def task(
         "licence": licence,
         "source": source,
         "citation": citation,
+        "verifier": verifier,
+        "scoring": scoring,
         "prompts": "a function",  # a task file's checks want a source
     }
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+import json
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic import model_validator as validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tofu_eval.errors import ConfigError
 from tofu_eval.tasks.document import Document, Loc
+from tofu_eval.tasks.places import Fields, FileSource, HubSource, Strict, matching, or_text
 from tofu_eval.tasks.problems import Placed, did_you_mean, shown
-from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling
+from tofu_eval.tasks.target import TARGET, target_of
+from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
 
 SOURCES = ("prompts", "file", "dataset")
 M = TypeVar("M", bound=BaseModel)
@@ -21,91 +23,40 @@ M = TypeVar("M", bound=BaseModel)
 _DEFAULT = Sampling()
 
 
-def _matching(pattern: str, words: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise PydanticCustomError("pattern", "{words}", {"words": words})
-        return value
-
-    return check
-
-
 Name = Annotated[
     str,
     AfterValidator(
-        _matching(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
+        matching(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
     ),
 ]
-Commit = Annotated[
-    str,
-    AfterValidator(
-        _matching(r"[0-9a-f]{40}", "must be a commit of 40 hex digits, so that the data is pinned")
-    ),
-]
+Target = Annotated[dict[str, float], BeforeValidator(target_of)]
 
 
-def _or_text(value: Any, key: str) -> Any:
-    """A mapping, or the text of its most common key."""
-    if not isinstance(value, str | dict):
-        raise PydanticCustomError("shape", "must be text or a mapping")
-    return {key: value} if isinstance(value, str) else value
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Fields(_Model):
-    """Which field of a row holds what; without `id`, rows are numbered from 1."""
-
-    prompt: str = "prompt"
-    id: str | None = None
-    references: str | None = None
-    metadata: list[str] = []
-
-
-class FileSource(_Model):
-    """A JSONL file, relative to the task file; `file: prompts.jsonl` is the short form."""
-
-    path: str = Field(min_length=1)
-    fields: Fields = Fields()
-
-    @validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _or_text(value, "path")
-
-
-class HubSource(_Model):
-    """A dataset of the Hugging Face Hub at a pinned commit."""
-
-    path: str = Field(min_length=1)
-    split: str = Field(min_length=1)
-    revision: Commit
-    name: str | None = None
-    fields: Fields = Fields()
-
-
-class Turn(_Model):
+class Turn(Strict):
     """One message of a conversation."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-class Inline(_Model):
-    """A prompt in the task file; a plain string is the short form of `text`."""
+class Inline(Strict):
+    """A prompt in the task file; a plain string is the short form of `text`.
+
+    `target` is the distribution that answers should have; it becomes `metadata.target`, a JSON
+    object of probabilities.
+    """
 
     id: str | None = Field(default=None, min_length=1)
     text: str | None = None
     messages: list[Turn] | None = None
-    references: list[str] = []
-    metadata: dict[str, str] = {}
+    references: list[str] = Field(default_factory=list)
+    metadata: dict[str, str] = Field(default_factory=dict)
+    target: Target | None = None
 
     @validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return _or_text(value, "text")
+        return or_text(value, "text")
 
     @validator(mode="after")
     def _one(self) -> Inline:
@@ -121,11 +72,15 @@ class Inline(_Model):
             self.id or id,
             tuple(messages) if self.text is None else (Message("user", self.text),),
             tuple(self.references),
-            {**({"category": category} if category else {}), **self.metadata},
+            {
+                **({"category": category} if category else {}),
+                **({TARGET: json.dumps(self.target)} if self.target else {}),
+                **self.metadata,
+            },
         )
 
 
-class SamplingSpec(_Model):
+class SamplingSpec(Strict):
     """The task's defaults; see `Sampling`."""
 
     samples: int = Field(default=_DEFAULT.samples, ge=1)
@@ -134,7 +89,7 @@ class SamplingSpec(_Model):
     max_tokens: int = Field(default=_DEFAULT.max_tokens, ge=1)
 
 
-class TaskSpec(_Model):
+class TaskSpec(Strict):
     """A whole task file; exactly one of `prompts`, `file` and `dataset` is set."""
 
     name: Name
@@ -145,7 +100,9 @@ class TaskSpec(_Model):
     citation: str = ""
     format: PromptFormat = "base"
     sampling: SamplingSpec = SamplingSpec()
-    metrics: list[str] = []
+    metrics: list[str] = Field(default_factory=list)
+    verifier: str = ""
+    scoring: Scoring = "generate"
     file: FileSource | None = None
     dataset: HubSource | None = None
     prompts: Any = None  # read one by one, so that each wrong prompt is told; see inline_prompts
@@ -164,7 +121,7 @@ def validate(document: Document) -> TaskSpec | None:
     if len(given) > 1:
         what = f"give only one of {', '.join(SOURCES)}, got {' and '.join(given)}"
         document.report((given[1],), what)
-    spec = _read(TaskSpec, value, (), document)
+    spec = read_part(TaskSpec, value, (), document)
     if spec is not None:
         try:
             Sampling(**spec.sampling.model_dump())
@@ -184,7 +141,7 @@ def inline_prompts(document: Document) -> list[Placed]:
             document.report(way, f"{_dotted(way)} must be a list of prompts, got {shown(items)}")
             continue
         for index, item in enumerate(items):
-            inline = _read(Inline, item, (*way, index), document)
+            inline = read_part(Inline, item, (*way, index), document)
             if inline is not None:
                 id = str(index + 1) if category is None else f"{category}-{index + 1:02d}"
                 line = document.line((*way, index))
@@ -205,48 +162,56 @@ def check_metrics(document: Document, known: Collection[str] | None) -> None:
             document.report(("metrics", index), f"{hint} List all: tofu-eval metrics list")
 
 
-def _read(model: type[M], value: Any, way: Loc, document: Document) -> M | None:
-    """Validate `value`, which stands at `way`; report each error and return None."""
+def read_part(
+    model: type[M], value: Any, way: Loc, document: Document, root: type[BaseModel] = TaskSpec
+) -> M | None:
+    """Validate `value`, which stands at `way`; report each error and return None.
+
+    `root` is the model of the whole document.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:
         for detail in error.errors():
             loc = (*way, *detail["loc"])
-            document.report(loc, _words(loc, detail))
+            document.report(loc, _words(loc, detail, root))
         return None
 
 
-def _words(loc: Loc, detail: ErrorDetails) -> str:
+def _words(loc: Loc, detail: ErrorDetails, root: type[BaseModel]) -> str:
     """A pydantic error in the words of this house."""
     kind = detail["type"]
     if kind == "missing":
         return f"{_dotted(loc)} is missing"
     if kind == "extra_forbidden":
         where = f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""
-        keys = _model_at(loc[:-1]).model_fields
+        keys = _model_at(loc[:-1], root).model_fields
         hint = f"{did_you_mean(str(loc[-1]), keys)} Known: {', '.join(keys)}"
         return f"unknown key '{loc[-1]}'{where}.{hint}"
     rule = _RULES[kind].format(**detail.get("ctx", {})) if kind in _RULES else detail["msg"]
     return f"{_dotted(loc) or 'task'} {rule}, got {shown(detail['input'])}"
 
 
-def _model_at(loc: Loc) -> type[BaseModel]:
+def _model_at(loc: Loc, root: type[BaseModel]) -> type[BaseModel]:
     """The model that reads the mapping at `loc`."""
     if loc and isinstance(loc[-1], int):
-        return Turn if loc[-2] == "messages" else Inline
-    return _MODELS[loc[-1]] if loc else TaskSpec
+        return MODELS.get(loc[-2], Inline)
+    return MODELS[loc[-1]] if loc else root
 
 
 def _dotted(loc: Loc) -> str:
     return ".".join(str(part) for part in loc)
 
 
-_MODELS: dict[str | int, type[BaseModel]] = {
+MODELS: dict[str | int, type[BaseModel]] = {
     "sampling": SamplingSpec,
     "file": FileSource,
     "dataset": HubSource,
     "fields": Fields,
+    "messages": Turn,
 }
+"""What reads the mapping under a key, or the mappings of the list under it."""
+
 _RULES = {
     "greater_than_equal": "must be ≥ {ge:g}",
     "greater_than": "must be > {gt:g}",

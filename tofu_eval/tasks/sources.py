@@ -1,19 +1,34 @@
-"""Prompts from rows: a JSONL file, or a dataset of the Hugging Face Hub."""
+"""Prompts from files of rows, JSONL or Parquet: beside a task, behind a URL, in a data folder."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.errors import MissingDependencyError
-from tofu_eval.tasks.document import read_text
-from tofu_eval.tasks.problems import Placed, Problem, TaskError, check_prompts, one_line, shown
-from tofu_eval.tasks.schema import Fields, FileSource, HubSource
-from tofu_eval.types import Message, Prompt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-ROLES = ("system", "user", "assistant")
+from tofu_eval.errors import ConfigError, MissingDependencyError
+from tofu_eval.tasks.document import read_text
+from tofu_eval.tasks.places import ROWS, FileSource, HubSource
+from tofu_eval.tasks.problems import Placed, Problem, TaskError, check_prompts, one_line
+from tofu_eval.tasks.rows import RowError, parse, prompt_of
+from tofu_eval.types import Prompt
+
+JSONL, PARQUET = ROWS
+
+
+class Prompts(list[Prompt]):
+    """The prompts of a task; `data` says where they were read: a commit, a file, a digest."""
+
+    data: Mapping[str, str]
+
+    def __init__(self, prompts: Sequence[Prompt], data: Mapping[str, str]) -> None:
+        super().__init__(prompts)
+        self.data = data
 
 
 def absent(path: Path) -> str | None:
@@ -24,139 +39,146 @@ def absent(path: Path) -> str | None:
         return f"cannot be read: {error.strerror or error}"
 
 
-class _RowError(Exception):
-    """What is wrong with one row, without its place."""
+@dataclass(frozen=True)
+class FilePrompts:
+    """What loads a task whose prompts are rows of a file.
+
+    `line` is that of `file` in `task_file`. A file behind a URL may stand in `data_dir` instead,
+    as `TASK.jsonl` or `TASK.parquet`.
+    """
+
+    source: FileSource
+    task: str
+    task_file: Path
+    line: int
+    data_dir: Path | None = None
+
+    def __call__(self) -> Prompts:
+        """Read the prompts.
+
+        Raises:
+            ConfigError: with file and line, the file is not there or not of prompts.
+            MissingDependencyError: what downloads is not installed.
+        """
+        if self.source.url is None:
+            path = self.task_file.parent / str(self.source.path)
+            if why := absent(path):
+                raise self.problem(f"file: {path}: {why}")
+            return read_rows(path, self.source)
+        if self.data_dir is not None:
+            if (own := own_file(self.data_dir, self.task)) is None:
+                raise missing(self.task, self.data_dir, (), self.fetch)
+            return read_rows(own, self.source)
+        return read_rows(self._downloaded(self.source.url), self.source)
+
+    @property
+    def pin(self) -> dict[str, str]:
+        """What the task file says of its data; empty where that stands beside it."""
+        if self.source.url is None:
+            return {}
+        return {"url": self.source.url, "sha256": str(self.source.sha256)}
+
+    @property
+    def fetch(self) -> str:
+        """The command that puts the data where `data_dir` wants it."""
+        url = str(self.source.url)
+        return f"curl -L {url} -o {self.data_dir or 'DIR'}/{self.task}{Path(url).suffix}"
+
+    def problem(self, text: str) -> TaskError:
+        """An error at the line that names the data."""
+        return TaskError([Problem(str(self.task_file), self.line, text)], str(self.task_file))
+
+    def _downloaded(self, url: str) -> Path:
+        """The file behind the URL, from the cache of `datasets` where it is there."""
+        try:
+            import datasets
+        except ImportError as error:
+            raise MissingDependencyError.of(
+                f"The data of '{self.task}'", "datasets", "hf"
+            ) from error
+        try:
+            path = Path(datasets.DownloadManager().download(url))
+        except Exception as error:  # the network may fail in any way
+            what = f"{url} cannot be had: {one_line(error)}."
+            raise self.problem(f"{what} Fetch it, and name --data-dir DIR: {self.fetch}") from error
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != self.source.sha256:
+            what = f"{url} has another content than this task is made for: sha256 {found}, "
+            raise self.problem(f"{what}expected {self.source.sha256}. Fetch it again.")
+        return path
 
 
-def read_jsonl(source: FileSource, task_file: Path, line: int) -> list[Prompt]:
-    """The prompts of a JSONL file; blank lines are skipped.
+def own_file(data_dir: Path, task: str) -> Path | None:
+    """`TASK.jsonl` or `TASK.parquet` in a data folder."""
+    found = [data_dir / f"{task}{suffix}" for suffix in ROWS]
+    return next((path for path in found if absent(path) is None), None)
+
+
+def missing(task: str, data_dir: Path, folders: Sequence[str], fetch: str) -> ConfigError:
+    """The error where a data folder lacks a task's data."""
+    if not data_dir.is_dir():
+        return ConfigError(f"--data-dir {data_dir}: there is no such folder. Fetch data: {fetch}")
+    looked = ", ".join([f"{task}{JSONL}", f"{task}{PARQUET}", *(f"{name}/" for name in folders)])
+    return ConfigError(
+        f"No data for task '{task}' in {data_dir}: looked for {looked}. Fetch it: {fetch}"
+    )
+
+
+def read_rows(path: Path, source: FileSource | HubSource) -> Prompts:
+    """The prompts of a file of rows.
 
     Args:
-        source: where it is, relative to `task_file`.
-        task_file: the file that names it.
-        line: the line of `file` there.
+        path: `.parquet`, or JSONL whatever it is called; blank lines are skipped.
+        source: which of its rows count, and which field holds what.
 
     Raises:
-        ConfigError: with file and line, for anything that is not a prompt.
+        ConfigError: with file and line (of Parquet, row), for anything that is not a prompt.
     """
-    path = task_file.parent / source.path
-    if why := absent(path):
-        raise TaskError([Problem(str(task_file), line, f"file: {path}: {why}")], str(task_file))
-    # Not splitlines: U+2028 and its like may stand inside a JSON string.
-    lines = enumerate(read_text(path).split("\n"), start=1)
-    rows = [(at, text) for at, text in lines if text.strip()]
+    rows = list(_parquet(path) if path.suffix == PARQUET else _jsonl(path))[: source.rows]
     placed, problems = [], []
-    for number, (at, text) in enumerate(rows, start=1):
+    for number, (line, row) in enumerate(rows, start=1):
+        words = f"row {number}" if path.suffix == PARQUET else f"line {line}"
         try:
-            prompt = _prompt(_parse(text), str(number), source.fields)
-            placed.append(Placed(prompt, at, f"line {at}"))
-        except _RowError as error:
-            problems.append(Problem(str(path), at, str(error)))
-    if not rows:
+            fields = parse(row) if isinstance(row, str) else row
+            prompt = prompt_of(fields, str(number), source.fields)
+        except RowError as error:
+            said = f"{words}: " if path.suffix == PARQUET else ""
+            problems.append(Problem(str(path), line, f"{said}{error}"))
+            continue
+        if prompt is not None:
+            placed.append(Placed(prompt, line, words))
+    if not placed and not problems:
         problems.append(Problem(str(path), 1, "the file has no prompts"))
-    return _checked(placed, problems, str(path))
+    found = checked(placed, problems, str(path))
+    return Prompts(found, {"file": path.name, "sha256": _digest(path)})
 
 
-def read_hub(source: HubSource, task_file: Path, line: int) -> list[Prompt]:
-    """The prompts of a Hub dataset at its pinned commit; never runs the dataset's own code.
-
-    Args:
-        source: where it is.
-        task_file: the file that names it.
-        line: the line of `dataset` there, which every error carries.
-
-    Raises:
-        ConfigError: the dataset cannot be had, or a row is not a prompt.
-        MissingDependencyError: the package `datasets` is not installed.
-    """
-    file = str(task_file)
-    name = f"dataset '{source.path}' at {source.revision[:7]}"
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingDependencyError.of(f"The {name}", "datasets", "hf") from error
-    try:
-        rows = list(
-            datasets.load_dataset(
-                source.path, source.name, split=source.split, revision=source.revision
-            )
-        )
-    except Exception as error:  # the Hub, the network and the dataset may fail in any way
-        what = f"the {name} cannot be loaded: {one_line(error)}"
-        advice = "Check path, name, split and the network."
-        raise TaskError([Problem(file, line, f"{what}. {advice}")], file) from error
-    placed, problems = [], []
-    for number, row in enumerate(rows, start=1):
-        try:
-            prompt = _prompt(row, str(number), source.fields)
-            placed.append(Placed(prompt, line, f"row {number}"))
-        except _RowError as error:
-            problems.append(Problem(file, line, f"row {number} of the {name}: {error}"))
-    if not rows:
-        problems.append(Problem(file, line, f"the {name} has no rows in '{source.split}'"))
-    return _checked(placed, problems, file)
-
-
-def _checked(placed: list[Placed], problems: list[Problem], file: str) -> list[Prompt]:
+def checked(placed: list[Placed], problems: list[Problem], file: str) -> list[Prompt]:
+    """The prompts; TaskError with all that is wrong with them."""
     problems = [*problems, *check_prompts(placed, file)]
     if problems:
         raise TaskError(problems, file)
     return [prompt for prompt, _, _ in placed]
 
 
-def _parse(text: str) -> Mapping[str, Any]:
+def _jsonl(path: Path) -> Iterator[tuple[int, str | Mapping[str, Any]]]:
+    # Not splitlines: U+2028 and its like may stand inside a JSON string.
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        if text.strip():
+            yield line, text
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, str | Mapping[str, Any]]]:
     try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise _RowError(f"not valid JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:  # a number of 5000 digits, a tower of brackets
-        raise _RowError(f"not valid JSON: {one_line(error)}") from error
-    if not isinstance(row, dict):
-        raise _RowError(f"a row must be a JSON object, got {shown(row)}")
-    return row
+        rows = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise TaskError(
+            [Problem(str(path), 1, f"not Parquet: {one_line(error)}")], str(path)
+        ) from error
+    for row in rows:
+        yield 1, row
 
 
-def _prompt(row: Mapping[str, Any], number: str, fields: Fields) -> Prompt:
-    """One row as a prompt; a metadata field that is null is left out."""
-    references = _get(row, fields.references, "references") if fields.references else []
-    if isinstance(references, str):
-        references = [references]
-    if not isinstance(references, list) or not all(isinstance(r, str) for r in references):
-        raise _RowError(f"references must be text or a list of texts, got {shown(references)}")
-    id = _get(row, fields.id, "id") if fields.id else number
-    if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
-        raise _RowError(f"id must be text or a whole number, got {shown(id)}")
-    values = {name: _get(row, name, "metadata") for name in fields.metadata}
-    metadata = {name: _plain(name, v) for name, v in values.items() if v is not None}
-    messages = _messages(_get(row, fields.prompt, "prompt"))
-    return Prompt(str(id), messages, tuple(references), metadata)
-
-
-def _get(row: Mapping[str, Any], name: str, role: str) -> Any:
-    if name not in row:
-        has = ", ".join(f"'{key}'" for key in row) or "nothing"
-        raise _RowError(f"field '{name}' ({role}) is missing, the row has {has}")
-    return row[name]
-
-
-def _messages(value: Any) -> tuple[Message, ...]:
-    """A text is one user message; a list of role and content is a conversation."""
-    if isinstance(value, str):
-        return (Message("user", value),)
-    turns = value if isinstance(value, list) else [value]
-    for turn in turns:
-        known = isinstance(turn, dict) and turn.get("role") in ROLES
-        if not known or not isinstance(turn.get("content"), str):
-            raise _RowError(
-                f"prompt must be text or messages with role ({', '.join(ROLES)}) and content, "
-                f"got {shown(turn)}"
-            )
-    return tuple(Message(turn["role"], turn["content"]) for turn in turns)
-
-
-def _plain(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    raise _RowError(f"field '{name}' (metadata) must be text or a number, got {shown(value)}")
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,47 @@
+"""`tofu-eval plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PLOTS = ("differences", "means", "frontier", "rarefaction", "prompts", "lengths")
+"""What the report's charts are called; a test compares it with `report.CHARTS`."""
+
+
+@click.command("plot")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--plot", "name", type=click.Choice(PLOTS), required=True, help="Which chart.")
+@click.option("--output", type=click.Path(path_type=Path), help="Default: NAME.FORMAT, here.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(("svg", "png", "pdf")),
+    help="Default: what --output ends in, else svg.",
+)
+@click.option("--task", help="For this task. Default: the first.")
+@click.option("--metric", help="For this metric. Default: the one of the answer.")
+@click.option("--quality", help="The frontier's metric of quality. Default: the first.")
+@click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
+@click.option("--theme", type=click.Choice(("light", "dark")), default="light", show_default=True)
+def command(
+    run: Path,
+    name: str,
+    output: Path | None,
+    style: str | None,
+    baseline: str | None,
+    theme: str,
+    **choice: str | None,
+) -> None:
+    """Draw one chart of the report as SVG, PNG or PDF, for a paper."""
+    from tofu_eval.report import draw, read
+    from tofu_eval.store import Run, atomic_write
+
+    ending = output.suffix.removeprefix(".").lower() if output else ""
+    style = style or (ending if ending in ("svg", "png", "pdf") else "svg")
+    path = output or Path(f"{name}.{style}")
+    contents = read(Run.open(run), baseline=baseline, responses=False)
+    drawn = draw(contents, name, format=style, theme=theme, **choice)
+    atomic_write(path, lambda file: file.write(drawn))
+    click.echo(f"Plot: {path}")

@@ -1,0 +1,34 @@
+"""`tofu-eval report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Default: RUN/report.html.")
+@click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
+@click.option("--metric", "metrics", multiple=True, help="Only these metrics.")
+@click.option("--task", "tasks", multiple=True, help="Only these tasks.")
+def command(
+    run: Path,
+    output: Path | None,
+    baseline: str | None,
+    metrics: tuple[str, ...],
+    tasks: tuple[str, ...],
+) -> None:
+    """Write a run as one HTML file to look at: the answer, all numbers, charts, responses.
+
+    The file holds everything and loads nothing; any browser opens it, on a phone too.
+    """
+    from tofu_eval.report import read, write_report
+    from tofu_eval.store import Run
+
+    contents = read(Run.open(run), baseline=baseline, tasks=tasks, metrics=metrics)
+    path = output or run / "report.html"
+    size = write_report(path, contents)
+    click.echo(contents.answer)
+    click.echo(f"\nReport: {path} ({size / 1e6:.1f} MB)")

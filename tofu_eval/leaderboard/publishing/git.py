@@ -1,0 +1,112 @@
+"""Publishing to a git working tree: a commit of the board, pushed if asked."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tofu_eval.errors import StoreError
+from tofu_eval.leaderboard.labels import Source
+from tofu_eval.leaderboard.publishing.directory import WAIT, apply, planned
+from tofu_eval.leaderboard.publishing.plan import Plan
+from tofu_eval.store import locked
+
+ATTEMPTS = 5
+"""How often to start again where others push in between."""
+
+TIMEOUT = 120.0
+
+
+def publish_git(
+    folder: Path, source: Source, *, message: str, push: bool = False, dry_run: bool = False
+) -> Plan:
+    """Merge a board into the one of a git working tree, and commit it.
+
+    Only the board's own files are committed; whatever else is changed there stays as it is. With
+    `push`, the branch is brought up to date first, and where somebody pushes in between, our commit
+    is taken back and made again on top of theirs.
+
+    Args:
+        folder: of the working tree; the board lies in it.
+        source: the board to publish, with its per-prompt rows or without.
+        message: of the commit.
+        push: to the branch's upstream.
+        dry_run: change nothing; what is compared with is the working tree as it is.
+
+    Returns: what was changed, or would be.
+    Raises:
+        DataError: what is there is no valid board, or the two contradict each other.
+        StoreError: it is no working tree, the board has changes that are not committed, or git
+            refuses.
+    """
+    if _git(folder, "rev-parse", "--is-inside-work-tree", check=False) != "true":
+        raise StoreError(
+            f"{folder} is not a git working tree. Make one: git clone URL {folder}, or publish to "
+            "a plain directory: --to"
+        )
+    if dry_run:
+        return planned(folder, source)
+    with locked(Path(_git(folder, "rev-parse", "--absolute-git-dir")) / "tofu-eval", wait=WAIT):
+        for attempt in range(ATTEMPTS):
+            if push:
+                _git(folder, "pull", "--ff-only", "--quiet")
+            made = planned(folder, source)
+            if made.write:
+                _commit(folder, made, message)
+            if not push or _pushed(folder, last=attempt == ATTEMPTS - 1):
+                return made
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _commit(folder: Path, made: Plan, message: str) -> None:
+    files = [*made.write, *made.remove]
+    if changed := _git(folder, "status", "--porcelain", "--", *files):
+        raise StoreError(
+            f"{folder} has changes that are not committed: {changed.splitlines()[0].strip()}. "
+            "Commit them or take them back, then publish again."
+        )
+    apply(folder, made)
+    tracked = set(_git(folder, "ls-files", "--", *files).splitlines())
+    files = [name for name in files if name in made.write or name in tracked]
+    _git(folder, "add", "--force", "--all", "--", *files)
+    _git(folder, "commit", "--quiet", "--message", message, "--", *files)
+
+
+def _pushed(folder: Path, *, last: bool) -> bool:
+    """Push; where others were first, take our one commit back and say False."""
+    try:
+        _git(folder, "push", "--quiet")
+    except StoreError as error:
+        ahead = _git(folder, "rev-list", "--count", "@{upstream}..HEAD", check=False)
+        if last or "rejected" not in str(error) or ahead != "1":
+            raise
+        # Keeps whatever else is changed in the working tree.
+        _git(folder, "reset", "--keep", "--quiet", "HEAD~1")
+        return False
+    return True
+
+
+def _git(folder: Path, *arguments: str, check: bool = True) -> str:
+    """What git prints; StoreError where it fails, or nothing where `check` is off."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StoreError(
+            f"git {arguments[0]} failed in {folder}: {error}. Install git, or publish to a plain "
+            "directory: --to"
+        ) from error
+    if done.returncode and check:
+        reason = " ".join((done.stderr or done.stdout).split())[:300]
+        raise StoreError(
+            f"git {arguments[0]} failed in {folder}: {reason}. Nothing is lost: mend that, then "
+            "publish again."
+        )
+    return "" if done.returncode else done.stdout.strip()

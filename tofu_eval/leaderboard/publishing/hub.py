@@ -1,0 +1,119 @@
+"""Publishing to a dataset repository of the Hugging Face Hub, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tofu_eval.errors import MissingDependencyError, StoreError, TofuEvalError
+from tofu_eval.leaderboard.labels import Source
+from tofu_eval.leaderboard.publishing.plan import Plan, plan
+
+ATTEMPTS = 5
+"""How often to start again where others commit in between."""
+
+_MOVED = (409, 412)
+"""What the Hub answers where the branch is no longer at the commit that ours stands on."""
+
+
+def publish_hub(
+    repo: str,
+    source: Source,
+    *,
+    message: str,
+    revision: str | None = None,
+    create_pr: bool = False,
+    private: bool | None = None,
+    dry_run: bool = False,
+    client: Any = None,
+) -> Plan:
+    """Merge a board into the one of a dataset repository, which is made if need be.
+
+    The commit names the one that it stands on, and the Hub refuses it where somebody else was
+    first; then it is made again from what they published, so nobody's rows are lost.
+
+    Args:
+        repo: `org/name`.
+        source: the board to publish, with its per-prompt rows or without.
+        message: of the commit.
+        revision: branch; None is the main one.
+        create_pr: as a pull request.
+        private: for a repository that is made now; None as the owner's settings say.
+        dry_run: change nothing.
+        client: what speaks to the Hub; by default `huggingface_hub.HfApi()`.
+
+    Returns: what was changed, or would be.
+    Raises:
+        MissingDependencyError: huggingface-hub is not installed.
+        DataError: what is there is no valid board, or the two contradict each other.
+        StoreError: the Hub does not answer, or does not let us.
+    """
+    try:
+        import huggingface_hub as hub
+        from huggingface_hub import errors
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError.of("Publishing to the Hub", "huggingface-hub", "hf") from error
+    client = client or hub.HfApi()
+    for attempt in range(ATTEMPTS):
+        with _explained(repo):
+            try:
+                head = client.repo_info(repo, repo_type="dataset", revision=revision).sha
+            except errors.RepositoryNotFoundError:
+                head = None
+                if not dry_run:
+                    client.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+                    head = client.repo_info(repo, repo_type="dataset", revision=revision).sha
+            made = plan(repo, partial(_read, client, repo, head), source)
+            if dry_run or not made.write:
+                return made
+            changes = [
+                *(hub.CommitOperationAdd(name, content) for name, content in made.write.items()),
+                *(hub.CommitOperationDelete(name) for name in made.remove),
+            ]
+            try:
+                client.create_commit(
+                    repo,
+                    changes,
+                    commit_message=message,
+                    repo_type="dataset",
+                    revision=revision,
+                    create_pr=create_pr,
+                    parent_commit=head,
+                )
+                return made
+            except errors.HfHubHTTPError as error:
+                if error.response.status_code not in _MOVED or attempt == ATTEMPTS - 1:
+                    raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _read(client: Any, repo: str, revision: str | None, name: str) -> bytes | None:
+    from huggingface_hub import errors
+
+    if revision is None:
+        return None
+    try:
+        found = client.hf_hub_download(repo, name, repo_type="dataset", revision=revision)
+    except errors.EntryNotFoundError as error:
+        if isinstance(error, errors.LocalEntryNotFoundError):  # the Hub did not answer
+            raise
+        return None
+    return Path(found).read_bytes()
+
+
+@contextmanager
+def _explained(repo: str) -> Iterator[None]:
+    """Whatever the Hub's client raises, in one line."""
+    try:
+        yield
+    except TofuEvalError:
+        raise
+    except Exception as error:  # a network fails in many ways
+        reason = " ".join(str(error).split())[:300]
+        raise StoreError(
+            f"Cannot publish to the dataset {repo}: {type(error).__name__}: {reason}. Nothing is "
+            "published: log in with a token that may write (hf auth login), then publish again."
+        ) from error

@@ -1,0 +1,20 @@
+"""What the metrics of verified answers share."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tofu_eval.errors import MetricInputError
+
+
+def verdicts(correct: ArrayLike) -> NDArray[np.float64]:
+    """(n,) verdicts as floats: 1, 0 or NaN.
+
+    Raises:
+        MetricInputError: there are none.
+    """
+    found = np.asarray(correct, dtype=np.float64).reshape(-1)
+    if found.size == 0:
+        raise MetricInputError("no responses")
+    return found

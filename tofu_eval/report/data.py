@@ -1,0 +1,302 @@
+"""What the page and the charts show, as plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tofu_eval.errors import DataError, UnknownNameError
+from tofu_eval.leaderboard import (
+    Comparison,
+    How,
+    compare,
+    frontier_points,
+    headline,
+    length_warnings,
+    sample_warnings,
+    seeds_together,
+)
+from tofu_eval.leaderboard.compare import Cell, Row
+from tofu_eval.leaderboard.numbers import excludes_zero, is_clear
+from tofu_eval.report.responses import Survey, survey
+from tofu_eval.store import Run
+
+Record = dict[str, Any]
+
+FEW = 20
+"""Prompts below which an interval is too narrow; docs/statistics.md."""
+
+SCORES = 200_000
+"""Values of single prompts that a page holds at most."""
+
+PROMPTS = 10_000
+"""Prompts whose beginnings a page holds at most."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a report says of a run.
+
+    `datasets` are rows by name, one flat record each: "estimates" (a task, metric and model),
+    "frontier" (a task, metric of quality, metric of diversity and model), "rarefaction" (a task,
+    model and number of responses), "lengths" (a task, model and bin). `scores` is, by task and
+    metric, a list a column of a value a prompt, in the order of `prompts`; None is undefined.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    comparison: Comparison
+    answer: str
+    notes: tuple[str, ...]
+    survey: Survey
+    datasets: Mapping[str, Sequence[Record]]
+    prompts: Mapping[str, Sequence[Record]]
+    scores: Mapping[str, Mapping[str, Sequence[Sequence[float | None]]]]
+    signatures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """The models of each column: one, or the seeds of a series; the baseline first."""
+        return _columns(self.comparison)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The columns: what is compared, the baseline first."""
+        return tuple(self.columns)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that are shown."""
+        return list(dict.fromkeys(row.task for row in self.comparison.rows))
+
+    @property
+    def metrics(self) -> dict[str, Record]:
+        """Direction and kind of each metric that is shown."""
+        return {
+            row.metric: {"direction": row.direction, "measures": row.measures}
+            for row in self.comparison.rows
+        }
+
+
+def read(
+    run: Run,
+    *,
+    baseline: str | None = None,
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    responses: bool = True,
+) -> Contents:
+    """Everything a report shows, from the tables of a run.
+
+    Args:
+        run: a scored run.
+        baseline: the model the others are compared with; by default the first.
+        tasks, metrics: only these; by default all.
+        responses: whether the texts are wanted too; without, `survey` is empty but for what
+            the charts need.
+    Raises:
+        UnknownNameError: the run has no such model, task or metric.
+        StoreError: the run has no scores, or a file of it is damaged.
+    """
+    scores = _chosen(run, tasks, metrics)
+    comparison = _compared(run, scores, baseline)
+    shown = list(dict.fromkeys(row.task for row in comparison.rows))
+    found = survey(run, _columns(comparison), shown, texts=responses)
+    prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
+    return Contents(
+        path=run.path,
+        manifest=run.manifest,
+        comparison=comparison,
+        answer=headline(comparison),
+        notes=(*_notes(run, scores, comparison, found), *found.notes, *note),
+        survey=found,
+        datasets={
+            "estimates": [_estimate(row, cell) for row in comparison.rows for cell in row.cells],
+            "frontier": list(_frontier(run, scores, comparison)),
+            "rarefaction": found.rarefaction,
+            "lengths": found.lengths,
+        },
+        prompts=prompts,
+        scores=by_prompt,
+        signatures={row.metric: row.signature for row in run.estimates()},
+    )
+
+
+def _compared(run: Run, scores: pa.Table, baseline: str | None) -> Comparison:
+    facts = run.manifest.get("metrics", {})
+    columns = seeds_together(run.manifest["models"])
+    first = scores.column("model")[0].as_py()
+    return compare(
+        scores,
+        baseline or next(name for name, members in columns.items() if first in members),
+        metrics={name: fact["direction"] for name, fact in facts.items()},
+        seed=run.manifest["settings"]["seed"],
+        series=columns,
+        how=How(facts=facts),
+    )
+
+
+def _columns(comparison: Comparison) -> dict[str, tuple[str, ...]]:
+    """The models of each column of a comparison, the baseline's first."""
+    names = sorted(comparison.models, key=lambda name: name != comparison.baseline)
+    return {name: comparison.seeds.get(name, (name,)) for name in names}
+
+
+def _chosen(run: Run, tasks: Sequence[str], metrics: Sequence[str]) -> pa.Table:
+    scores = run.scores()
+    for noun, wanted in (("task", tasks), ("metric", metrics)):
+        known = scores.column(noun).unique().to_pylist()
+        for name in wanted:
+            if name not in known:
+                raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
+        if wanted:
+            scores = scores.filter([name in wanted for name in scores.column(noun).to_pylist()])
+    return scores
+
+
+def _estimate(row: Row, cell: Cell) -> Record:
+    versus = cell.difference
+    return {
+        "task": row.task,
+        "metric": row.metric,
+        "model": cell.model,
+        "value": cell.mean.value,
+        "low": cell.mean.low,
+        "high": cell.mean.high,
+        "n": cell.mean.n,
+        "undefined": cell.undefined,
+        "reasons": "; ".join(f"{count}: {reason}" for reason, count in cell.reasons.items()),
+        "difference": versus and versus.value,
+        "difference_low": versus and versus.low,
+        "difference_high": versus and versus.high,
+        "p_holm": cell.p_holm,
+        "pairs": versus and versus.n,
+        "mark": "**" if is_clear(cell) else "*" if excludes_zero(cell) else "",
+        "turn": _turn(row, cell),
+    }
+
+
+def _turn(row: Row, cell: Cell) -> str:
+    """What a clear difference means: narrower or wider, worse or better, higher or lower."""
+    if not is_clear(cell) or cell.difference is None or not cell.difference.value:
+        return ""
+    up = cell.difference.value > 0
+    if row.direction == "none":
+        return "higher" if up else "lower"
+    more = up == (row.direction == "higher")
+    words = ("worse", "better") if row.measures == "quality" else ("narrower", "wider")
+    return words[more]
+
+
+def _frontier(run: Run, scores: pa.Table, comparison: Comparison) -> Iterable[Record]:
+    """Each model's quality beside its diversity; `best` where no model is ahead in both."""
+    facts = run.manifest.get("metrics", {})
+    by_task: dict[str, list[Row]] = {}
+    for row in comparison.rows:
+        if row.direction != "none" and facts[row.metric].get("level") != "corpus":
+            by_task.setdefault(row.task, []).append(row)
+    for rows in by_task.values():
+        for quality in (row for row in rows if row.measures == "quality"):
+            for diversity in (row for row in rows if row.measures == "diversity"):
+                yield from _points(run, scores, comparison, (quality, diversity))
+
+
+def _points(
+    run: Run, scores: pa.Table, comparison: Comparison, pair: tuple[Row, Row]
+) -> Iterable[Record]:
+    quality, diversity = pair
+    column = {model: name for name, models in _columns(comparison).items() for model in models}
+    try:
+        points = frontier_points(
+            scores,
+            run.manifest,
+            task=quality.task,
+            quality=quality.metric,
+            diversity=diversity.metric,
+            seed=run.manifest["settings"]["seed"],
+        )
+    except DataError:  # no prompt has both of every model: the page says that nothing is there
+        return
+    signs = [-1 if row.direction == "lower" else 1 for row in pair]
+    for point in points:
+        x, y = (_as_measured(point, name, sign) for name, sign in
+                zip(("quality", "diversity"), signs, strict=True))  # fmt: skip
+        yield {
+            "task": quality.task,
+            "quality": quality.metric,
+            "metric": diversity.metric,
+            "model": column[point.model],
+            "of": point.model,
+            "series": point.series if point.seed is None else f"{point.series} {point.seed}",
+            "temperature": point.temperature,
+            **dict(zip(("x", "x_low", "x_high"), x, strict=True)),
+            **dict(zip(("y", "y_low", "y_high"), y, strict=True)),
+            "best": "yes" if point.efficient else "no",
+        }
+
+
+def _as_measured(point: Any, name: str, sign: int) -> list[float | None]:
+    """Value, low and high in the metric's own direction; `frontier` turns those that fall."""
+    ends = [getattr(point, f"{name}_low"), getattr(point, f"{name}_high")]
+    values = [getattr(point, name), *(ends if sign > 0 else reversed(ends))]
+    return [None if value is None else sign * value for value in values]
+
+
+def _notes(run: Run, scores: pa.Table, comparison: Comparison, found: Survey) -> list[str]:
+    notes = []
+    if run.manifest["status"] != "complete":
+        notes.append("This run is unfinished: run the command that made it again.")
+    if any(1 < cell.mean.n < FEW for row in comparison.rows for cell in row.cells):
+        notes.append(f"Intervals over fewer than {FEW} prompts are too narrow: do not lean on *.")
+    facts = run.manifest.get("metrics", {})
+    moved = {name for name, fact in facts.items() if fact.get("length_sensitive")}
+    if run.manifest["settings"].get("truncate") is None:
+        notes += length_warnings(comparison, found.characters, moved)
+    biased = {name for name, fact in facts.items() if fact.get("bias")}
+    notes += sample_warnings(comparison, scores, biased)
+    return [*notes, *run.manifest.get("notes", [])]
+
+
+def _by_prompt(
+    run: Run, scores: pa.Table, comparison: Comparison, tasks: Sequence[str]
+) -> tuple[dict[str, list[Record]], dict[str, dict[str, list[list[float | None]]]], list[str]]:
+    """The prompts of each task, and every column's value on each, by metric."""
+    kinds = {(row.task, row.metric) for row in comparison.rows}
+    prompts = {task: [{"id": p.id, "text": p.text} for p in run.prompts(task)] for task in tasks}
+    total = sum(len(prompts[task]) * len(comparison.models) for task, _ in kinds)
+    notes = []
+    step = max(-(-total // SCORES), -(-sum(map(len, prompts.values())) // PROMPTS))
+    if step > 1:
+        prompts = {task: rows[::step] for task, rows in prompts.items()}
+        notes = [f"The plots of single prompts show one prompt in {step}; the numbers use all."]
+    place = {t: {row["id"]: i for i, row in enumerate(rows)} for t, rows in prompts.items()}
+    member = {
+        model: (at, seed)
+        for at, models in enumerate(_columns(comparison).values())
+        for seed, model in enumerate(models)
+    }
+    made: dict[tuple[str, str], NDArray[np.float64]] = {}
+    widest = 1 + max(seed for _, seed in member.values())
+    names = ("model", "task", "metric", "prompt_id", "value")
+    for model, task, metric, prompt, value in zip(
+        *(scores.column(name).to_pylist() for name in names), strict=True
+    ):
+        at = place[task].get(prompt)
+        if at is None or value is None:  # of the whole corpus, not in the sample, or undefined
+            continue
+        shape = (len(comparison.models), widest, len(prompts[task]))
+        column, seed = member[model]
+        made.setdefault((task, metric), np.full(shape, np.nan))[column, seed, at] = value
+    found: dict[str, dict[str, list[list[float | None]]]] = {task: {} for task in tasks}
+    sizes = [len(models) for models in _columns(comparison).values()]
+    for (task, metric), table in made.items():
+        # The mean over the seeds of a series, where all have a value, as `compare` takes it.
+        means = [rows[:size].mean(axis=0) for rows, size in zip(table, sizes, strict=True)]
+        found[task][metric] = [[None if np.isnan(v) else float(v) for v in row] for row in means]
+    return prompts, found, notes
