@@ -96,3 +96,11 @@ def test_nothing_to_say() -> None:
     assert "No metric of diversity was measured" in headline(of(REWARD))
     with pytest.raises(UnknownNameError, match=r"Unknown metric 'vendy'. Did you mean 'vendi'\?"):
         headline(of(VENDI), metric="vendy")
+
+
+def test_a_sentence_holds_a_few_models_and_counts_the_others() -> None:
+    swept = [cell(f"sft-T{i}", 3.28, -1.24, -1.6, -0.9, p=0.0002) for i in range(9)]
+    said = headline(of(row("t", "vendi", "higher", cell("base", 4.52), *swept)))
+    assert "sft-T5 is narrower" in said
+    assert "sft-T6" not in said
+    assert said.endswith("; and 3 more are in the table.")
