@@ -117,6 +117,9 @@ def test_compare_with_another_interval(run: Run) -> None:
         row for row in run.estimates() if (row.model, row.metric) == ("base", "unique_rate")
     ]
     first = rows["bootstrap-t"][0]
-    assert (first["value"], first["low"], first["high"], first["n"]) == (
-        *(estimate.value, estimate.low, estimate.high, estimate.n),
+    assert [first[name] for name in ("value", "low", "high", "n", "method")] == [
+        getattr(estimate, name) for name in ("value", "low", "high", "n", "method")
+    ]
+    assert estimate.method.endswith(
+        "; plug-in, falls with the number of responses: compare equal numbers"
     )

@@ -9,11 +9,8 @@ import pyarrow as pa
 
 from tofu_eval import __version__
 from tofu_eval.metrics import Metric
-from tofu_eval.stats import mean_intervals, within
+from tofu_eval.stats import mean_intervals, method_of, within
 from tofu_eval.types import Estimate
-
-CORPUS_METHOD = "one value of the whole corpus, no interval"
-JACKKNIFE_METHOD = "value of the whole corpus, 95% jackknife over {blocks} blocks of prompts"
 
 
 def estimate(
@@ -55,18 +52,11 @@ def estimate(
                     high=interval.high,
                     n=interval.n,
                     undefined=len(column) - interval.n,
-                    method=_method(made, interval.method, interval.n),
+                    method=method_of(interval, level=made.level, bias=made.bias),
                     signature=f"{made.signature(features, truncate)}|tofu-eval:{__version__}",
                 )
             )
     return estimates
-
-
-def _method(metric: Metric, of_means: str, n: int) -> str:
-    """How the number was made: the interval, and what is done about a bias in the samples."""
-    if metric.level == "corpus":
-        of_means = CORPUS_METHOD if n < 2 else JACKKNIFE_METHOD.format(blocks=n)
-    return f"{of_means}; {metric.bias}" if metric.bias else of_means
 
 
 def _by_place(scores: pa.Table) -> dict[tuple[str, str], dict[str, list[float | None]]]:

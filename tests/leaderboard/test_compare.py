@@ -124,10 +124,18 @@ def test_the_blocks_of_a_corpus_give_its_interval() -> None:
         )
     ]
     got = cell(
-        compare(to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS), "lab", "vendi", "sft"
-    )
+        compare(
+            to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS,
+            how=How(facts={"vendi": {"level": "corpus", "bias": "grows"}}),
+        ),
+        "lab", "vendi", "sft",
+    )  # fmt: skip
     assert (got.mean.value, got.mean.n) == (pytest.approx(1.5), 4)
-    assert got.mean == mean_interval(blocks["sft"])
+    assert got.mean.method == (
+        "value of the whole corpus, 95% jackknife over 4 blocks of prompts; grows"
+    )
+    plain = mean_interval(blocks["sft"])
+    assert (got.mean.low, got.mean.high) == (plain.low, plain.high)
     assert (got.difference.value, got.difference.n, got.difference.dropped) == (-0.5, 4, 0)
 
 

@@ -126,13 +126,15 @@ def test_the_p_value_is_scipys() -> None:
     assert sign_flips([many], seed=0, resamples=99_999) == [pytest.approx(sampled, abs=0.005)]
 
 
-def test_what_else_is_compared_changes_no_digit() -> None:
+def test_what_else_is_compared_changes_no_digit(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     pairs = []
     for n in (5, 40, 300, 600):
         a = {f"p{i}": float(v) for i, v in enumerate(rng.normal(0.1, 1, size=n))}
         pairs.append((a, dict.fromkeys(a, 0.0)))
     together = paired_differences(pairs, seed=3)
+    monkeypatch.setattr("tofu_eval.stats.paired._COLUMNS", 2)
+    assert paired_differences(pairs, seed=3) == together
     assert together == [paired_difference(*pair, seed=3) for pair in pairs]
     assert paired_difference(*pairs[1], seed=4).p_value != together[1].p_value
 

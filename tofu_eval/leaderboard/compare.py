@@ -20,6 +20,7 @@ from tofu_eval.stats import (
     crossed_mean,
     holm,
     mean_interval,
+    method_of,
     paired_differences,
     within,
 )
@@ -86,17 +87,19 @@ class Comparison:
 class How:
     """How numbers are made: `interval` is one of `stats.INTERVALS`.
 
-    `facts` says of a metric, by name, what it `measures` ("diversity" where nothing is said) and
-    its `range`, to which intervals are cut; as run.json does.
+    `facts` says of a metric, by name, what it `measures` ("diversity" where nothing is said), its
+    `range`, to which intervals are cut, its `level` and its `bias`; as run.json does.
     """
 
     interval: str = "bootstrap-t"
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def range(self, metric: str) -> tuple[str, str] | None:
-        """What the metric can be at least and at most."""
-        ends = self.facts.get(metric, {}).get("range")
-        return None if ends is None else (ends[0], ends[1])
+    def shown(self, mean: Interval, metric: str) -> Interval:
+        """A mean as the metric has it: cut to its range, its bias named."""
+        known = self.facts.get(metric, {})
+        told = method_of(mean, level=known.get("level", "group"), bias=known.get("bias", ""))
+        ends = known.get("range")
+        return within(replace(mean, method=told), None if ends is None else (ends[0], ends[1]))
 
 
 def compare(
@@ -151,7 +154,7 @@ def compare(
         difference, shared = differences.get(place, (None, None))
         return Cell(
             place[0],
-            within(mean, how.range(place[2])),
+            how.shown(mean, place[2]),
             undefined,
             sum((reasons.get((m, *place[1:]), Counter()) for m in columns[place[0]]), Counter()),
             difference,

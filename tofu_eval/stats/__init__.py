@@ -11,6 +11,7 @@ from tofu_eval.stats.intervals import (
     Intervals,
     mean_interval,
     mean_intervals,
+    method_of,
     within,
 )
 from tofu_eval.stats.jackknife import BLOCKS, pseudo_values
@@ -43,6 +44,7 @@ __all__ = [
     "holm",
     "mean_interval",
     "mean_intervals",
+    "method_of",
     "paired_difference",
     "paired_differences",
     "power",

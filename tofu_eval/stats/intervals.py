@@ -142,6 +142,22 @@ def within(interval: Interval, range: tuple[str, str] | None) -> Interval:
     return replace(interval, low=min(low, interval.value), high=max(high, interval.value))
 
 
+def method_of(interval: Interval, *, level: str, bias: str) -> str:
+    """How a number of a metric was made: its interval, and what is done about a bias.
+
+    Args:
+        interval: of its scores, or of the blocks of a corpus.
+        level: "group" or "corpus", of the metric.
+        bias: the metric's own words; empty for none.
+    """
+    made = interval.method
+    if level == "corpus":
+        made = "one value of the whole corpus, no interval"
+        if interval.n > 1:
+            made = f"value of the whole corpus, 95% jackknife over {interval.n} blocks of prompts"
+    return f"{made}; {bias}" if bias else made
+
+
 def numbers(rows: Sequence[Values]) -> Floats:
     """Rows of equal length as floats, NaN where undefined.
 

@@ -15,6 +15,8 @@ Id = TypeVar("Id")
 
 _PROMPTS = 256
 """Prompts whose signs are in memory at once."""
+_COLUMNS = 256
+"""Columns whose sums are; for the next ones the same signs are drawn again."""
 _TIES = 1e-6
 """What the roots weigh, beside the differences, in the sum that is tested."""
 _ROUNDING = 1e-12
@@ -149,9 +151,10 @@ def sign_flips(
     found: list[float | None] = [None] * len(columns)
     for i in few:
         found[i] = _p_value(columns[i], _all_sums(columns[i]), 0)
-    if many:
-        sums = _random_sums([columns[i] for i in many], seed, resamples)
-        for place, i in enumerate(many):
+    for start in range(0, len(many), _COLUMNS):
+        some = many[start : start + _COLUMNS]
+        sums = _random_sums([columns[i] for i in some], seed, resamples)
+        for place, i in enumerate(some):
             found[i] = _p_value(columns[i], sums[:, place], 1)
     return found
 
