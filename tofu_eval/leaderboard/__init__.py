@@ -6,7 +6,7 @@ from tofu_eval.leaderboard.frontier import Frontier, frontier, frontier_points
 from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.render import render, table
 from tofu_eval.leaderboard.series import seeds_together
-from tofu_eval.leaderboard.warnings import length_warnings, sample_warnings
+from tofu_eval.leaderboard.warnings import few_prompts, length_warnings, sample_warnings
 
 __all__ = [
     "Comparison",
@@ -14,6 +14,7 @@ __all__ = [
     "How",
     "build_leaderboard",
     "compare",
+    "few_prompts",
     "frontier",
     "frontier_points",
     "headline",
