@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -86,3 +88,22 @@ def test_bad_input_is_one_line(
     assert result.exit_code == 2
     assert said in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_the_quickstart_ends_with_a_report(
+    scored: Path, monkeypatch: pytest.MonkeyPatch, drawn: bool
+) -> None:
+    seed = SimpleNamespace(
+        seed=0, run=scored, leaderboard=scored / "leaderboard.json", checkpoints={}
+    )
+    done = SimpleNamespace(seeds=[seed], tables=list, findings=())
+    monkeypatch.setattr("tofu_eval.lab.quickstart.quickstart", lambda *_, **__: done)
+    if not drawn:  # what it takes to draw is an extra
+        monkeypatch.setitem(sys.modules, "vl_convert", None)
+    (scored / "report.html").unlink(missing_ok=True)
+    result = invoke("quickstart", "--output", scored.parent)
+    assert result.exit_code == 0, result.output
+    assert (scored / "report.html").exists() == drawn
+    assert (f"{scored / 'report.html'}" in result.stdout) == drawn
+    assert ("pip install 'tofu-eval[report]'" in result.stderr) != drawn

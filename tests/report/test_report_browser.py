@@ -61,11 +61,17 @@ def test_the_table_sorts_and_filters(look: Look, fruit_page: Path) -> None:
 
 def test_the_charts_follow_the_choice(look: Look, fruit_page: Path) -> None:
     page = look(fruit_page)
-    title = page.locator("#chart-differences svg")
-    assert "self_bleu minus base" in title.inner_html()
+    assert "self_bleu minus base" in page.locator("#chart-differences svg").inner_html()
+    figure = page.locator("figure", has=page.locator("#chart-differences"))
+    figure.locator("summary").click()
+    before = figure.locator("tbody").inner_text()
+    figure.locator("summary").click()
     field(page, "charts", "Metric").select_option("distinct_1")
     page.wait_for_selector("#chart-differences svg >> text=distinct_1 minus base")
     page.wait_for_selector("#chart-prompts svg >> text=distinct_1 minus base")
+    figure.locator("details > summary").click()
+    figure.locator("tbody tr").nth(1).wait_for()
+    assert figure.locator("tbody").inner_text() != before
 
 
 def test_a_point_leads_to_its_responses(look: Look, fruit_page: Path) -> None:

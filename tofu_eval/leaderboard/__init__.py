@@ -7,7 +7,7 @@ from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.render import render, table
 from tofu_eval.leaderboard.scores import read_scores
 from tofu_eval.leaderboard.series import seeds_together
-from tofu_eval.leaderboard.warnings import length_warnings, sample_warnings
+from tofu_eval.leaderboard.warnings import few_prompts, length_warnings, sample_warnings
 
 __all__ = [
     "Comparison",
@@ -15,6 +15,7 @@ __all__ = [
     "How",
     "build_leaderboard",
     "compare",
+    "few_prompts",
     "frontier",
     "frontier_points",
     "headline",

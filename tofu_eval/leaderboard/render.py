@@ -15,13 +15,12 @@ from tofu_eval.leaderboard.compare import Cell, Comparison, Row
 from tofu_eval.leaderboard.headline import headline
 from tofu_eval.leaderboard.layout import aligned, called
 from tofu_eval.leaderboard.numbers import estimate_text, excludes_zero, is_clear
+from tofu_eval.leaderboard.warnings import few_prompts
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
-_FEW = 20
-"""Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
 EFFECTS = (
     "d_z: the mean difference in standard deviations of the differences. won: the share of prompts "
     "on which the model is more diverse than the baseline, or better."
@@ -236,11 +235,7 @@ def _notes(comparison: Comparison) -> list[str]:
     notes += _of_seeds(comparison)
     if any(cell.difference and cell.difference.dropped for cell in cells):
         notes.append("Prompts without a value for both models are left out of a difference.")
-    if any(1 < cell.mean.n < _FEW for cell in cells):
-        notes.append(
-            f"Intervals over fewer than {_FEW} prompts are too narrow where scores are "
-            "skewed or tied: do not lean on *."
-        )
+    notes += few_prompts(comparison)
     if any(cell.mean.n == cell.undefined == 0 for cell in cells):
         notes.append("—: the model has no scores there.")
     return notes + _undefined(comparison)

@@ -12,6 +12,20 @@ LENGTH_RATIO = 1.25
 """Mean lengths that are further apart than this are warned of."""
 
 
+FEW = 20
+"""Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
+
+
+def few_prompts(comparison: Comparison) -> list[str]:
+    """One line where an interval stands on few prompts."""
+    if not any(1 < cell.mean.n < FEW for row in comparison.rows for cell in row.cells):
+        return []
+    return [
+        f"Intervals over fewer than {FEW} prompts are too narrow where scores are skewed or tied: "
+        "do not lean on *."
+    ]
+
+
 def length_warnings(
     comparison: Comparison,
     lengths: Mapping[tuple[str, str], float],

@@ -88,12 +88,13 @@ CHARTS: Mapping[str, Chart] = {
             "differences",
             "Difference to the baseline",
             "The mean difference to the baseline on the same prompts, with its 95% interval. A "
-            "filled mark is clear after Holm's adjustment; the dashed line is no difference.",
+            "filled mark is clear after Holm's adjustment; the dashed line is no difference. The "
+            "table adds the effect size d_z and the share of prompts won.",
             "differences",
             ("metric",),
             (
                 *("task", "model", "difference", "difference_low", "difference_high"),
-                *("p_holm", "mark", "pairs"),
+                *("d_z", "won", "p_holm", "mark", "pairs"),
             ),
             {
                 "width": "$width",

@@ -16,6 +16,7 @@ from tofu_eval.leaderboard import (
     Comparison,
     How,
     compare,
+    few_prompts,
     frontier_points,
     headline,
     length_warnings,
@@ -28,9 +29,6 @@ from tofu_eval.report.responses import Survey, survey
 from tofu_eval.store import Run
 
 Record = dict[str, Any]
-
-FEW = 20
-"""Prompts below which an interval is too narrow; docs/statistics.md."""
 
 SCORES = 200_000
 """Values of single prompts that a page holds at most."""
@@ -175,6 +173,8 @@ def _estimate(row: Row, cell: Cell) -> Record:
         "difference": versus and versus.value,
         "difference_low": versus and versus.low,
         "difference_high": versus and versus.high,
+        "d_z": versus and versus.effect,
+        "won": versus and {"higher": versus.higher, "lower": versus.lower}.get(row.direction),
         "p_holm": cell.p_holm,
         "pairs": versus and versus.n,
         "mark": "**" if is_clear(cell) else "*" if excludes_zero(cell) else "",
@@ -252,8 +252,7 @@ def _notes(run: Run, scores: pa.Table, comparison: Comparison, found: Survey) ->
     notes = []
     if run.manifest["status"] != "complete":
         notes.append("This run is unfinished: run the command that made it again.")
-    if any(1 < cell.mean.n < FEW for row in comparison.rows for cell in row.cells):
-        notes.append(f"Intervals over fewer than {FEW} prompts are too narrow: do not lean on *.")
+    notes += few_prompts(comparison)
     facts = run.manifest.get("metrics", {})
     moved = {name for name, fact in facts.items() if fact.get("length_sensitive")}
     if run.manifest["settings"].get("truncate") is None:

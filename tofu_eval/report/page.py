@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -29,6 +30,7 @@ from tofu_eval.report.charts import CHARTS
 from tofu_eval.report.data import Contents, Record
 from tofu_eval.report.themes import SHAPES, THEMES
 from tofu_eval.store import atomic_write
+from tofu_eval.types import digest
 
 SCRIPTS = ("base.js", "table.js", "charts.js", "explorer.js", "main.js")
 BEGINNING = 120
@@ -82,7 +84,6 @@ def render(contents: Contents) -> str:
         tests=contents.comparison.tests,
         created=str(contents.manifest.get("created", ""))[:10],
         version=__version__,
-        shown=contents.survey.shown,
     )
 
 
@@ -140,9 +141,8 @@ def _data(contents: Contents) -> Record:
     }
     rows = [{**row, **_texts(row)} for row in contents.datasets["estimates"]]
     first = {model: i for i, model in enumerate(models)}
-    rows.sort(key=lambda row: first[row["model"]])  # within a task and metric: see table.js
     place = {key: i for i, key in enumerate((r.task, r.metric) for r in contents.comparison.rows)}
-    rows.sort(key=lambda row: place[row["task"], row["metric"]])
+    rows.sort(key=lambda row: (place[row["task"], row["metric"]], first[row["model"]]))
     return {
         "models": models,
         "tasks": contents.tasks,
@@ -153,10 +153,7 @@ def _data(contents: Contents) -> Record:
         "leads": drawing.leads(contents),
         "datasets": {
             "estimates": _columns(rows),
-            **{
-                name: _columns(contents.datasets[name])
-                for name in contents.datasets.keys() - {"estimates"}
-            },
+            **{name: _columns(t) for name, t in contents.datasets.items() if name != "estimates"},
         },
         "scores": kept,
         "prompts": {
@@ -166,18 +163,7 @@ def _data(contents: Contents) -> Record:
         "members": [model for members in contents.columns.values() for model in members],
         "explorer": contents.survey.texts,
         "method": contents.survey.method,
-        "charts": [
-            {
-                "name": chart.name,
-                "title": chart.title,
-                "about": chart.about,
-                "dataset": chart.dataset,
-                "by": chart.by,
-                "columns": chart.columns,
-                "spec": chart.spec,
-            }
-            for chart in CHARTS.values()
-        ],
+        "charts": [asdict(chart) for chart in CHARTS.values()],
         "schema": f"https://vega.github.io/schema/vega-lite/v{drawing.VERSION[0]}.json",
         "line": drawing.LINE,
         "themes": THEMES,
@@ -219,13 +205,13 @@ def _about(contents: Contents) -> Record:
     facts = manifest.get("metrics", {})
     return {
         "Models": {
-            "names": ["model", "engine", "prompt format", "identity"],
+            "names": ["model", "engine", "prompt format", "digest of its identity"],
             "rows": [
                 [
                     name,
                     models[name]["engine"],
                     ", ".join(dict.fromkeys(map(str, models[name]["prompt_format"].values()))),
-                    json.dumps(models[name]["identity"], ensure_ascii=False)[:300],
+                    digest(models[name]["identity"])[:16],
                 ]
                 for members in contents.columns.values()
                 for name in members

@@ -43,7 +43,7 @@ function startCharts(datasets, openPrompt) {
     one.rows = rowsOf(one.chart);
     one.what.textContent = one.chart.by.filter((key) => choice[key]).map((key) => choice[key]).join(" · ");
     if (one.behind.open) fillTable(one);
-    else one.behind.querySelector(".scroll")?.parentNode.replaceChildren(one.behind.firstChild);
+    else one.behind.replaceChildren(one.behind.firstChild); // the summary: a table made before is stale
     one.behind.hidden = !one.rows.length;
     if (!one.rows.length) {
       one.place.replaceChildren(make("p", { class: "empty" }, missing(one.chart)));
