@@ -37,7 +37,7 @@ VECTORS = st.lists(FLOATS, min_size=5, max_size=5).filter(lambda row: max(map(ab
 PROMPT = Prompt.of_text(
     "p",
     "Say something in ten words.",
-    references=("a b c d", "The cat . a", "a b c d"),
+    references=("a b c d", "The cat . a", "a b c d", "B"),
     metadata={"target": '{"a": 0.75, "zebra": 0.25}'},
 )
 
