@@ -171,3 +171,30 @@ def test_right_answers_are_found_right(
     assert means["unparsable_rate"] == 0.0
     if task == "gsm8k":
         assert means["pass_at_16"] == means["majority_vote"] == 0.5
+
+
+def test_choices_may_be_scored_instead(
+    data_dir: Path, long_chat_model: Path, tmp_path: Path
+) -> None:
+    """As docs/tasks.md says: a copy of the task file with `scoring: likelihood`."""
+    text = Path(load_task("mmlu").origin.rpartition(":")[0]).read_text("utf-8")
+    for old, new in (
+        ("verifier: choice", "scoring: likelihood"),
+        ("- accuracy", "- acc"),
+        ("- unparsable_rate", "- acc_norm"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    copy = tmp_path / "mmlu.yaml"
+    copy.write_text(text, "utf-8")
+    result = te.evaluate(
+        {"m": long_chat_model},
+        copy,
+        tmp_path / "run",
+        data_dir=data_dir,
+        engine="transformers",
+        device="cpu",
+    )
+    values = {row["metric"]: row["value"] for row in result.estimates.to_pylist()}
+    assert values.keys() == {"acc", "acc_norm"}
+    assert set(values.values()) <= {0.0, 0.5, 1.0}

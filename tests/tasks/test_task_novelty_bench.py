@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import tofu_eval as te
-from tofu_eval.features.calibration import Calibration, presets
+from tofu_eval.features.calibration import Calibration, named, presets
 from tofu_eval.features.custom import JUDGES, REWARD_MODELS, judge, reward_model
 from tofu_eval.quality import write_calibration
 from tofu_eval.types import Response
@@ -93,7 +93,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[te.Result]:
         return values
 
     made = REWARD_MODELS.get("published-points")
-    calibration = Calibration(thresholds, made.identity, made.signature, "NoveltyBench")
+    signature = named(made.signature, thresholds)
+    calibration = Calibration(thresholds, made.identity, signature, "NoveltyBench")
     (home / "calibration.yaml").write_text(write_calibration(calibration))
     try:
         yield te.evaluate(
