@@ -14,6 +14,9 @@ import pytest
 
 from tofu_eval.answers import VERIFIERS, algebra, mathematics
 from tofu_eval.answers.algebra import Algebra, Supervisor
+from tofu_eval.answers.find import LONGEST
+from tofu_eval.answers.plain import lone_number, number, tidy, without_unit, words
+from tofu_eval.metrics import METRICS
 from tofu_eval.types import Prompt
 
 PROMPT = Prompt.of_text("p", "How many?")
@@ -153,6 +156,45 @@ def test_megabytes_take_linear_time(here: Path, text: str) -> None:
     start = time.process_time()
     assert answered(text) in (False, None)
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("text", LONG, ids=range(len(LONG)))
+@pytest.mark.parametrize("name", ["choice", "text"])
+def test_the_other_verifiers_take_linear_time_too(name: str, text: str) -> None:
+    start = time.process_time()
+    for dressed in (text, boxed(text), f"answer: {text}", f"answer is{text}"):
+        answer = VERIFIERS.get(name).find(PROMPT, dressed)
+        assert answer is None or len(answer) <= LONGEST
+    assert time.process_time() - start < 6
+
+
+@pytest.mark.parametrize("text", LONG, ids=range(len(LONG)))
+def test_metrics_of_texts_take_linear_time_too(text: str) -> None:
+    start = time.process_time()
+    asked = Prompt.of_text("p", "In three sentences of at most 50 words.")
+    for dressed in (text, f"I'm{text}", "." * MIB, '."' * (MIB // 2)):
+        METRICS.get("refusal_rate")([dressed])
+        METRICS.get("attack_success_rate")([dressed])
+        METRICS.get("constraint_satisfaction")([dressed], asked)
+    assert time.process_time() - start < 6
+
+
+REPEATED = [
+    *("-", "a-", "a ", "a, ", "1 ", "1,", "1/", " ", ".", "a.", "'", "$", "^", "^2", "("),
+    *(r"\text{a}", r"\frac", "a/", "1a", "1 a", "1 a/"),
+]
+
+
+@pytest.mark.parametrize("piece", REPEATED)
+def test_comparing_texts_takes_no_exponential_time(piece: str) -> None:
+    start = time.process_time()
+    for before, after in (("", ""), ("a", "%"), ("1", "%"), ("1 ", "a%"), ("a", "\n")):
+        text = tidy((before + piece * 500)[:990] + after)
+        words(text)
+        number(text)
+        without_unit(text)
+        lone_number(text)
+    assert time.process_time() - start < 3
 
 
 def answered(text: str) -> bool | None:

@@ -35,7 +35,7 @@ RESPONSES = st.lists(WORDS, min_size=4, max_size=9).map(lambda words: [*words, "
 FLOATS = st.floats(-10, 10, width=32)
 VECTORS = st.lists(FLOATS, min_size=5, max_size=5).filter(lambda row: max(map(abs, row)) > 1e-3)
 PROMPT = Prompt.of_text(
-    "p", "Say something in ten words.", references=("a b c d", "The cat . a", "a b c d")
+    "p", "Say something in ten words.", references=("a b c d", "The cat . a", "a b c d", "B")
 )
 
 ROWS = {

@@ -11,7 +11,7 @@ from tofu_eval.types import Prompt
 
 _LETTER = re.compile(r"\W*(?:\\(?:text|textbf|mathrm|mathbf)\{)?\W*([A-Za-z])[\W_]*")
 _SAID = re.compile(
-    r"\b(?:[Aa]nswer|ANSWER|[Oo]ption|[Cc]hoice)\b[^.\n]{0,40}?(?:\bis\b|:)[\s*_:]*"
+    r"\b(?:[Aa]nswer|ANSWER|[Oo]ption|[Cc]hoice)\b[^.\n]{0,40}?(?:\bis\b|:)[\s*_:]*+"
     r"(?:\boption\s+|\bchoice\s+)?(?:\(([A-Ja-j])\)|([A-J])(?![\w'’]))"
 )
 _OPENING = re.compile(r"[\s*_\"']*(?:\(([A-Ja-j])\)|([A-J])(?:[.):,*]|\s*$|\s*\n))")
@@ -33,7 +33,7 @@ def choice(prompt: Prompt, text: str) -> str | None:
     5. the last line that is a letter.
     """
     in_box = boxed(text)
-    if in_box is not None and (match := _LETTER.fullmatch(in_box)):
+    if in_box is not None and len(in_box) < 40 and (match := _LETTER.fullmatch(in_box)):
         return match[1].upper()
     for match in reversed(list(_SAID.finditer(text))):
         return (match[1] or match[2]).upper()

@@ -46,7 +46,7 @@ def equal_mathematics(pairs: Sequence[Pair]) -> list[bool | None]:
 
 @verifier(name="math", version=1, equal=equal_mathematics)
 def mathematics(prompt: Prompt, text: str) -> str | None:
-    """The final answer; see `final_answer` for the rules."""
+    """The final answer of a solution; see `find.final_answer` for the rules."""
     return final_answer(text)
 
 

@@ -28,7 +28,7 @@ _COMMAS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d{1,2}))?")
 _FRACTION = re.compile(r"([+-]?)(?:\\[dt]?frac\{(-?\d+)\}\{(-?\d+)\}|(\d+)/(\d+))")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorname)\{([^{}]*)\}")
-_WORDS = re.compile(r"[^\W\d_][\w'’.\-]*(?:[ ,\-]+[\w'’.\-]+)*")
+_WORDS = re.compile(r"[^\W\d_][\w'’.\-]*(?:[ ,]+[\w'’.\-]+)*")
 _UNIT = re.compile(
     r"(?P<number>.*[\d}!)])(?P<gap>\s*)(?P<unit>[a-zA-Zµ]{1,20}(?:[ /][a-zA-Z]+){0,3}"
     r"(?:\s*\^\s*\{?\s*[23]\s*\}?)?)\.?"
