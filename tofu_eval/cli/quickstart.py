@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from tofu_eval.lab.quickstart import QuickstartResult
+    from tofu_eval.report import Beyond
 
 
 @click.command("quickstart")
@@ -66,11 +71,25 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
         f"The frontier of a seed: tofu-eval frontier {first.sweep} --quality lab_validity "
         "--diversity lab_distinct_valid --baseline sft"
     )
-    _report(first.run, "base", "To look at in a browser:   ")
-    _report(first.sweep, "sft-T1", "Its frontier in a browser: ")
+    over = _over_seeds(result)
+    _report(first.run, "base", over[0], "To look at in a browser:   ")
+    _report(first.sweep, "sft-T1", over[1], "The frontier in a browser: ")
 
 
-def _report(path: Path, baseline: str, words: str) -> None:
+def _over_seeds(result: QuickstartResult) -> tuple[Beyond | None, Beyond | None]:
+    """What all seeds say, for the page of a seed and for that of its temperatures."""
+    from tofu_eval.report import Beyond
+
+    if not result.hotter():
+        return None, None
+    about = f"{len(result.seeds)} seeds"
+    return (
+        Beyond(about, result.findings),
+        Beyond(f"{about}, at all temperatures", tuple(result.hotter()), result.frontiers),
+    )
+
+
+def _report(path: Path, baseline: str, beyond: Beyond | None, words: str) -> None:
     """Write the page of a run, where what draws its charts is installed."""
     from tofu_eval.cli.console import note
     from tofu_eval.errors import MissingDependencyError
@@ -79,7 +98,7 @@ def _report(path: Path, baseline: str, words: str) -> None:
 
     page = path / "report.html"
     try:
-        write_report(page, read(Run.open(path), baseline=baseline))
+        write_report(page, read(Run.open(path), baseline=baseline, beyond=beyond))
     except MissingDependencyError as error:
         note(str(error))
     else:

@@ -1,8 +1,8 @@
 """A run as one page to look at, and its charts one by one."""
 
 from tofu_eval.report.charts import CHARTS
-from tofu_eval.report.data import Contents, read
+from tofu_eval.report.data import Beyond, Contents, read
 from tofu_eval.report.drawing import FORMATS, draw
 from tofu_eval.report.page import write_report
 
-__all__ = ["CHARTS", "FORMATS", "Contents", "draw", "read", "write_report"]
+__all__ = ["CHARTS", "FORMATS", "Beyond", "Contents", "draw", "read", "write_report"]

@@ -45,6 +45,10 @@ _COLOUR = _field(
     legend={"title": None, "orient": "top", "columns": "$legend_columns", "symbolLimit": 0},
 )
 _SHAPE = _field("model", "nominal", scale={"domain": "$models", "range": "$shapes"})
+_METHODS = {"domain": "$methods", "range": "$method_colours"}
+_METHOD = _field("method", "nominal", scale=_METHODS, legend=_COLOUR["legend"])
+_METHOD_FILL = _field("method", "nominal", scale=_METHODS)
+_METHOD_SHAPE = _field("method", "nominal", scale={"domain": "$methods", "range": "$method_shapes"})
 _TASKS = _field("task", "nominal", sort="$tasks", axis=_axis(None))
 _OFFSET = {"yOffset": {"field": "model", "sort": "$models"}}
 _ZERO = {
@@ -154,14 +158,14 @@ CHARTS: Mapping[str, Chart] = {
                             "x2": {"field": "x_high"},
                             "y": _field("y", scale={**_FREE, "reverse": "$reverse"},
                                         axis=_axis("$metric_title")),
-                            "color": _COLOUR,
+                            "color": _METHOD,
                         },
                     },
                     {
                         "mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
                         "encoding": {
                             "x": _field("x"), "y": _field("y_low"), "y2": {"field": "y_high"},
-                            "color": _COLOUR,
+                            "color": _METHOD,
                         },
                     },
                     {
@@ -169,10 +173,10 @@ CHARTS: Mapping[str, Chart] = {
                         "encoding": {
                             "x": _field("x"),
                             "y": _field("y"),
-                            "color": _COLOUR,
-                            "shape": _SHAPE,
+                            "color": _METHOD,
+                            "shape": _METHOD_SHAPE,
                             "fill": {
-                                "condition": {"test": "datum.best === 'yes'", **_FILL},
+                                "condition": {"test": "datum.best === 'yes'", **_METHOD_FILL},
                                 "value": "transparent",
                             },
                         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tofu_eval.leaderboard import (
     seeds_together,
 )
 from tofu_eval.leaderboard.compare import Cell, Row
+from tofu_eval.leaderboard.frontier import Frontier, Point
 from tofu_eval.leaderboard.numbers import excludes_zero, is_clear
 from tofu_eval.report.responses import Survey, survey
 from tofu_eval.store import Run
@@ -35,6 +37,21 @@ SCORES = 200_000
 
 PROMPTS = 10_000
 """Prompts whose beginnings a page holds at most."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What several runs say together, for the page of one of them.
+
+    Args:
+        about: what they are, "3 seeds".
+        findings: sentences.
+        frontiers: shown in place of the run's own, with the models' means over the runs.
+    """
+
+    about: str
+    findings: tuple[str, ...]
+    frontiers: tuple[Frontier, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,8 @@ class Contents:
     prompts: Mapping[str, Sequence[Record]]
     scores: Mapping[str, Mapping[str, Sequence[Sequence[float | None]]]]
     signatures: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
+    about_findings: str = ""
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
@@ -89,6 +108,7 @@ def read(
     tasks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     responses: bool = True,
+    beyond: Beyond | None = None,
 ) -> Contents:
     """Everything a report shows, from the tables of a run.
 
@@ -98,6 +118,7 @@ def read(
         tasks, metrics: only these; by default all.
         responses: whether the texts are wanted too; without, `survey` is empty but for what
             the charts need.
+        beyond: what is known from more than this run.
     Raises:
         UnknownNameError: the run has no such model, task or metric.
         StoreError: the run has no scores, or a file of it is damaged.
@@ -116,13 +137,15 @@ def read(
         survey=found,
         datasets={
             "estimates": [_estimate(row, cell) for row in comparison.rows for cell in row.cells],
-            "frontier": list(_frontier(run, scores, comparison)),
+            "frontier": list(_frontier(run, scores, comparison, beyond)),
             "rarefaction": found.rarefaction,
             "lengths": found.lengths,
         },
         prompts=prompts,
         scores=by_prompt,
         signatures={row.metric: row.signature for row in run.estimates()},
+        findings=beyond.findings if beyond else (),
+        about_findings=beyond.about if beyond else "",
     )
 
 
@@ -194,8 +217,13 @@ def _turn(row: Row, cell: Cell) -> str:
     return words[more]
 
 
-def _frontier(run: Run, scores: pa.Table, comparison: Comparison) -> Iterable[Record]:
+def _frontier(
+    run: Run, scores: pa.Table, comparison: Comparison, beyond: Beyond | None
+) -> Iterable[Record]:
     """Each model's quality beside its diversity; `best` where no model is ahead in both."""
+    wider = {
+        (f.quality_metric, f.diversity_metric): f for f in (beyond.frontiers if beyond else ())
+    }
     facts = run.manifest.get("metrics", {})
     by_task: dict[str, list[Row]] = {}
     for row in comparison.rows:
@@ -204,7 +232,12 @@ def _frontier(run: Run, scores: pa.Table, comparison: Comparison) -> Iterable[Re
     for rows in by_task.values():
         for quality in (row for row in rows if row.measures == "quality"):
             for diversity in (row for row in rows if row.measures == "diversity"):
-                yield from _points(run, scores, comparison, (quality, diversity))
+                if found := wider.get((quality.metric, diversity.metric)):
+                    yield from map(
+                        _record, found.curves, repeat((quality, diversity)), repeat(None)
+                    )
+                else:
+                    yield from _points(run, scores, comparison, (quality, diversity))
 
 
 def _points(
@@ -223,22 +256,30 @@ def _points(
         )
     except DataError:  # no prompt has both of every model: the page says that nothing is there
         return
-    signs = [-1 if row.direction == "lower" else 1 for row in pair]
     for point in points:
-        x, y = (_as_measured(point, name, sign) for name, sign in
-                zip(("quality", "diversity"), signs, strict=True))  # fmt: skip
-        yield {
-            "task": quality.task,
-            "quality": quality.metric,
-            "metric": diversity.metric,
-            "model": column[point.model],
-            "of": point.model,
-            "series": point.series if point.seed is None else f"{point.series} {point.seed}",
-            "temperature": point.temperature,
-            **dict(zip(("x", "x_low", "x_high"), x, strict=True)),
-            **dict(zip(("y", "y_low", "y_high"), y, strict=True)),
-            "best": "yes" if point.efficient else "no",
-        }
+        yield _record(point, pair, column[point.model])
+
+
+def _record(point: Point, pair: tuple[Row, Row], model: str | None) -> Record:
+    """A point of a chart; without a column of its own it stands under its method."""
+    quality, diversity = pair
+    x, y = (
+        _as_measured(point, name, -1 if row.direction == "lower" else 1)
+        for name, row in zip(("quality", "diversity"), pair, strict=True)
+    )
+    return {
+        "task": quality.task,
+        "quality": quality.metric,
+        "metric": diversity.metric,
+        "model": model or point.series,
+        "of": point.model,
+        "method": point.series,
+        "series": point.series if point.seed is None else f"{point.series} {point.seed}",
+        "temperature": point.temperature,
+        **dict(zip(("x", "x_low", "x_high"), x, strict=True)),
+        **dict(zip(("y", "y_low", "y_high"), y, strict=True)),
+        "best": "yes" if point.efficient else "no",
+    }
 
 
 def _as_measured(point: Any, name: str, sign: int) -> list[float | None]:

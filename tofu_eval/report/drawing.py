@@ -57,6 +57,7 @@ def settings(
     top = max((row["value"] or 0 for row in data if "k" in row), default=0) * 1.05
     kept = [model for model in models if any(row["model"] == model for row in data)]
     look = {model: i for i, model in enumerate(models)}
+    methods = list(dict.fromkeys(row["method"] for row in data if "method" in row))
     return {
         "$width": WIDTH,
         "$height": height(data),
@@ -65,9 +66,12 @@ def settings(
         "$models": kept,
         "$tasks": contents.tasks,
         **{
-            name: [cycle[look[model] % len(cycle)] for model in kept]
+            name: [cycled(cycle, look[model]) for model in kept]
             for name, cycle in {"$colours": THEMES[theme]["colours"], **SHAPES}.items()
         },
+        "$methods": methods,
+        "$method_colours": [cycled(THEMES[theme]["colours"], i) for i in range(len(methods))],
+        "$method_shapes": [cycled(SHAPES["$shapes"], i) for i in range(len(methods))],
         "$ink": THEMES[theme]["ink"],
         "$metric_title": titled(contents, metric),
         "$quality_title": titled(contents, quality),
@@ -76,6 +80,11 @@ def settings(
         "$quality_reverse": contents.metrics.get(quality, {}).get("direction") == "lower",
         "$top": top,
     }
+
+
+def cycled(cycle: Sequence[str], number: int) -> str:
+    """The colour or shape of a number, from the beginning again when all are used."""
+    return cycle[number % len(cycle)]
 
 
 def height(data: Sequence[Record]) -> int:

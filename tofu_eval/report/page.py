@@ -79,6 +79,8 @@ def render(contents: Contents) -> str:
         title=contents.path.resolve().name,
         answer=contents.answer,
         notes=contents.notes,
+        findings=contents.findings,
+        about_findings=contents.about_findings,
         summary=summary(contents),
         baseline=contents.comparison.baseline,
         tests=contents.comparison.tests,

@@ -93,6 +93,8 @@ function startCharts(datasets, openPrompt) {
   function settings(one, theme) {
     const kept = data.models.filter((model) => one.rows.some((row) => row.model === model));
     const look = (cycle) => kept.map((model) => cycle[data.models.indexOf(model) % cycle.length]);
+    const methods = [...new Set(one.rows.map((row) => row.method))];
+    const cycled = (cycle) => methods.map((_, i) => cycle[i % cycle.length]);
     const lower = (metric) => data.metrics[metric]?.direction === "lower";
     const width = one.place.clientWidth;
     const tops = one.rows.map((row) => row.value ?? 0);
@@ -106,6 +108,9 @@ function startCharts(datasets, openPrompt) {
       $colours: look(theme.colours),
       $shapes: look(data.shapes.$shapes),
       $dashes: look(data.shapes.$dashes),
+      $methods: methods,
+      $method_colours: cycled(theme.colours),
+      $method_shapes: cycled(data.shapes.$shapes),
       $ink: theme.ink,
       $metric_title: data.metrics[choice.metric].title,
       $quality_title: data.metrics[choice.quality]?.title ?? "",
