@@ -19,6 +19,7 @@ BELOW = {
     "registry": {"errors", "types"},
     "hub": {"errors"},
     "child": {"errors"},
+    "files": {"errors"},
     "remote": {"errors", "child"},
     "servers": {"errors"},
     "models": {"errors", "types", "hub"},
@@ -48,7 +49,7 @@ BELOW["reading"] = {"errors", "types", "store"}
 BELOW["stages"] = {*BELOW["inputs"], "inputs"}
 BELOW["estimates"] = {"errors", "types", "registry", "tokens", "metrics", "stats"}
 BELOW["workers"] = {*BELOW["stages"], "stages"}
-BELOW["store"] = {"errors", "types", "manifest"}
+BELOW["store"] = {"errors", "types", "files", "manifest"}
 BELOW["training"] = {
     *("errors", "types", "registry", "hub", "models", "provenance", "config"),
     *("ingest", "tasks", "store"),
@@ -64,10 +65,11 @@ BELOW["judges"] = {"errors", "types", "engines"}
 BELOW["quality"] = {"errors", "types", "config", "features"}
 BELOW["answers"] = {"errors", "types", "registry", "features", "child", "remote"}
 BELOW["assembly"] = {*BELOW["stages"], *("stages", "config", "judges", "quality", "answers")}
+BELOW["featuring"] = {*BELOW["assembly"], "assembly"}
 BELOW["temperatures"] = {"errors", "types", "engines", "stages"}
 BELOW["bookkeeping"] = {*BELOW["scoring"], "scoring", "assembly", "temperatures"}
-BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "ingest")}
-BELOW["noise"] = {*BELOW["assembly"], *BELOW["scoring"], "assembly", "scoring"}
+BELOW["pipeline"] = {*BELOW["bookkeeping"], *("bookkeeping", "featuring", "ingest")}
+BELOW["noise"] = {*BELOW["featuring"], *BELOW["scoring"], "featuring", "scoring"}
 BELOW["calibrating"] = {*BELOW["pipeline"], *("pipeline", "quality")}
 BELOW["sweep"] = {*BELOW["pipeline"], "pipeline", "training", "processes"}
 BELOW["lab"] = {*BELOW["sweep"], "sweep"}
@@ -78,6 +80,9 @@ BELOW["cli"] = {
     *BELOW["lab"],
     *("lab", "verify", "auditing", "noise", "report", "answers", "calibrating", "similarity"),
 }
+for below in BELOW.values():
+    if "store" in below:
+        below.add("files")
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "scipy", "sklearn", "pandas")
 

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tofu_eval.errors import StoreError
-from tofu_eval.store import FeatureCache, Run, atomic_write, conflict, write_json
+from tofu_eval.files import atomic_write, write_json
+from tofu_eval.store import FeatureCache, Run, conflict
 from tofu_eval.types import Message, Prompt, Response
 
 
@@ -73,7 +74,7 @@ def test_a_full_disk_is_one_error_and_keeps_what_is_there(tmp_path: Path) -> Non
         import resource, signal, sys
         from pathlib import Path
         from tofu_eval.errors import StoreError
-        from tofu_eval.store import write_json
+        from tofu_eval.files import write_json
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         path = Path(sys.argv[1])

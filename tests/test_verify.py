@@ -15,7 +15,8 @@ import tofu_eval as te
 from tofu_eval import pipeline
 from tofu_eval.cli import main
 from tofu_eval.errors import StoreError
-from tofu_eval.store import Run, parts_of, write_parquet, write_part
+from tofu_eval.files import parts_of, write_parquet, write_part
+from tofu_eval.store import Run
 from tofu_eval.types import RESPONSE_SCHEMA
 from tofu_eval.verify import clean, leftovers, verify
 

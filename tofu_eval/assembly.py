@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from tofu_eval.answers.verdicts import Verdicts
 from tofu_eval.config import Settings
 from tofu_eval.engines import default_engine, open_engine
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, UnknownNameError
-from tofu_eval.features.base import FeatureModel, GroupFeature
-from tofu_eval.features.custom import JUDGES, REWARD_MODELS
-from tofu_eval.features.equivalence import Judge
-from tofu_eval.judges import ANSWER, EngineJudge
 from tofu_eval.metrics import Metric, find
 from tofu_eval.models import parse_model, tuned_format
-from tofu_eval.quality import harm_by_judge, judge_sampling, ratings, reward_levels
 from tofu_eval.stages import Plan
 from tofu_eval.tasks import Format, format_of, load_format, with_data
 from tofu_eval.types import (
-    REFERENCE,
     ModelSpec,
     Report,
-    Sampling,
     Task,
     check_name,
-    digest,
-    no_report,
 )
 
 DEFAULT_METRICS = (
@@ -54,8 +44,6 @@ MODELS_OF = {
     "harmful": ("harm_model", "judge_model"),
 }
 """Features that a task's metrics may need, and which settings name what makes them."""
-
-NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
 
 
 def plan_of(task: Task, chosen: Settings) -> Plan:
@@ -155,159 +143,7 @@ def _of_judge(chosen: Settings, names: Sequence[str]) -> list[str]:
     return [name for name in more if name not in names]
 
 
-def feature_models(
-    chosen: Settings,
-    metrics: Iterable[Metric],
-    given: Iterable[str] = (),
-    plans: Iterable[Plan] = (),
-) -> dict[str, FeatureModel | GroupFeature]:
-    """The models behind the features that the metrics need and nobody has given.
-
-    What another is made from stands before it. `plans` are the tasks, some with a verifier.
-    """
-    metrics = list(metrics)
-    needs = {need for metric in metrics for need in metric.needs} - set(given)
-    needed = {need.removeprefix(REFERENCE) for need in needs}
-    models: dict[str, FeatureModel | GroupFeature] = {}
-    by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
-    if "embedding" in needed or (by_vectors and "embedding" not in given):
-        models["embedding"] = _embedder(chosen)
-    reward = None
-    if "reward" in needed or ("reward_level" in needed and "reward" not in given):
-        models["reward"] = reward = open_reward_model(chosen)
-    if "reward_level" in needed:
-        models["reward_level"] = reward_levels(chosen, reward)
-    for kind in NLI:
-        if kind in needed:
-            from tofu_eval.features.nli import Inference
-
-            models[kind] = Inference(
-                kind, chosen.nli_model, device=chosen.device, isolate=_apart(chosen)
-            )
-    if needed & {"correct", "answer"}:
-        models |= _verdicts(chosen, metrics, {p.task.name: p.task.verifier for p in plans})
-    if "equivalence" in needed:
-        models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
-    if "judge" in needed:
-        models["judge"] = ratings(chosen, _judge(chosen, "judge", judge_sampling(chosen)))
-    if "harmful" in needed:
-        models["harmful"] = _harm(chosen)
-    return models
-
-
-def _verdicts(
-    chosen: Settings, metrics: Iterable[Metric], tasks: Mapping[str, str]
-) -> dict[str, FeatureModel | GroupFeature]:
-    """What checks answers, where a task or the user names a verifier.
-
-    Raises:
-        ConfigError: none of several tasks has one, and a metric needs it. A file's rows may say
-            themselves what is correct.
-    """
-    named = {} if chosen.verifier else {task: name for task, name in tasks.items() if name}
-    if not named and not chosen.verifier:
-        for metric in metrics if tasks else ():
-            if {"correct", "answer"} & set(metric.needs):
-                raise ConfigError(
-                    f"The metric '{metric.name}' needs a verifier, and no task here names one. "
-                    "Name it: --verifier math (all: tofu-eval verifiers list)"
-                )
-        return {}
-    wanted = any("answer" in metric.needs for metric in metrics)
-    return {"correct": Verdicts(named, chosen.verifier, classes=wanted)}
-
-
-def _embedder(chosen: Settings) -> FeatureModel:
-    model = chosen.embedding_model
-    if chosen.embedding_engine == "openai":
-        from tofu_eval.features.served import ServedEmbedder
-
-        return ServedEmbedder(model, chosen.embedding_base_url)
-    if chosen.embedding_engine == "vllm":
-        from tofu_eval.features.vllm_embedding import VllmEmbedder
-
-        return VllmEmbedder(model)
-    from tofu_eval.features.embedding import SentenceEmbedder
-
-    return _made(chosen, SentenceEmbedder, model)
-
-
-def open_reward_model(chosen: Settings) -> FeatureModel:
-    """The reward model that the user names: of a package, or a model on an engine."""
-    model = chosen.reward_model
-    if not model:
-        raise ConfigError(
-            "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
-        )
-    if model in REWARD_MODELS:
-        return REWARD_MODELS.get(model)
-    if chosen.reward_engine == "openai":
-        from tofu_eval.features.served import ServedRewardModel
-
-        return ServedRewardModel(model, chosen.reward_base_url)
-    if chosen.reward_engine == "vllm":
-        from tofu_eval.features.vllm_reward import VllmRewardModel
-
-        return VllmRewardModel(model)
-    from tofu_eval.features.reward import RewardModel
-
-    return _made(chosen, RewardModel, model)
-
-
-def _harm(chosen: Settings) -> FeatureModel:
-    if not chosen.harm_model:
-        judge = _judge(chosen, "harmful", replace(judge_sampling(chosen), temperature=0.0))
-        return harm_by_judge(chosen, judge)
-    from tofu_eval.features.harm import HarmClassifier
-
-    return _made(
-        chosen,
-        HarmClassifier,
-        chosen.harm_model,
-        label=chosen.harm_label,
-        threshold=chosen.harm_threshold,
-        reads=chosen.harm_input,
-    )
-
-
-def _judge(chosen: Settings, feature: str, sampling: Sampling = ANSWER) -> Judge:
-    """The judge that the user names: of a package, or a model on an engine of its own."""
-    if not chosen.judge_model:
-        other = " or --harm-model PATH_OR_ID" if feature == "harmful" else ""
-        raise ConfigError(f"The feature '{feature}' needs a judge: --judge-model MODEL{other}")
-    if chosen.judge_model in JUDGES:
-        return JUDGES.get(chosen.judge_model)
-    spec = parse_model(chosen.judge_model)
-    own = chosen.judge_engine is not None
-    told = chosen.model_copy(
-        update={
-            "engine": chosen.judge_engine or chosen.engine,
-            "base_url": chosen.judge_base_url or (None if own else chosen.base_url),
-            "engine_args": {**({} if own else chosen.engine_args), **chosen.judge_engine_args},
-        }
-    )
-    engine = engine_of("judge", replace(spec, name="judge"), told, no_report)
-    return EngineJudge(
-        engine,
-        f"{spec.model}@{digest(dict(engine.identity))[:12]}",
-        sampling=sampling,
-        seed=chosen.seed,
-        chat=chosen.judge_format == "chat",
-        whole=sampling != ANSWER,
-    )
-
-
-def _made(
-    chosen: Settings, make: Callable[..., FeatureModel], model: str, **options: Any
-) -> FeatureModel:
-    if not _apart(chosen):
-        return make(model, device=chosen.device, **options)
-    from tofu_eval.features.isolated import Isolated
-
-    return Isolated(make, model, device=chosen.device, **options)
-
-
-def _apart(chosen: Settings) -> bool:
+def apart(chosen: Settings) -> bool:
     """Whether each model gets a process of its own: by default where there is an accelerator."""
     if chosen.isolate is not None or find_spec("torch") is None:
         return bool(chosen.isolate)
@@ -316,22 +152,6 @@ def _apart(chosen: Settings) -> bool:
     import torch
 
     return bool(torch.accelerator.is_available())
-
-
-def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
-    from tofu_eval.features.equivalence import Equivalence
-
-    asked = chosen.equivalence == "judge" and chosen.judge_model
-    judge = _judge(chosen, "equivalence") if asked else None
-    return Equivalence(
-        chosen.equivalence,
-        model=chosen.equivalence_model,
-        threshold=chosen.equivalence_threshold,
-        judge=judge,
-        references=references,
-        device=chosen.device,
-        isolate=_apart(chosen),
-    )
 
 
 def engine_of(
@@ -351,7 +171,7 @@ def engine_of(
         base_url=chosen.base_url.get(name)
         if isinstance(chosen.base_url, dict)
         else chosen.base_url,
-        isolate=_apart(chosen),
+        isolate=apart(chosen),
         report=report,
     )
 

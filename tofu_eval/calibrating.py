@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval import __version__, provenance
-from tofu_eval.assembly import open_reward_model
 from tofu_eval.config import settings
 from tofu_eval.errors import ConfigError, DataError
 from tofu_eval.features.base import CHUNK, FeatureModel, fill
 from tofu_eval.features.calibration import Calibration, from_rewards
+from tofu_eval.featuring import open_reward_model
+from tofu_eval.files import atomic_write
 from tofu_eval.ingest import read_responses
 from tofu_eval.quality import write_calibration
 from tofu_eval.reading import Groups
-from tofu_eval.store import FeatureCache, Run, atomic_write
+from tofu_eval.store import FeatureCache, Run
 from tofu_eval.types import Prompt, Report, digest, no_report
 
 METHOD = "deciles of the raw rewards, each midway between two of them; every response counts"

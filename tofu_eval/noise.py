@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from tofu_eval.assembly import feature_models
 from tofu_eval.config import Settings
 from tofu_eval.errors import ConfigError, TofuEvalError
+from tofu_eval.featuring import feature_models
 from tofu_eval.inputs import Feature
 from tofu_eval.metrics import Metric, find
 from tofu_eval.reading import Groups

@@ -17,7 +17,6 @@ import pyarrow as pa
 from tofu_eval.assembly import (
     check_lists,
     engine_of,
-    feature_models,
     formats_of,
     left_out,
     metrics_of,
@@ -30,6 +29,7 @@ from tofu_eval.engines import joined, together
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, MissingDependencyError
 from tofu_eval.estimates import estimate
+from tofu_eval.featuring import feature_models
 from tofu_eval.ingest import read_responses
 from tofu_eval.inputs import Feature
 from tofu_eval.metrics import Metric

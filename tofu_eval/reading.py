@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tofu_eval.store import Run, read_row_group, row_groups
+from tofu_eval.files import read_row_group, row_groups
+from tofu_eval.store import Run
 from tofu_eval.types import Group, Prompt
 
 COLUMNS = ("text", "finish_reason", "logprob", "correct")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.errors import StoreError
-from tofu_eval.store import (
+from tofu_eval.files import (
     DAMAGED,
     TEMPORARY,
-    Run,
     check_table,
     part_number,
     parts_of,
@@ -21,6 +20,7 @@ from tofu_eval.store import (
     set_aside,
     write_part,
 )
+from tofu_eval.store import Run
 from tofu_eval.types import RESPONSE_SCHEMA, digest, seed_of
 
 AGAIN = "run the same command again"

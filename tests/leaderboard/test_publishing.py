@@ -93,7 +93,7 @@ def test_a_crash_before_the_board_leaves_the_old_one_whole(
     publish_directory(tmp_path, source(manifest, A, {"base": 5.0}))
     board = read_leaderboard(tmp_path / "leaderboard.json")
     place = "tofu_eval.leaderboard.publishing.directory.write_bytes"
-    from tofu_eval.store import write_bytes
+    from tofu_eval.files import write_bytes
 
     def dies(path: Path, content: bytes) -> None:
         if path.name == "leaderboard.json":

@@ -36,7 +36,7 @@ def command(
     from tofu_eval.auditing import audit
     from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
-    from tofu_eval.cli.run import _formats, _named
+    from tofu_eval.cli.options import formats_by_model, named
     from tofu_eval.config import settings
     from tofu_eval.errors import ModelError
     from tofu_eval.models import parse_model
@@ -48,9 +48,9 @@ def command(
         "trust_remote_code": trust_remote_code,
     }
     if formats:
-        fields["format"] = _formats(formats)  # type: ignore[assignment]
+        fields["format"] = formats_by_model(formats)  # type: ignore[assignment]
     chosen = settings({name: value for name, value in fields.items() if value is not None})
-    seen = audit(_named([parse_model(text) for text in models]), tasks, chosen, first=first)
+    seen = audit(named([parse_model(text) for text in models]), tasks, chosen, first=first)
     for model, task, prompt, ids, tokens in seen.samples:
         click.echo(printable(f"{model}, {task}, prompt {prompt}: {len(ids)} tokens"))
         pairs = (f"{id}={token!r}" for id, token in zip(ids, tokens, strict=True))

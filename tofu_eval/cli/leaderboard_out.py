@@ -174,7 +174,7 @@ def _one_model(board: Mapping[str, Any]) -> str:
 
 
 def _write(output: Path | None, text: str) -> None:
-    from tofu_eval.store import write_bytes
+    from tofu_eval.files import write_bytes
 
     if output is None:
         click.echo(text, nl=False)

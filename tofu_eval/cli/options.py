@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from tofu_eval.config import EMBEDDING_MODEL, NLI_MODEL, Equivalence
+
+if TYPE_CHECKING:
+    from tofu_eval.types import ModelSpec
 
 
 class Temperatures(click.ParamType):  # type: ignore[type-arg]  # generic from Click 8.4 on
@@ -203,3 +206,33 @@ def given(**options: Any) -> dict[str, Any]:
 def names(text: str) -> list[str]:
     """The parts of `a,b,c`."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
+    """The models by name; ConfigError for two of one name."""
+    from tofu_eval.errors import ConfigError
+
+    found = {spec.name: spec for spec in specs}
+    if len(found) < len(specs):
+        names = [spec.name for spec in specs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"Two models are called '{twice}'. Name them apart: --model NAME=REF")
+    return found
+
+
+def formats_by_model(formats: tuple[str, ...]) -> str | dict[str, str]:
+    """The values of --format: one for all models, or one for each."""
+    from tofu_eval.errors import ConfigError
+
+    pairs = [text.partition("=") for text in formats]
+    if len(pairs) == 1 and not pairs[0][1]:
+        return formats[0]
+    if not all(equals for _, equals, _ in pairs):
+        raise ConfigError(
+            f"--format got {' and '.join(formats)}: give one for all models, or MODEL=FORMAT each."
+        )
+    names = [name for name, _, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--format names the model '{name}' twice. Give it one format.")
+    return {model: format for model, _, format in pairs}

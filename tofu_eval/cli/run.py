@@ -14,7 +14,9 @@ from tofu_eval.cli.options import (
     arguments,
     baseline_option,
     data_dir_option,
+    formats_by_model,
     given,
+    named,
     output_option,
     scoring_options,
     temperature_option,
@@ -114,7 +116,7 @@ def command(
     file = run_file(config_file) if config_file else RunFile()
     specs = {name: _spec(name, ref) for name, ref in file.models.items()}
     if models:
-        specs = _named([parse_model(text) for text in models])
+        specs = named([parse_model(text) for text in models])
     output = output or file.output
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/x")
@@ -127,7 +129,7 @@ def command(
         gone = file.models.keys() - specs.keys()
         fields["format"] = {name: f for name, f in file.format.items() if name not in gone}
     if formats:
-        fields["format"] = _formats(formats)
+        fields["format"] = formats_by_model(formats)
     if engine_args:
         fields["engine_args"] = {
             **file.engine_args,
@@ -167,17 +169,6 @@ def _check_baseline(baseline: str, models: list[str], output: Path) -> None:
         raise UnknownNameError.of("model", baseline, known, "tofu-eval run --help")
 
 
-def _named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
-    from tofu_eval.errors import ConfigError
-
-    named = {spec.name: spec for spec in specs}
-    if len(named) < len(specs):
-        names = [spec.name for spec in specs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"Two models are called '{twice}'. Name them apart: --model NAME=REF")
-    return named
-
-
 def _base_urls(texts: tuple[str, ...], models: dict[str, ModelSpec]) -> str | dict[str, str]:
     from tofu_eval.errors import ConfigError
 
@@ -190,20 +181,3 @@ def _base_urls(texts: tuple[str, ...], models: dict[str, ModelSpec]) -> str | di
     raise ConfigError(
         f"--base-url got {' and '.join(texts)}: give one for all models, or MODEL=URL each."
     )
-
-
-def _formats(formats: tuple[str, ...]) -> str | dict[str, str]:
-    from tofu_eval.errors import ConfigError
-
-    pairs = [text.partition("=") for text in formats]
-    if len(pairs) == 1 and not pairs[0][1]:
-        return formats[0]
-    if not all(equals for _, equals, _ in pairs):
-        raise ConfigError(
-            f"--format got {' and '.join(formats)}: give one for all models, or MODEL=FORMAT each."
-        )
-    names = [name for name, _, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"--format names the model '{name}' twice. Give it one format.")
-    return {model: format for model, _, format in pairs}

@@ -23,11 +23,12 @@ from trl import SFTConfig
 
 from tofu_eval import provenance
 from tofu_eval.errors import StoreError, TrainingError
+from tofu_eval.files import TEMPORARY, atomic_write, write_json
 from tofu_eval.hub import quiet
 from tofu_eval.lab import data, world
 from tofu_eval.lab.model import CONTEXT, build_model, build_tokenizer
 from tofu_eval.lab.samples import SAMPLES, stream
-from tofu_eval.store import TEMPORARY, atomic_write, conflict, write_json
+from tofu_eval.store import conflict
 from tofu_eval.training.job import train
 from tofu_eval.training.losses import ce
 from tofu_eval.training.settings import train_settings

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tofu_eval.config import EMBEDDING_MODEL
 from tofu_eval.engines.base import Engine
 from tofu_eval.errors import ConfigError, StoreError
+from tofu_eval.files import locked, write_json
 from tofu_eval.lab import findings as say
 from tofu_eval.lab.findings import Row
 from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers
@@ -26,7 +27,7 @@ from tofu_eval.lab.tasks import lab_task
 from tofu_eval.leaderboard.frontier import Frontier
 from tofu_eval.pipeline import evaluate
 from tofu_eval.processes import Workers, cores, workers
-from tofu_eval.store import conflict, locked, write_json
+from tofu_eval.store import conflict
 from tofu_eval.temperatures import name_at
 from tofu_eval.types import Report, no_report
 

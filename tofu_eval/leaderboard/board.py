@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow as pa
 
 from tofu_eval.errors import DataError
+from tofu_eval.files import write_bytes
 from tofu_eval.leaderboard.check import CURRENT, HASH, check, content_hash, short
 from tofu_eval.leaderboard.migrations import MIGRATIONS, migrate
 from tofu_eval.leaderboard.ranks import ranked
 from tofu_eval.leaderboard.scores import of_run
-from tofu_eval.store import write_bytes
 from tofu_eval.types import ESTIMATE_SCHEMA, digest
 
 Board = dict[str, Any]

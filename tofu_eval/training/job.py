@@ -24,9 +24,10 @@ from transformers import TrainerCallback
 
 from tofu_eval import provenance
 from tofu_eval.errors import ConfigError, StoreError, TrainingError
+from tofu_eval.files import TEMPORARY, locked, write_json
 from tofu_eval.hub import quiet
 from tofu_eval.models import TRAINED, ResolvedModel, parse_model, resolve
-from tofu_eval.store import TEMPORARY, conflict, locked, write_json
+from tofu_eval.store import conflict
 from tofu_eval.tasks.formats import Format, load_format
 from tofu_eval.training import arguments
 from tofu_eval.training.data import Examples, content_digest, load_examples

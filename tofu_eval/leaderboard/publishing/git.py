@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 from tofu_eval.errors import StoreError
+from tofu_eval.files import locked
 from tofu_eval.leaderboard.labels import Source
 from tofu_eval.leaderboard.publishing.directory import WAIT, apply, planned
 from tofu_eval.leaderboard.publishing.plan import Plan
-from tofu_eval.store import locked
 
 ATTEMPTS = 5
 """How often to start again where others push in between."""
