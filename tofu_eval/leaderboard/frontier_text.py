@@ -13,7 +13,7 @@ from typing import Any
 from tofu_eval.errors import UnknownNameError
 from tofu_eval.leaderboard.frontier import Frontier, Point, Volume
 from tofu_eval.leaderboard.frontier_words import beside, estimate, notes, sentences, turned
-from tofu_eval.leaderboard.render import _bar, _escape, _plain
+from tofu_eval.leaderboard.render import markdown_row, markdown_text, spreadsheet_value
 from tofu_eval.leaderboard.resampled import Estimated
 
 WIDTH = 80
@@ -51,12 +51,18 @@ def _markdown(frontier: Frontier) -> str:
         ["series", "hypervolume", "temperatures"],
         *map(_volume, [*frontier.volumes, frontier.of_all]),
     ]
-    lines = [f"### {_escape(frontier.task)}", "", *_bars(rows), "", _escape(_reference(frontier))]
+    lines = [
+        f"### {markdown_text(frontier.task)}",
+        "",
+        *_bars(rows),
+        "",
+        markdown_text(_reference(frontier)),
+    ]
     lines += ["", *_bars(areas), ""]
     for contest, sentence in zip(frontier.contests, sentences(frontier), strict=True):
-        lines.append(f"- {_escape(sentence)}")
-        lines += [f"  - {_escape(text)}" for text in beside(frontier, contest)]
-    return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in notes(frontier))]) + "\n"
+        lines.append(f"- {markdown_text(sentence)}")
+        lines += [f"  - {markdown_text(text)}" for text in beside(frontier, contest)]
+    return "\n".join([*lines, "", *(f"- {markdown_text(note)}" for note in notes(frontier))]) + "\n"
 
 
 def _csv(found: Sequence[Frontier]) -> str:
@@ -64,7 +70,7 @@ def _csv(found: Sequence[Frontier]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     records = [_record(frontier, point) for frontier in found for point in frontier.points]
     writer.writerow(records[0])
-    writer.writerows([_plain(value) for value in record.values()] for record in records)
+    writer.writerows([spreadsheet_value(value) for value in record.values()] for record in records)
     return file.getvalue()
 
 
@@ -169,10 +175,10 @@ def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
 
 def _bars(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     header, *others = rows
-    yield _bar([_escape(cell) for cell in header])
-    yield _bar([":--"] * len(header))
+    yield markdown_row([markdown_text(cell) for cell in header])
+    yield markdown_row([":--"] * len(header))
     for cells in others:
-        yield _bar([_escape(cell) for cell in cells])
+        yield markdown_row([markdown_text(cell) for cell in cells])
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

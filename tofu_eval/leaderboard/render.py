@@ -77,26 +77,33 @@ def _markdown(comparison: Comparison) -> str:
         if row.task != task:
             out += [
                 *([""] if out else []),
-                f"### {_escape(row.task)}",
+                f"### {markdown_text(row.task)}",
                 "",
-                _bar(header),
-                _bar(rule),
+                markdown_row(header),
+                markdown_row(rule),
             ]
             task = row.task
         name = f"{row.metric}{_ARROWS[row.direction]}"
         out += [
-            _bar([_escape(cell) for cell in (name, *c)])
+            markdown_row([markdown_text(cell) for cell in (name, *c)])
             for c in _cells(comparison, row, effects=True)
         ]
     ranked = standing_cells(comparison)
     if len(ranked) > 1:
-        head, *lines = [_bar([_escape(cell) for cell in cells]) for cells in ranked]
-        out += ["", "### over tasks", "", head, _bar([":--", ":--", "--:", "--:", ":--"]), *lines]
+        head, *lines = [markdown_row([markdown_text(cell) for cell in cells]) for cells in ranked]
+        out += [
+            "",
+            "### over tasks",
+            "",
+            head,
+            markdown_row([":--", ":--", "--:", "--:", ":--"]),
+            *lines,
+        ]
     notes = _notes(comparison)
     if len(comparison.models) > 1:
         notes.insert(0, EFFECTS)
-    notes = [f"- {_escape(note)}" for note in notes]
-    said = _escape(headline(comparison))
+    notes = [f"- {markdown_text(note)}" for note in notes]
+    said = markdown_text(headline(comparison))
     return "\n".join([said, "", *out, "", *notes]) + "\n"
 
 
@@ -107,7 +114,9 @@ def _csv(comparison: Comparison) -> str:
         if i == 0:
             writer.writerow(record)
         reasons = "; ".join(f"{count}: {reason}" for reason, count in record["reasons"].items())
-        writer.writerow(_plain(value) for value in {**record, "reasons": reasons}.values())
+        writer.writerow(
+            spreadsheet_value(value) for value in {**record, "reasons": reasons}.values()
+        )
     return file.getvalue()
 
 
@@ -282,11 +291,12 @@ def _undefined(comparison: Comparison) -> list[str]:
     ]
 
 
-def _bar(cells: list[str]) -> str:
+def markdown_row(cells: list[str]) -> str:
+    """A row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _escape(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     for character in "\\`*|":
@@ -294,7 +304,7 @@ def _escape(text: str) -> str:
     return text
 
 
-def _plain(value: Any) -> Any:
+def spreadsheet_value(value: Any) -> Any:
     """A field that no spreadsheet takes for a formula."""
     formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{value}" if formula else value
