@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from tofu_eval.leaderboard import Comparison
     from tofu_eval.pipeline import Result
     from tofu_eval.store import Run
@@ -99,39 +97,12 @@ def made(
         ConfigError: a series that is not NAME=MODEL,MODEL.
     """
     from tofu_eval.cli.console import note
-    from tofu_eval.leaderboard import How, compare, seeds_together
+    from tofu_eval.leaderboard.of_run import chosen_scores, compared
 
     if run.manifest["status"] != "complete":
         note(f"{run.path} is unfinished; run the command that made it again.")
-    scores = _chosen(run, metrics, tasks)
-    facts = run.manifest.get("metrics", {})
-    columns = seeds_together(_in_series(run, series))
-    first = scores.column("model")[0].as_py()
-    named = next((name for name, members in columns.items() if first in members), first)
-    return compare(
-        scores,
-        baseline or named,
-        seed=run.manifest["settings"]["seed"],
-        # What the run was scored with, whether or not it is still installed.
-        metrics={name: m["direction"] for name, m in facts.items()},
-        series=columns,
-        how=How(interval, facts),
-    )
-
-
-def _chosen(run: Run, metrics: Sequence[str], tasks: Sequence[str]) -> pa.Table:
-    """The scores of the run, of these metrics and tasks alone where any are named."""
-    from tofu_eval.errors import UnknownNameError
-
-    scores = run.scores()
-    for noun, wanted in (("metric", metrics), ("task", tasks)):
-        known = scores.column(noun).unique().to_pylist()
-        for name in wanted:
-            if name not in known:
-                raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
-        if wanted:
-            scores = scores.filter([name in wanted for name in scores.column(noun).to_pylist()])
-    return scores
+    scores = chosen_scores(run, tasks=tasks, metrics=metrics)
+    return compared(run, scores, baseline, models=_in_series(run, series), interval=interval)
 
 
 def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, object]]:

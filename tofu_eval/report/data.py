@@ -12,21 +12,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tofu_eval.errors import DataError, UnknownNameError
+from tofu_eval.errors import DataError
 from tofu_eval.leaderboard import (
     Comparison,
-    How,
-    compare,
     few_prompts,
     frontier_points,
     headline,
     length_warnings,
     sample_warnings,
-    seeds_together,
 )
 from tofu_eval.leaderboard.compare import Cell, Row
 from tofu_eval.leaderboard.frontier import Frontier, Point
 from tofu_eval.leaderboard.numbers import excludes_zero, is_clear
+from tofu_eval.leaderboard.of_run import chosen_scores, compared
 from tofu_eval.report.responses import Survey, survey
 from tofu_eval.store import Run
 
@@ -123,8 +121,8 @@ def read(
         UnknownNameError: the run has no such model, task or metric.
         StoreError: the run has no scores, or a file of it is damaged.
     """
-    scores = _chosen(run, tasks, metrics)
-    comparison = _compared(run, scores, baseline)
+    scores = chosen_scores(run, tasks=tasks, metrics=metrics)
+    comparison = compared(run, scores, baseline)
     shown = list(dict.fromkeys(row.task for row in comparison.rows))
     found = survey(run, _columns(comparison), shown, texts=responses)
     prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
@@ -149,36 +147,10 @@ def read(
     )
 
 
-def _compared(run: Run, scores: pa.Table, baseline: str | None) -> Comparison:
-    facts = run.manifest.get("metrics", {})
-    columns = seeds_together(run.manifest["models"])
-    first = scores.column("model")[0].as_py()
-    return compare(
-        scores,
-        baseline or next(name for name, members in columns.items() if first in members),
-        metrics={name: fact["direction"] for name, fact in facts.items()},
-        seed=run.manifest["settings"]["seed"],
-        series=columns,
-        how=How(facts=facts),
-    )
-
-
 def _columns(comparison: Comparison) -> dict[str, tuple[str, ...]]:
     """The models of each column of a comparison, the baseline's first."""
     names = sorted(comparison.models, key=lambda name: name != comparison.baseline)
     return {name: comparison.seeds.get(name, (name,)) for name in names}
-
-
-def _chosen(run: Run, tasks: Sequence[str], metrics: Sequence[str]) -> pa.Table:
-    scores = run.scores()
-    for noun, wanted in (("task", tasks), ("metric", metrics)):
-        known = scores.column(noun).unique().to_pylist()
-        for name in wanted:
-            if name not in known:
-                raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
-        if wanted:
-            scores = scores.filter([name in wanted for name in scores.column(noun).to_pylist()])
-    return scores
 
 
 def _estimate(row: Row, cell: Cell) -> Record:
