@@ -91,19 +91,36 @@ def test_bad_input_is_one_line(
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_the_quickstart_ends_with_a_report(
-    scored: Path, monkeypatch: pytest.MonkeyPatch, drawn: bool
+def test_the_quickstart_ends_with_reports_that_say_what_all_seeds_say(
+    scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: bool
 ) -> None:
+    rows = [
+        {"prompt": "Colour?", "model": name, "responses": ["red", "blue"]}
+        for name in ("sft-T1", "tofu-T1")
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sweep = tmp_path / "sweep"
+    made = invoke("score", tmp_path / "rows.jsonl", "--output", sweep, "--metric", "unique_rate")
+    assert made.exit_code == 0, made.output
     seed = SimpleNamespace(
-        seed=0, run=scored, leaderboard=scored / "leaderboard.json", checkpoints={}
+        seed=0, run=scored, sweep=sweep, leaderboard=scored / "leaderboard.json", checkpoints={}
     )
-    done = SimpleNamespace(seeds=[seed], tables=list, findings=())
+    done = SimpleNamespace(
+        seeds=[seed],
+        tables=list,
+        findings=("Two <of> three seeds say so.",),
+        hotter=lambda: ["It is not clear that tofu beats sampling sft hotter."],
+        frontiers=(),
+    )
     monkeypatch.setattr("tofu_eval.lab.quickstart.quickstart", lambda *_, **__: done)
     if not drawn:  # what it takes to draw is an extra
         monkeypatch.setitem(sys.modules, "vl_convert", None)
-    (scored / "report.html").unlink(missing_ok=True)
+    pages = [scored / "report.html", sweep / "report.html"]
+    pages[0].unlink(missing_ok=True)
     result = invoke("quickstart", "--output", scored.parent)
     assert result.exit_code == 0, result.output
-    assert (scored / "report.html").exists() == drawn
-    assert (f"{scored / 'report.html'}" in result.stdout) == drawn
+    for page, said in zip(pages, ("Two &lt;of&gt; three seeds", "beats sampling sft"), strict=True):
+        assert page.exists() == drawn
+        assert (str(page) in result.stdout) == drawn
+        assert not drawn or said in page.read_text("utf-8")
     assert ("pip install 'tofu-eval[report]'" in result.stderr) != drawn
