@@ -140,7 +140,7 @@ def test_repeats_have_seeds_of_their_own(server: Any, file: Path, tmp_path: Path
     assert len(asked) == 7 * 3
     assert {body["temperature"] for body in asked} == {0.7}
     assert len({body["seed"] for body in asked}) == 7 * 3
-    assert len(found["judge_agreement"]) == 1
+    assert len(found["judge_agreement"]) == 3  # the whole, and a block for each prompt
     assert found["judge_agreement"][0] < 1
     # Once more: nothing is asked again, and every number is the same.
     before = len(server.bodies)

@@ -79,6 +79,11 @@ class Answering:
         self.identity: Mapping[str, Any] = engine.identity
 
     @property
+    def scores(self) -> bool:
+        """Whether the engine gives log-probabilities of given texts."""
+        return bool(getattr(self._engine, "scores", False))
+
+    @property
     def record(self) -> dict[str, Any]:
         """What was in force; the engine's own, to which the audit adds."""
         record: dict[str, Any] = getattr(self._engine, "record", {})

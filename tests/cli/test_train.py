@@ -80,7 +80,8 @@ def test_a_sweep(common, tmp_path):
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "Over 2 seeds" in done.stdout
-    assert "tofu-seed1" in done.stdout
+    assert "tofu-seed1" in (out / "run" / "run.json").read_text()
+    assert "tofu  " in done.stdout  # the seeds of a loss are one model of the table
     assert (out / "run" / "leaderboard.json").exists()
     bad = run("sweep", *common, "--loss", "ce", "--seeds", 0, "--task", "t", "--output", out)
     assert bad.exit_code == 2

@@ -18,8 +18,10 @@ from tofu_eval.errors import ModelError
 from tofu_eval.models import parse_model
 from tofu_eval.store import Run
 
-PROMPTS = [te.Prompt.of_text(str(i), f"Name a fruit {i}") for i in range(6)]
-TASK = te.Task("t", 1, lambda: PROMPTS, sampling=te.Sampling(3, max_tokens=6))
+
+def task_of(prompts: int, tokens: int) -> te.Task:
+    made = [te.Prompt.of_text(str(i), f"Name a fruit {i}") for i in range(prompts)]
+    return te.Task("t", 1, lambda: made, sampling=te.Sampling(3, max_tokens=tokens))
 
 
 def open_apart(model: Path) -> Any:
@@ -49,21 +51,24 @@ def test_its_rows_are_those_of_the_engine_in_this_process(tiny_model: Path) -> N
 def test_killed_in_the_middle_it_is_one_line_and_the_next_call_finishes(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    whole = te.evaluate({"m": tiny_model}, TASK, tmp_path / "whole", device="cpu", batch_size=4)
+    task = task_of(40, 30)  # enough that it is still at work when its first list is saved
+    te.evaluate(
+        {"m": tiny_model}, task, tmp_path / "whole", device="cpu", batch_size=4,
+        metrics=["unique_rate"],
+    )  # fmt: skip
     engine = open_apart(tiny_model)
     killed = _KilledAfterOneBatch(engine)
     with pytest.raises(ModelError, match=r"^The engine of 'm' was killed \(signal 9\)"):
-        te.evaluate({"m": killed}, TASK, tmp_path / "run", metrics=["unique_rate"])
+        te.evaluate({"m": killed}, task, tmp_path / "run", metrics=["unique_rate"])
     kept = len(Run.open(tmp_path / "run").response_keys("m", "t"))
-    assert 0 < kept < 18
-    te.evaluate({"m": engine}, TASK, tmp_path / "run", metrics=["unique_rate"])
+    assert 0 < kept < 120
+    te.evaluate({"m": engine}, task, tmp_path / "run", metrics=["unique_rate"])
     engine.close()
     one, other = (
         sorted(map(repr, Run.open(tmp_path / name).responses("m", "t")))
         for name in ("whole", "run")
     )
     assert one == other
-    assert whole.path is not None
 
 
 def test_a_run_with_every_model_apart_equals_one_in_this_process(
@@ -73,11 +78,11 @@ def test_a_run_with_every_model_apart_equals_one_in_this_process(
     for isolate in (False, True):
         output = tmp_path / str(isolate)
         te.evaluate(
-            {"m": tiny_chat_model}, TASK, output, device="cpu", isolate=isolate,
+            {"m": tiny_chat_model}, task_of(6, 6), output, device="cpu", isolate=isolate,
             reward_model=str(tiny_reward_model), metrics=["unique_rate", "vendi"],
         )  # fmt: skip
         board = json.loads((output / "leaderboard.json").read_text())
-        boards.append(board["rows"])
+        boards.append([{k: v for k, v in row.items() if k != "run"} for row in board["rows"]])
         record = Run.open(output).manifest["models"]["m"]["record"]
         assert ("process" in record) == isolate
     assert boards[0] == boards[1]

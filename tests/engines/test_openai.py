@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from fake_server import FakeServer
-from shared import asks, rows
+from shared import PROMPTS, asks, rows
 
 import tofu_eval as te
 from tofu_eval.cli import main
@@ -24,7 +25,7 @@ from tofu_eval.errors import ConfigError, ModelError
 from tofu_eval.models import parse_model
 from tofu_eval.servers import wait_told
 from tofu_eval.store import Run
-from tofu_eval.types import Sampling
+from tofu_eval.types import Response, Sampling
 
 QUICK = {"timeout": 1.0, "deadline": 20.0, "concurrency": 4}
 SAMPLING = Sampling(samples=6, max_tokens=20)
@@ -339,3 +340,11 @@ def test_a_server_cannot_score_in_a_chat() -> None:
         pytest.raises(ModelError, match="cannot be scored by a server in the format chat"),
     ):
         rows(open_server(server), scored("apple", chat=True))
+
+
+def test_it_works_where_an_event_loop_is_running_already() -> None:
+    async def in_a_notebook() -> dict[str, Response]:
+        with FakeServer() as server:
+            return rows(open_server(server), asks(Sampling(samples=2, max_tokens=8)))
+
+    assert len(asyncio.run(in_a_notebook())) == 2 * len(PROMPTS)

@@ -18,7 +18,7 @@ import openai
 from tofu_eval.engines.base import scored
 from tofu_eval.engines.negotiate import Terms, negotiate
 from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.servers import Malformed, Patience, checked_url, what
+from tofu_eval.servers import Loop, Malformed, Patience, checked_url, what
 from tofu_eval.types import ModelSpec, Request, Response
 
 DEFAULTS: Mapping[str, Any] = {
@@ -88,23 +88,23 @@ class OpenAIEngine:
             return
         _refuse_chat(left)
         cut = 0
-        with asyncio.Runner() as runner:
+        with Loop() as loop:
             client = self._client()
             try:
-                terms = runner.run(self._explained(left[0], self._settle(client, left)))
+                terms = loop.run(self._explained(left[0], self._settle(client, left)))
                 flight = _Flight(
                     lambda r: self._explained(r, self._respond(client, terms, r)),
                     left,
                     self._options["concurrency"],
                 )
-                while rows := runner.run(flight.collect(self._chunk)):
+                while rows := loop.run(flight.collect(self._chunk)):
                     cut += sum(_is_cut(row, request) for request, row in rows)
                     self.record["retries"] = self._patience.retries
                     if cut:
                         self.record["cut_by_the_server"] = cut
                     yield [row for _, row in rows]
             finally:
-                runner.run(client.close())
+                loop.run(client.close())
 
     def close(self) -> None:
         """Nothing is held between calls."""

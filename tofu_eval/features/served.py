@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.servers import Malformed, Patience, checked_url, what
+from tofu_eval.servers import Loop, Malformed, Patience, checked_url, what
 from tofu_eval.types import Prompt, digest
 
 CONCURRENCY = 16
@@ -54,7 +54,8 @@ class Server:
         Raises:
             ModelError: the server cannot be reached, refuses, or answers with something else.
         """
-        return asyncio.run(self._all(url, bodies))
+        with Loop() as loop:
+            return loop.run(self._all(url, bodies))
 
     async def _all(self, url: str, bodies: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         import openai

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tofu_eval.metrics._target import counts
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics.base import FALLS, metric
 from tofu_eval.types import Prompt
 
 
@@ -19,6 +19,7 @@ from tofu_eval.types import Prompt
     needs=("text", "prompt"),
     paper="doi:10.1214/aoms/1177729694",
     measures="quality",
+    bias=FALLS,
     least=1,
     identical=None,
     different=None,
