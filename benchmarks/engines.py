@@ -15,12 +15,15 @@ The last line is JSON; each ratio is the peer's seconds by ours, so above 1 is f
 
 from __future__ import annotations
 
+import sys
+
+sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
+
 import argparse
 import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -40,6 +43,8 @@ from tofu_eval.models import parse_model
 from tofu_eval.stages import generate
 from tofu_eval.store import Run
 from tofu_eval.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of
+
+PEERS = Path(__file__).parent / "peers"
 
 SAMPLES = 10
 ARGUMENTS = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28}
@@ -137,9 +142,10 @@ def race_vllm(
 
 def race_paper(folder: Path, texts: list[str], tokens: int) -> dict[str, float]:
     """Seconds of whole processes: the paper's way, and a run with each engine."""
-    model, here = str(folder / "model"), str(Path(__file__).parent)
+    model = str(folder / "model")
     paper = (
-        f"import sys; sys.path.insert(0, {here!r}); from bare import one_prompt_at_a_time as run; "
+        f"import sys; sys.path.insert(0, {str(PEERS)!r})\n"
+        "from bare import one_prompt_at_a_time as run\n"
         f"assert run({model!r}, {texts!r}, {SAMPLES}, {tokens}) == {len(texts) * SAMPLES * tokens}"
     )
     seconds = {"one prompt at a time": _timed([sys.executable, "-c", paper])}
@@ -187,8 +193,7 @@ def _opened(name: str, ref: str) -> Any:
     # Mixed for one adapter too: what is compared is the number of loads.
     arguments = {**ARGUMENTS, "adapters": "mixed"}
     engine: Any = open_engine("vllm", parse_model(f"{name}={ref}"), engine_args=arguments)
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent)])
+    path = os.pathsep.join([str(PEERS), str(PEERS.parents[1])])
     engine._process = lambda: Child("bare", "vLLM", {**engine._environment(), "PYTHONPATH": path})
     return engine
 

@@ -17,12 +17,15 @@ TRL's is called as its SFTTrainer does, with entropy and accuracy, which ours gi
 
 from __future__ import annotations
 
+import sys
+
+sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
+
 import argparse
 import importlib.util
 import json
 import resource
 import subprocess
-import sys
 import time
 from statistics import median
 

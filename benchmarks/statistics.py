@@ -20,6 +20,10 @@ widths of the interval, beside how far two sets of 10,000 resamples are (agreeme
 
 from __future__ import annotations
 
+import sys
+
+sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
+
 import argparse
 import json
 import time
