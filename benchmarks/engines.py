@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer prompts; loading dominates")
     quick = parser.parse_args().quick
-    prompts, tokens, rounds = (8, 16, 3) if quick else (100, 64, 5)
+    prompts, tokens, rounds = (4, 12, 2) if quick else (100, 64, 5)
     transformers.utils.logging.disable_progress_bar()
     console = Console(width=100)
     with tempfile.TemporaryDirectory() as name:
@@ -67,10 +67,10 @@ def main() -> None:
             f"{prompts} prompts x {SAMPLES} samples x {tokens} tokens, temperature 1."
         )
         one, apart, engine = race_adapters(
-            folder, texts[: max(8, prompts // 4)], tokens, 1 if quick else 2
+            folder, texts[: max(4, prompts // 4)], tokens, 1 if quick else 2
         )
         console.print(f"base and adapters: one engine {one:.1f} s, a load each {apart:.1f} s")
-        harness, bare = race_vllm(folder, engine, texts[: max(8, prompts // 2)], tokens, rounds)
+        harness, bare = race_vllm(folder, engine, texts[: max(4, prompts // 2)], tokens, rounds)
         engine.close()
         console.print(f"vLLM, loaded: harness {harness:.2f} s, bare LLM.generate {bare:.2f} s")
         seconds = race_paper(folder, texts, tokens)

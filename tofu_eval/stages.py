@@ -163,7 +163,7 @@ def generate(
             f"The engine '{engine.family}' gives no log-probabilities of given texts, which "
             "'scoring: likelihood' needs. Use --engine transformers, vllm or openai."
         )
-    if remarks := check(engine, wanted):
+    if remarks := _looked_at(engine, wanted):
         run.save(notes=[*run.manifest["notes"], *remarks])
     tokens = getattr(report, "tokens", None)
     for batch in _explained(engine, model, engine.generate(wanted, keys)):
@@ -182,6 +182,19 @@ def generate(
             f"The engine '{engine.family}' made {finished} of {len(wanted)} responses of "
             f"'{model}'. What it made is kept; run the same command again."
         )
+
+
+def _looked_at(engine: Engine, wanted: Sequence[Request]) -> list[str]:
+    """What is odd about the prompts; an engine that takes long to start does so meanwhile."""
+    prepare = getattr(engine, "prepare", None)
+    if prepare is None:
+        return check(engine, wanted)
+    prepare()
+    try:
+        return check(engine, wanted)
+    except BaseException:
+        engine.close()
+        raise
 
 
 def _explained(

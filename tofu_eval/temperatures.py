@@ -83,6 +83,10 @@ class Answering:
         """Whether the engine gives log-probabilities of given texts."""
         return bool(getattr(self._engine, "scores", False))
 
+    def prepare(self) -> None:
+        """Begin what takes long."""
+        getattr(self._engine, "prepare", lambda: None)()
+
     @property
     def record(self) -> dict[str, Any]:
         """What was in force; the engine's own, to which the audit adds."""

@@ -18,7 +18,8 @@ class Engine(Protocol):
     force) and, where one loading can serve several models, `shares` and `join`: engines of equal
     `shares` are joined into one, whose requests name their model. With `scores` true it answers a
     request that has a `completion` with that text and its log-probability after the prompt, in nats
-    (finish reason "scored"), and draws nothing.
+    (finish reason "scored"), and draws nothing. `prepare()` begins what takes long, before the
+    prompts are looked at.
     """
 
     family: str

@@ -130,6 +130,7 @@ class VllmEngine:
             self.identity = {**self.identity, "adapters": self._mode}
         self._merged: Path | None = None
         self._child: Child | None = None
+        self._loaded = False
 
     @property
     def shares(self) -> str | None:
@@ -158,26 +159,30 @@ class VllmEngine:
         left = [request for request in requests if request.key not in done]
         if not left:
             return
-        # Importing vLLM takes long, so that it begins while the prompts are looked at. These come
-        # before the model is loaded: vLLM would refuse a whole batch for one bad prompt.
-        fresh = self._child is None
-        if self._child is None:
-            self._child = self._process()
+        child = self.prepare()
         try:
+            # Before the model is loaded: vLLM would refuse a whole batch for one bad prompt.
             asks = self._asks(left)
-            if fresh:
-                self._load(self._child, asks)
+            if not self._loaded:
+                self._load(child, asks)
+                self._loaded = True
         except BaseException:
             self.close()  # after an adapter error the next call of that vLLM would hang
             raise
         for made in self._stream(asks):
             yield self._responses([(left[row.number], row) for row in made])
 
+    def prepare(self) -> Child:
+        """Begin to import vLLM, which takes long, while the prompts are still looked at."""
+        if self._child is None:
+            self._child = self._process()
+        return self._child
+
     def close(self) -> None:
         """End vLLM's process, which gives its memory back; the engine may start again."""
         if self._child is not None:
             self._child.close()
-            self._child = None
+            self._child, self._loaded = None, False
         if self._merged is not None:
             shutil.rmtree(self._merged, ignore_errors=True)
             self._merged = None
