@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from reporting import HOSTILE, METRICS, written
 
 from tofu_eval.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
 from tofu_eval.leaderboard import compare, headline
+from tofu_eval.leaderboard.frontier import frontier
 from tofu_eval.reading import Groups
-from tofu_eval.report import CHARTS, data, draw, page, read, responses
+from tofu_eval.report import CHARTS, Beyond, data, draw, page, read, responses
 from tofu_eval.report.classes import Classes
 from tofu_eval.report.themes import THEMES
 from tofu_eval.store import Run
@@ -49,6 +51,33 @@ def test_the_records_are_those_of_compare(run: Path, contents: Any) -> None:
                 assert got["d_z"] == cell.difference.effect
     assert next(rows, None) is None
     assert contents.answer == headline(contents.comparison)
+
+
+def test_what_several_runs_say_together(run: Path, contents: Any) -> None:
+    opened = Run.open(run)
+    own = {r["metric"]: r["quality"] for r in contents.datasets["frontier"]}
+    found = frontier(
+        opened.scores(),
+        opened.manifest,
+        task="responses",
+        quality=own["self_bleu"],
+        diversity="self_bleu",
+    )
+    found = replace(found, curves=tuple(replace(p, model="x, 3 seeds") for p in found.curves))
+    beyond = Beyond("3 seeds", ("It is <not> clear.",), (found,))
+    got = read(opened, beyond=beyond)
+    others = [
+        [row for row in one.datasets["frontier"] if row["metric"] != "self_bleu"]
+        for one in (got, contents)
+    ]
+    assert others[0] == others[1]
+    shared = [row for row in got.datasets["frontier"] if row["metric"] == "self_bleu"]
+    assert {row["of"] for row in shared} == {"x, 3 seeds"}
+    assert all(row["y"] >= 0 for row in shared)  # as measured, though lower is more diverse
+    text = page.render(got)
+    assert "Over 3 seeds" in text
+    assert "It is &lt;not&gt; clear." in text
+    assert "means over them for\n      self_bleu." in text
 
 
 def test_a_clear_difference_is_called_by_what_it_means(contents: Any) -> None:

@@ -60,6 +60,7 @@ class Contents:
     "frontier" (a task, metric of quality, metric of diversity and model), "rarefaction" (a task,
     model and number of responses), "lengths" (a task, model and bin). `scores` is, by task and
     metric, a list a column of a value a prompt, in the order of `prompts`; None is undefined.
+    `findings` are of more than this run, and so are the frontiers of the metrics in `shared`.
     """
 
     path: Path
@@ -74,6 +75,7 @@ class Contents:
     signatures: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
     about_findings: str = ""
+    shared: tuple[str, ...] = ()
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
@@ -144,6 +146,7 @@ def read(
         signatures={row.metric: row.signature for row in run.estimates()},
         findings=beyond.findings if beyond else (),
         about_findings=beyond.about if beyond else "",
+        shared=tuple(f.diversity_metric for f in beyond.frontiers) if beyond else (),
     )
 
 

@@ -114,9 +114,12 @@ def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -
                 f"The chart '{chart.name}' does not depend on a {key}. Leave out --{key}."
             )
     quality = [name for name, fact in contents.metrics.items() if fact["measures"] == "quality"]
+    metrics = leads(contents)
+    if "quality" in chart.by:  # beside which only a metric of diversity makes sense
+        metrics = [m for m in metrics if contents.metrics[m]["measures"] == "diversity"] or metrics
     known = {
         "task": contents.tasks,
-        "metric": leads(contents),
+        "metric": metrics,
         "quality": quality,
     }
     made = {}
@@ -137,10 +140,10 @@ def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -
 
 
 def leads(contents: Contents) -> list[str]:
-    """The metrics, the one that the answer is about first."""
+    """The metrics: those whose frontier is of several runs, then the one of the answer, first."""
     from tofu_eval.leaderboard.headline import LEADS
 
-    order = {name: i for i, name in enumerate(LEADS)}
+    order = {name: i for i, name in enumerate((*contents.shared, *LEADS))}
     return sorted(contents.metrics, key=lambda name: order.get(name, len(order)))
 
 

@@ -81,6 +81,7 @@ def render(contents: Contents) -> str:
         notes=contents.notes,
         findings=contents.findings,
         about_findings=contents.about_findings,
+        shared=contents.shared,
         summary=summary(contents),
         baseline=contents.comparison.baseline,
         tests=contents.comparison.tests,

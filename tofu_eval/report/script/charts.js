@@ -2,7 +2,8 @@
 
 function startCharts(datasets, openPrompt) {
   const quality = Object.keys(data.metrics).filter((name) => data.metrics[name].measures === "quality");
-  const choice = { task: data.tasks[0], metric: data.leads[0], quality: quality[0] ?? "" };
+  const ofDiversity = (name) => data.metrics[name].measures === "diversity";
+  const choice = { task: data.tasks[0], metric: data.leads.find(ofDiversity) ?? data.leads[0], quality: quality[0] ?? "" };
   const change = (key) => (value) => { choice[key] = value; drawAll(key); };
   const pairs = (names) => names.map((name) => [name, name + (name in data.metrics ? arrow(name) : "")]);
   const figures = data.charts.map(figure);
@@ -72,6 +73,9 @@ function startCharts(datasets, openPrompt) {
   function missing(chart) {
     if (chart.by.includes("quality") && !quality.length) {
       return "No metric of quality was measured. Score the run with one: --reward-model MODEL.";
+    }
+    if (chart.by.includes("quality") && !ofDiversity(choice.metric)) {
+      return `${choice.metric} is no metric of diversity. Choose one above.`;
     }
     if (chart.dataset === "scores" && data.models.length > 1) {
       return `${choice.metric} has no values of single prompts on ${choice.task}.`;
