@@ -36,6 +36,7 @@ import torch
 import transformers
 from generate import SENTENCE, build
 from rich.console import Console
+from safetensors.torch import save_file
 
 from tofu_eval.child import Child
 from tofu_eval.engines import joined, open_engine
@@ -204,17 +205,26 @@ def _drain(engine: Any, requests: list[Request]) -> None:
         raise SystemExit(f"{made} rows of {len(requests)}")
 
 
-def _adapter(base: Path, folder: Path, seed: int) -> None:
-    import peft
-
-    model = transformers.AutoModelForCausalLM.from_pretrained(base)
-    config = peft.LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-    wrapped = peft.get_peft_model(model, config)
+def _adapter(base: Path, folder: Path, seed: int, rank: int = 8) -> None:
+    """A LoRA of random weights, written without peft, whose import takes seconds."""
+    config = transformers.AutoConfig.from_pretrained(base)
+    head = config.hidden_size // config.num_attention_heads
     stream = torch.Generator().manual_seed(seed)
-    for name, weight in wrapped.named_parameters():
-        if "lora_B" in name:
-            weight.data = torch.randn(weight.shape, generator=stream) * 0.1
-    wrapped.save_pretrained(folder)
+    weights = {}
+    for layer in range(config.num_hidden_layers):
+        for name, heads in (
+            ("q_proj", config.num_attention_heads),
+            ("v_proj", config.num_key_value_heads),
+        ):
+            place = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            for part, shape in (("A", (rank, config.hidden_size)), ("B", (heads * head, rank))):
+                made = torch.randn(shape, generator=stream) * 0.1
+                weights[f"{place}.lora_{part}.weight"] = made
+    folder.mkdir()
+    save_file(weights, folder / "adapter_model.safetensors")
+    told = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank}
+    told |= {"target_modules": ["q_proj", "v_proj"], "base_model_name_or_path": str(base)}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
 
 
 def _timed(command: list[str]) -> float:
