@@ -38,12 +38,12 @@ from generate import SENTENCE, build
 from rich.console import Console
 from safetensors.torch import save_file
 
-from tofu_eval.child import Child
-from tofu_eval.engines import joined, open_engine
-from tofu_eval.models import parse_model
-from tofu_eval.stages import generate
-from tofu_eval.store import Run
-from tofu_eval.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of
+from tofu_eval.core.child_process import Child
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of
+from tofu_eval.engines.open import joined, open_engine
+from tofu_eval.pipeline.generate import generate
+from tofu_eval.run.store import Run
 
 PEERS = Path(__file__).parent / "peers"
 

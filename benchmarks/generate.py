@@ -32,11 +32,11 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tofu_eval.engines.draw import Draw
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.types import Request, Sampling
 from tofu_eval.engines.prompts import Encoder
+from tofu_eval.engines.sampler import Draw
 from tofu_eval.engines.transformers import TransformersEngine
-from tofu_eval.models import parse_model
-from tofu_eval.types import Request, Sampling
 
 VOCABULARY = 16_000
 SAMPLES = 10

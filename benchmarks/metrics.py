@@ -100,9 +100,9 @@ def ours_pooled_13a(texts: int, _: int) -> Measured:
 
 
 def _ours_pooled(need: str, name: str, texts: int) -> Measured:
+    from tofu_eval.core.tokens import Tokens
     from tofu_eval.features.text import tokens
     from tofu_eval.metrics import METRICS, _bleu
-    from tofu_eval.tokens import Tokens
 
     (group,) = corpus(1, texts)
     found = METRICS.get(name)
@@ -213,9 +213,9 @@ def vendi_score_vendi(n: int, _: int) -> Measured:
 
 def ours_default_set(prompts: int, samples: int) -> Measured:
     import tofu_eval as te
-    from tofu_eval.assembly import DEFAULT_METRICS
     from tofu_eval.metrics import METRICS
-    from tofu_eval.stages import score_each
+    from tofu_eval.pipeline.plan import DEFAULT_METRICS
+    from tofu_eval.pipeline.score import score_each
 
     metrics = [m for n in DEFAULT_METRICS if (m := METRICS.get(n)).cost == "cpu"]
     groups = [

@@ -1,4 +1,4 @@
-"""What the intervals, tests and power of tofu_eval.stats hold, and what they cost.
+"""What the intervals, tests and power of tofu_eval.analysis hold, and what they cost.
 
     python benchmarks/statistics.py --quick        # 400 studies a cell for what draws resamples
 
@@ -34,8 +34,8 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from tofu_eval.stats import crossed_mean, mean_intervals, power
-from tofu_eval.stats.paired import sign_flips
+from tofu_eval.analysis import crossed_mean, mean_intervals, power
+from tofu_eval.analysis.paired import sign_flips
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]

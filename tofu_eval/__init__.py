@@ -14,33 +14,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tofu_eval.core.version import __version__
+
 if TYPE_CHECKING:
-    from tofu_eval.errors import TofuEvalError
+    from tofu_eval.core.errors import TofuEvalError
+    from tofu_eval.core.types import Group, Message, ModelSpec, Prompt, Response, Sampling, Task
     from tofu_eval.features.custom import judge, reward_model
     from tofu_eval.metrics import metric
-    from tofu_eval.pipeline import Result, evaluate, score
+    from tofu_eval.pipeline.evaluate import Result, evaluate, score
     from tofu_eval.tasks import load_task, task
-    from tofu_eval.types import Group, Message, ModelSpec, Prompt, Response, Sampling, Task
-
-__version__ = "0.1.0"
 
 _HOMES = {
-    "TofuEvalError": "tofu_eval.errors",
+    "TofuEvalError": "tofu_eval.core.errors",
     "judge": "tofu_eval.features.custom",
     "reward_model": "tofu_eval.features.custom",
     "metric": "tofu_eval.metrics",
-    "Result": "tofu_eval.pipeline",
-    "evaluate": "tofu_eval.pipeline",
-    "score": "tofu_eval.pipeline",
+    "Result": "tofu_eval.pipeline.evaluate",
+    "evaluate": "tofu_eval.pipeline.evaluate",
+    "score": "tofu_eval.pipeline.evaluate",
     "load_task": "tofu_eval.tasks",
     "task": "tofu_eval.tasks",
-    "Group": "tofu_eval.types",
-    "Message": "tofu_eval.types",
-    "ModelSpec": "tofu_eval.types",
-    "Prompt": "tofu_eval.types",
-    "Response": "tofu_eval.types",
-    "Sampling": "tofu_eval.types",
-    "Task": "tofu_eval.types",
+    "Group": "tofu_eval.core.types",
+    "Message": "tofu_eval.core.types",
+    "ModelSpec": "tofu_eval.core.types",
+    "Prompt": "tofu_eval.core.types",
+    "Response": "tofu_eval.core.types",
+    "Sampling": "tofu_eval.core.types",
+    "Task": "tofu_eval.core.types",
 }
 
 __all__ = [

@@ -13,26 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from support.commands import invoke, refused
 
-from tofu_eval.cli import COMMANDS, main
-from tofu_eval.store import Run
+from tofu_eval.cli import COMMANDS
+from tofu_eval.run.store import Run
 
 LEXICAL = ["--metric", "distinct_1", "--metric", "self_bleu", "--metric", "unique_rate"]
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def refused(*arguments: object) -> str:
-    """The one line of a refusal."""
-    result = invoke(*arguments)
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit)
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    return lines[0]
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 
 import pytest
-from test_cli import invoke, refused
+from support.commands import invoke, refused
 
-from tofu_eval.store import Run
+from tofu_eval.run.store import Run
 
 METRICS = ("--metric", "self_bleu", "--metric", "unique_rate", "--metric", "mean_length")
 TASK = """name: fruit

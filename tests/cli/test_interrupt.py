@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tofu_eval.store import Run
+from tofu_eval.run.store import Run
 
 pty = pytest.importorskip("pty", reason="needs a system with pseudo-terminals")
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from tofu_eval.cli import main
 from tofu_eval.cli.plot import PLOTS
 from tofu_eval.report import CHARTS
-from tofu_eval.verify import verify
+from tofu_eval.run.verify import verify
 
 
 def invoke(*arguments: object) -> Result:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tofu_eval.core.models import parse_model
 from tofu_eval.engines.transformers import TransformersEngine
-from tofu_eval.models import parse_model
 
 
 @pytest.fixture(scope="session")

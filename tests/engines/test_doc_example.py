@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from fakes import FakeEngine
+from support.fakes import FakeEngine
 
 import tofu_eval as te
-from tofu_eval.engines import ENGINES
-from tofu_eval.types import ModelSpec
+from tofu_eval.core.types import ModelSpec
+from tofu_eval.engines.open import ENGINES
 
 DOC = Path(__file__).parents[2] / "docs" / "engines.md"
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from shared import asks, rows
+from support.engine_requests import asks, rows
 
 import tofu_eval as te
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.types import Prompt, Request, Sampling
 from tofu_eval.engines.transformers import TransformersEngine
-from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.models import parse_model
-from tofu_eval.pipeline import evaluate
-from tofu_eval.stages import choices
-from tofu_eval.types import Prompt, Request, Sampling
-from tofu_eval.verify import verify
+from tofu_eval.pipeline.evaluate import evaluate
+from tofu_eval.pipeline.plan import choices
+from tofu_eval.run.verify import verify
 
 CHOICES = ["apple", "a long red story", "the clock", "x"]
 

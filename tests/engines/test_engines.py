@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tofu_eval.engines import ENGINES, engine, open_engine
-from tofu_eval.errors import DuplicateNameError, MissingDependencyError, UnknownNameError
-from tofu_eval.models import parse_model
+from tofu_eval.core.errors import DuplicateNameError, MissingDependencyError, UnknownNameError
+from tofu_eval.core.models import parse_model
+from tofu_eval.engines.open import ENGINES, engine, open_engine
 
 
 def test_the_transformers_engine_opens_by_name(tiny_model: Path) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from shared import asks, rows
+from support.engine_requests import asks, rows
 
 import tofu_eval as te
-from tofu_eval.engines import open_engine
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.models import parse_model
 from tofu_eval.engines.isolated import IsolatedEngine
-from tofu_eval.errors import ModelError
-from tofu_eval.models import parse_model
-from tofu_eval.store import Run
+from tofu_eval.engines.open import open_engine
+from tofu_eval.run.store import Run
 
 
 def task_of(prompts: int, tokens: int) -> te.Task:
@@ -65,7 +66,7 @@ def test_killed_in_the_middle_it_is_one_line_and_the_next_call_finishes(
     te.evaluate({"m": engine}, task, tmp_path / "run", metrics=["unique_rate"])
     engine.close()
     one, other = (
-        sorted(map(repr, Run.open(tmp_path / name).responses("m", "t")))
+        sorted(Run.open(tmp_path / name).responses("m", "t").to_pylist(), key=itemgetter("key"))
         for name in ("whole", "run")
     )
     assert one == other

@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fake_server import FakeServer
-from shared import PROMPTS, asks, rows
+from support.engine_requests import PROMPTS, asks, rows
+from support.fake_server import FakeServer
 
 import tofu_eval as te
 from tofu_eval.cli import main
-from tofu_eval.engines import open_engine
-from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.models import parse_model
-from tofu_eval.servers import wait_told
-from tofu_eval.store import Run
-from tofu_eval.types import Response, Sampling
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.servers import wait_told
+from tofu_eval.core.types import Response, Sampling
+from tofu_eval.engines.open import open_engine
+from tofu_eval.run.store import Run
 
 QUICK = {"timeout": 1.0, "deadline": 20.0, "concurrency": 4}
 SAMPLING = Sampling(samples=6, max_tokens=20)
@@ -264,7 +264,7 @@ def test_the_main_process_killed_in_the_middle(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import sys
         import tofu_eval as te
-        from tofu_eval.types import Sampling
+        from tofu_eval.core.types import Sampling
         prompts = [te.Prompt.of_text(f"p{i}", f"Name fruit {i}") for i in range(3)]
         task = te.Task("t", 1, lambda: prompts, sampling=Sampling(samples=60, max_tokens=20))
         te.evaluate({"m": "org/name"}, [task], sys.argv[2], engine="openai", batch_size=10,

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shared import EAGER, asks, first_token_p, rows
+from support.engine_requests import EAGER, asks, first_token_p, rows
 
 import tofu_eval as te
-from tofu_eval.engines import open_engine
-from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.models import parse_model
-from tofu_eval.store import Run
-from tofu_eval.types import Sampling
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.types import Sampling
+from tofu_eval.engines.open import open_engine
+from tofu_eval.run.store import Run
 
 pytestmark = [
     pytest.mark.ray,
@@ -33,7 +33,9 @@ needs_vllm = pytest.mark.skipif(
 @pytest.fixture(scope="module", autouse=True)
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     # Actors import what the tests hand them.
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(
+        filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
+    )
     os.environ["PYTHONPATH"] = path
     yield
     import ray

@@ -13,10 +13,10 @@ import transformers
 from peft import PeftModel
 from scipy import stats
 
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.types import Message, Request, Response, Sampling
 from tofu_eval.engines.transformers import TransformersEngine
-from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.models import parse_model
-from tofu_eval.types import Message, Request, Response, Sampling
 
 PROMPTS = ["Name a fruit", "", "Write a short story about the old clock.", "☃ Give me", "a b c"]
 END = 2

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shared import EAGER, PROMPTS, asks, first_token_p, rows
+from support.engine_requests import EAGER, PROMPTS, asks, first_token_p, rows
 
 import tofu_eval as te
-from tofu_eval.engines import joined, open_engine, together
-from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.models import parse_model
-from tofu_eval.store import Run
-from tofu_eval.types import Sampling
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.types import Sampling
+from tofu_eval.engines.open import joined, open_engine, together
+from tofu_eval.run.store import Run
 
 pytestmark = [
     pytest.mark.vllm,

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shared import PROMPTS, asks, first_token_p, rows
-from vllm_server import serving
+from support.engine_requests import PROMPTS, asks, first_token_p, rows
+from support.vllm_server import serving
 
 import tofu_eval as te
-from tofu_eval.engines import open_engine
-from tofu_eval.errors import ModelError
-from tofu_eval.models import parse_model
-from tofu_eval.store import Run
-from tofu_eval.types import Sampling
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.types import Sampling
+from tofu_eval.engines.open import open_engine
+from tofu_eval.run.store import Run
 
 pytestmark = [
     pytest.mark.vllm,

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tofu_eval.errors import ConfigError, DataError
+from tofu_eval.core.errors import ConfigError, DataError
+from tofu_eval.core.types import Group, Prompt
 from tofu_eval.features.calibration import (
     Calibration,
     RewardLevels,
@@ -15,8 +16,7 @@ from tofu_eval.features.calibration import (
     in_force,
     presets,
 )
-from tofu_eval.store import FeatureCache
-from tofu_eval.types import Group, Prompt
+from tofu_eval.run.store import FeatureCache
 
 SKYWORK = "Skywork/Skywork-Reward-Gemma-2-27B-v0.2"
 SMALLER = "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import tofu_eval as te
-from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.types import Group, Prompt
 from tofu_eval.features import base
 from tofu_eval.features.equivalence import Equivalence, is_short, words_shared, yes_or_no
 from tofu_eval.features.nli import Inference
 from tofu_eval.features.pairs import PairClassifier
-from tofu_eval.pipeline import score_files
-from tofu_eval.store import FeatureCache
-from tofu_eval.types import Group, Prompt
+from tofu_eval.pipeline.evaluate import score_files
+from tofu_eval.run.store import FeatureCache
 
 LONG = [
     "The cat sat on the mat near the old river all day.",

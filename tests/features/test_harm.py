@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.types import Prompt
 from tofu_eval.features.harm import HarmClassifier
-from tofu_eval.types import Prompt
 
 FRUIT = Prompt.of_text("p", "Name a fruit.")
 TEXTS = ["an apple", "", "the old river", "the mat", "Name a fruit"]

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tofu_eval.errors import ModelError
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.types import Prompt
 from tofu_eval.features.embedding import SentenceEmbedder
 from tofu_eval.features.isolated import Isolated, IsolatedClassifier, open_classifier
 from tofu_eval.features.pairs import PairClassifier
 from tofu_eval.features.reward import RewardModel
-from tofu_eval.types import Prompt
 
 PROMPT = Prompt.of_text("p", "Name a fruit.")
 PAIRS = [(PROMPT, text) for text in ("apple", "", "a long text " * 40, "apple")]

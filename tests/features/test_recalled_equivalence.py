@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tofu_eval.errors import ModelError
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.types import Group, Prompt
 from tofu_eval.features.equivalence import Equivalence, RecalledEquivalence
-from tofu_eval.store import FeatureCache
-from tofu_eval.types import Group, Prompt
+from tofu_eval.run.store import FeatureCache
 
 TEXTS = ("a red fox", "one crimson fox", "a blue jay", "a red fox", "azure jays")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.types import Message, Prompt
 from tofu_eval.features.rubric import HARM, RATINGS, harmful, load_rubric, question, rating
-from tofu_eval.types import Message, Prompt
 
 FRUIT = Prompt.of_text("p", "Name a fruit.", references=("A pear.",))
 NAN = math.nan

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from support.fake_server import FakeServer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from fake_server import FakeServer
-
-from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.types import Prompt
 from tofu_eval.features.served import BATCH, ServedEmbedder, ServedRewardModel
-from tofu_eval.types import Prompt
 
 PROMPT = Prompt.of_text("p", "Name a fruit.")
 

@@ -12,9 +12,9 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.hub import TIMEOUT
 from tofu_eval.features.weights import find_weights
-from tofu_eval.hub import TIMEOUT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tofu_eval.errors import ModelError, StoreError, TrainingError, UnknownNameError
+from tofu_eval.core.errors import ModelError, StoreError, TrainingError, UnknownNameError
 from tofu_eval.lab import checkpoints, data, world
 from tofu_eval.lab.checkpoints import Finetuning, finetune, pretrain, weights_digest
 

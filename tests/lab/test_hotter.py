@@ -10,7 +10,7 @@ from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers, together
 from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task
-from tofu_eval.pipeline import evaluate
+from tofu_eval.pipeline.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

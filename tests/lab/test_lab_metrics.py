@@ -7,7 +7,8 @@ import inspect
 import numpy as np
 import pytest
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.types import Prompt
 from tofu_eval.lab.metrics import (
     LAB_METRICS,
     lab_collision,
@@ -18,7 +19,6 @@ from tofu_eval.lab.metrics import (
 )
 from tofu_eval.lab.world import topic_of
 from tofu_eval.metrics import METRICS
-from tofu_eval.types import Prompt
 
 FRUIT, SLEEP = topic_of("name-fruit"), topic_of("advice-sleep")
 ALL = (lab_validity, lab_tail, lab_unseen, lab_collision, lab_distinct_valid)

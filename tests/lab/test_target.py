@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import tofu_eval as te
-from tofu_eval.errors import ModelError
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.types import Request, Sampling
 from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.target import TargetEngine, under_decoder
 from tofu_eval.lab.tasks import lab_task
 from tofu_eval.lab.world import topic_of, zipf
-from tofu_eval.types import Request, Sampling
 
 SEA = topic_of("poem-sea")
 

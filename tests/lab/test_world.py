@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.errors import ConfigError
 from tofu_eval.lab.samples import SAMPLES, sft_options, stream
 from tofu_eval.lab.world import (
     FAMILIES,

@@ -5,8 +5,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tofu_eval.core.types import ESTIMATE_SCHEMA, Estimate, to_table
 from tofu_eval.leaderboard import build_leaderboard
-from tofu_eval.types import ESTIMATE_SCHEMA, Estimate, to_table
 
 
 def facts(direction: str = "higher", range: tuple[str, str] = ("1", "n")) -> dict[str, Any]:

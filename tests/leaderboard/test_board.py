@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from tofu_eval.errors import DataError, StoreError
+from tofu_eval.core.errors import DataError, StoreError
 from tofu_eval.leaderboard import build_leaderboard, read_leaderboard, write_leaderboard
-from tofu_eval.leaderboard.check import content_hash
+from tofu_eval.leaderboard.schema import content_hash
 
 FORGED = "sha256:" + "0" * 64
 REMEDY = " Undo the change, or make it again: run the command that made it."

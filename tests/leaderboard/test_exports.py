@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from boards import A, B, manifest_of, means, source, study
 from huggingface_hub import ModelCard, parse_eval_result_entries
 from jsonschema import Draft7Validator
+from support.boards import A, B, manifest_of, means, source, study
 
-from tofu_eval.errors import ConfigError, DataError, UnknownNameError
+from tofu_eval.core.errors import ConfigError, DataError, UnknownNameError
 from tofu_eval.leaderboard import build_leaderboard
 from tofu_eval.leaderboard.exports import (
     Evaluator,
@@ -25,9 +25,9 @@ from tofu_eval.leaderboard.exports import (
     every_eval_ever,
     model_index,
 )
+from tofu_eval.leaderboard.exports.terminal import WIDTH, show
 from tofu_eval.leaderboard.merge import merge
-from tofu_eval.leaderboard.selection import citation, select
-from tofu_eval.leaderboard.show import WIDTH, show
+from tofu_eval.leaderboard.view import citation, select
 
 HOSTILE = [
     '=HYPERLINK("http://evil.example")',

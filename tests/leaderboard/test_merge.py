@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from boards import A, B, C, source
+from support.boards import A, B, C, source
 
-from tofu_eval.errors import DataError
-from tofu_eval.leaderboard.labels import Source
+from tofu_eval.core.errors import DataError
+from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.merge import merge
 
 

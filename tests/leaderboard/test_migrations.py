@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tofu_eval.errors import DataError
+from tofu_eval.core.errors import DataError
 from tofu_eval.leaderboard import read_leaderboard, write_leaderboard
-from tofu_eval.leaderboard.check import CURRENT
 from tofu_eval.leaderboard.migrations import MIGRATIONS
+from tofu_eval.leaderboard.schema import CURRENT
 
 OLD: dict[str, Any] = {
     "schema_version": 1,

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from boards import A, B, C, source
 from huggingface_hub import errors
+from support.boards import A, B, C, source
 
-from tofu_eval.errors import DataError, StoreError
+from tofu_eval.core.errors import DataError, StoreError
 from tofu_eval.leaderboard import read_leaderboard, read_scores
-from tofu_eval.leaderboard.labels import Source
+from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.publishing import publish_directory, publish_git, publish_hub
 
 
@@ -93,7 +93,7 @@ def test_a_crash_before_the_board_leaves_the_old_one_whole(
     publish_directory(tmp_path, source(manifest, A, {"base": 5.0}))
     board = read_leaderboard(tmp_path / "leaderboard.json")
     place = "tofu_eval.leaderboard.publishing.directory.write_bytes"
-    from tofu_eval.files import write_bytes
+    from tofu_eval.run.files import write_bytes
 
     def dies(path: Path, content: bytes) -> None:
         if path.name == "leaderboard.json":

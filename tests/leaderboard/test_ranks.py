@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from boards import A, manifest_of, means, study
 from scipy.stats import permutation_test
+from support.boards import A, manifest_of, means, study
 
-from tofu_eval.errors import DataError
+from tofu_eval.analysis import holm, paired_difference
+from tofu_eval.core.errors import DataError
+from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
 from tofu_eval.leaderboard import build_leaderboard
+from tofu_eval.leaderboard.prompt_scores import BOARD_SCORE_SCHEMA, of_prompts, of_run
 from tofu_eval.leaderboard.ranks import _clusters, _pair_tests, ranked
-from tofu_eval.leaderboard.scores import BOARD_SCORE_SCHEMA, of_prompts, of_run
-from tofu_eval.stats import holm, paired_difference
-from tofu_eval.types import SCORE_SCHEMA, Score, to_table
 
 
 def told(manifest: dict[str, Any], levels: dict[str, float], **how: Any) -> dict[str, tuple]:

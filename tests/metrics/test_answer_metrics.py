@@ -8,7 +8,8 @@ from math import nan
 import numpy as np
 import pytest
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.types import Message, Prompt
 from tofu_eval.metrics import METRICS, find
 from tofu_eval.metrics.constraint_satisfaction import (
     Constraint,
@@ -18,7 +19,6 @@ from tofu_eval.metrics.constraint_satisfaction import (
     parse,
 )
 from tofu_eval.metrics.refusal import is_answer, is_refusal
-from tofu_eval.types import Message, Prompt
 
 
 @pytest.mark.parametrize("n", [1, 4, 7])

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tofu_eval.inputs import Inputs
+from tofu_eval.core.tokens import TOKENISERS
+from tofu_eval.core.types import Group, Prompt
 from tofu_eval.metrics import METRICS
-from tofu_eval.tokens import TOKENISERS
-from tofu_eval.types import Group, Prompt
+from tofu_eval.pipeline.inputs import Inputs
 
 KINDS = 30
 """Different responses that there are; some are likelier than others."""

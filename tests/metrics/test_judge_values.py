@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics import find
 from tofu_eval.metrics.harm import attack_success_rate_judged, harm_unparsable_rate
 from tofu_eval.metrics.judge import (

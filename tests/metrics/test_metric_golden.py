@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner
 
 from tofu_eval.cli import main
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.types import Prompt
 from tofu_eval.features.text import tokens
 from tofu_eval.metrics import METRICS
-from tofu_eval.store import Run
-from tofu_eval.types import Prompt
+from tofu_eval.run.store import Run
 
 SHARED = Path(
     os.environ.get("TOFU_EVAL_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")

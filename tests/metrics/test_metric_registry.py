@@ -14,11 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tofu_eval.errors import ConfigError, DuplicateNameError, MetricInputError, UnknownNameError
+from tofu_eval.core.errors import (
+    ConfigError,
+    DuplicateNameError,
+    MetricInputError,
+    UnknownNameError,
+)
+from tofu_eval.core.tokens import TOKENISERS
+from tofu_eval.core.types import Prompt
 from tofu_eval.metrics import METRICS, Metric, metric
 from tofu_eval.metrics.base import INPUTS, VARIANTS
-from tofu_eval.tokens import TOKENISERS
-from tofu_eval.types import Prompt
 
 BUILT_IN = [
     entry.item

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tofu_eval.errors import ConfigError, MetricInputError
+from tofu_eval.core.errors import ConfigError, MetricInputError
 from tofu_eval.features.text import tokens
 from tofu_eval.metrics.cosine import mean_pairwise_cosine_distance
 from tofu_eval.metrics.distinct import distinct, ead, ead_orders

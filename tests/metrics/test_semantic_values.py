@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tofu_eval.errors import ConfigError, MetricInputError
+from tofu_eval.core.errors import ConfigError, MetricInputError
 from tofu_eval.metrics import METRICS, find
 from tofu_eval.metrics.centroid import centroid_distance
 from tofu_eval.metrics.class_entropy import entropy_miller_madow

@@ -8,11 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.types import Prompt
 from tofu_eval.metrics import METRICS
-from tofu_eval.metrics._target import answers, target_of
+from tofu_eval.metrics.target import answers, target_of
 from tofu_eval.tasks import load_task
-from tofu_eval.types import Prompt
 
 KL, TV, RATIO, UNREAD = (
     METRICS.get(f"target_{name}")

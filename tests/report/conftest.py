@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reporting import FRUIT, HOSTILE, Look, score, written
+from support.reports import FRUIT, HOSTILE, Look, score, written
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from architectures import ARCHITECTURES, SIZES
+from support.architectures import ARCHITECTURES, SIZES
 
 from tofu_eval.lab.model import build_model
 

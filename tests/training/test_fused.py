@@ -13,7 +13,7 @@ import transformers
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tofu_eval.errors import ConfigError, TrainingError
+from tofu_eval.core.errors import ConfigError, TrainingError
 from tofu_eval.training.fused import FusedReport, fused_loss
 from tofu_eval.training.losses import (
     LOSSES,

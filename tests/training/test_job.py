@@ -15,7 +15,13 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tofu_eval import evaluate
-from tofu_eval.errors import ConfigError, ModelError, StoreError, TrainingError, UnknownNameError
+from tofu_eval.core.errors import (
+    ConfigError,
+    ModelError,
+    StoreError,
+    TrainingError,
+    UnknownNameError,
+)
 from tofu_eval.training import train, train_settings
 
 FIELDS = {
@@ -394,7 +400,7 @@ def test_the_paper_recipe_without_what_needs_a_gpu(fields):
 
 
 def test_a_quantized_base_needs_an_adapter(fields):
-    from tofu_eval.training import arguments
+    from tofu_eval.training import trl_config as arguments
 
     with pytest.raises(ConfigError, match=r"keeps the weights fixed, .* Add --lora-r 16"):
         arguments.quantization(train_settings({**fields, "quantize": "nf4"}))

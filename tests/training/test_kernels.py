@@ -11,7 +11,7 @@ import torch
 
 from tofu_eval.training import fused
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="triton is not installed here"
@@ -22,16 +22,16 @@ needs_triton = pytest.mark.skipif(
 @pytest.mark.slow
 def test_the_fused_losses_tests_pass_in_the_interpreter():
     """Every loss and head, chunk, dtype and model of test_fused.py, through the kernels."""
-    options = ["-q", "-n0", "-p", "in_triton", "-p", "no:cacheprovider"]
+    options = ["-q", "-n0", "-p", "support.in_triton", "-p", "no:cacheprovider"]
     # Left out: a tensor of 1988 = 7 · 71 · 4 bytes counts as too large there, which looks like the
     # interpreter's own copy of a tile.
     options += ["-k", "not the_full_logits_are_never_made"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(HERE / "test_fused.py")],
+        [sys.executable, "-m", "pytest", *options, str(TESTS / "training" / "test_fused.py")],
         env={
             **os.environ,
             "TRITON_INTERPRET": "1",
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": str(TESTS),
             # Sums are rescaled from block to block: 2 of 333 cases were 1.07e-6 off.
             "FLOAT32_TOLERANCE": "2e-6",
         },

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
-from tofu_eval.errors import TrainingError
+from tofu_eval.core.errors import TrainingError
 from tofu_eval.training.losses import (
     LOSSES,
     LossSpec,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tofu_eval.errors import ConfigError, DuplicateNameError, UnknownNameError
+from tofu_eval.core.errors import ConfigError, DuplicateNameError, UnknownNameError
 from tofu_eval.training.losses import (
     LOSSES,
     LossSpec,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tofu_eval.errors import ConfigError
-from tofu_eval.training import arguments, train_settings
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.training import train_settings
+from tofu_eval.training import trl_config as arguments
 from tofu_eval.training.settings import read_configs, recipes
 
 NEEDED = {"model": "m", "data": "d.jsonl", "output": Path("out")}

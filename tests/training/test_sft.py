@@ -16,7 +16,7 @@ import transformers
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from tofu_eval.errors import TrainingError
+from tofu_eval.core.errors import TrainingError
 from tofu_eval.lab import data, world
 from tofu_eval.training.losses import LOSSES, LossSpec, ce, lambda_pr, mean_loss, tofu
 from tofu_eval.training.sft import FusedSFTTrainer

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tofu_eval.errors import ConfigError, DataError
+from tofu_eval.core.errors import ConfigError, DataError
 from tofu_eval.training.data import content_digest, load_examples
 
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}

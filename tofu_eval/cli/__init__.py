@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from tofu_eval import __version__
-from tofu_eval.errors import TofuEvalError
+from tofu_eval.core.errors import TofuEvalError
+from tofu_eval.core.version import __version__
 
 COMMANDS = {
     "run": "Generate with models on tasks, score and compare.",

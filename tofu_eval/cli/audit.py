@@ -33,13 +33,13 @@ def command(
     Every prompt is looked at; no weights are loaded. Exit code 2 where something is fatal: a run
     would stop at it.
     """
-    from tofu_eval.auditing import audit
     from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
     from tofu_eval.cli.options import formats_by_model, named
-    from tofu_eval.config import settings
-    from tofu_eval.errors import ModelError
-    from tofu_eval.models import parse_model
+    from tofu_eval.core.config import settings
+    from tofu_eval.core.errors import ModelError
+    from tofu_eval.core.models import parse_model
+    from tofu_eval.pipeline.audit import audit
 
     fields = {
         "max_tokens": max_tokens,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from tofu_eval.leaderboard import Comparison
-    from tofu_eval.pipeline import Result
-    from tofu_eval.store import Run
+    from tofu_eval.analysis.compare import Comparison
+    from tofu_eval.pipeline.evaluate import Result
+    from tofu_eval.run.store import Run
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -55,8 +55,8 @@ def command(
     tofu-eval compare runs/x --metric vendi --power
     tofu-eval compare runs/x --series sft=sft-0,sft-1,sft-2
     """
-    from tofu_eval.errors import ConfigError
-    from tofu_eval.store import Run
+    from tofu_eval.core.errors import ConfigError
+    from tofu_eval.run.store import Run
 
     opened = Run.open(run)
     if power and style not in ("table", "json"):
@@ -71,7 +71,7 @@ def command(
 def print_run(result: Result, baseline: str | None = None) -> None:
     """What `run` and `score` print at their end."""
     from tofu_eval.cli.console import note
-    from tofu_eval.store import Run
+    from tofu_eval.run.store import Run
 
     if result.path is None:
         return
@@ -96,8 +96,8 @@ def made(
         UnknownNameError: a metric, task or model that the run does not have.
         ConfigError: a series that is not NAME=MODEL,MODEL.
     """
+    from tofu_eval.analysis.compare_run import chosen_scores, compared
     from tofu_eval.cli.console import note
-    from tofu_eval.leaderboard.of_run import chosen_scores, compared
 
     if run.manifest["status"] != "complete":
         note(f"{run.path} is unfinished; run the command that made it again.")
@@ -107,8 +107,8 @@ def made(
 
 def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
     """The models of run.json, with what --series says of them."""
-    from tofu_eval.errors import ConfigError, UnknownNameError
-    from tofu_eval.types import check_name
+    from tofu_eval.core.errors import ConfigError, UnknownNameError
+    from tofu_eval.core.types import check_name
 
     models = {name: dict(entry) for name, entry in run.manifest["models"].items()}
     taken: set[str] = set()
@@ -131,9 +131,11 @@ def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, obj
 
 def _print(run: Run, comparison: Comparison, style: str) -> None:
     """Compare on stdout, in one of FORMATS."""
+    from tofu_eval.analysis.shared_prompts import kept_prompts
+    from tofu_eval.analysis.warnings import length_warnings, sample_warnings
     from tofu_eval.cli.console import note
-    from tofu_eval.leaderboard import headline, length_warnings, render, sample_warnings, table
-    from tofu_eval.leaderboard.adjusted import kept_prompts
+    from tofu_eval.report.comparison_text import render, table
+    from tofu_eval.report.headline import headline
 
     facts = run.manifest.get("metrics", {})
     biased = {name for name, fact in facts.items() if fact.get("bias")}
@@ -159,9 +161,10 @@ def _print_needs(run: Run, comparison: Comparison, style: str) -> None:
     import json
     from dataclasses import asdict
 
+    from tofu_eval.analysis.sample_size import needs
     from tofu_eval.cli.console import note
-    from tofu_eval.leaderboard.needs import needs, needs_text
-    from tofu_eval.noise import sampling_noise
+    from tofu_eval.pipeline.sampling_noise import sampling_noise
+    from tofu_eval.report.power_text import needs_text
 
     noise, remarks = sampling_noise(run, list(dict.fromkeys(r.metric for r in comparison.rows)))
     for remark in remarks:
@@ -186,7 +189,7 @@ def _length_sensitive(run: Run) -> set[str]:
 
 def _lengths(run: Run, comparison: Comparison) -> dict[tuple[str, str], float]:
     """Mean characters of a response by column and task, over the seeds of a series."""
-    from tofu_eval.reading import mean_characters
+    from tofu_eval.run.responses import mean_characters
 
     lengths = {}
     for column in comparison.models:

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tofu_eval.cli import printable
-from tofu_eval.types import Report
+from tofu_eval.core.types import Report
 
 KINDS = {"load": "loading", "start": "loading", "generate": "generation", "train": "training"}
 """What a stage's first word counts as; all else is scoring."""

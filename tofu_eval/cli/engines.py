@@ -14,7 +14,7 @@ def command() -> None:
 def list_() -> None:
     """Every engine that `tofu-eval run --engine` takes."""
     from tofu_eval.cli.console import note
-    from tofu_eval.engines import ENGINES
+    from tofu_eval.engines.open import ENGINES
 
     for entry in ENGINES.entries():
         if entry.item is None:

@@ -37,11 +37,11 @@ def command(
         --temperature 0.3,0.7,1.0,1.3 --reward-model REWARD --output runs/x
     tofu-eval frontier runs/x --quality reward --diversity vendi --baseline sft
     """
+    from tofu_eval.analysis.frontier import frontiers
     from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
-    from tofu_eval.leaderboard.frontier import frontiers
-    from tofu_eval.leaderboard.frontier_text import render_frontiers
-    from tofu_eval.store import Run
+    from tofu_eval.report.frontier_text import render_frontiers
+    from tofu_eval.run.store import Run
 
     opened = Run.open(run)
     if opened.manifest["status"] != "complete":

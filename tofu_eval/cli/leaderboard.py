@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tofu_eval.cli.leaderboard_out import export, publish
+from tofu_eval.cli.leaderboard_publish import export, publish
+from tofu_eval.leaderboard.board import open_board
+from tofu_eval.leaderboard.merge import Merged
 
 if TYPE_CHECKING:
-    from tofu_eval.leaderboard.labels import Source
-from tofu_eval.leaderboard.merge import Merged
+    from tofu_eval.leaderboard.board import Source
 
 
 @click.group("leaderboard")
@@ -69,7 +70,7 @@ def validate(file: Path) -> None:
 
     A file of an older version is checked against that version's schema.
     """
-    from tofu_eval.leaderboard.scores import check_scores
+    from tofu_eval.leaderboard.prompt_scores import check_scores
 
     source = open_board(file)
     board, beside = source.board, ""
@@ -101,8 +102,8 @@ def show_command(
 
     from tofu_eval.cli import printable
     from tofu_eval.leaderboard import read_leaderboard
-    from tofu_eval.leaderboard.selection import citation, number, select
-    from tofu_eval.leaderboard.show import show
+    from tofu_eval.leaderboard.exports.terminal import show
+    from tofu_eval.leaderboard.view import citation, number, select
 
     board = select(read_leaderboard(file), models=models, tasks=tasks, metrics=metrics)
     if cite:
@@ -112,22 +113,13 @@ def show_command(
     Console(highlight=False).print(show(board), soft_wrap=False)
 
 
-def open_board(file: Path) -> Source:
-    """A leaderboard with its per-prompt rows, where it has any."""
-    from tofu_eval.leaderboard import read_leaderboard, read_scores
-    from tofu_eval.leaderboard.labels import Source
-
-    board = read_leaderboard(file)
-    return Source(str(file), board, read_scores(board, file.parent))
-
-
 def _of_run(path: Path, per_prompt: bool) -> Source:
     from tofu_eval.cli.console import note
+    from tofu_eval.core.types import ESTIMATE_SCHEMA, to_table
     from tofu_eval.leaderboard import build_leaderboard
-    from tofu_eval.leaderboard.labels import Source
-    from tofu_eval.leaderboard.scores import of_run
-    from tofu_eval.store import Run
-    from tofu_eval.types import ESTIMATE_SCHEMA, to_table
+    from tofu_eval.leaderboard.board import Source
+    from tofu_eval.leaderboard.prompt_scores import of_run
+    from tofu_eval.run.store import Run
 
     run = Run.open(path)
     if run.manifest["status"] != "complete":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from tofu_eval.registry import Registry
+    from tofu_eval.core.registry import Registry
     from tofu_eval.training.losses import Loss
 
 
@@ -43,7 +43,7 @@ def show(name: str) -> None:
 
 
 def _losses() -> Registry[Loss]:
-    from tofu_eval.errors import MissingDependencyError
+    from tofu_eval.core.errors import MissingDependencyError
 
     try:
         from tofu_eval.training.losses import LOSSES

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from tofu_eval.config import EMBEDDING_MODEL, NLI_MODEL, Equivalence
+from tofu_eval.core.config import EMBEDDING_MODEL, NLI_MODEL, Equivalence
 
 if TYPE_CHECKING:
-    from tofu_eval.types import ModelSpec
+    from tofu_eval.core.types import ModelSpec
 
 
 class Temperatures(click.ParamType):  # type: ignore[type-arg]  # generic from Click 8.4 on
@@ -184,7 +184,7 @@ def arguments(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
     """NAME=VALUE pairs; a value is read as YAML reads it, so 2 is a number and true a truth."""
     import yaml
 
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.errors import ConfigError
 
     found = {}
     for text in texts:
@@ -210,7 +210,7 @@ def names(text: str) -> list[str]:
 
 def named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
     """The models by name; ConfigError for two of one name."""
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.errors import ConfigError
 
     found = {spec.name: spec for spec in specs}
     if len(found) < len(specs):
@@ -222,7 +222,7 @@ def named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
 
 def formats_by_model(formats: tuple[str, ...]) -> str | dict[str, str]:
     """The values of --format: one for all models, or one for each."""
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.errors import ConfigError
 
     pairs = [text.partition("=") for text in formats]
     if len(pairs) == 1 and not pairs[0][1]:

@@ -35,9 +35,9 @@ def command(
     **choice: str | None,
 ) -> None:
     """Draw one chart of the report as SVG, PNG or PDF, for a paper."""
-    from tofu_eval.files import atomic_write
     from tofu_eval.report import draw, read
-    from tofu_eval.store import Run
+    from tofu_eval.run.files import atomic_write
+    from tofu_eval.run.store import Run
 
     ending = output.suffix.removeprefix(".").lower() if output else ""
     style = style or (ending if ending in ("svg", "png", "pdf") else "svg")

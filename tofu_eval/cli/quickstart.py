@@ -38,7 +38,7 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
     """
     from tofu_eval.cli.console import print_table, progress
     from tofu_eval.cli.options import names
-    from tofu_eval.errors import MissingDependencyError
+    from tofu_eval.core.errors import MissingDependencyError
 
     try:
         from tofu_eval.lab.quickstart import quickstart
@@ -92,9 +92,9 @@ def _over_seeds(result: QuickstartResult) -> tuple[Beyond | None, Beyond | None]
 def _report(path: Path, baseline: str, beyond: Beyond | None, words: str) -> None:
     """Write the page of a run, where what draws its charts is installed."""
     from tofu_eval.cli.console import note
-    from tofu_eval.errors import MissingDependencyError
+    from tofu_eval.core.errors import MissingDependencyError
     from tofu_eval.report import read, write_report
-    from tofu_eval.store import Run
+    from tofu_eval.run.store import Run
 
     page = path / "report.html"
     try:

@@ -25,7 +25,7 @@ def command(
     The file holds everything and loads nothing; any browser opens it, on a phone too.
     """
     from tofu_eval.report import read, write_report
-    from tofu_eval.store import Run
+    from tofu_eval.run.store import Run
 
     contents = read(Run.open(run), baseline=baseline, tasks=tasks, metrics=metrics)
     path = output or run / "report.html"

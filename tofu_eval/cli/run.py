@@ -23,7 +23,7 @@ from tofu_eval.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tofu_eval.types import ModelSpec, Task
+    from tofu_eval.core.types import ModelSpec, Task
 
 
 @click.command("run")
@@ -104,14 +104,14 @@ def command(
     tofu-eval run --model base=BASE --model sft=SFT --model tofu=BASE+ADAPTER \\
         --task open-prompts --output runs/x
     """
-    from tofu_eval import pipeline
     from tofu_eval.cli.compare import print_run
     from tofu_eval.cli.console import progress
-    from tofu_eval.config import RunFile, run_file, settings
-    from tofu_eval.errors import ConfigError
-    from tofu_eval.models import parse_model
+    from tofu_eval.core.config import RunFile, run_file, settings
+    from tofu_eval.core.errors import ConfigError
+    from tofu_eval.core.models import parse_model
+    from tofu_eval.pipeline import evaluate as pipeline
+    from tofu_eval.pipeline.temperatures import variants_of
     from tofu_eval.tasks import load_suite
-    from tofu_eval.temperatures import variants_of
 
     file = run_file(config_file) if config_file else RunFile()
     specs = {name: _spec(name, ref) for name, ref in file.models.items()}
@@ -149,16 +149,16 @@ def command(
 
 def _spec(name: str, ref: str) -> ModelSpec:
     """A model of the config file, whose name stands apart from its reference."""
-    from tofu_eval.models import parse_model
-    from tofu_eval.types import check_name
+    from tofu_eval.core.models import parse_model
+    from tofu_eval.core.types import check_name
 
     return replace(parse_model(ref), name=check_name("model", name))
 
 
 def _check_baseline(baseline: str, models: list[str], output: Path) -> None:
     """Refuse a baseline that the run will not have, before hours of generation."""
-    from tofu_eval.errors import StoreError, UnknownNameError
-    from tofu_eval.store import Run
+    from tofu_eval.core.errors import StoreError, UnknownNameError
+    from tofu_eval.run.store import Run
 
     if baseline in models:
         return
@@ -170,7 +170,7 @@ def _check_baseline(baseline: str, models: list[str], output: Path) -> None:
 
 
 def _base_urls(texts: tuple[str, ...], models: dict[str, ModelSpec]) -> str | dict[str, str]:
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.errors import ConfigError
 
     pairs = [text.partition("=") for text in texts]
     named = {name: url for name, equals, url in pairs if equals and name in models}

@@ -19,9 +19,9 @@ def command() -> None:
 def list_(folder: Path) -> None:
     """Every run in a folder (default: runs), with how much of it is done."""
     from tofu_eval.cli.console import note, print_table
-    from tofu_eval.errors import StoreError
-    from tofu_eval.store import Run
-    from tofu_eval.verify import counts, runs_in, size
+    from tofu_eval.core.errors import StoreError
+    from tofu_eval.run.store import Run
+    from tofu_eval.run.verify import counts, runs_in, size
 
     rows = []
     for path in runs_in(folder):
@@ -46,8 +46,8 @@ def list_(folder: Path) -> None:
 def show(run: Path) -> None:
     """What a run was asked for, what made it and how far it is."""
     from tofu_eval.cli.console import print_table
-    from tofu_eval.store import Run
-    from tofu_eval.verify import counts
+    from tofu_eval.run.store import Run
+    from tofu_eval.run.verify import counts
 
     opened = Run.open(run)
     manifest = opened.manifest
@@ -78,8 +78,8 @@ def show(run: Path) -> None:
 def verify(run: Path) -> None:
     """Read every table again: is all there, whole and once? Exit code 2 where it is not."""
     from tofu_eval.cli import printable
-    from tofu_eval.errors import StoreError
-    from tofu_eval.verify import verify
+    from tofu_eval.core.errors import StoreError
+    from tofu_eval.run.verify import verify
 
     found = verify(run)
     for problem in found.problems:
@@ -101,7 +101,7 @@ def clean(run: Path, yes: bool) -> None:
 
     Responses are never removed, but for the second copy of a row.
     """
-    from tofu_eval.verify import clean, leftovers, verify
+    from tofu_eval.run.verify import clean, leftovers, verify
 
     if not yes:
         for file in leftovers(run):

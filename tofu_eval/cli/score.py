@@ -34,10 +34,10 @@ def command(
     several. Otherwise NAME=FILE does, or the file's own name. "references" (a list of texts),
     "logprob" and "finish_reason" are read too, for the metrics that need them.
     """
-    from tofu_eval import pipeline
     from tofu_eval.cli.compare import print_run
     from tofu_eval.cli.console import progress
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.errors import ConfigError
+    from tofu_eval.pipeline import evaluate as pipeline
 
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/y")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from tofu_eval.similarity import Similarity
+    from tofu_eval.pipeline.similarity import Similarity
 
 
 @click.command("similarity")
@@ -32,11 +32,11 @@ def command(
     of one origin that answer alike narrow what their users read together.
     """
     from tofu_eval.cli.console import progress
-    from tofu_eval.config import EMBEDDING_MODEL
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.config import EMBEDDING_MODEL
+    from tofu_eval.core.errors import ConfigError
     from tofu_eval.features.embedding import SentenceEmbedder
-    from tofu_eval.similarity import similarities
-    from tofu_eval.store import Run
+    from tofu_eval.pipeline.similarity import similarities
+    from tofu_eval.run.store import Run
 
     settings = Run.open(run).manifest.get("settings") or {}
     embedder = SentenceEmbedder(

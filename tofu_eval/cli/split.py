@@ -28,10 +28,10 @@ def command(
         --metric vendi --metric 'vendi[reward>=-3]'
     tofu-eval split runs/x --metric vendi --passing 'reward>=-3'
     """
-    from tofu_eval.errors import ConfigError, UnknownNameError
-    from tofu_eval.leaderboard.split import split_loss
+    from tofu_eval.analysis.quality_split import split_loss
+    from tofu_eval.core.errors import ConfigError, UnknownNameError
     from tofu_eval.metrics import find
-    from tofu_eval.store import Run
+    from tofu_eval.run.store import Run
 
     opened = Run.open(run)
     scores = opened.scores()

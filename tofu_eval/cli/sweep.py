@@ -7,13 +7,7 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import (
-    data_dir_option,
-    given,
-    names,
-    scoring_options,
-    temperature_option,
-)
+from tofu_eval.cli.options import data_dir_option, given, names, scoring_options, temperature_option
 from tofu_eval.cli.train import require_training, training_fields, training_options
 
 TRAINING = (
@@ -59,11 +53,11 @@ def command(
     """
     from tofu_eval.cli.compare import print_run
     from tofu_eval.cli.console import print_table, progress
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.errors import ConfigError
 
     require_training()
-    from tofu_eval.sweep import BASE, grid, over_seeds, sweep
-    from tofu_eval.temperatures import name_at
+    from tofu_eval.pipeline.temperatures import name_at
+    from tofu_eval.training.sweep import BASE, grid, over_seeds, sweep
 
     if seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {seeds}.")

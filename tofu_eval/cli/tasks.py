@@ -11,9 +11,9 @@ from tofu_eval.cli import printable
 from tofu_eval.cli.options import data_dir_option
 
 if TYPE_CHECKING:
-    from tofu_eval.registry import Registry
+    from tofu_eval.core.registry import Registry
+    from tofu_eval.core.types import Task
     from tofu_eval.tasks.suite import Suite
-    from tofu_eval.types import Task
 
 
 @click.group("tasks")
@@ -76,7 +76,7 @@ def show(ref: str, count: int, data_dir: Path | None) -> None:
 def suites() -> None:
     """Every suite: its tasks, and the sampling that it asks them with."""
     from tofu_eval.cli.console import note, print_table
-    from tofu_eval.errors import TofuEvalError
+    from tofu_eval.core.errors import TofuEvalError
     from tofu_eval.tasks import SUITES
 
     rows, remarks = [], []
@@ -107,7 +107,7 @@ def check(files: tuple[Path, ...], data_dir: Path | None) -> None:
     Nothing is downloaded: prompts that are not on this machine are read with --data-dir.
     """
     from tofu_eval.cli.console import note
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.errors import ConfigError
     from tofu_eval.metrics import METRICS
     from tofu_eval.tasks import SUITES, check_registered, check_task
 
@@ -129,7 +129,7 @@ def check(files: tuple[Path, ...], data_dir: Path | None) -> None:
 
 
 def _wrong_suites(suites: Registry[Suite]) -> list[str]:
-    from tofu_eval.errors import TofuEvalError
+    from tofu_eval.core.errors import TofuEvalError
 
     problems = []
     for entry in suites.entries():

@@ -57,7 +57,7 @@ def training_options(command: Command) -> Command:
 
 def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Config files and flags as one mapping; flags win."""
-    from tofu_eval.errors import ConfigError
+    from tofu_eval.core.errors import ConfigError
     from tofu_eval.training.settings import read_configs
 
     fields = read_configs(configs)
@@ -79,7 +79,7 @@ def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[s
 
 def require_training() -> None:
     """Say which package is missing before anything is read."""
-    from tofu_eval.errors import MissingDependencyError
+    from tofu_eval.core.errors import MissingDependencyError
 
     try:
         import tofu_eval.training.job  # noqa: F401

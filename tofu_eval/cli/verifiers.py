@@ -15,8 +15,8 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """Every verifier that `--verifier` takes, with what it does."""
-    from tofu_eval.answers import VERIFIERS
     from tofu_eval.cli.console import note
+    from tofu_eval.features.answers import VERIFIERS
 
     for entry in VERIFIERS.entries():
         if entry.item is None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.errors import ModelError
-from tofu_eval.models import ResolvedModel
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.models import ResolvedModel
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `max_lora_rank` may be."""

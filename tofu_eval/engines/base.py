@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from tofu_eval.types import Request, Response
+from tofu_eval.core.types import Request, Response
 
 
 class Engine(Protocol):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tofu_eval.core.errors import ModelError
 from tofu_eval.engines.vllm_worker import Ask, Made
-from tofu_eval.errors import ModelError
 
 PROMPTS = 3
 TOKENS = 12

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from tofu_eval.core.child_process import Remote
+from tofu_eval.core.types import ModelSpec, Report, Request, Response, no_report
 from tofu_eval.engines.prompts import Encoder
 from tofu_eval.engines.transformers import TransformersEngine
-from tofu_eval.remote import Remote
-from tofu_eval.types import ModelSpec, Report, Request, Response, no_report
 
 
 class IsolatedEngine:

@@ -10,8 +10,8 @@ import torch
 import transformers
 from transformers.utils import logging
 
-from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import openai
 
-from tofu_eval.servers import what
-from tofu_eval.types import NEUTRAL_SAMPLING, Request
+from tofu_eval.core.servers import what
+from tofu_eval.core.types import NEUTRAL_SAMPLING, Request
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Any]]
 

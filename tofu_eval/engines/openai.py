@@ -15,11 +15,11 @@ from typing import Any
 
 import openai
 
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.servers import Loop, Malformed, Patience, checked_url, what
+from tofu_eval.core.types import ModelSpec, Request, Response
 from tofu_eval.engines.base import scored
 from tofu_eval.engines.negotiate import Terms, negotiate
-from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.servers import Loop, Malformed, Patience, checked_url, what
-from tofu_eval.types import ModelSpec, Request, Response
 
 DEFAULTS: Mapping[str, Any] = {
     "concurrency": 32,

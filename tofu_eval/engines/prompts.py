@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from tofu_eval.errors import ModelError
-from tofu_eval.models import ResolvedModel, has_tokenizer
-from tofu_eval.types import Request
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.models import ResolvedModel, has_tokenizer
+from tofu_eval.core.types import Request
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import pickle
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError, TofuEvalError
+from tofu_eval.core.types import ModelSpec, Report, Request, Response, no_report
 from tofu_eval.engines.base import Engine
 from tofu_eval.engines.prompts import Encoder
-from tofu_eval.errors import ConfigError, MissingDependencyError, ModelError, TofuEvalError
-from tofu_eval.types import ModelSpec, Report, Request, Response, no_report
 
 Open = Callable[..., Engine]
 

@@ -2,7 +2,7 @@
 
 Batches are cut from the full list of requests, so that a resumed run makes the same batches as an
 undisturbed one. The generation loop, its cache and its stopping are transformers' own; the draw
-is ours (`draw.py`).
+is ours (`sampler.py`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import torch
 import transformers
 
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.models import resolve
+from tofu_eval.core.types import NEUTRAL_SAMPLING, ModelSpec, Report, Request, Response, no_report
 from tofu_eval.engines.base import scored
-from tofu_eval.engines.draw import Draw
 from tofu_eval.engines.loading import is_out_of_memory, load, pick_device, pick_dtype
 from tofu_eval.engines.prompts import Encoder, open_encoder
-from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.models import resolve
-from tofu_eval.types import NEUTRAL_SAMPLING, ModelSpec, Report, Request, Response, no_report
+from tofu_eval.engines.sampler import Draw
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.child import Child
-from tofu_eval.engines.adapters import check_adapter, lora_rank, merge
-from tofu_eval.engines.base import scored
-from tofu_eval.engines.canary import prove
-from tofu_eval.engines.prompts import Encoder, open_encoder
-from tofu_eval.engines.vllm_worker import Ask, Made
-from tofu_eval.errors import ConfigError, MissingDependencyError, ModelError
-from tofu_eval.models import resolve
-from tofu_eval.types import (
+from tofu_eval.core.child_process import Child
+from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
+from tofu_eval.core.models import resolve
+from tofu_eval.core.types import (
     NEUTRAL_SAMPLING,
     ModelSpec,
     Report,
@@ -31,6 +26,11 @@ from tofu_eval.types import (
     digest,
     no_report,
 )
+from tofu_eval.engines.adapters import check_adapter, lora_rank, merge
+from tofu_eval.engines.base import scored
+from tofu_eval.engines.canary import prove
+from tofu_eval.engines.prompts import Encoder, open_encoder
+from tofu_eval.engines.vllm_worker import Ask, Made
 
 OURS = ("model", "tokenizer", "seed", "enable_lora", "max_loras", "max_lora_rank", "lora_modules")
 """Arguments of vLLM that are decided here."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.types import Group, Prompt, Report, digest
+from tofu_eval.core.types import Group, Prompt, Report, digest
 
 CHUNK = 512
 """Rows that are computed and saved together: what a crash can cost."""

@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
-from tofu_eval.errors import ConfigError, DataError
+from tofu_eval.core.config import read_yaml, validated
+from tofu_eval.core.errors import ConfigError, DataError
+from tofu_eval.core.types import Group, Report, digest, no_report
 from tofu_eval.features.base import Cache, FeatureModel
-from tofu_eval.types import Group, Report, digest, no_report
 
 LEVELS = 10
 """Points that the best responses get."""
@@ -220,3 +223,46 @@ def _make(reward: FeatureModel) -> str:
         f"Make one: tofu-eval calibrate-reward RESPONSES --reward-model {name} --output "
         "calibration.yaml, then add --reward-calibration calibration.yaml"
     )
+
+
+class CalibrationFile(BaseModel):
+    """What `tofu-eval calibrate-reward` writes; `data` and `made` say where it comes from.
+
+    `signature` is the reward model's; that of the calibration also names the thresholds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reward_calibration: Literal[1]
+    model: dict[str, Any]
+    signature: Annotated[str, Field(min_length=1)]
+    thresholds: tuple[float, ...]
+    method: str = ""
+    data: dict[str, Any] = {}
+    made: dict[str, Any] = {}
+
+
+def read_calibration(path: Path) -> Calibration:
+    """A calibration from its file.
+
+    Raises:
+        ConfigError: the file is not there, not YAML, or no calibration.
+        DataError: its thresholds are not nine ascending numbers.
+    """
+    told = validated(CalibrationFile, read_yaml(path, "'thresholds:'"), f"{path}: ")
+    signature = named(told.signature, told.thresholds)
+    return Calibration(told.thresholds, told.model, signature, str(path))
+
+
+def write_calibration(calibration: Calibration, **more: Any) -> str:
+    """The text of the file that `read_calibration` reads; `more` are its other fields."""
+    fields = {
+        "reward_calibration": 1,
+        "signature": calibration.signature.rpartition(":")[0],
+        "thresholds": list(calibration.thresholds),
+        "model": dict(calibration.model),
+        **more,
+    }
+    CalibrationFile.model_validate(fields)
+    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    return text

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import PluginError, TofuEvalError
+from tofu_eval.core.errors import PluginError, TofuEvalError
+from tofu_eval.core.registry import Registry, origin_of
+from tofu_eval.core.types import Prompt
 from tofu_eval.features.base import pair_key
-from tofu_eval.registry import Registry, origin_of
-from tofu_eval.types import Prompt
 
 Rewards = Callable[[Sequence[tuple[Prompt, str]]], Sequence[float]]
 """Raw rewards of pairs (prompt, response), one each, finite; higher is better."""

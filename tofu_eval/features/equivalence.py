@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import ConfigError, ModelError
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.types import Group, Prompt, Report, digest, no_report
 from tofu_eval.features.base import Cache, fill
 from tofu_eval.features.isolated import open_classifier
-from tofu_eval.types import Group, Prompt, Report, digest, no_report
 
 Method = Literal[
     "exact", "word-overlap", "embedding", "classifier", "judge",

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.types import Prompt
 from tofu_eval.features.reward import RewardModel, Row
-from tofu_eval.types import Prompt
 
 Input = Literal["response", "pair", "chat"]
 """What the classifier reads: the response alone, prompt and response, or their chat."""

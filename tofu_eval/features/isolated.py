@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tofu_eval.core.child_process import Remote
+from tofu_eval.core.types import Prompt
 from tofu_eval.features.base import FeatureModel
 from tofu_eval.features.pairs import PairClassifier
-from tofu_eval.remote import Remote
-from tofu_eval.types import Prompt
 
 
 class Isolated:

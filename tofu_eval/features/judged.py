@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import ModelError
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.types import Prompt, digest
 from tofu_eval.features.base import pair_key
 from tofu_eval.features.equivalence import Judge
 from tofu_eval.features.rubric import Reader, Rubric, harmful, question, rating
-from tofu_eval.types import Prompt, digest
 
 READERS: Mapping[str, Reader] = {"judge": rating, "harmful": harmful}
 """What is read of an answer, by the feature's name."""

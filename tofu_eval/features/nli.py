@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import ModelError
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.types import Group, Report, digest, no_report
 from tofu_eval.features.base import Cache, fill
 from tofu_eval.features.isolated import open_classifier
-from tofu_eval.types import Group, Report, digest, no_report
 
 SENTENCES = 3
 """Sentences of a pair of responses that are compared at most."""

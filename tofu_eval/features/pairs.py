@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.hub import quiet
 from tofu_eval.features.weights import find_weights, free_memory, said
-from tofu_eval.hub import quiet
 
 Row = Mapping[str, list[int]]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import MissingDependencyError, ModelError
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.hub import quiet
+from tofu_eval.core.types import Prompt
 from tofu_eval.features.base import pair_key
 from tofu_eval.features.weights import find_weights, free_memory, said
-from tofu_eval.hub import quiet
-from tofu_eval.types import Prompt
 
 Row = Mapping[str, list[int]]
 """One tokenized pair: input_ids, attention_mask and, for some models, token_type_ids."""

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from jinja2 import TemplateSyntaxError, meta
 
-from tofu_eval.errors import ConfigError
-from tofu_eval.sandbox import environment
-from tofu_eval.types import Message, Prompt, digest
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.templates import environment
+from tofu_eval.core.types import Message, Prompt, digest
 
 RATINGS = ("instruction", "story")
 """The built-in rubrics that ask for a rating."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.servers import Loop, Malformed, Patience, checked_url, what
-from tofu_eval.types import Prompt, digest
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.servers import Loop, Malformed, Patience, checked_url, what
+from tofu_eval.core.types import Prompt, digest
 
 CONCURRENCY = 16
 BATCH = 32

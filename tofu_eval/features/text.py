@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tofu_eval.tokens import Tokens
+from tofu_eval.core.tokens import Tokens
 
 REMEMBERED = 100_000
 """Distinct words after which a tokeniser forgets them all: what keeps its memory bounded."""

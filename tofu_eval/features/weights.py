@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tofu_eval import hub
-from tofu_eval.errors import MissingDependencyError, ModelError
-from tofu_eval.types import digest
+from tofu_eval.core import hub
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.types import digest
 
 LOADED = frozenset({".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"})
 """Suffixes of the files that loading a model can read."""

@@ -21,19 +21,19 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig
 
-from tofu_eval import provenance
-from tofu_eval.errors import StoreError, TrainingError
-from tofu_eval.files import TEMPORARY, atomic_write, write_json
-from tofu_eval.hub import quiet
+from tofu_eval.core.errors import StoreError, TrainingError
+from tofu_eval.core.hub import quiet
+from tofu_eval.core.types import Report, no_report
 from tofu_eval.lab import data, world
 from tofu_eval.lab.model import CONTEXT, build_model, build_tokenizer
 from tofu_eval.lab.samples import SAMPLES, stream
-from tofu_eval.store import conflict
+from tofu_eval.run import provenance
+from tofu_eval.run.files import TEMPORARY, atomic_write, write_json
+from tofu_eval.run.store import conflict
 from tofu_eval.training.job import train
 from tofu_eval.training.losses import ce
 from tofu_eval.training.settings import train_settings
 from tofu_eval.training.sft import FusedSFTTrainer, ReportProgress
-from tofu_eval.types import Report, no_report
 
 MANIFEST = "lab.json"
 

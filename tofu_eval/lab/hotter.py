@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from tofu_eval.leaderboard.frontier import Frontier, frontier
-from tofu_eval.leaderboard.frontier_words import at_equal_quality, sentences
-from tofu_eval.store import Run
-from tofu_eval.types import SCORE_SCHEMA
+from tofu_eval.analysis.frontier import Frontier, frontier
+from tofu_eval.core.types import SCORE_SCHEMA
+from tofu_eval.report.frontier_sentences import at_equal_quality, sentences
+from tofu_eval.run.store import Run
 
 TASK = "lab"
 QUALITY = "lab_validity"

@@ -14,11 +14,11 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tofu_eval.hub import quiet
+from tofu_eval.core.hub import quiet
+from tofu_eval.core.types import Report, no_report
 from tofu_eval.lab.data import Document, batch_of, pretraining_documents
 from tofu_eval.lab.samples import stream
 from tofu_eval.lab.world import SEEN, TOPICS
-from tofu_eval.types import Report, no_report
 
 DRAWS = 64
 """Target answers a topic; the same for every model of a seed."""

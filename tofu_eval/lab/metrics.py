@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import MetricInputError, TofuEvalError
+from tofu_eval.core.errors import MetricInputError, TofuEvalError
+from tofu_eval.core.types import Prompt
 from tofu_eval.lab.world import TARGET, Topic, rare, topic_of, zipf
 from tofu_eval.metrics import metric
-from tofu_eval.types import Prompt
 
 LAB_METRICS = (
     "lab_validity",

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tofu_eval.config import EMBEDDING_MODEL
+from tofu_eval.analysis.frontier import Frontier
+from tofu_eval.core.config import EMBEDDING_MODEL
+from tofu_eval.core.errors import ConfigError, StoreError
+from tofu_eval.core.types import Report, no_report
+from tofu_eval.core.worker_pool import Workers, cores, workers
 from tofu_eval.engines.base import Engine
-from tofu_eval.errors import ConfigError, StoreError
-from tofu_eval.files import locked, write_json
 from tofu_eval.lab import findings as say
 from tofu_eval.lab.findings import Row
 from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers
@@ -24,12 +26,10 @@ from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.tables import Table, by_temperature, tables
 from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task
-from tofu_eval.leaderboard.frontier import Frontier
-from tofu_eval.pipeline import evaluate
-from tofu_eval.processes import Workers, cores, workers
-from tofu_eval.store import conflict
-from tofu_eval.temperatures import name_at
-from tofu_eval.types import Report, no_report
+from tofu_eval.pipeline.evaluate import evaluate
+from tofu_eval.pipeline.temperatures import name_at
+from tofu_eval.run.files import locked, write_json
+from tofu_eval.run.store import conflict
 
 if TYPE_CHECKING:
     from tofu_eval.lab.checkpoints import Pretraining

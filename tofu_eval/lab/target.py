@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tofu_eval.errors import ModelError
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.types import Request, Response
 from tofu_eval.lab.world import TARGET, TOPICS, Floats, Topic, identity, pick, product, zipf
-from tofu_eval.types import Request, Response
 
 CHUNK = 1024
 """Responses that are saved together."""

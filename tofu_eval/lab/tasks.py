@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tofu_eval.assembly import DEFAULT_METRICS
+from tofu_eval.core.types import Prompt, Sampling, Task
 from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.samples import sft_options
 from tofu_eval.lab.world import HELD_OUT, SEEN
+from tofu_eval.pipeline.plan import DEFAULT_METRICS
 from tofu_eval.tasks import TASKS, task
-from tofu_eval.types import Prompt, Sampling, Task
 
 SAMPLING = Sampling(samples=64, temperature=1.0, top_p=1.0, max_tokens=16)
 """Every answer fits: the longest takes 13 tokens with its end."""

@@ -18,9 +18,9 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.types import digest
 from tofu_eval.lab import words
-from tofu_eval.types import digest
 
 Floats = NDArray[np.float64]
 

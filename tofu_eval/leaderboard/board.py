@@ -1,6 +1,6 @@
 """What a leaderboard holds, made from a run's tables; and the file, whole and checked.
 
-`schemas/` says what it looks like; `check.py` says what a schema cannot.
+`schemas/` says what it looks like; `schema.py` says what a schema cannot.
 """
 
 from __future__ import annotations
@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from tofu_eval.errors import DataError
-from tofu_eval.files import write_bytes
-from tofu_eval.leaderboard.check import CURRENT, HASH, check, content_hash, short
+from tofu_eval.core.errors import DataError
+from tofu_eval.core.types import ESTIMATE_SCHEMA, digest
 from tofu_eval.leaderboard.migrations import MIGRATIONS, migrate
+from tofu_eval.leaderboard.prompt_scores import of_run, read_scores
 from tofu_eval.leaderboard.ranks import ranked
-from tofu_eval.leaderboard.scores import of_run
-from tofu_eval.types import ESTIMATE_SCHEMA, digest
+from tofu_eval.leaderboard.schema import CURRENT, HASH, check, content_hash, short
+from tofu_eval.run.files import write_bytes
 
 Board = dict[str, Any]
 
@@ -29,6 +30,15 @@ FROM_FILE = "file"
 _TASK = ("version", "digest", "prompts", "sampling", "licence", "citation")
 _MODEL = ("identity", "engine", "series", "seed", "temperature")
 _METRIC = ("version", "direction", "measures", "range", "paper")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A board that takes part in a merge: what messages call it, and its per-prompt rows."""
+
+    name: str
+    board: Mapping[str, Any]
+    scores: pa.Table | None = None
 
 
 def build_leaderboard(
@@ -84,6 +94,12 @@ def sealed(board: Mapping[str, Any]) -> Board:
     """The board with the hash of its content; it must be checked for all else."""
     content = {name: value for name, value in board.items() if name != HASH}
     return {"schema_version": content.pop("schema_version"), HASH: content_hash(board), **content}
+
+
+def open_board(file: Path) -> Source:
+    """A leaderboard with its per-prompt rows, where it has any."""
+    board = read_leaderboard(file)
+    return Source(str(file), board, read_scores(board, file.parent))
 
 
 def write_leaderboard(path: Path | str, board: Mapping[str, Any]) -> Board:

@@ -15,11 +15,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from tofu_eval.errors import DataError
-from tofu_eval.leaderboard.check import short
-from tofu_eval.leaderboard.labels import SAME, Item, Labels, Source
+from tofu_eval.core.errors import DataError
+from tofu_eval.leaderboard.board import Source
+from tofu_eval.leaderboard.merge_ids import SAME, Item, Labels
+from tofu_eval.leaderboard.prompt_scores import (
+    BOARD_SCORE_SCHEMA,
+    PLACE,
+    Place,
+    place_of,
+    places_of,
+)
 from tofu_eval.leaderboard.ranks import ranked
-from tofu_eval.leaderboard.scores import BOARD_SCORE_SCHEMA, PLACE, Place, place_of, places_of
+from tofu_eval.leaderboard.schema import short
 
 _RANK = ("rank", "better_than", "worse_than")
 

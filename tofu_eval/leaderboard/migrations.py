@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tofu_eval.leaderboard.check import CURRENT, HASH, content_hash
-from tofu_eval.types import digest
+from tofu_eval.core.types import digest
+from tofu_eval.leaderboard.schema import CURRENT, HASH, content_hash
 
 Board = dict[str, Any]
 

@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tofu_eval.errors import DataError
-from tofu_eval.leaderboard.scores import PLACE, Place, of_prompts, place_of
-from tofu_eval.stats import RESAMPLES, holm
-from tofu_eval.types import seed_of
+from tofu_eval.analysis import RESAMPLES, holm
+from tofu_eval.core.errors import DataError
+from tofu_eval.core.types import seed_of
+from tofu_eval.leaderboard.prompt_scores import PLACE, Place, of_prompts, place_of
 
 Floats = NDArray[np.float64]
 LEVEL = 0.05

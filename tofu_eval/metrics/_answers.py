@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 
 
 def verdicts(correct: ArrayLike) -> NDArray[np.float64]:

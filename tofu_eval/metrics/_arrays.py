@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sized
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 
 CHUNK = 1024
 """Rows that are brought to unit length at a time where a sum over rows is all that is wanted."""

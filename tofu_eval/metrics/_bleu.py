@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.tokens import Tokens
+from tofu_eval.core.tokens import Tokens
 
 ORDERS = 4
 Floats = NDArray[np.float64]

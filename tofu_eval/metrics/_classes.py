@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 
 Labels = Sequence[Any] | NDArray[np.integer]
 """A class a response: whole numbers from 0 (−1: not decided), or the texts themselves."""

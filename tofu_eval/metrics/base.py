@@ -32,10 +32,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from tofu_eval.errors import ConfigError
-from tofu_eval.registry import Registry, origin_of
-from tofu_eval.tokens import TOKENISERS
-from tofu_eval.types import REFERENCE
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.registry import Registry, origin_of
+from tofu_eval.core.tokens import TOKENISERS
+from tofu_eval.core.types import REFERENCE
 
 Function = TypeVar("Function", bound=Callable[..., float])
 Level = Literal["group", "corpus"]

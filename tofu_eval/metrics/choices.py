@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.types import Prompt
 from tofu_eval.metrics.base import metric
-from tofu_eval.types import Prompt
 
 
 def acc(texts: Sequence[str], logprobs: Sequence[float], prompt: Prompt) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.errors import ConfigError
 from tofu_eval.metrics._arrays import unit_rows
 from tofu_eval.metrics.base import GROWS, metric
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
 from tofu_eval.metrics.base import metric
 

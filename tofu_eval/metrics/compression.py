@@ -8,7 +8,7 @@ import lzma
 import zlib
 from collections.abc import Sequence
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import FALLS, GROWS, metric
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tofu_eval.errors import ConfigError, MetricInputError
+from tofu_eval.core.errors import ConfigError, MetricInputError
+from tofu_eval.core.tokens import Tokens
+from tofu_eval.core.types import REFERENCE
 from tofu_eval.metrics.base import METRICS, Metric
 from tofu_eval.metrics.pass_at_k import ORDERS, register
-from tofu_eval.tokens import Tokens
-from tofu_eval.types import REFERENCE
 
 PATTERN = re.compile(
     r"(?P<name>[^\[\]]+)\[(correct|(?P<of>reward|judge)>=(?P<least>-?\d+(\.\d+)?(e[+-]?\d+)?))\]"

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.types import Prompt
 from tofu_eval.metrics.base import metric
-from tofu_eval.types import Prompt
 
 Unit = Literal["sentences", "words"]
 

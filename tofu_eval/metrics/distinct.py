@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from math import expm1, log1p
 from statistics import fmean
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.tokens import Tokens
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import FALLS, metric
-from tofu_eval.tokens import Tokens
 
 
 def distinct(tokens: Sequence[Sequence[str]], *, n: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics._answers import verdicts
 from tofu_eval.metrics.base import metric
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.errors import ConfigError
 from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
 from tofu_eval.metrics.base import GROWS, metric
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics._classes import Labels, labels_of
 from tofu_eval.metrics.base import FALLS, GROWS, metric
 from tofu_eval.metrics.cosine import mean_pairwise_cosine_distance

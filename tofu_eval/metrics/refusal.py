@@ -10,7 +10,7 @@ from importlib.resources import files
 import numpy as np
 import yaml
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics.base import metric
 
 NEAR = 200

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.tokens import Tokens
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import metric
-from tofu_eval.tokens import Tokens
 
 
 @metric(

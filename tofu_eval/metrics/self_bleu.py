@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.tokens import Tokens
+from tofu_eval.core.types import Prompt
 from tofu_eval.metrics import _bleu
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import GROWS, metric
-from tofu_eval.tokens import Tokens
-from tofu_eval.types import Prompt
 
 LLAMA = (
     "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"

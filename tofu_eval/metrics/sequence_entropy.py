@@ -7,7 +7,7 @@ from math import fsum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tofu_eval.errors import MetricInputError
+from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import metric
 

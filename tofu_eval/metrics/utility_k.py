@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tofu_eval.errors import ConfigError, MetricInputError
+from tofu_eval.core.errors import ConfigError, MetricInputError
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics._classes import Labels, labels_of
 from tofu_eval.metrics.base import FALLS, metric

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.errors import ConfigError
 from tofu_eval.metrics._arrays import spectrum, unit_rows
 from tofu_eval.metrics.base import GROWS, metric
 

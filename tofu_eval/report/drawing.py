@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tofu_eval.errors import ConfigError, MissingDependencyError, UnknownNameError
+from tofu_eval.core.errors import ConfigError, MissingDependencyError, UnknownNameError
 from tofu_eval.report.charts import CHARTS, Chart, Spec
-from tofu_eval.report.data import Contents, Record
+from tofu_eval.report.contents import Contents, Record
 from tofu_eval.report.themes import SHAPES, THEMES
 
 FORMATS = ("svg", "png", "pdf")
@@ -141,7 +141,7 @@ def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -
 
 def leads(contents: Contents) -> list[str]:
     """The metrics: those whose frontier is of several runs, then the one of the answer, first."""
-    from tofu_eval.leaderboard.headline import LEADS
+    from tofu_eval.report.headline import LEADS
 
     order = {name: i for i, name in enumerate((*contents.shared, *LEADS))}
     return sorted(contents.metrics, key=lambda name: order.get(name, len(order)))

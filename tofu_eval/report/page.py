@@ -23,14 +23,14 @@ import numpy as np
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from tofu_eval import __version__
-from tofu_eval.files import atomic_write
-from tofu_eval.leaderboard.numbers import estimate_text, p_text
+from tofu_eval.core.types import digest
+from tofu_eval.core.version import __version__
 from tofu_eval.report import drawing
 from tofu_eval.report.charts import CHARTS
-from tofu_eval.report.data import Contents, Record
+from tofu_eval.report.contents import Contents, Record
+from tofu_eval.report.formatting import estimate_text, p_text
 from tofu_eval.report.themes import SHAPES, THEMES
-from tofu_eval.types import digest
+from tofu_eval.run.files import atomic_write
 
 SCRIPTS = ("base.js", "table.js", "charts.js", "explorer.js", "main.js")
 BEGINNING = 120

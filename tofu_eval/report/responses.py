@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.errors import ModelError
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.types import Group, digest, seed_of
 from tofu_eval.metrics.richness import rarefaction
-from tofu_eval.reading import Groups
-from tofu_eval.report.classes import Classes, is_decided
-from tofu_eval.store import Run
-from tofu_eval.types import Group, digest, seed_of
+from tofu_eval.report.equivalence_classes import Classes, is_decided
+from tofu_eval.run.responses import Groups
+from tofu_eval.run.store import Run
 
 CHUNK = 64
 LONGEST = 20_000

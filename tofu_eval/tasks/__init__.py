@@ -3,7 +3,7 @@
 from tofu_eval.tasks.base import TASKS
 from tofu_eval.tasks.formats import Format, format_of, load_format, render
 from tofu_eval.tasks.loader import check_registered, check_task, load_task, with_data
-from tofu_eval.tasks.python import task
+from tofu_eval.tasks.python_task import task
 from tofu_eval.tasks.suite import SUITES, add_suite, load_suite
 
 __all__ = [

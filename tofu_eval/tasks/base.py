@@ -7,13 +7,13 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from tofu_eval.registry import Registry
+from tofu_eval.core.registry import Registry
+from tofu_eval.core.types import Prompt, Sampling, Task
 from tofu_eval.tasks.datasets import HubPrompts
-from tofu_eval.tasks.document import Document, read_yaml
 from tofu_eval.tasks.problems import TaskError, check_prompts
 from tofu_eval.tasks.schema import TaskSpec, check_metrics, inline_prompts, validate
 from tofu_eval.tasks.sources import FilePrompts
-from tofu_eval.types import Prompt, Sampling, Task
+from tofu_eval.tasks.yaml_document import Document, read_yaml
 
 YAML = (".yaml", ".yml")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.errors import MissingDependencyError, TofuEvalError
-from tofu_eval.hub import TIMEOUT
-from tofu_eval.tasks.places import UNPINNED, HubSource
+from tofu_eval.core.errors import MissingDependencyError, TofuEvalError
+from tofu_eval.core.hub import TIMEOUT
 from tofu_eval.tasks.problems import Placed, Problem, TaskError, one_line
 from tofu_eval.tasks.rows import RowError, prompt_of
+from tofu_eval.tasks.source_schema import UNPINNED, HubSource
 from tofu_eval.tasks.sources import Prompts, checked, missing, own_file, read_rows
 
 COMMIT = 40

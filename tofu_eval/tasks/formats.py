@@ -10,13 +10,12 @@ from typing import cast, get_args
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 
-from tofu_eval.errors import ConfigError
-from tofu_eval.sandbox import environment
-from tofu_eval.tasks.document import read_text
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.templates import environment, line_of, rendered
+from tofu_eval.core.types import Message, Prompt, PromptFormat, digest
 from tofu_eval.tasks.problems import Problem, did_you_mean, one_line
 from tofu_eval.tasks.sources import absent
-from tofu_eval.tasks.templates import line_of, rendered
-from tofu_eval.types import Message, Prompt, PromptFormat, digest
+from tofu_eval.tasks.yaml_document import read_text
 
 JINJA = ".jinja"
 VARIABLES = ("prompt", "messages")

@@ -6,15 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tofu_eval.errors import ConfigError, TofuEvalError
+from tofu_eval.core.errors import ConfigError, TofuEvalError
+from tofu_eval.core.types import Task
 from tofu_eval.tasks.base import TASKS, YAML, Load, read_spec, read_task
 from tofu_eval.tasks.datasets import HubPrompts
-from tofu_eval.tasks.document import Document
 from tofu_eval.tasks.problems import TaskError
-from tofu_eval.tasks.python import run_task_file
+from tofu_eval.tasks.python_task import run_task_file
 from tofu_eval.tasks.schema import check_metrics
 from tofu_eval.tasks.sources import FilePrompts, Prompts, absent, own_file
-from tofu_eval.types import Task
+from tofu_eval.tasks.yaml_document import Document
 
 PYTHON = ".py"
 

@@ -7,8 +7,8 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from tofu_eval.errors import ConfigError
-from tofu_eval.types import Prompt
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.types import Prompt
 
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""

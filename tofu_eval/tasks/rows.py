@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tofu_eval.tasks.places import Fields
+from tofu_eval.core.templates import rendered
+from tofu_eval.core.types import Message, Prompt
 from tofu_eval.tasks.problems import one_line, shown
-from tofu_eval.tasks.templates import rendered
-from tofu_eval.types import Message, Prompt
+from tofu_eval.tasks.source_schema import Fields
 
 ROLES = ("system", "user", "assistant")
 

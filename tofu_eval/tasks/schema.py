@@ -10,12 +10,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from pydantic import model_validator as validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from tofu_eval.errors import ConfigError
-from tofu_eval.tasks.document import Document, Loc
-from tofu_eval.tasks.places import Fields, FileSource, HubSource, Strict, matching, or_text
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
 from tofu_eval.tasks.problems import Placed, did_you_mean, shown
+from tofu_eval.tasks.source_schema import Fields, FileSource, HubSource, Strict, matching, or_text
 from tofu_eval.tasks.target import TARGET, target_of
-from tofu_eval.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
+from tofu_eval.tasks.yaml_document import Document, Loc
 
 SOURCES = ("prompts", "file", "dataset")
 M = TypeVar("M", bound=BaseModel)

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tofu_eval.errors import ConfigError, MissingDependencyError
-from tofu_eval.tasks.document import read_text
-from tofu_eval.tasks.places import ROWS, FileSource, HubSource
+from tofu_eval.core.errors import ConfigError, MissingDependencyError
+from tofu_eval.core.types import Prompt
 from tofu_eval.tasks.problems import Placed, Problem, TaskError, check_prompts, one_line
 from tofu_eval.tasks.rows import RowError, parse, prompt_of
-from tofu_eval.types import Prompt
+from tofu_eval.tasks.source_schema import ROWS, FileSource, HubSource
+from tofu_eval.tasks.yaml_document import read_text
 
 JSONL, PARQUET = ROWS
 

@@ -10,15 +10,15 @@ from typing import Any
 from pydantic import Field
 from pydantic import model_validator as validator
 
-from tofu_eval.errors import ConfigError
-from tofu_eval.registry import Registry
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.registry import Registry
+from tofu_eval.core.types import Task
 from tofu_eval.tasks.base import YAML
-from tofu_eval.tasks.document import read_yaml
 from tofu_eval.tasks.loader import load_task, part_of
-from tofu_eval.tasks.places import Strict, or_text
 from tofu_eval.tasks.problems import TaskError, shown
 from tofu_eval.tasks.schema import MODELS, Name, SamplingSpec, read_part
-from tofu_eval.types import Task
+from tofu_eval.tasks.source_schema import Strict, or_text
+from tofu_eval.tasks.yaml_document import read_yaml
 
 
 class Member(Strict):

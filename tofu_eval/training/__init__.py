@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tofu_eval.training.dropin import tofu_loss, trainer_loss
     from tofu_eval.training.fused import FusedReport, fused_loss
+    from tofu_eval.training.hf_trainer import tofu_loss, trainer_loss
     from tofu_eval.training.job import TrainResult, train
     from tofu_eval.training.losses import (
         LOSSES,
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tofu_eval.training.sft import FusedSFTTrainer
 
 _HOMES = {
-    "dropin": ("tofu_loss", "trainer_loss"),
     "fused": ("FusedReport", "fused_loss"),
+    "hf_trainer": ("tofu_loss", "trainer_loss"),
     "job": ("TrainResult", "train"),
     "losses": (
         *("LOSSES", "LossReport", "LossSpec", "TokenStats", "completion_places", "loss"),

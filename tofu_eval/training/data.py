@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.errors import ConfigError, DataError, MissingDependencyError
-from tofu_eval.ingest import read_rows
-from tofu_eval.models import HUB_ID
-from tofu_eval.types import Message, digest
+from tofu_eval.core.errors import ConfigError, DataError, MissingDependencyError
+from tofu_eval.core.models import HUB_ID
+from tofu_eval.core.types import Message, digest
+from tofu_eval.importers.rows import read_rows
 
 COLUMNS = (
     *("prompt", "completion", "messages", "instruction", "input", "output", "completions"),

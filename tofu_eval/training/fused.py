@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tofu_eval.errors import TrainingError
+from tofu_eval.core.errors import TrainingError
 from tofu_eval.training.losses import (
     IGNORE,
     LossReport,

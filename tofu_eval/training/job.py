@@ -22,22 +22,22 @@ from datasets import Dataset
 from safetensors import SafetensorError
 from transformers import TrainerCallback
 
-from tofu_eval import provenance
-from tofu_eval.errors import ConfigError, StoreError, TrainingError
-from tofu_eval.files import TEMPORARY, locked, write_json
-from tofu_eval.hub import quiet
-from tofu_eval.models import TRAINED, ResolvedModel, parse_model, resolve
-from tofu_eval.store import conflict
+from tofu_eval.core.errors import ConfigError, StoreError, TrainingError
+from tofu_eval.core.hub import quiet
+from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
+from tofu_eval.core.types import Report, no_report
+from tofu_eval.run import provenance
+from tofu_eval.run.files import TEMPORARY, locked, write_json
+from tofu_eval.run.store import conflict
 from tofu_eval.tasks.formats import Format, load_format
-from tofu_eval.training import arguments
+from tofu_eval.training import trl_config as arguments
+from tofu_eval.training.checkpoints import read_manifest, step_of, whole_checkpoints
 from tofu_eval.training.data import Examples, content_digest, load_examples
-from tofu_eval.training.directory import read_manifest, step_of, whole_checkpoints
 from tofu_eval.training.loading import load_model
 from tofu_eval.training.losses import LOSSES, LossSpec
 from tofu_eval.training.settings import TrainSettings
 from tofu_eval.training.sft import FusedSFTTrainer, ReportProgress
-from tofu_eval.training.tokens import Tokenized, tokenize
-from tofu_eval.types import Report, no_report
+from tofu_eval.training.tokenize import Tokenized, tokenize
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 from accelerate import PartialState
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tofu_eval.errors import ConfigError, ModelError
-from tofu_eval.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
-from tofu_eval.tasks.document import read_text
-from tofu_eval.training import arguments
+from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
+from tofu_eval.tasks.yaml_document import read_text
+from tofu_eval.training import trl_config as arguments
 from tofu_eval.training.settings import TrainSettings
 
 

@@ -7,7 +7,7 @@ For logits z, target y, weight w and temperature β, all of them are
 with w a constant to autograd. A new loss is one function that returns a `LossSpec`; it needs no
 autograd code. Everywhere in this file labels are aligned with the logits: `labels[..., t]` is the
 token that `logits[..., t, :]` predicts. Labels in the Hugging Face convention are shifted by one
-first, as `head.py` does.
+first, as `lm_head.py` does.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tofu_eval.errors import ConfigError, TrainingError
-from tofu_eval.registry import Registry, origin_of
+from tofu_eval.core.errors import ConfigError, TrainingError
+from tofu_eval.core.registry import Registry, origin_of
 
 IGNORE = -100
 """The label of a token that is not trained on, as in torch and transformers."""

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tofu_eval.config import read_yaml, validated
-from tofu_eval.errors import ConfigError
+from tofu_eval.core.config import read_yaml, validated
+from tofu_eval.core.errors import ConfigError
 
 RECIPES = files("tofu_eval.training") / "recipes"
 

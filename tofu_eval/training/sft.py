@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
-from tofu_eval.errors import TrainingError
-from tofu_eval.training.head import LossOutput, add_fused_loss, check_head
+from tofu_eval.core.errors import TrainingError
+from tofu_eval.core.types import Report
+from tofu_eval.training.lm_head import LossOutput, add_fused_loss, check_head
 from tofu_eval.training.losses import LossSpec, TokenStats
-from tofu_eval.types import Report
 
 MEANS = ("cross_entropy", "mean_weight", "entropy", "mean_token_accuracy")
 """What is logged beside the loss, per supervised token."""

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from tofu_eval.errors import ConfigError, DataError
-from tofu_eval.leaderboard.selection import Row
-from tofu_eval.types import check_name, digest
+from tofu_eval.core.errors import ConfigError, DataError
+from tofu_eval.core.types import check_name, digest
+from tofu_eval.leaderboard.view import Row
 
 SCHEMA_VERSION = "0.3.0"
 COLLECTION = "tofu-eval"

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from tofu_eval.errors import ConfigError, DataError, MissingDependencyError
-from tofu_eval.leaderboard.selection import Row
+from tofu_eval.core.errors import ConfigError, DataError, MissingDependencyError
+from tofu_eval.leaderboard.view import Row
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

@@ -7,15 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tofu_eval.leaderboard.selection import (
-    Block,
-    Row,
-    blocks,
-    citation,
-    interval,
-    labels,
-    number,
-)
+from tofu_eval.core.escape import _bar, _latex, _markdown, _plain
+from tofu_eval.leaderboard.view import Block, Row, blocks, citation, interval, labels, number
 
 _FIELDS = (
     "task", "task_version", "metric", "metric_version", "direction", "model", "run", "rank",
@@ -27,15 +20,6 @@ _PER_TABLE = 4
 """Metrics side by side in a LaTeX table: what fits on a page."""
 
 _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "none": ""}
-
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-"""How a cell begins that a spreadsheet computes, in full width too."""
-
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}",
-}  # fmt: skip
 
 
 def as_csv(board: Mapping[str, Any]) -> str:
@@ -150,33 +134,3 @@ def package(item: Mapping[str, Any]) -> str:
     """`name version` of the package that brings a task or metric; empty for the user's own."""
     found = item["package"]
     return "" if found is None else f"{found['name']} {found['version']}"
-
-
-def printable(text: str) -> str:
-    """Text on one line, with an escape for what is not shown as it stands."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _bar(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown(text: str) -> str:
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{c}" if c in "\\`*_[]()|~#!" else c for c in text)
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in printable(text))
-
-
-def _plain(value: Any) -> Any:
-    """A field that no spreadsheet takes for a formula."""
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return (
-        f"'{text}"
-        if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))
-        else text
-    )

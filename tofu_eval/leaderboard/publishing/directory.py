@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.errors import StoreError
-from tofu_eval.files import locked, write_bytes
-from tofu_eval.leaderboard.board import read_leaderboard, write_leaderboard
-from tofu_eval.leaderboard.labels import Source
+from tofu_eval.core.errors import StoreError
+from tofu_eval.leaderboard.board import Source, read_leaderboard, write_leaderboard
 from tofu_eval.leaderboard.merge import Merged
+from tofu_eval.leaderboard.prompt_scores import pack
 from tofu_eval.leaderboard.publishing.plan import Plan, plan
-from tofu_eval.leaderboard.scores import pack
+from tofu_eval.run.files import locked, write_bytes
 
 WAIT = 300.0
 """Seconds to wait for others who publish to the same directory."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tofu_eval.errors import StoreError
-from tofu_eval.files import locked
-from tofu_eval.leaderboard.labels import Source
+from tofu_eval.core.errors import StoreError
+from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.publishing.directory import WAIT, apply, planned
 from tofu_eval.leaderboard.publishing.plan import Plan
+from tofu_eval.run.files import locked
 
 ATTEMPTS = 5
 """How often to start again where others push in between."""

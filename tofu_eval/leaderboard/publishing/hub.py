@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.errors import MissingDependencyError, StoreError, TofuEvalError
-from tofu_eval.leaderboard.labels import Source
+from tofu_eval.core.errors import MissingDependencyError, StoreError, TofuEvalError
+from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.publishing.plan import Plan, plan
 
 ATTEMPTS = 5

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tofu_eval.errors import DataError
-from tofu_eval.leaderboard.board import parse_leaderboard, text_of
-from tofu_eval.leaderboard.labels import Source
+from tofu_eval.core.errors import DataError
+from tofu_eval.leaderboard.board import Source, parse_leaderboard, text_of
 from tofu_eval.leaderboard.merge import merge
-from tofu_eval.leaderboard.scores import pack, parse_scores
+from tofu_eval.leaderboard.prompt_scores import pack, parse_scores
 
 BOARD = "leaderboard.json"
 """What the board is called wherever it is published."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tofu_eval import Prompt
-from tofu_eval.answers import verifier
+from tofu_eval.features.answers import verifier
 
 
 def same_word(pairs: Sequence[tuple[str, str]]) -> list[bool | None]:

@@ -1,0 +1,99 @@
+"""Embeddings and rewards from vLLM, in a process and served: `make test-engines`."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.vllm_server import serving
+
+from tofu_eval.core.types import Prompt
+from tofu_eval.features.embedding import SentenceEmbedder
+from tofu_eval.features.reward import RewardModel
+from tofu_eval.features.served import ServedEmbedder, ServedRewardModel
+from tofu_eval.features.vllm import VllmEmbedder, VllmRewardModel
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(
+        importlib.util.find_spec("vllm") is None, reason="vLLM is not here: make test-engines"
+    ),
+]
+
+EAGER = {"enforce_eager": True}
+FRUITS = ("apple", "a pear", "the plum of the old clock", "fig")
+PAIRS = [(Prompt.of_text("p", "Name a fruit."), text) for text in FRUITS]
+
+
+@pytest.fixture(scope="module")
+def reward_model(served_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    import transformers
+
+    path = tmp_path_factory.mktemp("models") / "reward"
+    config = transformers.AutoConfig.from_pretrained(served_model, num_labels=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.LlamaForSequenceClassification(config)
+    model.score.weight.data *= 20  # far outside (0, 1), where an activation would show
+    model.save_pretrained(path)
+    transformers.AutoTokenizer.from_pretrained(served_model).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def embedder(
+    bert_config: Any, bert_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A BERT whose heads are 32 wide, the least that vLLM computes on a CPU, and mean pooling."""
+    from copy import deepcopy
+
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import BertModel
+
+    folder = tmp_path_factory.mktemp("models")
+    config = deepcopy(bert_config)
+    config.hidden_size = 64
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder / "bert")
+    bert_tokenizer.save_pretrained(folder / "bert")
+    SentenceTransformer(str(folder / "bert"), device="cpu").save(str(folder / "embedder"))
+    return folder / "embedder"
+
+
+def test_raw_rewards_are_those_of_transformers(reward_model: Path) -> None:
+    expected = RewardModel(str(reward_model), device="cpu").compute(PAIRS)
+    assert np.ptp(expected) > 2
+    reward = VllmRewardModel(str(reward_model), arguments=EAGER)
+    np.testing.assert_allclose(reward.compute(PAIRS), expected, atol=1e-3, rtol=1e-4)
+    reward.close()
+    assert reward.identity["engine"] == "vllm"
+
+
+def test_a_server_gives_the_same_raw_rewards(reward_model: Path, tmp_path: Path) -> None:
+    expected = RewardModel(str(reward_model), device="cpu").compute(PAIRS)
+    with serving(reward_model, tmp_path / "log", "--runner", "pooling") as (url, _):
+        made = ServedRewardModel("org/tiny", url).compute(PAIRS)
+    np.testing.assert_allclose(made, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_embeddings_are_those_of_sentence_transformers(embedder: Path) -> None:
+    texts = [*FRUITS, "", "a long text about the river " * 20]
+    pairs = [(PAIRS[0][0], text) for text in texts]
+    here = SentenceEmbedder(str(embedder), device="cpu")
+    vllm = VllmEmbedder(str(embedder), arguments=EAGER)
+    np.testing.assert_allclose(vllm.compute(pairs), here.compute(pairs), atol=1e-5)
+    assert vllm.truncated == here.truncated == 1
+    vllm.close()
+
+
+def test_a_server_gives_the_same_embeddings(embedder: Path, tmp_path: Path) -> None:
+    expected = SentenceEmbedder(str(embedder), device="cpu").compute(PAIRS)
+    with serving(embedder, tmp_path / "log", "--runner", "pooling") as (url, _):
+        made = ServedEmbedder("org/tiny", url).compute(PAIRS)
+    np.testing.assert_allclose(made, expected, atol=1e-5)

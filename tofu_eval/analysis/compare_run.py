@@ -1,0 +1,93 @@
+"""The comparison of a run's models, from the run's own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tofu_eval.analysis.compare import Comparison, How, compare
+from tofu_eval.core.errors import UnknownNameError
+from tofu_eval.run.store import Run
+
+
+def chosen_scores(run: Run, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()) -> pa.Table:
+    """The scores of the run, of these tasks and metrics alone where any are named.
+
+    Raises:
+        UnknownNameError: the run has no such task or metric.
+        StoreError: it has no scores, or a file of it is damaged.
+    """
+    scores = run.scores()
+    for noun, wanted in (("task", tasks), ("metric", metrics)):
+        known = scores.column(noun).unique().to_pylist()
+        for name in wanted:
+            if name not in known:
+                raise UnknownNameError.of(noun, name, known, f"tofu-eval compare {run.path}")
+        if wanted:
+            scores = scores.filter([name in wanted for name in scores.column(noun).to_pylist()])
+    return scores
+
+
+def compared(
+    run: Run,
+    scores: pa.Table,
+    baseline: str | None = None,
+    *,
+    models: Mapping[str, Mapping[str, Any]] | None = None,
+    interval: str = "bootstrap-t",
+) -> Comparison:
+    """Every model beside the baseline; seeds of one series are one model.
+
+    Args:
+        run: where the scores are from.
+        scores: of `chosen_scores`.
+        baseline: a model or a series; by default the first that has scores.
+        models: entries of run.json; by default the run's own.
+        interval: the kind of interval.
+    Raises:
+        UnknownNameError: the baseline has no scores.
+    """
+    # What the run was scored with, whether or not it is still installed.
+    facts = run.manifest.get("metrics", {})
+    columns = seeds_together(models or run.manifest["models"])
+    first = scores.column("model")[0].as_py()
+    return compare(
+        scores,
+        baseline or next((name for name, own in columns.items() if first in own), first),
+        metrics={name: fact["direction"] for name, fact in facts.items()},
+        seed=run.manifest["settings"]["seed"],
+        series=columns,
+        how=How(interval, facts),
+    )
+
+
+def seeds_together(models: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The columns of a comparison: its models by name, those of one series as one.
+
+    Models are seeds of one another where `series` and `temperature` agree and each has a `seed`.
+    Any other model is a column of its own.
+
+    Args:
+        models: the entries of run.json, by name.
+    Returns: members by column, in the order of the first; the column of several members has the
+        name of the series, with the temperature where the series has several.
+    """
+    kinds: dict[tuple[Any, ...], list[str]] = {}
+    for name, entry in models.items():
+        series, seed = entry.get("series"), entry.get("seed")
+        lone = series is None or seed is None
+        kinds.setdefault((name,) if lone else (series, entry.get("temperature")), []).append(name)
+    columns: dict[str, tuple[str, ...]] = {}
+    for kind, members in kinds.items():
+        if len(members) == 1:
+            columns[members[0]] = (members[0],)
+            continue
+        series, temperature = kind
+        several = sum(len(other) == 2 and other[0] == series for other in kinds) > 1
+        name = series if not several or temperature is None else f"{series}@T={temperature:g}"
+        if name in models and name not in members:  # a model of its own has that name
+            name = f"{name} ({len(members)} seeds)"
+        columns[name] = tuple(members)
+    return columns

@@ -1,0 +1,238 @@
+"""Is one series more diverse than another at equal quality, or is it only hotter?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+
+from tofu_eval.analysis.bootstrap import Estimated, estimated
+from tofu_eval.analysis.pareto import Floats, efficient, hypervolume, reached
+
+QUALITIES = 101
+"""Evenly spaced qualities at which two frontiers are read to average their distance."""
+
+ROWS = 512
+"""Resamples that are looked at together."""
+
+Verdict = Literal["more", "less", "unclear", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A model, the series that it belongs to, its seed and its temperature."""
+
+    model: str
+    series: str
+    seed: int | None
+    temperature: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A series at one of its temperatures, beside the other's frontier at the same quality.
+
+    Means over the seeds. `temperature` None is unknown. `other_temperature` is the one at which
+    the other reaches that quality, read between its temperatures, or where it is most diverse, if
+    that is at a better quality, `other_quality`. Both are None where it was sampled at no such
+    quality, and `difference` is then undefined too; unknown temperatures are None.
+    """
+
+    temperature: float | None
+    quality: float
+    difference: Estimated
+    other_quality: float | None
+    other_temperature: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Diversity of a series minus that of another at equal quality, whatever the temperatures.
+
+    `difference` is the distance between their frontiers, averaged over `qualities`, the range of
+    quality at which both were sampled; a mean over seeds, with its interval over prompts.
+    `by_seed` has a value a seed, None where the ranges do not meet; `seeds_low` and `seeds_high`
+    are the 95% t-interval of their mean, None for fewer than two seeds. `hypervolume` is the
+    difference of their areas.
+
+    `verdict` is "more" or "less" where the interval over prompts, and with two seeds or more also
+    that over seeds, excludes 0; "missing" where there is nothing to compare at equal quality.
+    """
+
+    series: str
+    other: str
+    qualities: tuple[float, float] | None
+    difference: Estimated
+    by_seed: tuple[float | None, ...]
+    seeds_low: float | None
+    seeds_high: float | None
+    hypervolume: Estimated
+    at: tuple[At, ...]
+    verdict: Verdict
+
+
+def seeds_of(members: Sequence[Member], *series: str) -> list[int | None]:
+    """The seeds that all of these series have; one without a seed stands beside every seed."""
+    every: list[int | None] = [*sorted({m.seed for m in members if m.seed is not None})]
+    return [seed for seed in every or [None] if all(places(members, name, seed) for name in series)]
+
+
+def places(members: Sequence[Member], series: str, seed: int | None) -> list[int]:
+    """Where the models of a series and seed stand among the members."""
+    return [
+        i
+        for i, member in enumerate(members)
+        if member.series == series and member.seed in (None, seed)
+    ]
+
+
+def contest(
+    series: str,
+    other: str,
+    members: Sequence[Member],
+    means: Floats,
+    reference: tuple[float, float],
+) -> Contest:
+    """Put one series beside the frontier of another.
+
+    Args:
+        series: who is asked about.
+        other: whose frontier over temperatures it is put beside.
+        members: the models.
+        means: (1 + resamples, models, 2): quality and diversity, the data first.
+        reference: of the hypervolume.
+    """
+    seeds = seeds_of(members, series, other)
+    pairs = [(places(members, series, seed), places(members, other, seed)) for seed in seeds]
+    apart = [_apart(means[:, us], means[:, them]) for us, them in pairs]
+    ranges = [_range(means[0, us, 0], means[0, them, 0]) for us, them in pairs]
+    areas = [
+        hypervolume(means[:, us, 0], means[:, us, 1], reference)
+        - hypervolume(means[:, them, 0], means[:, them, 1], reference)
+        for us, them in pairs
+    ]
+    difference = _over_seeds(apart, len(means))
+    by_seed = tuple(None if np.isnan(column[0]) else float(column[0]) for column in apart)
+    low, high = _t_interval(by_seed)
+    return Contest(
+        series,
+        other,
+        None if difference.value is None else _mean_range(ranges),
+        difference,
+        by_seed,
+        low,
+        high,
+        _over_seeds(areas, len(means)),
+        _by_temperature(series, members, means, pairs),
+        _verdict(difference, low, high),
+    )
+
+
+def _apart(us: Floats, them: Floats) -> Floats:
+    """Mean distance of two frontiers in each row, (rows,); both are (rows, points, 2)."""
+    found = []
+    for start in range(0, len(us), ROWS):  # what keeps the memory of many temperatures small
+        one, other = us[start : start + ROWS], them[start : start + ROWS]
+        low, high = _range(one[..., 0], other[..., 0])
+        at = np.linspace(low, np.where(low <= high, high, np.nan), QUALITIES, axis=-1)
+        apart = reached(one[..., 0], one[..., 1], at) - reached(other[..., 0], other[..., 1], at)
+        found.append(np.trapezoid(apart, axis=-1) / (QUALITIES - 1))
+    return np.concatenate(found)
+
+
+def _range(us: Floats, them: Floats) -> tuple[Floats, Floats]:
+    """The qualities that both span, over the last axis; empty where low > high."""
+    low: Floats = np.maximum(us.min(-1), them.min(-1))
+    high: Floats = np.minimum(us.max(-1), them.max(-1))
+    return low, high
+
+
+def _mean_range(ranges: Sequence[tuple[Floats, Floats]]) -> tuple[float, float]:
+    low, high = np.mean(ranges, axis=0).tolist()
+    return low, high
+
+
+def _over_seeds(columns: Sequence[Floats], rows: int) -> Estimated:
+    """The mean over seeds, row by row; undefined where it is in any seed."""
+    return estimated(np.mean(columns, axis=0) if columns else np.full(rows, np.nan))
+
+
+def _by_temperature(
+    series: str,
+    members: Sequence[Member],
+    means: Floats,
+    pairs: Sequence[tuple[list[int], list[int]]],
+) -> tuple[At, ...]:
+    """Each temperature of the series beside the other's frontier."""
+    own = [m.temperature for m in members if m.series == series]
+    found = []
+    for temperature in dict.fromkeys(own):
+        asked = [
+            (i, them) for us, them in pairs for i in us if members[i].temperature == temperature
+        ]
+        if asked:
+            columns = [_beside(means[:, i], means[:, them]) for i, them in asked]
+            matching = [_matching(means[0, i, 0], members, means[0], them) for i, them in asked]
+            found.append(
+                At(
+                    temperature,
+                    float(np.mean([means[0, i, 0] for i, _ in asked])),
+                    _over_seeds(columns, len(means)),
+                    _mean([quality for quality, _ in matching]),
+                    _mean([other for _, other in matching]),
+                )
+            )
+    return tuple(sorted(found, key=lambda at: (at.temperature is None, at.temperature or 0.0)))
+
+
+def _beside(us: Floats, them: Floats) -> Floats:
+    """A point's diversity minus a frontier's at its quality, (rows,)."""
+    apart: Floats = us[:, 1] - reached(them[..., 0], them[..., 1], us[:, :1])[:, 0]
+    return apart
+
+
+def _matching(
+    quality: float, members: Sequence[Member], means: Floats, where: Sequence[int]
+) -> tuple[float | None, float | None]:
+    """The quality, this or a better one, and the temperature at which a frontier is read."""
+    points = means[where]
+    if np.isnan(reached(points[:, 0], points[:, 1], np.array([quality]))[0]):
+        return None, None
+    kept = efficient(points[:, 0], points[:, 1])
+    x = points[kept, 0]
+    read = max(quality, float(x.min()))
+    temperatures = [members[i].temperature for i, on in zip(where, kept, strict=True) if on]
+    if None in temperatures:
+        return read, None
+    order = np.argsort(x, kind="stable")
+    known = np.array(temperatures, dtype=np.float64)
+    return read, float(np.interp(read, x[order], known[order]))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def _t_interval(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """The 95% t-interval of the mean over seeds."""
+    from scipy.special import stdtrit
+
+    known = np.array([value for value in values if value is not None])
+    if len(known) < len(values) or len(known) < 2:
+        return None, None
+    mean = float(known.mean())
+    half = float(stdtrit(len(known) - 1, 0.975) * known.std(ddof=1) / sqrt(len(known)))
+    return mean - half, mean + half
+
+
+def _verdict(difference: Estimated, low: float | None, high: float | None) -> Verdict:
+    if difference.value is None:
+        return "missing"
+    over_seeds = Estimated(difference.value, low, high)
+    if not difference.sign or (low is not None and over_seeds.sign != difference.sign):
+        return "unclear"
+    return "more" if difference.sign > 0 else "less"

@@ -1,0 +1,1 @@
+"""What every room stands on: types, errors, registry, settings, which model is meant, processes."""

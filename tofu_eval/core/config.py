@@ -1,0 +1,231 @@
+"""What a user can set on a run: the same fields in a YAML file, in flags and in Python."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from tofu_eval.core.errors import ConfigError
+
+EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+NLI_MODEL = "FacebookAI/roberta-large-mnli"
+Equivalence = Literal[
+    "exact", "word-overlap", "embedding", "classifier", "judge",
+    "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
+]  # fmt: skip
+
+Model = TypeVar("Model", bound=BaseModel)
+Count = Annotated[int, Field(ge=1, strict=True)]
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+
+
+class Settings(BaseModel):
+    """How to run. A sampling field that is left out is the task's own.
+
+    `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
+    left out, each task's own. Several temperatures are a sweep: each model is asked at each of
+    them. `data_dir` has data that would otherwise be downloaded. `truncate` cuts the responses to
+    that many words for the metrics that length moves; `workers` is how many processes score.
+    `isolate` puts each model into a process of its own; left out, where there is an accelerator.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: str | None = None
+    engine_args: dict[str, Any] = {}
+    base_url: str | dict[str, str] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    samples: Count | None = None
+    temperature: Temperature | tuple[Temperature, ...] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    max_tokens: Count | None = None
+    limit: Count | None = None
+    data_dir: Path | None = None
+    batch_size: Count = 128
+    device: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    format: str | dict[str, str] | None = None
+    metrics: tuple[str, ...] | None = None
+    truncate: Count | None = None
+    workers: Count = 1
+    embedding_model: str = EMBEDDING_MODEL
+    embedding_engine: Literal["sentence-transformers", "vllm", "openai"] = "sentence-transformers"
+    embedding_base_url: str | None = None
+    reward_model: str | None = None
+    reward_engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    reward_base_url: str | None = None
+    equivalence: Equivalence = "novelty-bench-1.0"
+    equivalence_model: str | None = None
+    equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    reward_calibration: str | None = None
+    judge_model: str | None = None
+    judge_template: str = "instruction"
+    judge_repeats: Count = 1
+    judge_temperature: Temperature | None = None
+    judge_max_tokens: Count = 512
+    judge_format: Literal["chat", "base"] = "chat"
+    judge_engine: str | None = None
+    judge_engine_args: dict[str, Any] = {}
+    judge_base_url: str | None = None
+    harm_model: str | None = None
+    harm_label: str | None = None
+    harm_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    harm_input: Literal["response", "pair", "chat"] | None = None
+    harm_template: str = "harm"
+    verifier: str | None = None
+    nli_model: str = NLI_MODEL
+    trust_remote_code: bool = False
+    isolate: bool | None = None
+
+    def sampling(self) -> dict[str, Any]:
+        """The sampling fields that were given, which hold for all models alike."""
+        fields = ("samples", "top_p", "max_tokens")
+        given = {name: value for name in fields if (value := getattr(self, name)) is not None}
+        if self.temperature is not None and not isinstance(self.temperature, tuple):
+            given["temperature"] = self.temperature
+        return given
+
+    @property
+    def sweep(self) -> tuple[float, ...] | None:
+        """The temperatures at which each model is asked; None where there is no sweep."""
+        return self.temperature if isinstance(self.temperature, tuple) else None
+
+
+class RunFile(Settings):
+    """A YAML config file of `tofu-eval run`: the settings, and what to run."""
+
+    models: dict[str, str] = {}
+    tasks: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
+    output: Path | None = None
+
+
+def settings(values: Mapping[str, Any]) -> Settings:
+    """Check settings that come from Python or from flags.
+
+    Raises:
+        ConfigError: names the first field that is wrong, what it got and what it may be.
+    """
+    return validated(Settings, values, "")
+
+
+def run_file(path: Path) -> RunFile:
+    """Read a config file; safe YAML, unknown and repeated keys refused.
+
+    Raises:
+        ConfigError: the file is not there, not YAML, or a field is wrong.
+    """
+    return validated(RunFile, read_yaml(path, "'models:' and 'tasks:'"), f"{path}: ")
+
+
+def read_yaml(path: Path, fields: str) -> dict[str, Any]:
+    """The fields of a YAML file, read safely; a repeated key is refused.
+
+    Args:
+        path: the file.
+        fields: examples of fields, for the message where it holds none.
+
+    Raises:
+        ConfigError: the file is not there, not YAML, or not a mapping.
+    """
+    try:
+        # As safe as yaml.safe_load: the loader is PyYAML's SafeLoader.
+        values = yaml.load(path.read_text("utf-8-sig"), Loader=_Loader)  # noqa: S506
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the config file {path}: {error.strerror or error}."
+        ) from error
+    except _Repeated as error:
+        raise ConfigError(f"{path}:{error}. Remove one of them.") from error
+    except (yaml.YAMLError, ValueError, LookupError, OverflowError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ConfigError(f"{where}: not YAML: {problem}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected fields such as {fields}, got {values!r}.")
+    return values
+
+
+class _Repeated(Exception):
+    """A key that stands twice in one mapping: its line, and what is wrong."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe reader; of a key that stands twice it would silently take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # which no mapping can have; PyYAML says so
+            line = key.start_mark.line + 1
+            if key.value in first:
+                raise _Repeated(
+                    f"{line}: the key '{key.value}' is already set on line {first[key.value]}"
+                )
+            first[key.value] = line
+        return node
+
+
+def validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """Make a `kind` of values.
+
+    Args:
+        kind: a pydantic model.
+        values: its fields.
+        where: what a message begins with: the file, or nothing.
+
+    Raises:
+        ConfigError: names the first field that is wrong, what it got and what it may be.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(f"{where}{_words(kind, _first(error.errors()))}.") from error
+
+
+def _first(details: list[ErrorDetails]) -> ErrorDetails:
+    """The error to tell: of a list of temperatures that of its element, not that it is a list."""
+    first = details[0]
+    if first["loc"][0] == "temperature" and isinstance(first["input"], list | tuple):
+        return next((d for d in details if not isinstance(d["input"], list | tuple)), first)
+    return first
+
+
+def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
+    """A pydantic error in the words of this house."""
+    field, *inner = detail["loc"]
+    got = f"got {detail['input']!r}"
+    if detail["type"] in ("extra_forbidden", "invalid_key"):
+        close = difflib.get_close_matches(str(field), kind.model_fields, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        return f"unknown setting '{field}'.{hint} Known: {', '.join(kind.model_fields)}"
+    if field == "format":  # pydantic tells of each of the two shapes on its own
+        return f"format should be {_FORMAT}, {got}"
+    if field == "temperature":  # its two shapes are no place to look for
+        inner = []
+    rule = _RULES.get(detail["type"]) or detail["msg"].removeprefix("Input ")
+    if inner and inner[-1] == "[key]":
+        return f"a name in {field} {rule}, {got}"
+    return f"{'.'.join(map(str, (field, *inner)))} {rule}, {got}"
+
+
+_FORMAT = "base, sft, chat or a .jinja file, or a mapping with one of these for each model"
+_RULES = {
+    "tuple_type": "should be a list of names",
+    "dict_type": "should be a mapping of names",
+    "string_type": "should be text (in quotes, where it looks like something else)",
+    "int_type": "should be a whole number",
+    "float_type": "should be a number",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+}

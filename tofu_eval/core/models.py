@@ -1,0 +1,309 @@
+"""Which model is meant, where its files are, and exactly which files they are.
+
+A reference is a local directory, a Hub id, or BASE+ADAPTER of those; a Hub id may carry @revision.
+What exists on this machine under the whole text wins, so a path may hold '+', '@' and '='.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tofu_eval.core import hub
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.types import ModelSpec, check_name
+
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
+
+TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "*.tiktoken", "tekken.json")
+
+OTHER_FILES = (
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.*",
+    "*.jinja",
+    "*.index.json",
+    "*.py",
+)
+"""What else shapes a response (code only runs with trust_remote_code). Not a trainer's logs."""
+
+TRAINED = "training.json"
+"""What `tofu-eval train` leaves beside a checkpoint: how it was made, and the prompt format."""
+
+TRAINING_FILES = ("training_args.bin", "optimizer.bin", "scheduler.bin")
+"""What a trainer leaves beside the weights, under names that look like weights."""
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model's files on this machine.
+
+    `identity` is JSON-able and free of local paths and names: for each part its kind, and the id
+    and commit (hub) or the SHA-256 of each file that shapes a response (local).
+    """
+
+    base: Path
+    adapter: Path | None
+    identity: Mapping[str, Any]
+
+
+def parse_model(text: str) -> ModelSpec:
+    """Read `NAME=REF` or `REF`; without a name, the last part of the path or id is the name.
+
+    Raises:
+        ConfigError: the name is not letters, digits, '.', '_' and '-'.
+        ModelError: a part of the reference is empty.
+    """
+    name, equals, ref = text.partition("=")
+    named = equals and not _exists(text) and not re.search(r"[/\\@+]|^[.~]", name)
+    if not named:
+        ref = text
+    model, adapter = _split_adapter(ref)
+    model, revision = _split_revision(model)
+    adapter, adapter_revision = _split_revision(adapter) if adapter is not None else (None, None)
+    if not model or adapter == "" or revision == "" or adapter_revision == "":
+        raise ModelError(
+            f"The model '{text}' has an empty part. Write NAME=REF, where REF is a directory, "
+            "a Hub id, a Hub id@revision or BASE+ADAPTER."
+        )
+    return ModelSpec(
+        check_name("model", name) if named else _name_of(adapter or model),
+        model,
+        revision,
+        adapter,
+        adapter_revision,
+    )
+
+
+def resolve(spec: ModelSpec) -> ResolvedModel:
+    """Find the files of a model, from the Hub (or its cache) where they are not local.
+
+    Raises:
+        ModelError: nothing is there, it is not a model, or it has no tokenizer.
+        MissingDependencyError: a Hub id without the package huggingface_hub.
+    """
+    base = _locate(spec.model, spec.revision)
+    if (base / "adapter_config.json").exists() and not (base / "config.json").exists():
+        raise ModelError(
+            f"'{spec.model}' is an adapter, not a whole model. Name its base as well: "
+            f"--model {spec.name}=BASE+{spec.model}"
+        )
+    _check_files(spec.model, base, "config.json")
+    identity = {"model": _identity(spec.model, base)}
+    adapter = None
+    if spec.adapter is not None:
+        adapter = _locate(spec.adapter, spec.adapter_revision)
+        _check_files(spec.adapter, adapter, "adapter_config.json")
+        identity["adapter"] = _identity(spec.adapter, adapter)
+    if not has_tokenizer(base) and not (adapter and has_tokenizer(adapter)):
+        raise ModelError(
+            f"The model '{spec.model}' has no tokenizer: {base} holds none of tokenizer.json, "
+            "tokenizer_config.json, tokenizer.model and vocab.*. Save it there: "
+            "tokenizer.save_pretrained(...)"
+        )
+    return ResolvedModel(base, adapter, identity)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer was saved in the folder."""
+    return any(next(folder.glob(pattern), None) for pattern in TOKENIZER_FILES)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long, no such home, a null byte
+        return False
+
+
+def _split_adapter(ref: str) -> tuple[str, str | None]:
+    """BASE+ADAPTER at the '+' that leaves most parts on this machine, else at the first."""
+    if _exists(ref):
+        return ref, None
+    cuts = [i for i, letter in enumerate(ref) if letter == "+"]
+    if not cuts:
+        return ref, None
+
+    def local(cut: int) -> int:
+        return sum(_exists(_split_revision(part)[0]) for part in (ref[:cut], ref[cut + 1 :]))
+
+    cut = max(cuts, key=local)
+    return ref[:cut], ref[cut + 1 :]
+
+
+def _split_revision(ref: str) -> tuple[str, str | None]:
+    if _exists(ref) or "@" not in ref:
+        return ref, None
+    model, _, revision = ref.rpartition("@")
+    return model, revision
+
+
+def _name_of(ref: str) -> str:
+    last = Path(ref).expanduser().resolve().name if _exists(ref) else ref.rstrip("/").split("/")[-1]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._") or "model"
+
+
+def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """The prompt format in which `tofu-eval train` tuned a model: its name, and its template.
+
+    Args:
+        spec: the model.
+        identity: what its engine says of it; tells a Hub's model from a server's of that name.
+    Returns: None for a model (or, where there is one, an adapter) that was made otherwise.
+
+    Raises:
+        ModelError: the file that says so is damaged.
+    """
+    ref, revision = spec.model, spec.revision
+    if spec.adapter is not None:
+        ref, revision = spec.adapter, spec.adapter_revision
+    part = identity.get("model" if spec.adapter is None else "adapter")
+    of_hub = isinstance(part, Mapping) and part.get("kind") == "hub"
+    if not (of_hub or (_exists(ref) and Path(ref).expanduser().is_dir())):
+        return None
+    file = _locate(ref, revision) / TRAINED
+    if not file.exists():
+        return None
+    try:
+        manifest = json.loads(file.read_text("utf-8"))
+        name, template = manifest["format"]["name"], manifest["format"]["template"]
+        unfinished = manifest.get("status") == "running"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(
+            f"{file} is damaged, so the prompt format of '{ref}' is not known. "
+            "Restore that file, or remove it and name the format: --format"
+        ) from error
+    if unfinished:
+        raise ModelError(
+            f"The training of '{ref}' is not finished. Finish it with tofu-eval train … --resume, "
+            f"or name one of its checkpoints: {ref}/checkpoint-…"
+        )
+    if not isinstance(name, str) or not isinstance(template, str | None):
+        raise ModelError(f"{file} names the format {name!r}; expected base, sft or chat.")
+    return name, template
+
+
+def check_weights(info: Mapping[str, Any]) -> None:
+    """Refuse a model of which transformers made up a part.
+
+    Args:
+        info: what `from_pretrained(..., output_loading_info=True)` tells.
+
+    Raises:
+        ValueError: some of its weights were missing, or had another shape.
+    """
+    for what in ("missing", "mismatched"):
+        keys = sorted(str(key) for key in info[f"{what}_keys"])
+        if keys:
+            raise ValueError(
+                f"its weights do not match its config.json: {len(keys)} {what}, such as {keys[0]}"
+            )
+
+
+def with_adapter(model: Any, adapter: Path, *, trainable: bool = False) -> Any:
+    """The model in PEFT's wrapping.
+
+    Raises:
+        Exception: whatever PEFT raises; a ValueError where a weight has no place in the model.
+    """
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        wrapped = peft.PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    # Only a second loading tells which weights found no place.
+    lost = wrapped.load_adapter(adapter, "default", is_trainable=trainable).unexpected_keys
+    if lost:
+        raise ValueError(f"{len(lost)} of its weights have no place in the base, such as {lost[0]}")
+    return wrapped
+
+
+def _locate(ref: str, revision: str | None) -> Path:
+    path = Path(ref).expanduser() if _exists(ref) else None
+    if path is not None:
+        if revision is not None:
+            raise ModelError(
+                f"'{ref}' is a local path, which has no revision '{revision}'. Drop "
+                f"'@{revision}', or give another path."
+            )
+        if not path.is_dir():
+            raise ModelError(f"The model '{ref}' is a file. Give the directory that holds it.")
+        return path
+    if not HUB_ID.match(ref):
+        raise ModelError(
+            f"There is no model at '{ref}': no such directory, and it is not a Hub id "
+            "(like org/name). Check the path."
+        )
+    return _download(ref, revision)
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    try:
+        return hub.snapshot(
+            repo,
+            revision,
+            allow=[*TOKENIZER_FILES, *OTHER_FILES, TRAINED, "*.safetensors", "*.bin"],
+            # Subfolders and consolidated.* hold the same weights in other formats.
+            ignore=["*/*", "consolidated*"],
+        )
+    except MissingDependencyError:
+        raise
+    except Exception as error:  # a network fails in many ways
+        answer = " ".join(str(error).split())
+        raise ModelError(
+            f"There is no model '{repo}'{f' at revision {revision}' if revision else ''}: no such "
+            f"local directory, and the Hub says: {type(error).__name__}: {answer[:300]} "
+            "Check the name, the network and, for a gated model, `hf auth login`."
+        ) from error
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The weight files that are used: safetensors, or else PyTorch's."""
+    for pattern in ("*.safetensors", "*.bin"):
+        found = sorted(folder.glob(pattern))
+        found = [f for f in found if f.name not in TRAINING_FILES and "consolidated" not in f.name]
+        if found:
+            return found
+    return []
+
+
+def _check_files(ref: str, folder: Path, config: str) -> None:
+    kind = "an adapter" if config.startswith("adapter") else "a model"
+    if not (folder / config).exists():
+        raise ModelError(
+            f"'{ref}' is not {kind}: {folder} holds no {config}. Give the directory that "
+            "save_pretrained wrote."
+        )
+    if not _weights(folder):
+        raise ModelError(
+            f"'{ref}' is not {kind}: {folder} holds no weights (*.safetensors or *.bin). Was it "
+            "copied or downloaded whole?"
+        )
+
+
+def _identity(ref: str, folder: Path) -> dict[str, Any]:
+    if not _exists(ref):
+        return {"kind": "hub", "id": ref, "commit": folder.name}
+    patterns = (*TOKENIZER_FILES, *OTHER_FILES)
+    files = {path for pattern in patterns for path in folder.glob(pattern)}
+    return {
+        "kind": "local",
+        "files": {f.name: _sha256(f) for f in sorted({*files, *_weights(folder)})},
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error

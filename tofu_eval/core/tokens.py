@@ -1,0 +1,113 @@
+"""Tokenised texts as arrays, with each n-gram interned once: what all n-gram metrics count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOKENISERS: Mapping[str, str] = MappingProxyType(
+    {
+        "tokens": "nltk-word",
+        "tokens_13a": "13a.lc",
+        "tokens_13a_cased": "13a",
+        "tokens_wordpunct": "wordpunct",
+        "tokens_rouge": "rouge",
+        "tokens_space": "space",
+    }
+)
+"""The needs that are tokens, and how a signature names the tokeniser; see `features/text.py`."""
+
+
+class Tokens(Sequence[list[str]]):
+    """The tokens of several texts. As a sequence, it is one list of strings a text.
+
+    `ids` (m,) int32 holds all tokens end to end as numbers, `starts` (texts + 1,) int64 where
+    each text begins in it, and `words[i]` is the token with number i.
+
+    n-grams are interned at the first call of `ngrams`, and kept for the next metric.
+    """
+
+    def __init__(
+        self, ids: NDArray[np.int32], starts: NDArray[np.int64], words: Sequence[str]
+    ) -> None:
+        self.ids = ids
+        self.starts = starts
+        self.words = words
+        self._levels: dict[int, tuple[NDArray[np.int64], int]] = {}
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[str]]) -> Tokens:
+        """Tokens of lists of strings; a Tokens is returned as it is."""
+        if isinstance(rows, Tokens):
+            return rows
+        numbers: dict[str, int] = {}
+        ids = [numbers.setdefault(word, len(numbers)) for row in rows for word in row]
+        return cls(np.array(ids, dtype=np.int32), starts_of(map(len, rows)), list(numbers))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens in each text, (texts,)."""
+        return np.diff(self.starts)
+
+    def ngrams(self, n: int) -> tuple[NDArray[np.int64], int]:
+        """A number for the n-gram that begins at each token, and how many numbers there are.
+
+        Returns: (m,) numbers from 0, equal where the n-grams are, and -1 where the text ends
+            before the n-gram does; no n-gram spans two texts.
+        """
+        if n not in self._levels:
+            self._levels[n] = self._interned(n)
+        return self._levels[n]
+
+    def counts(self, n: int) -> NDArray[np.int64]:
+        """How often each different n-gram occurs, (different,)."""
+        numbers, different = self.ngrams(n)
+        return np.bincount(numbers[numbers >= 0], minlength=different)
+
+    def clipped(self, n: int) -> NDArray[np.int64]:
+        """n-grams of each text that occur in another text too, (texts,).
+
+        Each counts as often as it stands in the one other text that has it most often: BLEU's
+        clipped matches with all other texts as references, in O(tokens).
+        """
+        from tofu_eval.core.ngram_kernels import clipped
+
+        return clipped(*self.ngrams(n), self.starts)
+
+    def _interned(self, n: int) -> tuple[NDArray[np.int64], int]:
+        # numba takes half a second to import.
+        from tofu_eval.core.ngram_kernels import extend, intern
+
+        if n == 1:
+            return intern(self.ids.astype(np.int64))
+        prefix, _ = self.ngrams(n - 1)
+        begins, keys = extend(prefix, self.ids, self.starts, n)
+        numbers = np.full(len(self.ids), -1, dtype=np.int64)
+        numbers[begins], different = intern(keys)
+        return numbers, different
+
+    @overload
+    def __getitem__(self, index: int) -> list[str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[str]]: ...
+    def __getitem__(self, index: int | slice) -> list[str] | list[list[str]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        start, end = int(self.starts[place]), int(self.starts[place + 1])
+        return [self.words[i] for i in self.ids[start:end].tolist()]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __repr__(self) -> str:
+        return f"Tokens({list(self)!r:.200})"
+
+
+def starts_of(lengths: Iterable[int]) -> NDArray[np.int64]:
+    """Where each of several runs begins when they stand end to end, and where the last ends."""
+    return np.cumsum([0, *lengths], dtype=np.int64)

@@ -1,0 +1,367 @@
+"""The nouns: what flows through the house, and the Arrow schema of each table.
+
+Task -> Prompt -> Response -> Group -> Score -> Estimate, all inside one Run (`run/store.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from tofu_eval.core.errors import ConfigError
+
+PromptFormat = Literal["base", "sft", "chat"]
+Scoring = Literal["generate", "likelihood"]
+Report = Callable[[str, int, int], None]
+"""Progress: `report(stage, done, total)`; a stage is over when done == total."""
+
+REFERENCE = "reference_"
+"""How the name of a feature begins that belongs to a prompt's references."""
+
+LONGEST_NAME = 100
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+NEUTRAL_SAMPLING: Mapping[str, float] = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+"""What no decoder of ours does. Engines send it nevertheless: left out, transformers and servers
+fill in their own (top-k 50, a model's generation config)."""
+
+
+def check_name(noun: str, name: str) -> str:
+    """Return `name`, or raise ConfigError: it becomes a folder, so no spaces and no slashes."""
+    if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ConfigError(
+            f"Invalid {noun} name '{name}': use letters, digits, '.', '_' and '-', "
+            f"starting with a letter or a digit, {LONGEST_NAME} at most."
+        )
+    return name
+
+
+def digest(value: object) -> str:
+    """Hex SHA-256 of a JSON-able value; equal values have equal digests on every machine."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def seed_of(*parts: object) -> int:
+    """A 32-bit seed that depends on JSON-able parts: what every engine's generator takes whole."""
+    return int(digest(parts)[:8], 16)
+
+
+def no_report(stage: str, done: int, total: int) -> None:
+    """A Report that says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked, with what is known about good answers.
+
+    A plain text prompt is one user message. `references` are gold or human answers;
+    `metadata` is for tasks and their own metrics.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    references: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_text(
+        cls,
+        id: str,
+        text: str,
+        *,
+        references: Iterable[str] = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> Prompt:
+        """A prompt of one user message."""
+        return cls(id, (Message("user", text),), tuple(references), dict(metadata or {}))
+
+    @property
+    def text(self) -> str:
+        """The contents of the messages, a blank line between them."""
+        return "\n\n".join(message.content for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How responses are drawn. Temperature 0 is greedy decoding."""
+
+    samples: int = 10
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "max_tokens"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}.")
+        for name in ("temperature", "top_p"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ConfigError(f"{name} must be a number, got {value!r}.")
+        if not math.isfinite(self.temperature) or self.temperature < 0:
+            raise ConfigError(f"temperature must be at least 0, got {self.temperature}.")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p must lie in (0, 1], got {self.top_p}.")
+        if self.temperature == 0 and self.samples > 1:
+            raise ConfigError(
+                f"temperature 0 is greedy: all {self.samples} samples would be the same text. "
+                "Use samples=1 or a temperature above 0."
+            )
+
+    def decoder(self) -> dict[str, float | int]:
+        """What shapes one response: all fields except how many are drawn."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "samples"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A named, versioned set of prompts and what to do with the responses.
+
+    Any change to the prompts or to the sampling is a new `version`. `load` returns the prompts;
+    it is called once per run. `source` says where the prompts come from, `data` which dataset at
+    which commit, `origin` which file defines the task. `verifier` names what checks the answers
+    (`tofu_eval.features.answers`); empty where answers are not right or wrong. With `scoring`
+    "likelihood" nothing is generated: the responses to a prompt are its choices (metadata
+    `choices`, a JSON list of texts), each with its log-probability after the prompt.
+    """
+
+    name: str
+    version: int
+    load: Callable[[], Sequence[Prompt]]
+    description: str = ""
+    format: PromptFormat = "base"
+    sampling: Sampling = Sampling()
+    metrics: tuple[str, ...] = ()
+    licence: str = ""
+    source: str = ""
+    citation: str = ""
+    verifier: str = ""
+    scoring: Scoring = "generate"
+    data: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model as the user names it: local directory or Hub id, at a revision, with an adapter.
+
+    `series` names the method of which this is one `seed`; such models are compared as one.
+    """
+
+    name: str
+    model: str
+    revision: str | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
+    series: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One response to be made.
+
+    Exactly one of `text` (given to the model as it is) and `messages` (for the chat template of
+    the model's tokenizer) is set. `seed` alone decides the row's random stream. Each request
+    carries its `sampling`, so that an engine can be given all the tasks of a model at once. With a
+    `completion`, nothing is to be drawn: the response is that text, with its log-probability.
+    """
+
+    key: str
+    seed: int
+    model: str
+    task: str
+    prompt_id: str
+    sample: int
+    sampling: Sampling
+    text: str | None = None
+    messages: tuple[Message, ...] | None = None
+    completion: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One row of the table `responses/`.
+
+    `logprob` is the sum over the generated tokens, the end token included, of the model's own
+    log-probability in nats (temperature 1, nothing cut off); null where the source has none.
+    `correct` is what a file of responses says; no engine does.
+    """
+
+    key: str
+    model: str
+    task: str
+    prompt_id: str
+    sample: int
+    text: str
+    token_ids: tuple[int, ...] | None = None
+    finish_reason: str | None = None
+    logprob: float | None = None
+    seed: int | None = None
+    correct: bool | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """All responses of one model to one prompt, with the features that were asked for.
+
+    `features[name][i]` belongs to `texts[i]`; where the name begins with "reference_", it
+    belongs to `prompt.references[i]`. What an engine says of a response is a feature too:
+    "logprob" (nats) and "finish_reason", each None where it is unknown; so is what a file says of
+    it, "correct".
+
+    Raises:
+        ConfigError: `texts` is not several strings, or a feature has another length.
+    """
+
+    prompt: Prompt
+    texts: tuple[str, ...]
+    model: str = "model"
+    task: str = "responses"
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.texts, str) or not all(isinstance(text, str) for text in self.texts):
+            raise ConfigError(
+                f"The texts of a Group must be a tuple of strings, got {self.texts!r:.60}."
+            )
+        for name, rows in self.features.items():
+            of_references = name.startswith(REFERENCE)
+            owners = self.prompt.references if of_references else self.texts
+            noun = "reference" if of_references else "text"
+            if len(rows) != len(owners):
+                raise ConfigError(
+                    f"The feature '{name}' of prompt '{self.prompt.id}' has {len(rows)} rows for "
+                    f"{len(owners)} {noun}s; expected one a {noun}."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One value of one metric: of a prompt's group, or of the corpus (`prompt_id` null).
+
+    The `prompt_id` "block 3 of 20" of a corpus metric is a pseudo-value, for its interval.
+
+    Undefined is `value` null and a `reason`; `n` counts the responses it stands on.
+    """
+
+    model: str
+    task: str
+    prompt_id: str | None
+    metric: str
+    value: float | None
+    reason: str | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The mean of a metric over prompts with its 95% interval.
+
+    `n` counts the prompts it stands on, `undefined` those whose score is null. `low` and `high`
+    are null where fewer than two prompts are defined. A metric of level "corpus" has one value;
+    `n` is then the number of blocks of prompts that its interval comes from, 1 where there is
+    none; `method` says so. `signature` names the metric's
+    version, its tokeniser, its settings and the feature models behind it.
+    """
+
+    model: str
+    task: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    undefined: int
+    method: str
+    signature: str
+
+
+PROMPT_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field(
+            "messages",
+            pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+            nullable=False,
+        ),
+        pa.field("references", pa.list_(pa.string()), nullable=False),
+        pa.field("metadata", pa.map_(pa.string(), pa.string()), nullable=False),
+    ]
+)
+
+RESPONSE_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("prompt_id", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("token_ids", pa.list_(pa.int32())),
+        pa.field("finish_reason", pa.string()),
+        pa.field("logprob", pa.float64()),
+        pa.field("seed", pa.uint32()),
+        pa.field("correct", pa.bool_()),
+    ]
+)
+
+SCORE_SCHEMA = pa.schema(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("prompt_id", pa.string()),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("reason", pa.string()),
+        pa.field("n", pa.int32(), nullable=False),
+    ]
+)
+
+ESTIMATE_SCHEMA = pa.schema(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("n", pa.int32(), nullable=False),
+        pa.field("undefined", pa.int32(), nullable=False),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("signature", pa.string(), nullable=False),
+    ]
+)
+
+
+def to_table(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
+    """Frozen rows (Response, Score, Estimate) as an Arrow table of their schema."""
+    rows = list(rows)
+    columns = [[getattr(row, name) for row in rows] for name in schema.names]
+    return pa.table(
+        [pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
+    )

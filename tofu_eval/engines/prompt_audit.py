@@ -1,0 +1,156 @@
+"""What the prompts really become, and whether the model can have meant that.
+
+The faults that silently spoil a comparison: a beginning-of-sequence token twice or not at all, a
+prompt that was cut, a chat template that is missing or not the base's, ends that disagree.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tofu_eval.core.errors import ModelError
+from tofu_eval.core.types import Request, digest
+from tofu_eval.engines.prompts import Encoder
+
+TAIL = 12
+"""Letters at the end of a prompt that must be found again in its tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a model's prompts; a fatal one makes its responses worthless."""
+
+    fatal: bool
+    model: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One prompt as the model gets it."""
+
+    model: str
+    task: str
+    prompt_id: str
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+
+
+def findings(encoder: Encoder, requests: Iterable[Request]) -> list[Finding]:
+    """What is remarkable about one model's prompts, each kind once, the fatal ones first."""
+    found: dict[str, Finding] = {}
+    seen = set()
+    for request in requests:
+        if (asked := (request.text, request.messages)) in seen:
+            continue
+        seen.add(asked)
+        for kind, fatal, text in _of_prompt(encoder, request):
+            found.setdefault(kind, Finding(fatal, encoder.name, text))
+    eos = encoder.tokenizer.eos_token_id
+    if encoder.configured and eos is not None and eos not in encoder.configured:
+        found["ends"] = Finding(
+            False,
+            encoder.name,
+            f"the tokenizer ends with token {eos}, the generation config with "
+            f"{', '.join(map(str, encoder.configured))}; a response ends at any of them",
+        )
+    return sorted(found.values(), key=lambda finding: not finding.fatal)
+
+
+def differing_templates(encoders: Mapping[str, Encoder]) -> list[Finding]:
+    """A remark for each model whose chat template is not the first model's."""
+    templates = {name: e.tokenizer.chat_template for name, e in encoders.items()}
+    first = next(iter(templates), "")
+    return [
+        Finding(False, name, f"its chat template differs from that of {first}")
+        for name, template in templates.items()
+        if template != templates[first]
+    ]
+
+
+def samples(encoder: Encoder, requests: Iterable[Request], first: int) -> list[Sample]:
+    """The first prompts of each task, token by token.
+
+    Raises:
+        ModelError: a prompt cannot be put to the model.
+    """
+    made: dict[tuple[str, str], Sample] = {}
+    taken: dict[str, int] = {}
+    for request in requests:
+        place = (request.task, request.prompt_id)
+        if place in made or taken.get(request.task, 0) >= first:
+            continue
+        ids = encoder.encode(request)
+        tokens = [encoder.tokenizer.decode([id]) for id in ids]
+        made[place] = Sample(encoder.name, *place, tuple(ids), tuple(tokens))
+        taken[request.task] = taken.get(request.task, 0) + 1
+    return list(made.values())
+
+
+def check(engine: Any, requests: Sequence[Request]) -> list[str]:
+    """The short form at the start of a run: remarks; of an engine that does not tokenize, none.
+
+    Raises:
+        ModelError: the first fatal finding.
+    """
+    encoders: Mapping[str, Encoder] = getattr(engine, "encoders", {})
+    remarks = []
+    for name, encoder in encoders.items():
+        mine = [request for request in requests if request.model == name]
+        found = findings(encoder, mine)
+        if found and found[0].fatal:
+            raise ModelError(
+                f"{found[0]}. Look at the prompts: tofu-eval audit --model {name}=… --task …"
+            )
+        remarks += [str(finding) for finding in found]
+        if any(request.messages is not None for request in mine):
+            engine.record["chat_template"] = digest(encoder.tokenizer.chat_template)[:12]
+    return remarks
+
+
+def _of_prompt(encoder: Encoder, request: Request) -> Iterable[tuple[str, bool, str]]:
+    """(kind, fatal, words) of what one prompt shows."""
+    try:
+        ids = encoder.encode(request)
+    except ModelError as error:
+        yield "refused", True, str(error).rstrip(".")
+        return
+    where = f"prompt '{request.prompt_id}' of task '{request.task}'"
+    bos = encoder.tokenizer.bos_token_id
+    if bos is not None and ids[:2] == [bos, bos]:
+        yield (
+            "doubled",
+            True,
+            (
+                f"{where} begins with the beginning-of-sequence token {bos} twice; take it out "
+                "of the chat template or the prompt format"
+            ),
+        )
+    elif bos is not None and ids[0] != bos:
+        yield "missing", False, f"{where} begins without the beginning-of-sequence token {bos}"
+    if lost := _lost(encoder, request, ids):
+        yield "cut", True, f"{where} lacks its end '{lost}' once it is tokens: it was cut"
+
+
+def _lost(encoder: Encoder, request: Request, ids: Sequence[int]) -> str:
+    """The end of a prompt that its tokens do not hold; empty where they do, or cannot tell."""
+    unknown = encoder.tokenizer.unk_token_id
+    if unknown is not None and unknown in ids:
+        return ""
+    text = _plain(encoder.tokenizer.decode(ids))
+    parts = [request.text or ""] if request.messages is None else [
+        message.content for message in request.messages
+    ]  # fmt: skip
+    return next((p[-40:] for p in parts if _plain(p)[-TAIL:] not in text), "")
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone, as tokenizers that fold case and spaces leave them."""
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(letter for letter in folded if letter.isalnum())

@@ -1,0 +1,202 @@
+"""vLLM's pooling interface, in a process of its own: embeddings and rewards."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tofu_eval.core.child_process import Child
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.features.embedding import DEFAULT_MODEL, SentenceEmbedder
+from tofu_eval.features.reward import RewardModel, Row
+from tofu_eval.features.weights import said
+
+CPU_CACHE = 2**30
+"""Bytes of cache on a CPU, unless VLLM_CPU_KVCACHE_SPACE (GiB) says otherwise."""
+
+
+def require_vllm(purpose: str) -> None:
+    """Raise MissingDependencyError where vLLM is not installed."""
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingDependencyError.of(purpose, "vllm", "vllm")
+
+
+class Pooling:
+    """A running vLLM that pools.
+
+    Args:
+        path: the model's directory.
+        title: what messages call it.
+        arguments: further arguments of `vllm.LLM`.
+
+    Raises:
+        ModelError: vLLM cannot load the model.
+    """
+
+    def __init__(self, path: Path, title: str, arguments: Mapping[str, Any]) -> None:
+        import torch
+
+        ours: dict[str, Any] = {"dtype": "auto", "disable_log_stats": True}
+        environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+        if not torch.cuda.is_available():
+            ours |= {
+                "dtype": "float32",
+                "enable_chunked_prefill": False,
+                "kv_cache_memory_bytes": CPU_CACHE,
+            }
+            environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        self._child = Child("tofu_eval.features.vllm", title, environment)
+        try:
+            self._child.send("load", (str(path), {**ours, **arguments}))
+            self._child.receive()
+        except BaseException:
+            self._child.close()
+            raise
+
+    def rows(
+        self, task: Literal["embed", "classify"], ids: Sequence[Sequence[int]]
+    ) -> NDArray[np.float32]:
+        """(len(ids), width): vectors, or logits without an activation; ModelError if it fails."""
+        self._child.send(task, [list(row) for row in ids])
+        return np.asarray(self._child.receive()[1], dtype=np.float32)
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.close()
+
+
+class VllmEmbedder(SentenceEmbedder):
+    """The feature "embedding" from vLLM, in a process of its own; unit vectors.
+
+    The tokenizer and the longest text are those of the sentence-transformers model, so that the
+    same texts are cut at the same place.
+
+    Args:
+        model: a local directory or a Hub id (`@revision`).
+        arguments: further arguments of `vllm.LLM`.
+
+    Raises:
+        ModelError: as `SentenceEmbedder`; vLLM cannot load the model, or its process dies.
+        MissingDependencyError: vLLM is not installed.
+    """
+
+    def __init__(
+        self, model: str = DEFAULT_MODEL, *, arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        require_vllm("Embeddings on vLLM")
+        super().__init__(model, device="cpu")
+        self.identity = {**self.identity, "engine": "vllm"}
+        self.signature = f"{self.signature}|vllm"
+        self._arguments = dict(arguments or {})
+        self._pooling: Pooling | None = None
+
+    def close(self) -> None:
+        """End vLLM's process; the next `compute` starts another."""
+        if self._pooling is not None:
+            self._pooling.close()
+            self._pooling = None
+        super().close()
+
+    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        if self._pooling is None:
+            title = f"vLLM with the embedding model '{self._model}'"
+            self._pooling = Pooling(self._path, title, self._arguments)
+        limit = self._encoder.max_seq_length
+        try:
+            ids = self._encoder.tokenizer(
+                texts, truncation=limit is not None, max_length=limit, verbose=False
+            )["input_ids"]
+        except Exception as error:
+            raise ModelError(
+                f"The tokenizer of the embedding model '{self._model}' failed: {said(error)}. "
+                "Give another: --embedding-model PATH_OR_ID"
+            ) from error
+        vectors = self._pooling.rows("embed", ids)
+        if not np.isfinite(vectors).all():
+            raise ModelError(
+                f"The embedding model '{self._model}' gave NaN or infinite numbers in vLLM. "
+                "Use --embedding-engine sentence-transformers"
+            )
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        unit: NDArray[np.float32] = (vectors / lengths).astype(np.float32)
+        return unit
+
+
+class VllmRewardModel(RewardModel):
+    """The feature "reward" from vLLM, in a process of its own; raw logits, no activation.
+
+    Args:
+        model: a local directory or a Hub id (`@revision`).
+        arguments: further arguments of `vllm.LLM`.
+
+    Raises:
+        ModelError: as `RewardModel`; vLLM cannot load the model, or its process dies.
+        MissingDependencyError: vLLM is not installed.
+    """
+
+    def __init__(self, model: str, *, arguments: Mapping[str, Any] | None = None) -> None:
+        require_vllm("A reward model on vLLM")
+        super().__init__(model, batch_size=4096)
+        self.identity = {**self.identity, "engine": "vllm"}
+        self.signature = f"{self.signature}|vllm"
+        self._arguments = dict(arguments or {})
+
+    def close(self) -> None:
+        """End vLLM's process; the next `compute` starts another."""
+        if self._scorer is not None:
+            self._scorer.close()
+            self._scorer = None
+
+    def _load(self) -> Pooling:
+        title = f"vLLM with the reward model '{self._model}'"
+        return Pooling(self._path, title, self._arguments)
+
+    def _score(self, rows: Sequence[Row]) -> list[float]:
+        ids = [row["input_ids"] for row in rows]
+        return [float(x) for x in self._scorer.rows("classify", ids)[:, 0]]
+
+
+def serve(pipe: Connection) -> None:
+    """Answer ("load", (model, arguments)) and (task of pooling, token ids of each row)."""
+    llm: Any = None
+    while True:
+        try:
+            order, content = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if order == "load":
+                llm = _load(*content)
+                pipe.send(("loaded", None))
+            else:
+                pipe.send(("rows", _pooled(llm, order, content)))
+        except BrokenPipeError:
+            return
+        except BaseException as error:  # noqa: BLE001 - vLLM fails in many ways; the parent says which
+            pipe.send(("error", f"{type(error).__name__}: {error}"))
+
+
+def _load(model: str, arguments: Mapping[str, Any]) -> Any:
+    import vllm
+
+    return vllm.LLM(model, runner="pooling", **arguments)
+
+
+def _pooled(llm: Any, task: str, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+    from vllm import PoolingParams
+
+    # For a reward its default activation squeezes the logit into (0, 1); for an embedding it is
+    # the scaling to unit length, which is done where they are received.
+    outputs = llm.encode(
+        [{"prompt_token_ids": list(row)} for row in rows],
+        pooling_params=PoolingParams(use_activation=False),
+        pooling_task=task,
+        use_tqdm=False,
+    )
+    return [[float(x) for x in output.outputs.data.reshape(-1)] for output in outputs]

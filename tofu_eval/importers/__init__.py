@@ -1,0 +1,1 @@
+"""Responses that exist already, read from files."""

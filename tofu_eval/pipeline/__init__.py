@@ -1,0 +1,1 @@
+"""From tasks to scores: `evaluate` is where to start reading."""

@@ -1,0 +1,351 @@
+"""The way of the data: generate -> featurize -> score -> estimate -> leaderboard.
+
+Each stage (`generate.py`, `score.py`) reads the tables of the one before and writes its own;
+nothing calls back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tofu_eval.core.config import Settings, settings
+from tofu_eval.core.errors import ConfigError, MissingDependencyError
+from tofu_eval.core.types import (
+    ESTIMATE_SCHEMA,
+    SCORE_SCHEMA,
+    Group,
+    ModelSpec,
+    Report,
+    Score,
+    Task,
+    check_name,
+    no_report,
+    to_table,
+)
+from tofu_eval.engines.base import Engine
+from tofu_eval.engines.open import engine_of, joined, together
+from tofu_eval.features.open import feature_models
+from tofu_eval.importers.rows import read_responses
+from tofu_eval.metrics import Metric
+from tofu_eval.pipeline.estimate import estimate
+from tofu_eval.pipeline.generate import generate, requests
+from tofu_eval.pipeline.inputs import Feature
+from tofu_eval.pipeline.plan import check_lists, formats_of, left_out, metrics_of, mixed, plan_of
+from tofu_eval.pipeline.run_json import add_model, add_prompts, add_series, add_tasks, begin, record
+from tofu_eval.pipeline.score import score_corpus, score_groups, scoring_pool
+from tofu_eval.pipeline.score_run import SCORE_CHUNK, all_metrics, score_run, signatures
+from tofu_eval.pipeline.temperatures import Answering, variants_of
+from tofu_eval.run.store import FeatureCache, Run
+from tofu_eval.tasks import load_task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+OF_SCORING = (
+    "metrics",
+    "embedding_model",
+    "embedding_engine",
+    "embedding_base_url",
+    "reward_model",
+    "reward_engine",
+    "reward_base_url",
+    "isolate",
+    "equivalence",
+    "equivalence_model",
+    "equivalence_threshold",
+    "reward_calibration",
+    *(name for name in Settings.model_fields if name.startswith(("judge_", "harm_"))),
+    "nli_model",
+    "verifier",
+    "seed",
+    "device",
+    "truncate",
+    "workers",
+)
+OF_FILES = (*OF_SCORING, "limit")
+"""The fields of `config.Settings` that matter where nothing is generated."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores a prompt and estimates over prompts; tables as in `types.py`.
+
+    `path` is the run directory, None where there is none; `notes` are remarks for the user.
+    """
+
+    scores: pa.Table
+    estimates: pa.Table
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_arrow(self) -> pa.Table:
+        """The estimates, a row per model, task and metric."""
+        return self.estimates
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The estimates as a pandas frame.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        try:
+            frame: pd.DataFrame = self.estimates.to_pandas()
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError.of("to_pandas", "pandas", "pandas") from error
+        return frame
+
+
+def evaluate(
+    models: Mapping[str, str | Path | ModelSpec | Engine],
+    tasks: Sequence[str | Path | Task] | str | Path | Task,
+    output: Path | str,
+    *,
+    report: Report = no_report,
+    **options: Any,
+) -> Result:
+    """Generate, score, estimate and write the leaderboard, into the run directory `output`.
+
+    Called again with the same arguments it finishes what is left; models and tasks may be added.
+
+    Args:
+        models: by name: a local directory, a Hub id (`@revision`), BASE+ADAPTER, or an engine
+            object of your own.
+        tasks: registered names, paths of task files, or `Task` objects; one or several.
+        output: the run directory.
+        report: told about progress as (stage, done, total).
+        options: the fields of `config.Settings`: samples, temperature, metrics, seed, … Several
+            temperatures are a sweep: `sft` is then `sft-T0.7` and `sft-T1`, loaded once.
+
+    Raises:
+        TofuEvalError: anything wrong with the arguments, before anything is generated; a model
+            or a disk that fails, with everything finished so far kept.
+    """
+    chosen = settings(options)
+    tasks = [tasks] if isinstance(tasks, str | Path | Task) else tasks
+    plans = [plan_of(load_task(task), chosen) for task in tasks]
+    check_lists(models, plans, chosen)
+    # Everything that can be wrong is found out before hours of generation.
+    scorers = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
+    features = feature_models(chosen, all_metrics(scorers), tasks=[plan.task for plan in plans])
+    engines = {name: engine_of(name, model, chosen, report) for name, model in models.items()}
+    formats = {
+        name: formats_of(name, model, engines[name].identity, plans, chosen)
+        for name, model in models.items()
+    }
+    variants = variants_of(models, chosen.sweep)
+    asked = {variant.name: [variant.plan(plan) for plan in plans] for variant in variants}
+    served_by = {variant.name: engines[variant.model] for variant in variants}
+    with Run.writing(output) as run:
+        begin(run, chosen)
+        add_tasks(run, plans)
+        for variant in variants:
+            engine = served_by[variant.name]
+            own = formats[variant.model]
+            add_model(run, variant.name, engine.identity, engine.family, own, variant)
+            add_series(run, variant.name, models[variant.model])
+        unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
+        run.save(notes=[*run.manifest["notes"], *mixed(formats), *unasked])
+        for names in together(engines):
+            here = [variant for variant in variants if variant.model in names]
+            wanted = [
+                request
+                for variant in here
+                for plan in asked[variant.name]
+                for request in requests(
+                    plan,
+                    formats[variant.model][plan.task.name],
+                    variant.name,
+                    served_by[variant.name],
+                    chosen.seed,
+                )
+            ]
+            served, label = joined([engines[name] for name in names]), "+".join(names)
+            with run.timed(f"generate {label}"):
+                generate(run, label, Answering(served, here), wanted, report)
+            record(run, [variant.name for variant in here], served_by)
+            if served is not models[names[0]]:  # the caller's own stays open
+                served.close()
+        score_run(run, chosen, scorers, features, report)
+        return _result(run)
+
+
+def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
+    """Find out what `evaluate` would find wrong with tasks and options, without a model.
+
+    Raises:
+        TofuEvalError: anything wrong with them.
+    """
+    chosen = settings(options)
+    plans = [plan_of(load_task(task), chosen) for task in tasks]
+    for variant in variants_of(["model"], chosen.sweep):
+        for plan in plans:
+            variant.plan(plan)
+    metrics = [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)]
+    feature_models(chosen, metrics, tasks=[plan.task for plan in plans])
+
+
+def score_files(
+    files: Sequence[tuple[str | None, Path]],
+    output: Path | str,
+    *,
+    task: str = "responses",
+    report: Report = no_report,
+    **options: Any,
+) -> Result:
+    """Score responses that somebody already has: the same tables, without a model.
+
+    Args:
+        files: (model name or None, JSONL or Parquet path); see `ingest`.
+        output: the run directory.
+        task: the name under which the prompts stand in the tables.
+        report: told about progress as (stage, done, total).
+        options: the fields of `config.Settings` that concern scoring.
+
+    Raises:
+        TofuEvalError: a malformed file, with its line; an unknown metric; a full disk.
+    """
+    chosen = _scoring_settings(options, OF_FILES)
+    scorers = {check_name("task", task): metrics_of(chosen, ())}
+    features = feature_models(chosen, all_metrics(scorers))
+    found = read_responses(files, task)
+    prompts = tuple(found.prompts.values())
+    if chosen.limit:
+        prompts = prompts[: chosen.limit]
+    if not all(prompt.text for prompt in prompts):
+        _refuse_without_prompts(chosen, features, scorers[task])
+    kept = {prompt.id for prompt in prompts}
+    with Run.writing(output) as run:
+        begin(run, chosen)
+        add_prompts(run, task, prompts)
+        for name, rows in found.rows.items():
+            add_model(run, check_name("model", name), found.sources[name], "file", {})
+            done = run.response_keys(name, task)
+            count = len(done)
+            for batch in rows.batches():
+                left = [row for row in batch if row.key not in done and row.prompt_id in kept]
+                if left:
+                    run.add_responses(name, task, left)
+                    count += len(left)
+            described = run.manifest["models"][name]
+            # What `runs verify` counts against; no prompts and samples say it.
+            described["responses"] = {**described.get("responses", {}), task: count}
+        run.save(notes=[*run.manifest["notes"], *found.notes])
+        score_run(run, chosen, scorers, features, report)
+        return _result(run)
+
+
+def score(
+    groups: Iterable[Group] | Group,
+    *,
+    metrics: Sequence[str] | None = None,
+    report: Report = no_report,
+    **options: Any,
+) -> Result:
+    """Score groups of responses in memory; nothing is written.
+
+    Args:
+        groups: one a model, task and prompt. Features that they already have are used as they are.
+        metrics: names; by default DEFAULT_METRICS.
+        report: told about progress as (stage, done, total).
+        options: the fields of `config.Settings` that concern scoring.
+
+    Raises:
+        TofuEvalError: an unknown metric, a feature model that cannot be had, two groups of one
+            model, task and prompt, or a feature that only some groups have.
+    """
+    if metrics is not None:
+        options["metrics"] = metrics
+    chosen = _scoring_settings(options, OF_SCORING)
+    groups = [groups] if isinstance(groups, Group) else list(groups)
+    scorers = metrics_of(chosen, ())
+    given = _given(groups)
+    models = feature_models(chosen, scorers, given)
+    features = {name: Feature(model, FeatureCache()) for name, model in models.items()}
+    per_group = [metric for metric in scorers if metric.level == "group"]
+    per_corpus = [metric for metric in scorers if metric.level == "corpus"]
+    scores: list[Score] = []
+    with scoring_pool(chosen.workers) as scorer:
+        for start in range(0, len(groups), SCORE_CHUNK):
+            chunk = groups[start : start + SCORE_CHUNK]
+            rows = score_groups(
+                chunk, per_group, features, truncate=chosen.truncate, report=report, score=scorer
+            )
+            scores += chain.from_iterable(rows)
+            report("score", start + len(chunk), len(groups))
+    for corpus in _corpora(groups):
+        scores += score_corpus(
+            corpus, per_corpus, features, truncate=chosen.truncate, report=report
+        )
+    table = to_table(scores, SCORE_SCHEMA)
+    estimates = estimate(table, scorers, signatures(models), truncate=chosen.truncate)
+    return Result(table, to_table(estimates, ESTIMATE_SCHEMA))
+
+
+def _corpora(groups: Iterable[Group]) -> Iterable[list[Group]]:
+    """The groups of each model and task together."""
+    corpora: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        corpora.setdefault((group.model, group.task), []).append(group)
+    return corpora.values()
+
+
+# What a run stands on
+
+
+def _scoring_settings(options: Mapping[str, Any], known: Sequence[str]) -> Settings:
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                f"The setting '{name}' has no meaning where nothing is generated. "
+                f"Known here: {', '.join(known)}."
+            )
+    return settings(options)
+
+
+def _refuse_without_prompts(
+    chosen: Settings, features: Iterable[str], metrics: Iterable[Metric]
+) -> None:
+    """Of rows that have only ids, refuse what would be asked about an empty prompt."""
+    asks = {
+        **{f"the feature '{name}'": name in features for name in ("reward", "judge", "harmful")},
+        "the judge of equivalence": "equivalence" in features and chosen.equivalence == "judge",
+        **{f"the metric '{m.name}'": "prompt" in m.needs for m in metrics},
+    }
+    for what, wanted in asks.items():
+        if wanted:
+            raise ConfigError(
+                f"Rows have only ids, but {what} needs the prompts. "
+                "Add the field 'prompt' to every row, or leave that out."
+            )
+
+
+def _given(groups: Sequence[Group]) -> set[str]:
+    """The features that the groups bring; also refuses what would count a prompt twice."""
+    places = Counter((group.model, group.task, group.prompt.id) for group in groups)
+    for (model, task, prompt), count in places.items():
+        if count > 1:
+            raise ConfigError(
+                f"{count} groups are of prompt '{prompt}', task '{task}' and model '{model}'; "
+                "expected one. Put their texts into one group."
+            )
+    given = {name for group in groups for name in group.features}
+    for group in groups:
+        for name in given.difference(group.features):
+            raise ConfigError(
+                f"The group of prompt '{group.prompt.id}' lacks the feature '{name}', which other "
+                "groups have. Give it to all groups or to none."
+            )
+    return given
+
+
+def _result(run: Run) -> Result:
+    estimates = to_table(run.estimates(), ESTIMATE_SCHEMA)
+    return Result(run.scores(), estimates, run.path, tuple(run.manifest["notes"]))

@@ -1,0 +1,223 @@
+"""What metrics are given: groups with their features, cut to equal length, or pooled.
+
+`Inputs` makes what a metric `needs` of a group, each once, however many metrics need it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.tokens import TOKENISERS
+from tofu_eval.core.types import REFERENCE, Group, Prompt, Report
+from tofu_eval.features.base import FeatureModel, GroupFeature, fill
+from tofu_eval.features.text import tokens
+from tofu_eval.metrics import Metric
+from tofu_eval.run.store import FeatureCache
+
+OF_ENGINE = {
+    "logprob": "log-probability",
+    "finish_reason": "finish reason",
+    "correct": "verdict 'correct'",
+}
+"""What an engine or a file says of a response, by need, and what a reason calls it."""
+
+CORPUS = "the whole corpus"
+"""What the prompt of a pooled group is called in messages."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature's model and the rows that it has made so far."""
+
+    model: FeatureModel | GroupFeature
+    cache: FeatureCache
+
+
+def with_features(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> list[Group]:
+    """The groups with the features that the metrics need; those of one text come first."""
+    groups = of_texts(groups, metrics, features, report)
+    return of_groups(groups, metrics, features, report)
+
+
+def of_texts(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> list[Group]:
+    """The groups with the features of single texts that the metrics need."""
+    groups = list(groups)
+    needs = needed(metrics, [feature.model for feature in features.values()])
+    for feature in _asked(needs, features):
+        if not isinstance(feature.model, GroupFeature):
+            groups = featurize(groups, feature.model, feature.cache, report, needs)
+    return groups
+
+
+def of_groups(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> list[Group]:
+    """The groups with the features of all responses together that the metrics need."""
+    groups = list(groups)
+    needs = needed(metrics, [feature.model for feature in features.values()])
+    for feature in _asked(needs, features):
+        if isinstance(feature.model, GroupFeature):
+            made = feature.model.compute(groups, feature.cache, report)
+            groups = [
+                replace(group, features={**group.features, **more})
+                for group, more in zip(groups, made, strict=True)
+            ]
+    return groups
+
+
+def _asked(needs: Iterable[str], features: Mapping[str, Feature]) -> list[Feature]:
+    wanted = {need.removeprefix(REFERENCE) for need in needs}
+    return [feature for name, feature in features.items() if name in wanted]
+
+
+def needed(
+    metrics: Iterable[Metric], models: Iterable[FeatureModel | GroupFeature]
+) -> frozenset[str]:
+    """All inputs that the metrics need, and what the features among them are made from."""
+    needs = {need for metric in metrics for need in metric.needs}
+    for model in reversed(list(models)):
+        if model.name in needs or f"{REFERENCE}{model.name}" in needs:
+            needs.update(getattr(model, "requires", ()))
+    return frozenset(needs)
+
+
+def featurize(
+    groups: Sequence[Group],
+    model: FeatureModel,
+    cache: FeatureCache,
+    report: Report,
+    needs: Iterable[str] = (),
+) -> list[Group]:
+    """The groups with one more feature; texts that the cache knows are not computed again.
+
+    The references get it too where `needs` has "reference_NAME".
+    """
+    of_references = f"{REFERENCE}{model.name}" in needs
+    texts = [
+        (*group.texts, *(group.prompt.references if of_references else ())) for group in groups
+    ]
+    keys = [
+        [model.key(group.prompt, text) for text in row]
+        for group, row in zip(groups, texts, strict=True)
+    ]
+    pairs = {
+        key: (group.prompt, text)
+        for group, row, own in zip(groups, keys, texts, strict=True)
+        for key, text in zip(row, own, strict=True)
+    }
+
+    def compute(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
+        before = model.truncated
+        return model.compute([pairs[key] for key in some]), model.truncated - before
+
+    fill(cache, pairs, compute, stage=f"{model.name}s", report=report)
+    made = []
+    for group, row in zip(groups, keys, strict=True):
+        n = len(group.texts)
+        more = {model.name: cache.rows(row[:n])}
+        if of_references and group.prompt.references:
+            more[f"{REFERENCE}{model.name}"] = cache.rows(row[n:])
+        made.append(replace(group, features={**group.features, **more}))
+    return made
+
+
+def cut(group: Group, words: int) -> Group:
+    """The responses of at least that many white-space words, each cut to its first `words`.
+
+    Shorter ones are left out, so that all texts are equally long; features of the texts are
+    dropped, what the engine said of a response stays.
+    """
+    pattern = _first_words(words)
+    found = [pattern.match(text) for text in group.texts]
+    kept = [i for i, match in enumerate(found) if match]
+    return replace(
+        group,
+        texts=tuple(match.group() for match in found if match),
+        features={
+            name: [rows[i] for i in kept]
+            for name, rows in group.features.items()
+            if name in OF_ENGINE
+        },
+    )
+
+
+@cache
+def _first_words(words: int) -> re.Pattern[str]:
+    return re.compile(rf"\s*+(?:\S++\s++){{{words - 1}}}\S++")
+
+
+def pooled(groups: Iterable[Group]) -> Group:
+    """All groups of one model and task as one: what a metric of level "corpus" is computed on."""
+    members = list(groups)
+    first = members[0]
+    names = set(first.features).intersection(*(group.features for group in members))
+    references = tuple(text for group in members for text in group.prompt.references)
+    return Group(
+        Prompt(CORPUS, (), references),
+        tuple(text for group in members for text in group.texts),
+        first.model,
+        first.task,
+        {name: _joined([group.features[name] for group in members]) for name in names},
+    )
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [row for part in parts for row in part]
+
+
+class Inputs:
+    """What metrics may need of a group, each made when it is first asked for."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._made: dict[str, Any] = {
+            "text": group.texts, "prompt": group.prompt, **group.features
+        }  # fmt: skip
+
+    def __getitem__(self, need: str) -> Any:
+        """The input; MetricInputError where the group has none."""
+        if need not in self._made:
+            self._made[need] = self._make(need)
+        if need in OF_ENGINE:
+            unknown = sum(row is None for row in self._made[need])
+            if unknown:
+                raise MetricInputError(
+                    f"{unknown} of {len(self._group.texts)} responses have no {OF_ENGINE[need]}"
+                )
+        return self._made[need]
+
+    def _make(self, need: str) -> Any:
+        if need in TOKENISERS:
+            return tokens(self._group.texts, need)
+        own = need.removeprefix(REFERENCE)
+        if need == "references" or own != need:
+            if not self._group.prompt.references:
+                raise MetricInputError("the prompt has no references")
+            if need == "references":
+                return self._group.prompt.references
+            if own in TOKENISERS:
+                return tokens(self._group.prompt.references, own)
+        raise MetricInputError(f"the responses have no {OF_ENGINE.get(need, need)}")

@@ -1,0 +1,239 @@
+"""From what a user names to what works: plans, metrics, feature models, engines, formats."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tofu_eval.core.config import Settings
+from tofu_eval.core.errors import (
+    ConfigError,
+    UnknownNameError,
+)
+from tofu_eval.core.models import parse_model, tuned_format
+from tofu_eval.core.types import (
+    ModelSpec,
+    Prompt,
+    Sampling,
+    Task,
+    check_name,
+    digest,
+)
+from tofu_eval.engines.base import Engine
+from tofu_eval.metrics import Metric, find
+from tofu_eval.tasks import Format, format_of, load_format, with_data
+
+DEFAULT_METRICS = (
+    "distinct_1",
+    "distinct_2",
+    "distinct_3",
+    "distinct_4",
+    "self_bleu",
+    "unique_rate",
+    "mean_length",
+    "mean_pairwise_cosine_distance",
+    "vendi",
+)
+"""What is measured where neither the task nor the user says otherwise."""
+
+MODELS_OF = {
+    "reward": ("reward_model",),
+    "reward_level": ("reward_model",),
+    "judge": ("judge_model",),
+    "harmful": ("harm_model", "judge_model"),
+}
+"""Features that a task's metrics may need, and which settings name what makes them."""
+
+
+def plan_of(task: Task, chosen: Settings) -> Plan:
+    """A task with its prompts and the sampling that the user wants.
+
+    Raises:
+        ConfigError: a bad name, no prompts, or two of one id.
+    """
+    check_name("task", task.name)
+    loaded = with_data(task, chosen.data_dir).load()
+    prompts = tuple(loaded)[: chosen.limit]
+    if not prompts:
+        raise ConfigError(f"Task '{task.name}' has no prompts. Look: tofu-eval tasks check")
+    for id, count in Counter(prompt.id for prompt in prompts).items():
+        if count > 1:
+            raise ConfigError(f"Task '{task.name}' has {count} prompts called '{id}'; ids differ.")
+    given = chosen.sampling()
+    if chosen.sweep and not task.sampling.temperature:
+        given["temperature"] = 1.0  # each model has its own; greedy would refuse several samples
+    sampling = replace(task.sampling, **given)
+    return Plan(task, prompts, sampling, getattr(loaded, "data", task.data))
+
+
+def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settings) -> None:
+    """Refuse nothing to do, names that are no names, a task twice, a format for nobody."""
+    if not models:
+        raise ConfigError("No models. Name at least one: --model base=PATH_OR_ID")
+    if not plans:
+        raise ConfigError("No tasks. Name at least one: --task open-prompts")
+    names = [plan.task.name for plan in plans]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"Task '{name}' is asked for twice. Name it once.")
+    for name in models:
+        check_name("model", name)
+    for name in chosen.format if isinstance(chosen.format, dict) else ():
+        if name not in models:
+            raise UnknownNameError.of("model", name, models, "tofu-eval run --help")
+
+
+def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
+    """The metrics that the user names, else those of the task, else DEFAULT_METRICS.
+
+    Of the task's, those are left out for which nobody has named a model; `left_out` tells.
+    """
+    names = list(chosen.metrics or of_task or DEFAULT_METRICS)
+    if not chosen.metrics:
+        names = [name for name in names if not _unnamed(chosen, name)]
+    if chosen.reward_model and "reward" not in names:
+        names.append("reward")
+    if chosen.judge_model:
+        names += _of_judge(chosen, names)
+    for name in names:
+        if chosen.truncate and "[" in name:
+            raise ConfigError(
+                f"'{name}' cannot be computed on cut responses: how good one is, is known of the "
+                "whole. Leave out --truncate, or the condition."
+            )
+    return [find(name) for name in dict.fromkeys(names)]
+
+
+def left_out(chosen: Settings, task: Task) -> list[str]:
+    """A remark where metrics of the task want a model that the user has not named."""
+    if chosen.metrics:
+        return []
+    wanted: dict[tuple[str, ...], list[str]] = {}
+    for name in task.metrics:
+        if settings := _unnamed(chosen, name):
+            wanted.setdefault(settings, []).append(name)
+    return [
+        f"{task.name}: without {' or '.join('--' + s.replace('_', '-') for s in settings)}, "
+        f"not computed: {', '.join(names)}"
+        for settings, names in wanted.items()
+    ]
+
+
+def _unnamed(chosen: Settings, metric: str) -> tuple[str, ...]:
+    """The settings of which one would have to name a model for this metric; empty where none."""
+    for need in find(metric).needs:
+        settings = MODELS_OF.get(need, ())
+        if settings and not any(getattr(chosen, setting) for setting in settings):
+            return settings
+    return ()
+
+
+def _of_judge(chosen: Settings, names: Sequence[str]) -> list[str]:
+    """The metrics of a judge that the user names; one named for something else rates nothing."""
+    needs = {need for name in names for need in find(name).needs}
+    elsewhere = chosen.equivalence == "judge" or ("harmful" in needs and not chosen.harm_model)
+    more = []
+    if "judge" in needs or not elsewhere:
+        more = ["judge_rating", "judge_unparsable_rate"]
+        if chosen.judge_repeats > 1:
+            more += ["judge_agreement", "judge_exact_agreement"]
+    if "harmful" in needs and not chosen.harm_model:
+        more.append("harm_unparsable_rate")
+    return [name for name in more if name not in names]
+
+
+def formats_of(
+    name: str,
+    model: str | Path | ModelSpec | Engine,
+    identity: Mapping[str, Any],
+    plans: Sequence[Plan],
+    chosen: Settings,
+) -> dict[str, Format]:
+    """How the prompts of each task are put to a model: as the user says, else as it was tuned."""
+    given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
+    tuned = None
+    if given is None and isinstance(model, str | Path | ModelSpec):
+        spec = model if isinstance(model, ModelSpec) else parse_model(str(model))
+        if saved := tuned_format(spec, identity):
+            tuned = format_of(*saved, f"the training.json of '{name}'")
+    return {plan.task.name: tuned or load_format(given or plan.task.format) for plan in plans}
+
+
+def mixed(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
+    """A remark where models are asked in different formats: that is a difference of its own."""
+    names = {
+        model: ", ".join(dict.fromkeys(format_name(f) for f in of_task.values()))
+        for model, of_task in formats.items()
+    }
+    if len(set(names.values())) < 2:
+        return []
+    shown = "; ".join(f"{model}: {name}" for model, name in names.items())
+    return [f"Models are asked in different prompt formats ({shown}). One for all: --format sft"]
+
+
+def format_name(format: Format) -> str:
+    """`base`, `sft`, `chat`; a template of the user's own with the start of its digest."""
+    own = format.digest != load_format(format.name).digest
+    return f"{format.name}:{format.digest[:12]}" if own else format.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A task as this run asks it: its prompts and its sampling, with the user's overrides.
+
+    `data` says where the prompts were read: dataset and commit, or file and digest.
+    """
+
+    task: Task
+    prompts: tuple[Prompt, ...]
+    sampling: Sampling
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    def described(self) -> dict[str, Any]:
+        """The task's part of run.json; what may not change under a run's name, but for `data`."""
+        return {
+            "version": self.task.version,
+            "prompts": len(self.prompts),
+            "digest": digest([asdict(prompt) for prompt in self.prompts]),
+            "sampling": asdict(self.sampling),
+            "licence": self.task.licence,
+            "source": self.task.source,
+            "citation": self.task.citation,
+            **({"scoring": "likelihood", "rows": self.rows} if self.of_choices else {}),
+            **({"data": dict(self.data)} if self.data else {}),
+        }
+
+    @property
+    def of_choices(self) -> bool:
+        """Whether the responses are the prompts' choices, and nothing is drawn."""
+        return self.task.scoring == "likelihood"
+
+    @property
+    def rows(self) -> int:
+        """How many responses a model owes this task."""
+        if self.of_choices:
+            return sum(len(choices(prompt)) for prompt in self.prompts)
+        return len(self.prompts) * self.sampling.samples
+
+
+def choices(prompt: Prompt) -> list[str]:
+    """The choices of a prompt: its metadata `choices`, a JSON list of texts.
+
+    Raises:
+        ConfigError: it has none, fewer than two, or an empty one.
+    """
+    try:
+        found = json.loads(prompt.metadata.get("choices", "null"))
+    except ValueError:
+        found = None
+    good = isinstance(found, list) and len(found) > 1
+    if not good or not all(isinstance(text, str) and text.strip() for text in found):
+        raise ConfigError(
+            f"The prompt '{prompt.id}' has no choices to be scored: its metadata 'choices' must be "
+            "a JSON list of two texts or more. Add them, or leave out 'scoring: likelihood'."
+        )
+    return [text.strip() for text in found]

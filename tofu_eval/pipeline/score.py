@@ -1,0 +1,258 @@
+"""The stages of the pipeline, each a function of what the one before it made.
+
+generate -> featurize -> score -> estimate; `evaluate.py` puts them together on a run directory.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tofu_eval.analysis import BLOCKS, pseudo_values
+from tofu_eval.core.errors import (
+    ConfigError,
+    MetricInputError,
+    PluginError,
+    UnknownNameError,
+)
+from tofu_eval.core.types import (
+    Group,
+    Report,
+    Score,
+    no_report,
+)
+from tofu_eval.metrics import Metric, find
+from tofu_eval.pipeline.inputs import (
+    Feature,
+    Inputs,
+    cut,
+    of_groups,
+    of_texts,
+    pooled,
+    with_features,
+)
+
+Scorer = Callable[[Sequence[Group], Sequence[Metric], int | None], list[list[Score]]]
+"""What scores groups that have all their features; the third argument is how they were cut."""
+
+
+def featurize_groups(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
+    """The groups with the features that metrics need, these metrics, and the words of a text.
+
+    Whole texts come first, then those cut to `truncate` words, for the length-sensitive metrics.
+    """
+    for members, own, words in _halves(groups, metrics, truncate):
+        yield with_features(members, own, features, report), own, words
+
+
+def _halves(
+    groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
+) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
+    whole = [m for m in metrics if truncate is None or not m.length_sensitive]
+    cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
+    for own, words in ((whole, None), (cutting, truncate)):
+        if own:
+            members = list(groups) if words is None else [cut(group, words) for group in groups]
+            yield members, own, words
+
+
+def score_groups(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+    score: Scorer | None = None,
+) -> list[list[Score]]:
+    """The scores of each group, in the order of the metrics.
+
+    With `truncate`, the length-sensitive metrics see the responses cut to that many words, and
+    their features are those of the cut texts.
+
+    Args:
+        groups: of one task or several, of one model or several.
+        metrics: of level "group", or of level "corpus" where each group is a corpus.
+        features: what makes the features that the groups have not yet, by name.
+        truncate: words.
+        report: told about the features that are computed.
+        score: what scores groups with metrics; by default, one after the other here.
+    """
+    score = score or score_each
+    columns: list[dict[str, Score]] = [{} for _ in groups]
+    halves = featurize_groups(groups, metrics, features, truncate=truncate, report=report)
+    for members, own, words in halves:
+        for column, rows in zip(columns, score(members, own, words), strict=True):
+            column.update((row.metric, row) for row in rows)
+    return [[column[metric.name] for metric in metrics] for column in columns]
+
+
+def copies(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """The prompts, of texts by prompt, to which several samples are all the same text."""
+    return [id for id, rows in texts.items() if len(rows) > 1 and len(set(rows)) == 1]
+
+
+def score_corpus(
+    groups: Iterable[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+) -> list[Score]:
+    """Each metric of level "corpus" on all groups of one model and task pooled.
+
+    The value has no prompt. Where it is defined there is also a row a block of prompts, with the
+    block's jackknife pseudo-value: their mean is the value, and their spread says what other
+    prompts would give. Resampling prompts with replacement would not: copies of a text are what
+    such a metric counts.
+
+    What a feature model says of a response depends on its prompt: it is asked before pooling.
+    """
+    if not metrics:
+        return []
+    found: dict[str, list[Score]] = {}
+    for cut_groups, own, words in _halves(list(groups), metrics, truncate):
+        members = of_texts(cut_groups, own, features, report)
+
+        def score(
+            some: Sequence[Group], own: Sequence[Metric] = own, words: int | None = words
+        ) -> list[Score]:
+            made = of_groups([pooled(some)], own, features, report)
+            return [replace(row, prompt_id=None) for row in score_each(made, own, words)[0]]
+
+        found.update((rows[0].metric, rows) for rows in _with_blocks(members, score))
+    return [row for metric in metrics for row in found[metric.name]]
+
+
+def _with_blocks(
+    members: Sequence[Group], score: Callable[[Sequence[Group]], list[Score]]
+) -> list[list[Score]]:
+    """For each metric the value of the whole, and then a pseudo-value a block of prompts."""
+    blocks = _blocks(members)
+    without = [score([g for g in members if g.prompt.id not in block]) for block in blocks]
+    found = []
+    for place, row in enumerate(score(members)):
+        rows = [row]
+        left = [scores[place].value for scores in without]
+        known = [value for value in left if value is not None]
+        if row.value is not None and len(known) >= max(2, len(left)):
+            for number, value in enumerate(pseudo_values(row.value, known), start=1):
+                texts = sum(len(g.texts) for g in members if g.prompt.id in blocks[number - 1])
+                id = f"block {number} of {len(blocks)}"
+                rows.append(replace(row, prompt_id=id, value=value, n=texts))
+        found.append(rows)
+    return found
+
+
+def _blocks(groups: Sequence[Group]) -> list[set[str]]:
+    """The ids of the prompts in at most BLOCKS blocks, the same for all models of a task."""
+    ids = sorted(group.prompt.id for group in groups)
+    count = min(BLOCKS, len(ids))
+    return [set(ids[start::count]) for start in range(count)] if count > 1 else []
+
+
+def score_each(
+    groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
+) -> list[list[Score]]:
+    """The scores of each group, one after the other."""
+    return [score_group(group, metrics, truncate) for group in groups]
+
+
+def score_group(
+    group: Group, metrics: Sequence[Metric], truncate: int | None = None
+) -> list[Score]:
+    """Every metric on one group; where one is undefined, null and the reason.
+
+    `truncate` says to how many words the group was cut, for the reason.
+    """
+    inputs = Inputs(group)
+    cut_to = "" if truncate is None else f", of at least {truncate} words each"
+    scores = []
+    for metric in metrics:
+        value, reason = None, None
+        try:
+            value = float(metric(*(inputs[need] for need in metric.needs)))
+            if not math.isfinite(value):
+                value, reason = None, f"the metric gave {value}"
+        except MetricInputError as undefined:
+            reason = f"{undefined}{cut_to}"
+        except Exception as error:  # a plug-in may fail in any way
+            raise PluginError(
+                f"The metric '{metric.name}' failed on prompt '{group.prompt.id}' of task "
+                f"'{group.task}', model '{group.model}': {type(error).__name__}: {error}. "
+                "Leave it out with --metric, or run with --debug to see where."
+            ) from error
+        place = (group.model, group.task, group.prompt.id)
+        scores.append(Score(*place, metric.name, value, reason, len(group.texts)))
+    return scores
+
+
+@contextmanager
+def scoring_pool(workers: int) -> Iterator[Scorer]:
+    """What `score_groups` scores with: this process for 1, else that many others.
+
+    The scores do not depend on it. A worker finds the metrics by their names, so it needs them
+    registered by an installed package.
+
+    Raises:
+        ConfigError: a worker does not know a metric, or dies.
+    """
+    if workers == 1:
+        yield score_each
+        return
+    # Forking a process that runs PyTorch's threads can hang.
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
+    )
+
+    def score(
+        groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
+    ) -> list[list[Score]]:
+        names = [metric.name for metric in metrics]
+        share = max(1, -(-len(groups) // (2 * workers)))
+        jobs = [
+            pool.submit(_score, groups[start : start + share], names, truncate)
+            for start in range(0, len(groups), share)
+        ]
+        try:
+            return [rows for job in jobs for rows in job.result()]
+        except UnknownNameError as error:
+            raise ConfigError(
+                f"A worker does not know a metric: {error} Register it by an entry point, or use "
+                "--workers 1."
+            ) from error
+        except BrokenProcessPool as error:
+            raise ConfigError(
+                "A scoring process was ended from outside (too little memory?). What is scored is "
+                "kept; run the same command again with fewer --workers."
+            ) from error
+
+    try:
+        yield score
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches every process of the terminal; the parent alone answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _score(
+    groups: Sequence[Group], names: Sequence[str], truncate: int | None
+) -> list[list[Score]]:
+    return score_each(groups, [find(name) for name in names], truncate)

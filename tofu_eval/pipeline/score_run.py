@@ -1,0 +1,355 @@
+"""Scoring a run: what is new or out of date is featurized, scored and estimated."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from tofu_eval.core.config import Settings
+from tofu_eval.core.types import (
+    ESTIMATE_SCHEMA,
+    REFERENCE,
+    Estimate,
+    Report,
+    Score,
+    digest,
+    to_table,
+)
+from tofu_eval.core.version import __version__
+from tofu_eval.features.base import FeatureModel, GroupFeature
+from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
+from tofu_eval.metrics import Metric
+from tofu_eval.pipeline.estimate import estimate
+from tofu_eval.pipeline.inputs import Feature
+from tofu_eval.pipeline.score import (
+    Scorer,
+    featurize_groups,
+    score_corpus,
+    score_groups,
+    scoring_pool,
+)
+from tofu_eval.run import provenance
+from tofu_eval.run.responses import Groups, generated_tokens
+from tofu_eval.run.store import Run
+
+SCORE_CHUNK = 64
+"""Prompts that are scored and saved together: what a crash can cost, and what memory holds."""
+
+
+def score_run(
+    run: Run,
+    chosen: Settings,
+    scorers: Mapping[str, Sequence[Metric]],
+    models: Mapping[str, FeatureModel | GroupFeature],
+    report: Report,
+) -> None:
+    """Featurize, score and estimate every model on these tasks; write the leaderboard.
+
+    What is scored already, with the same metrics on the same responses, stays as it is, and so
+    does what the run holds of other tasks. A model that lacks responses is left out, and named in
+    the run's notes.
+    """
+    places = [place for place in _places(run, scorers) if _is_whole(run, *place)]
+    marks = {(m, t): _mark(run, m, t, scorers[t], models, chosen) for m, t in places}
+    stale = _stale(run, marks)
+    # Taken back first: whatever stops us, a mark stands only for what is on the disk.
+    scored = {place: mark for place, mark in _scored(run).items() if place not in stale}
+    facts = {metric.name: metric.facts() for metric in all_metrics(scorers)}
+    run.save(
+        scored=[[*place, mark] for place, mark in scored.items()],
+        metrics={**run.manifest.get("metrics", {}), **facts},
+    )
+    features = {
+        name: Feature(model, run.features(name, digest(dict(model.identity))))
+        for name, model in models.items()
+    }
+    with run.timed("score"), scoring_pool(chosen.workers) as score:
+        progress = _Progress(report)
+        indexed = {place: Groups(run, *place) for place in stale}
+        progress.total = sum(map(len, indexed.values()))
+        places_of = {place: _Place(run, *place, marks[place], chosen.truncate) for place in indexed}
+        _featurize_in_turn(places_of, indexed, scorers, features, report)
+        for place, groups in indexed.items():
+            _score_place(places_of[place], groups, scorers[place[1]], features, score, progress)
+    for feature in features.values():
+        _close(feature)
+    estimates = _estimated(run, chosen, scorers, models, places, stale)
+    scored |= marks
+    run.save(
+        status="complete",
+        features={**run.manifest.get("features", {}), **_made_by(features)},
+        scored=[[*place, mark] for place, mark in scored.items()],
+        tokens=_tokens(run, stale),
+        notes=[
+            *run.manifest["notes"],
+            *_unfinished(run, scorers),
+            *_lost(run, estimates),
+            *_cut_by_models(features),
+        ],
+        finished=provenance.now(),
+    )
+    scores = run.scores() if estimates else None
+    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest, scores)
+    write_leaderboard(run.path / "leaderboard.json", board)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Whose scores are being made, and under which mark."""
+
+    run: Run
+    model: str
+    task: str
+    mark: str
+    truncate: int | None
+
+    def done(self) -> set[int]:
+        return self.run.score_parts(self.model, self.task, self.mark)
+
+    def save(self, number: int, rows: Iterable[Score], of: int) -> None:
+        place = (self.model, self.task, number)
+        self.run.write_score_part(*place, rows, of=of, mark=self.mark)
+
+
+class _Progress:
+    """Prompts scored so far, over all models and tasks."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.done = 0
+        self.total = 0
+
+    def add(self, count: int) -> None:
+        self.done += count
+        self.report("score", self.done, self.total)
+
+
+def _featurize_in_turn(
+    places: Mapping[tuple[str, str], _Place],
+    indexed: Mapping[tuple[str, str], Groups],
+    scorers: Mapping[str, Sequence[Metric]],
+    features: Mapping[str, Feature],
+    report: Report,
+) -> None:
+    """Have each feature model but the last see all texts, then give its memory back.
+
+    So one model at a time is in memory; the rows are found again when groups are scored.
+    """
+    names = list(features)
+    for count, name in enumerate(names[:-1], start=1):
+        some = {known: features[known] for known in names[:count]}
+        for (model, task), groups in indexed.items():
+            place = places[model, task]
+            metrics = [metric for metric in scorers[task] if metric.level == "group"]
+            done = place.done()
+            for number, chunk in groups.chunks(SCORE_CHUNK):
+                if number not in done:
+                    halves = featurize_groups(
+                        chunk, metrics, some, truncate=place.truncate, report=report
+                    )
+                    deque(halves, maxlen=0)
+        _close(features[name])
+
+
+def _close(feature: Feature) -> None:
+    """Give the memory of a feature's model back, where it says how."""
+    getattr(feature.model, "close", lambda: None)()
+
+
+def _score_place(
+    place: _Place,
+    groups: Groups,
+    metrics: Sequence[Metric],
+    features: Mapping[str, Feature],
+    score: Scorer,
+    progress: _Progress,
+) -> None:
+    """Score one model on one task, a chunk of prompts at a time; chunks on the disk stay."""
+    per_group = [metric for metric in metrics if metric.level == "group"]
+    per_corpus = [metric for metric in metrics if metric.level == "corpus"]
+    done = place.done()
+    last = -(-len(groups) // SCORE_CHUNK)
+    parts = (last if per_group else 0) + bool(per_corpus)
+    for number, start in enumerate(range(0, len(groups), SCORE_CHUNK)):
+        end = min(start + SCORE_CHUNK, len(groups))
+        if number not in done and per_group:
+            rows = score_groups(
+                groups.read(start, end),
+                per_group,
+                features,
+                truncate=place.truncate,
+                report=progress.report,
+                score=score,
+            )
+            place.save(number, chain.from_iterable(rows), parts)
+        progress.add(end - start)
+    if per_corpus and last not in done:
+        members = chain.from_iterable(chunk for _, chunk in groups.chunks(SCORE_CHUNK))
+        place.save(
+            last,
+            score_corpus(
+                members, per_corpus, features, truncate=place.truncate, report=progress.report
+            ),
+            parts,
+        )
+
+
+def _estimated(
+    run: Run,
+    chosen: Settings,
+    scorers: Mapping[str, Sequence[Metric]],
+    models: Mapping[str, FeatureModel | GroupFeature],
+    places: Sequence[tuple[str, str]],
+    stale: Sequence[tuple[str, str]],
+) -> list[Estimate]:
+    """All estimates of the run, those of `stale` made anew; they are on the disk then."""
+    with run.timed("estimate"):
+        made = list(_kept(run, scorers, places, stale))
+        for model, task in stale:
+            made += estimate(
+                run.scores_of(model, task),
+                scorers[task],
+                signatures(models),
+                truncate=chosen.truncate,
+            )
+        made = _in_order(run, made)
+        run.write_estimates(made)
+    return made
+
+
+def _tokens(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, int | None]]:
+    """Generated tokens by model and task, counted again where responses may be new."""
+    known: dict[str, dict[str, int | None]] = run.manifest.get("tokens", {})
+    for model, task in stale:
+        known = {
+            **known,
+            model: {**known.get(model, {}), task: generated_tokens(run, model, task)},
+        }
+    return known
+
+
+def _cut_by_models(features: Mapping[str, Feature]) -> list[str]:
+    """A remark for each feature model that did not read all texts to their ends."""
+    return [
+        f"{feature.cache.truncated} different texts are longer than the model behind '{name}' "
+        "reads; it saw only their beginnings"
+        for name, feature in features.items()
+        if feature.cache.truncated
+    ]
+
+
+def _made_by(features: Mapping[str, Feature]) -> dict[str, Any]:
+    """The features' part of run.json."""
+    return {
+        name: {
+            "identity": dict(feature.model.identity),
+            "truncated": feature.cache.truncated,
+        }
+        for name, feature in features.items()
+    }
+
+
+def _places(run: Run, tasks: Iterable[str]) -> list[tuple[str, str]]:
+    return [(model, task) for model in run.manifest["models"] for task in tasks]
+
+
+def _wanted(run: Run, model: str, task: str) -> int:
+    """How many responses a model owes a task; of one that came as a file, any number will do."""
+    if run.manifest["models"][model]["engine"] == "file":
+        return 1
+    described = run.manifest["tasks"][task]
+    return int(described.get("rows") or described["prompts"] * described["sampling"]["samples"])
+
+
+def _is_whole(run: Run, model: str, task: str) -> bool:
+    """Whether all responses are there: the first ones are no fair sample of the others."""
+    return len(run.response_keys(model, task)) >= _wanted(run, model, task)
+
+
+def _unfinished(run: Run, tasks: Iterable[str]) -> list[str]:
+    """A remark for each model that has some of its responses to a task, and not all."""
+    remarks = []
+    for model, task in _places(run, tasks):
+        have, want = len(run.response_keys(model, task)), _wanted(run, model, task)
+        if 0 < have < want:
+            remarks.append(
+                f"{model} has {have} of {want} responses to {task} and is left out there; "
+                f"name it again to finish it: --model {model}=…"
+            )
+    return remarks
+
+
+def _lost(run: Run, estimates: Sequence[Estimate]) -> list[str]:
+    """A remark for each task whose scores are there without their estimates."""
+    there = {(row.model, row.task) for row in estimates}
+    places = _places(run, run.manifest["tasks"])
+    lost = {t: None for m, t in places if run.has_scores(m, t) and (m, t) not in there}
+    return [f"{t} has scores without estimates; make them again with --task {t}" for t in lost]
+
+
+def _kept(
+    run: Run,
+    tasks: Iterable[str],
+    places: Sequence[tuple[str, str]],
+    stale: Sequence[tuple[str, str]],
+) -> list[Estimate]:
+    """The estimates that stay: of other tasks, and of what is up to date."""
+    gone = {place for place in _places(run, tasks) if place not in places}
+    for place in gone:
+        run.drop_scores(*place)
+    stay = set(_places(run, run.manifest["tasks"])).difference(gone, stale)
+    return [row for row in run.estimates() if (row.model, row.task) in stay]
+
+
+def _mark(
+    run: Run,
+    model: str,
+    task: str,
+    metrics: Sequence[Metric],
+    models: Mapping[str, FeatureModel | GroupFeature],
+    chosen: Settings,
+) -> str:
+    """Digest of all that a model's scores on a task depend on."""
+    made_by = signatures(models)
+    cited = [metric.signature(made_by, chosen.truncate) for metric in metrics]
+    keys = sorted(run.response_keys(model, task))
+    made_from: list[Any] = [__version__, SCORE_CHUNK, keys, cited]
+    needs = {need for metric in metrics for need in metric.needs}
+    if any(need in ("references", "correct") or need.startswith(REFERENCE) for need in needs):
+        # A later file may bring the references of a prompt.
+        made_from.append([[p.id, p.references] for p in run.prompts(task) if p.references])
+    return digest(made_from)
+
+
+def _scored(run: Run) -> dict[tuple[str, str], str]:
+    return {(model, task): mark for model, task, mark in run.manifest.get("scored", [])}
+
+
+def _stale(run: Run, marks: Mapping[tuple[str, str], str]) -> list[tuple[str, str]]:
+    """The models and tasks whose scores are missing or out of date."""
+    scored = _scored(run)
+    there = {(row.model, row.task) for row in run.estimates()}
+    return [
+        place
+        for place, mark in marks.items()
+        if scored.get(place) != mark or place not in there or not run.has_scores(*place)
+    ]
+
+
+def _in_order(run: Run, estimates: Sequence[Estimate]) -> list[Estimate]:
+    """By model and task as the run names them, whichever was scored first."""
+    models, tasks = list(run.manifest["models"]), list(run.manifest["tasks"])
+    return sorted(estimates, key=lambda row: (models.index(row.model), tasks.index(row.task)))
+
+
+def all_metrics(scorers: Mapping[str, Sequence[Metric]]) -> list[Metric]:
+    """The metrics of all tasks, each once."""
+    return list({m.name: m for metrics in scorers.values() for m in metrics}.values())
+
+
+def signatures(features: Mapping[str, FeatureModel | GroupFeature]) -> dict[str, str]:
+    """The short names of the feature models, as a metric's signature cites them."""
+    return {name: model.signature for name, model in features.items()}

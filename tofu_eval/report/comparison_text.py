@@ -1,0 +1,317 @@
+"""A comparison as text: for a terminal, a paper, a spreadsheet, a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tofu_eval.analysis.compare import Cell, Comparison, Row, excludes_zero, is_clear
+from tofu_eval.analysis.over_tasks import standings
+from tofu_eval.analysis.warnings import few_prompts
+from tofu_eval.core.errors import UnknownNameError
+from tofu_eval.core.escape import markdown_row, markdown_text, spreadsheet_value
+from tofu_eval.report.formatting import aligned, called, estimate_text
+from tofu_eval.report.headline import headline
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
+EFFECTS = (
+    "d_z: the mean difference in standard deviations of the differences. won: the share of prompts "
+    "on which the model is more diverse than the baseline, or better."
+)
+_REASONS = 3
+"""Reasons named in a footnote; CSV and JSON have all."""
+
+
+def render(comparison: Comparison, format: str) -> str:
+    """The comparison as "markdown", "csv" or "json", with a newline at its end.
+
+    CSV and JSON hold full floats, one row a task, metric and model; Markdown rounds to three
+    digits. Undefined is an empty field in CSV and null in JSON.
+
+    Raises:
+        UnknownNameError: another format.
+    """
+    if format not in _FORMATS:
+        raise UnknownNameError.of("format", format, _FORMATS, "tofu-eval compare --help")
+    return _FORMATS[format](comparison)
+
+
+def table(comparison: Comparison) -> Text:
+    """The comparison for a `rich` console, at most 80 columns wide but for what it wraps itself."""
+    from rich.text import Text
+
+    rows = {(row.task, row.metric): _cells(comparison, row) for row in comparison.rows}
+    header = _header(comparison)
+    every = [header, *(line for lines in rows.values() for line in lines)]
+    head, *lines = aligned(every, right={len(header) - 1})
+    left = iter(lines)
+    text, task = Text(), None
+    for row in comparison.rows:
+        if row.task != task:
+            gap = "" if task is None else "\n"
+            text.append(f"{gap}{row.task}\n", "bold")
+            text.append(f"{head}\n", "dim")
+            task = row.task
+        text.append(f"{row.metric}{_ARROWS[row.direction]}\n", "bold")
+        for _ in row.cells:
+            text.append(f"{next(left)}\n")
+    for ranked in over_tasks(comparison):
+        text.append(f"{ranked}\n")
+    text.append("\n" + "\n".join(_notes(comparison)), "dim")
+    return text
+
+
+def _markdown(comparison: Comparison) -> str:
+    header = ["metric", *_header(comparison, effects=True)]
+    rule = [":--"] * (len(header) - 1) + ["--:"]
+    out: list[str] = []
+    task = None
+    for row in comparison.rows:
+        if row.task != task:
+            out += [
+                *([""] if out else []),
+                f"### {markdown_text(row.task)}",
+                "",
+                markdown_row(header),
+                markdown_row(rule),
+            ]
+            task = row.task
+        name = f"{row.metric}{_ARROWS[row.direction]}"
+        out += [
+            markdown_row([markdown_text(cell) for cell in (name, *c)])
+            for c in _cells(comparison, row, effects=True)
+        ]
+    ranked = standing_cells(comparison)
+    if len(ranked) > 1:
+        head, *lines = [markdown_row([markdown_text(cell) for cell in cells]) for cells in ranked]
+        out += [
+            "",
+            "### over tasks",
+            "",
+            head,
+            markdown_row([":--", ":--", "--:", "--:", ":--"]),
+            *lines,
+        ]
+    notes = _notes(comparison)
+    if len(comparison.models) > 1:
+        notes.insert(0, EFFECTS)
+    notes = [f"- {markdown_text(note)}" for note in notes]
+    said = markdown_text(headline(comparison))
+    return "\n".join([said, "", *out, "", *notes]) + "\n"
+
+
+def _csv(comparison: Comparison) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for i, record in enumerate(_records(comparison)):
+        if i == 0:
+            writer.writerow(record)
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in record["reasons"].items())
+        writer.writerow(
+            spreadsheet_value(value) for value in {**record, "reasons": reasons}.values()
+        )
+    return file.getvalue()
+
+
+def _json(comparison: Comparison) -> str:
+    content = {
+        "headline": headline(comparison),
+        "baseline": comparison.baseline,
+        "models": comparison.models,
+        "seeds": dict(comparison.seeds),
+        "tests": comparison.tests,
+        "rows": list(_records(comparison)),
+        "over_tasks": [asdict(standing) for standing in standings(comparison)],
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "markdown": _markdown,
+    "csv": _csv,
+    "json": _json,
+}
+
+
+def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """One flat record a task, metric and model."""
+    for row in comparison.rows:
+        for cell in row.cells:
+            versus = cell.difference
+            yield {
+                "task": row.task,
+                "metric": row.metric,
+                "direction": row.direction,
+                "model": cell.model,
+                "value": cell.mean.value,
+                "low": cell.mean.low,
+                "high": cell.mean.high,
+                "n": cell.mean.n,
+                "undefined": cell.undefined,
+                "reasons": dict(cell.reasons),
+                "method": cell.mean.method,
+                "baseline": comparison.baseline,
+                "difference": versus and versus.value,
+                "difference_low": versus and versus.low,
+                "difference_high": versus and versus.high,
+                "p_value": versus and versus.p_value,
+                "p_holm": cell.p_holm,
+                "pairs": versus and versus.n,
+                "dropped": versus and versus.dropped,
+                "higher": versus and versus.higher,
+                "lower": versus and versus.lower,
+                "effect": versus and versus.effect,
+                "seeds": len(comparison.seeds.get(cell.model, (cell.model,))),
+                "variance_of_prompts": cell.spread and cell.spread.share("prompts"),
+                "variance_of_seeds": cell.spread and cell.spread.share("seeds"),
+                "variance_of_rest": cell.spread and cell.spread.share("rest"),
+            }
+
+
+def _header(comparison: Comparison, *, effects: bool = False) -> list[str]:
+    versus = [f"minus {called(comparison.baseline)}"] if len(comparison.models) > 1 else []
+    more = ["d_z", "won"] if versus and effects else []
+    return ["model", "mean [95% interval]", *versus, *more, "n"]
+
+
+def _cells(comparison: Comparison, row: Row, *, effects: bool = False) -> list[list[str]]:
+    """The row as lines of text, one a model, under `_header`."""
+    lines = []
+    for cell in row.cells:
+        mean = estimate_text(cell.mean.value, cell.mean.low, cell.mean.high)
+        if mean == "" and cell.undefined:
+            mean = "undefined"
+        versus = [_versus(cell)] if len(comparison.models) > 1 else []
+        more = _effects(row, cell) if versus and effects else []
+        lines.append([cell.model, mean or "—", *versus, *more, str(cell.mean.n)])
+    return lines
+
+
+def _effects(row: Row, cell: Cell) -> list[str]:
+    """d_z, and the share of prompts on which the model is more diverse, or better."""
+    found = cell.difference
+    if found is None or found.n == 0:
+        return ["", ""]
+    won = {"higher": found.higher, "lower": found.lower}.get(row.direction)
+    return [
+        "" if found.effect is None else f"{found.effect:+.2f}",
+        "" if won is None else f"{won:.0%}",
+    ]
+
+
+def _versus(cell: Cell) -> str:
+    if cell.difference is None:
+        return ""
+    found = cell.difference
+    return estimate_text(found.value, found.low, found.high, sign="+") + _mark(cell) or "—"
+
+
+def _mark(cell: Cell) -> str:
+    if is_clear(cell):
+        return " **"
+    return " *" if excludes_zero(cell) else ""
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """The legend, as far as it is needed, and the footnotes."""
+    cells = [cell for row in comparison.rows for cell in row.cells]
+    marks = {_mark(cell) for cell in cells}
+    notes = []
+    if any(row.direction != "none" for row in comparison.rows):
+        notes.append(
+            "↑ higher is more diverse, ↓ lower is; of a quality metric: better. "
+            "Intervals are over the n prompts."
+        )
+    if len(comparison.models) > 1:
+        notes.append(f"minus {comparison.baseline}: the mean difference on the same prompts.")
+    if marks & {" *", " **"}:
+        notes.append(
+            "* the interval of the difference excludes 0; ** its sign-flip p-value is also below "
+            f"0.05 after Holm's adjustment for the {comparison.tests} differences compared."
+        )
+    if standings(comparison):
+        notes.append(
+            "over tasks: mean rank (1 = most diverse, or best) over the tasks in brackets, on "
+            "which all models have a value; d_z, the mean difference in standard deviations."
+        )
+    notes += _of_seeds(comparison)
+    if any(cell.difference and cell.difference.dropped for cell in cells):
+        notes.append("Prompts without a value for both models are left out of a difference.")
+    notes += few_prompts(comparison)
+    if any(cell.mean.n == cell.undefined == 0 for cell in cells):
+        notes.append("—: the model has no scores there.")
+    return notes + _undefined(comparison)
+
+
+def _of_seeds(comparison: Comparison) -> list[str]:
+    """Which models are series of seeds, and what their differences hang on."""
+    if not comparison.seeds:
+        return []
+    notes = [
+        f"{name} is {len(members)} seeds: its interval says what other prompts and other seeds "
+        "would give."
+        for name, members in comparison.seeds.items()
+    ]
+    parts: dict[str, int] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            if cell.spread is not None and cell.difference is not None:
+                parts[cell.spread.dominates] = parts.get(cell.spread.dominates, 0) + 1
+    words = {
+        "prompts": "prompts (more prompts would sharpen them)",
+        "seeds": "seeds (only more seeds would sharpen them)",
+        "rest": "what prompts do with seeds, sampling noise in it (more of either would)",
+    }
+    counted = sorted(parts.items(), key=lambda item: -item[1])
+    said = [f"{count} hang most on {words[part]}" for part, count in counted]
+    return [*notes, *([f"Of the differences with seeds, {'; '.join(said)}."] if said else [])]
+
+
+def _undefined(comparison: Comparison) -> list[str]:
+    """One footnote for all metrics of a model and task that are undefined in the same way."""
+    metrics: dict[tuple[str, str, str], list[str]] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            if cell.undefined:
+                reasons = sorted(cell.reasons.items(), key=lambda item: (-item[1], item[0]))
+                why = "; ".join(f"{count}: {reason}" for reason, count in reasons[:_REASONS])
+                more = "; …" if len(reasons) > _REASONS else ""
+                of = f"{cell.undefined} of {cell.undefined + cell.mean.n} prompts ({why}{more})"
+                metrics.setdefault((row.task, cell.model, of), []).append(row.metric)
+    return [
+        f"{task}, {model}: {', '.join(names)} undefined on {of}."
+        for (task, model, of), names in metrics.items()
+    ]
+
+
+def over_tasks(comparison: Comparison) -> list[str]:
+    """Mean ranks and standardised differences as lines of text; none for a single task."""
+    cells = standing_cells(comparison)
+    if len(cells) < 2:
+        return []
+    head, *rows = aligned([row[1:] for row in cells], right={1, 2})
+    lines = ["", "over tasks", head]
+    metric = None
+    for (name, *_), row in zip(cells[1:], rows, strict=True):
+        lines += [row] if name == metric else [name, row]
+        metric = name
+    return lines
+
+
+def standing_cells(comparison: Comparison) -> list[list[str]]:
+    """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
+    rows = [["metric", "model", "mean rank", f"d_z to {called(comparison.baseline)}", "missing"]]
+    for found in standings(comparison):
+        rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
+        effect = "" if found.model == comparison.baseline else "—"
+        if found.effect is not None:
+            effect = f"{found.effect:+.2f} ({found.compared})"
+        rows.append([found.metric, found.model, rank, effect, ", ".join(found.missing)])
+    return rows

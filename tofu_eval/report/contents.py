@@ -1,0 +1,310 @@
+"""What the page and the charts show, as plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tofu_eval.analysis.compare import Cell, Comparison, Row, excludes_zero, is_clear
+from tofu_eval.analysis.compare_run import chosen_scores, compared
+from tofu_eval.analysis.frontier import Frontier, Point, frontier_points
+from tofu_eval.analysis.warnings import few_prompts, length_warnings, sample_warnings
+from tofu_eval.core.errors import DataError
+from tofu_eval.report.headline import headline
+from tofu_eval.report.responses import Survey, survey
+from tofu_eval.run.store import Run
+
+Record = dict[str, Any]
+
+SCORES = 200_000
+"""Values of single prompts that a page holds at most."""
+
+PROMPTS = 10_000
+"""Prompts whose beginnings a page holds at most."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What several runs say together, for the page of one of them.
+
+    Args:
+        about: what they are, "3 seeds".
+        findings: sentences.
+        frontiers: shown in place of the run's own, with the models' means over the runs.
+    """
+
+    about: str
+    findings: tuple[str, ...]
+    frontiers: tuple[Frontier, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a report says of a run.
+
+    `datasets` are rows by name, one flat record each: "estimates" (a task, metric and model),
+    "frontier" (a task, metric of quality, metric of diversity and model), "rarefaction" (a task,
+    model and number of responses), "lengths" (a task, model and bin). `scores` is, by task and
+    metric, a list a column of a value a prompt, in the order of `prompts`; None is undefined.
+    `findings` are of more than this run, and so are the frontiers of the metrics in `shared`.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    comparison: Comparison
+    answer: str
+    notes: tuple[str, ...]
+    survey: Survey
+    datasets: Mapping[str, Sequence[Record]]
+    prompts: Mapping[str, Sequence[Record]]
+    scores: Mapping[str, Mapping[str, Sequence[Sequence[float | None]]]]
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
+    about_findings: str = ""
+    shared: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """The models of each column: one, or the seeds of a series; the baseline first."""
+        return _columns(self.comparison)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The columns: what is compared, the baseline first."""
+        return tuple(self.columns)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that are shown."""
+        return list(dict.fromkeys(row.task for row in self.comparison.rows))
+
+    @property
+    def metrics(self) -> dict[str, Record]:
+        """Direction and kind of each metric that is shown."""
+        return {
+            row.metric: {"direction": row.direction, "measures": row.measures}
+            for row in self.comparison.rows
+        }
+
+
+def read(
+    run: Run,
+    *,
+    baseline: str | None = None,
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    responses: bool = True,
+    beyond: Beyond | None = None,
+) -> Contents:
+    """Everything a report shows, from the tables of a run.
+
+    Args:
+        run: a scored run.
+        baseline: the model the others are compared with; by default the first.
+        tasks, metrics: only these; by default all.
+        responses: whether the texts are wanted too; without, `survey` is empty but for what
+            the charts need.
+        beyond: what is known from more than this run.
+    Raises:
+        UnknownNameError: the run has no such model, task or metric.
+        StoreError: the run has no scores, or a file of it is damaged.
+    """
+    scores = chosen_scores(run, tasks=tasks, metrics=metrics)
+    comparison = compared(run, scores, baseline)
+    shown = list(dict.fromkeys(row.task for row in comparison.rows))
+    found = survey(run, _columns(comparison), shown, texts=responses)
+    prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
+    return Contents(
+        path=run.path,
+        manifest=run.manifest,
+        comparison=comparison,
+        answer=headline(comparison),
+        notes=(*_notes(run, scores, comparison, found), *found.notes, *note),
+        survey=found,
+        datasets={
+            "estimates": [_estimate(row, cell) for row in comparison.rows for cell in row.cells],
+            "frontier": list(_frontier(run, scores, comparison, beyond)),
+            "rarefaction": found.rarefaction,
+            "lengths": found.lengths,
+        },
+        prompts=prompts,
+        scores=by_prompt,
+        signatures={row.metric: row.signature for row in run.estimates()},
+        findings=beyond.findings if beyond else (),
+        about_findings=beyond.about if beyond else "",
+        shared=tuple(f.diversity_metric for f in beyond.frontiers) if beyond else (),
+    )
+
+
+def _columns(comparison: Comparison) -> dict[str, tuple[str, ...]]:
+    """The models of each column of a comparison, the baseline's first."""
+    names = sorted(comparison.models, key=lambda name: name != comparison.baseline)
+    return {name: comparison.seeds.get(name, (name,)) for name in names}
+
+
+def _estimate(row: Row, cell: Cell) -> Record:
+    versus = cell.difference
+    return {
+        "task": row.task,
+        "metric": row.metric,
+        "model": cell.model,
+        "value": cell.mean.value,
+        "low": cell.mean.low,
+        "high": cell.mean.high,
+        "n": cell.mean.n,
+        "undefined": cell.undefined,
+        "reasons": "; ".join(f"{count}: {reason}" for reason, count in cell.reasons.items()),
+        "difference": versus and versus.value,
+        "difference_low": versus and versus.low,
+        "difference_high": versus and versus.high,
+        "d_z": versus and versus.effect,
+        "won": versus and {"higher": versus.higher, "lower": versus.lower}.get(row.direction),
+        "p_holm": cell.p_holm,
+        "pairs": versus and versus.n,
+        "mark": "**" if is_clear(cell) else "*" if excludes_zero(cell) else "",
+        "turn": _turn(row, cell),
+    }
+
+
+def _turn(row: Row, cell: Cell) -> str:
+    """What a clear difference means: narrower or wider, worse or better, higher or lower."""
+    if not is_clear(cell) or cell.difference is None or not cell.difference.value:
+        return ""
+    up = cell.difference.value > 0
+    if row.direction == "none":
+        return "higher" if up else "lower"
+    more = up == (row.direction == "higher")
+    words = ("worse", "better") if row.measures == "quality" else ("narrower", "wider")
+    return words[more]
+
+
+def _frontier(
+    run: Run, scores: pa.Table, comparison: Comparison, beyond: Beyond | None
+) -> Iterable[Record]:
+    """Each model's quality beside its diversity; `best` where no model is ahead in both."""
+    wider = {
+        (f.quality_metric, f.diversity_metric): f for f in (beyond.frontiers if beyond else ())
+    }
+    facts = run.manifest.get("metrics", {})
+    by_task: dict[str, list[Row]] = {}
+    for row in comparison.rows:
+        if row.direction != "none" and facts[row.metric].get("level") != "corpus":
+            by_task.setdefault(row.task, []).append(row)
+    for rows in by_task.values():
+        for quality in (row for row in rows if row.measures == "quality"):
+            for diversity in (row for row in rows if row.measures == "diversity"):
+                if found := wider.get((quality.metric, diversity.metric)):
+                    yield from map(
+                        _record, found.curves, repeat((quality, diversity)), repeat(None)
+                    )
+                else:
+                    yield from _points(run, scores, comparison, (quality, diversity))
+
+
+def _points(
+    run: Run, scores: pa.Table, comparison: Comparison, pair: tuple[Row, Row]
+) -> Iterable[Record]:
+    quality, diversity = pair
+    column = {model: name for name, models in _columns(comparison).items() for model in models}
+    try:
+        points = frontier_points(
+            scores,
+            run.manifest,
+            task=quality.task,
+            quality=quality.metric,
+            diversity=diversity.metric,
+            seed=run.manifest["settings"]["seed"],
+        )
+    except DataError:  # no prompt has both of every model: the page says that nothing is there
+        return
+    for point in points:
+        yield _record(point, pair, column[point.model])
+
+
+def _record(point: Point, pair: tuple[Row, Row], model: str | None) -> Record:
+    """A point of a chart; without a column of its own it stands under its method."""
+    quality, diversity = pair
+    x, y = (
+        _as_measured(point, name, -1 if row.direction == "lower" else 1)
+        for name, row in zip(("quality", "diversity"), pair, strict=True)
+    )
+    return {
+        "task": quality.task,
+        "quality": quality.metric,
+        "metric": diversity.metric,
+        "model": model or point.series,
+        "of": point.model,
+        "method": point.series,
+        "series": point.series if point.seed is None else f"{point.series} {point.seed}",
+        "temperature": point.temperature,
+        **dict(zip(("x", "x_low", "x_high"), x, strict=True)),
+        **dict(zip(("y", "y_low", "y_high"), y, strict=True)),
+        "best": "yes" if point.efficient else "no",
+    }
+
+
+def _as_measured(point: Any, name: str, sign: int) -> list[float | None]:
+    """Value, low and high in the metric's own direction; `frontier` turns those that fall."""
+    ends = [getattr(point, f"{name}_low"), getattr(point, f"{name}_high")]
+    values = [getattr(point, name), *(ends if sign > 0 else reversed(ends))]
+    return [None if value is None else sign * value for value in values]
+
+
+def _notes(run: Run, scores: pa.Table, comparison: Comparison, found: Survey) -> list[str]:
+    notes = []
+    if run.manifest["status"] != "complete":
+        notes.append("This run is unfinished: run the command that made it again.")
+    notes += few_prompts(comparison)
+    facts = run.manifest.get("metrics", {})
+    moved = {name for name, fact in facts.items() if fact.get("length_sensitive")}
+    if run.manifest["settings"].get("truncate") is None:
+        notes += length_warnings(comparison, found.characters, moved)
+    biased = {name for name, fact in facts.items() if fact.get("bias")}
+    notes += sample_warnings(comparison, scores, biased)
+    return [*notes, *run.manifest.get("notes", [])]
+
+
+def _by_prompt(
+    run: Run, scores: pa.Table, comparison: Comparison, tasks: Sequence[str]
+) -> tuple[dict[str, list[Record]], dict[str, dict[str, list[list[float | None]]]], list[str]]:
+    """The prompts of each task, and every column's value on each, by metric."""
+    kinds = {(row.task, row.metric) for row in comparison.rows}
+    prompts = {task: [{"id": p.id, "text": p.text} for p in run.prompts(task)] for task in tasks}
+    total = sum(len(prompts[task]) * len(comparison.models) for task, _ in kinds)
+    notes = []
+    step = max(-(-total // SCORES), -(-sum(map(len, prompts.values())) // PROMPTS))
+    if step > 1:
+        prompts = {task: rows[::step] for task, rows in prompts.items()}
+        notes = [f"The plots of single prompts show one prompt in {step}; the numbers use all."]
+    place = {t: {row["id"]: i for i, row in enumerate(rows)} for t, rows in prompts.items()}
+    member = {
+        model: (at, seed)
+        for at, models in enumerate(_columns(comparison).values())
+        for seed, model in enumerate(models)
+    }
+    made: dict[tuple[str, str], NDArray[np.float64]] = {}
+    widest = 1 + max(seed for _, seed in member.values())
+    names = ("model", "task", "metric", "prompt_id", "value")
+    for model, task, metric, prompt, value in zip(
+        *(scores.column(name).to_pylist() for name in names), strict=True
+    ):
+        at = place[task].get(prompt)
+        if at is None or value is None:  # of the whole corpus, not in the sample, or undefined
+            continue
+        shape = (len(comparison.models), widest, len(prompts[task]))
+        column, seed = member[model]
+        made.setdefault((task, metric), np.full(shape, np.nan))[column, seed, at] = value
+    found: dict[str, dict[str, list[list[float | None]]]] = {task: {} for task in tasks}
+    sizes = [len(models) for models in _columns(comparison).values()]
+    for (task, metric), table in made.items():
+        # The mean over the seeds of a series, where all have a value, as `compare` takes it.
+        means = [rows[:size].mean(axis=0) for rows, size in zip(table, sizes, strict=True)]
+        found[task][metric] = [[None if np.isnan(v) else float(v) for v in row] for row in means]
+    return prompts, found, notes

@@ -1,0 +1,246 @@
+"""Files that are whole or not there: written aside and renamed, checked by a sum in their names.
+
+And one writer at a time for a directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from tofu_eval.core.errors import StoreError
+
+TEMPORARY = ".tmp-"
+DAMAGED = ".damaged-"
+SUM_LENGTH = 16
+ROW_GROUP = 2048
+"""Rows that can be read without the others of their file: what bounds a reader's memory."""
+
+PART = re.compile(r"part-(\d+)(?:-([0-9a-f]{16}))?\.parquet$")
+
+LATER = {"correct": pa.bool_()}
+"""Columns that the tables of older versions lack; they are null there."""
+
+
+def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Make `path` appear whole or not at all: temporary name, fsync, rename, fsync the folder.
+
+    Raises:
+        StoreError: the disk is full, read-only or gone; the file that was there is untouched.
+    """
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror or error}. What is finished is kept: "
+            "make room or choose another --output, then run the same command again."
+        ) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    atomic_write(path, lambda file: file.write(content))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    atomic_write(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table atomically, with a checksum on every page, in row groups of ROW_GROUP."""
+    atomic_write(path, lambda file: _write_table(table, file))
+
+
+def write_part(folder: Path, table: pa.Table, number: int | None = None) -> Path:
+    """Write a table atomically as a part file of a folder, its checksum in its name.
+
+    By default it is the next one; with `number` it takes the place of the part of that number.
+    Returns: the file.
+    """
+    sink = pa.BufferOutputStream()
+    _write_table(table, sink)
+    content = sink.getvalue()
+    if number is None:
+        number = max(map(part_number, parts_of(folder)), default=-1) + 1
+    sum = hashlib.sha256(content).hexdigest()[:SUM_LENGTH]
+    path = folder / f"part-{number:06d}-{sum}.parquet"
+    atomic_write(path, lambda file: file.write(content))
+    for other in parts_of(folder):
+        if part_number(other) == number and other != path:
+            other.unlink()
+    return path
+
+
+def _write_table(table: pa.Table, file: Any) -> None:
+    pq.write_table(
+        table, file, compression="zstd", write_page_checksum=True, row_group_size=ROW_GROUP
+    )
+
+
+def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
+    """Read a table that this module wrote.
+
+    Raises:
+        StoreError: the file is damaged, or has other columns than `schema`.
+    """
+    with readable(path):
+        _check_sum(path)
+        table = open_parquet(path).read()
+        if schema is None:
+            return table
+        return _with_later(table, schema.names).select(schema.names).cast(schema)
+
+
+def check_table(path: Path) -> None:
+    """Read a table that this module wrote from end to end, a row group at a time.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    with readable(path):
+        _check_sum(path)
+        file = open_parquet(path)
+        for number in range(file.num_row_groups):
+            file.read_row_group(number)
+
+
+def row_groups(path: Path) -> int:
+    """How many row groups a table that this module wrote has; StoreError if it is damaged."""
+    with readable(path):
+        return int(open_parquet(path).num_row_groups)
+
+
+def read_row_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
+    """Some columns of one row group of a table that this module wrote.
+
+    Raises:
+        StoreError: the file is damaged, or lacks a column.
+    """
+    with readable(path):
+        table = open_parquet(path).read_row_group(number, columns=list(columns))
+        return _with_later(table, columns).select(list(columns))
+
+
+def _check_sum(path: Path) -> None:
+    name = PART.match(path.name)
+    if name and name[2]:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(name[2]):
+            raise OSError("its content does not fit the checksum in its name")
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """The file, with its pages' checksums looked at."""
+    # One path, no dataset discovery: folder names are never read as data.
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what fails while a file is read into a StoreError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise StoreError(
+            f"Cannot read {path}: {reason}. Delete that file and run the same command again: "
+            "only what it held is made again."
+        ) from error
+
+
+@contextmanager
+def locked(path: Path, *, wait: float = 0) -> Iterator[None]:
+    """Keep other processes out of a directory, which is made, until the block ends.
+
+    Args:
+        path: the directory.
+        wait: seconds to wait for another process to leave it.
+
+    Raises:
+        StoreError: another process is in it, or the directory cannot be made.
+    """
+    lock = FileLock(path / ".lock")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # The operating system drops the lock when the process dies, however it dies.
+        lock.acquire(timeout=wait)
+    except Timeout as error:
+        raise StoreError(
+            f"{path} is being written by another process. "
+            "Wait for it to end, or use a new --output."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(
+            f"Cannot write {path}: {getattr(error, 'strerror', None) or error}. "
+            "Choose another --output."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name can stand in a run that was killed before its first file."""
+    return name == ".lock" or name.startswith(TEMPORARY)
+
+
+def set_aside(file: Path) -> None:
+    """Rename a damaged file, so that nothing reads it and nothing is lost.
+
+    Raises:
+        StoreError: the disk does not let us.
+    """
+    try:
+        file.replace(file.with_name(DAMAGED + file.name))
+    except OSError as error:
+        raise StoreError(
+            f"{file} is damaged and cannot be set aside: {error.strerror or error}. "
+            "Remove it, then run the same command again."
+        ) from error
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The part files, by number; whatever else lies there is not ours."""
+    parts = (p for p in folder.glob("part-*.parquet") if PART.match(p.name))
+    return sorted(parts, key=part_number)
+
+
+def part_number(part: Path) -> int:
+    """The number in a part file's name."""
+    return int(part.stem.split("-")[1])
+
+
+def _with_later(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name, kind in LATER.items():
+        if name in names and name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    return table

@@ -1,0 +1,124 @@
+"""The responses of one model to one task, prompt by prompt, without holding them all.
+
+What is kept of a response is where it lies (16 bytes); its text is read when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tofu_eval.core.types import Group, Prompt
+from tofu_eval.run.files import read_row_group, row_groups
+from tofu_eval.run.store import Run
+
+COLUMNS = ("text", "finish_reason", "logprob", "correct")
+ROW_GROUPS_IN_MEMORY = 8
+
+
+def mean_characters(run: Run, model: str, task: str) -> float | None:
+    """Mean length of the responses of one model to one task; None where there are none."""
+    total, count = 0, 0
+    for part in run.response_parts(model, task):
+        for number in range(row_groups(part)):
+            column = read_row_group(part, number, ["text"]).column("text")
+            total += pc.sum(pc.utf8_length(column)).as_py() or 0
+            count += len(column)
+    return total / count if count else None
+
+
+def generated_tokens(run: Run, model: str, task: str) -> int | None:
+    """How many tokens the responses of one model to one task have; None where no row says."""
+    total, told = 0, False
+    for part in run.response_parts(model, task):
+        for number in range(row_groups(part)):
+            column = read_row_group(part, number, ["token_ids"]).column("token_ids")
+            count = pc.sum(pc.list_value_length(column)).as_py()
+            total, told = total + (count or 0), told or count is not None
+    return total if told else None
+
+
+class Groups:
+    """All groups of one model on one task, in the order of the task's prompts.
+
+    Raises:
+        StoreError: a file of the run is damaged.
+    """
+
+    def __init__(self, run: Run, model: str, task: str) -> None:
+        self._model = model
+        self._task = task
+        self._prompts = run.prompts(task)
+        self._pieces: list[tuple[Path, int]] = []
+        self._open: OrderedDict[int, pa.Table] = OrderedDict()
+        self._index(run)
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def chunks(self, size: int) -> Iterator[tuple[int, list[Group]]]:
+        """The groups, `size` at a time, with the number of the chunk."""
+        for number, start in enumerate(range(0, len(self), size)):
+            yield number, self.read(start, min(start + size, len(self)))
+
+    def read(self, start: int, end: int) -> list[Group]:
+        """The groups from the `start`-th up to the `end`-th, the latter excluded."""
+        rows = self._rows[self._starts[start] : self._starts[end]]
+        columns = self._columns(rows)
+        made, begin = [], 0
+        for place in range(start, end):
+            stop = begin + int(self._starts[place + 1] - self._starts[place])
+            own = {name: tuple(column[begin:stop]) for name, column in columns.items()}
+            if set(own["correct"]) == {None}:
+                del own["correct"]  # nobody has said it: a verifier may
+            prompt: Prompt = self._prompts[self._rows["prompt"][self._starts[place]]]
+            made.append(Group(prompt, own.pop("text"), self._model, self._task, own))
+            begin = stop
+        return made
+
+    def _index(self, run: Run) -> None:
+        order = {prompt.id: place for place, prompt in enumerate(self._prompts)}
+        kind = np.dtype(
+            [("prompt", "i4"), ("sample", "i4"), ("piece", "i4"), ("row", "i4")]
+        )  # fmt: skip
+        found = [np.empty(0, kind)]
+        for part in run.response_parts(self._model, self._task):
+            for number in range(row_groups(part)):
+                table = read_row_group(part, number, ["prompt_id", "sample"])
+                rows = np.empty(len(table), kind)
+                rows["prompt"] = [order[id] for id in table.column("prompt_id").to_pylist()]
+                rows["sample"] = table.column("sample").to_numpy()
+                rows["piece"] = len(self._pieces)
+                rows["row"] = np.arange(len(table))
+                self._pieces.append((part, number))
+                found.append(rows)
+        rows = np.concatenate(found)
+        self._rows = rows[np.lexsort((rows["sample"], rows["prompt"]))]
+        changes = np.flatnonzero(np.diff(self._rows["prompt"])) + 1
+        ends = [len(rows)] if len(rows) else []
+        self._starts = np.array([0, *changes, *ends], dtype=np.int64)
+
+    def _columns(self, rows: Any) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in COLUMNS}
+        for piece in np.unique(rows["piece"]).tolist():
+            here = np.flatnonzero(rows["piece"] == piece)
+            table = self._piece(piece).take(pa.array(rows["row"][here]))
+            for name, column in columns.items():
+                values = table.column(name).to_pylist()
+                for place, value in zip(here.tolist(), values, strict=True):
+                    column[place] = value
+        return columns
+
+    def _piece(self, number: int) -> pa.Table:
+        if number not in self._open:
+            self._open[number] = read_row_group(*self._pieces[number], COLUMNS)
+            if len(self._open) > ROW_GROUPS_IN_MEMORY:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]

@@ -1,0 +1,414 @@
+"""A run directory: what was asked for, what is done, and nothing half-written.
+
+    run.json                                what was asked for, what made it, how long it took
+    prompts/TASK.parquet
+    responses/MODEL/TASK/part-000000-SUM.parquet
+    features/NAME/ID/part-000000-SUM.parquet    one row per distinct text, ID = which model made it
+    scores/MODEL/TASK/part-000000-SUM.parquet   the scores of a run of prompts
+    estimates.parquet
+    leaderboard.json
+
+Every file is written under a temporary name, flushed to the disk and renamed; none is ever
+appended to. So whatever exists is whole, and what is left to do is what does not exist. SUM is the
+start of the SHA-256 of a part's content, so that damage which happens later is found.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tofu_eval.core.errors import StoreError
+from tofu_eval.core.types import (
+    ESTIMATE_SCHEMA,
+    PROMPT_SCHEMA,
+    RESPONSE_SCHEMA,
+    SCORE_SCHEMA,
+    Estimate,
+    Message,
+    Prompt,
+    Response,
+    Score,
+    to_table,
+)
+from tofu_eval.run.files import (
+    PART,
+    TEMPORARY,
+    check_table,
+    is_ours,
+    locked,
+    open_parquet,
+    part_number,
+    parts_of,
+    read_parquet,
+    read_row_group,
+    readable,
+    row_groups,
+    set_aside,
+    write_json,
+    write_parquet,
+    write_part,
+)
+from tofu_eval.run.manifest import FORMAT, problem
+
+PARTS_IN_MEMORY = 16
+"""Parts of a feature that a cache keeps at hand; the others are read again when needed."""
+
+
+class Run:
+    """A run directory. Open it with `Run.open` to read, with `Run.writing` to write."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """An existing run, for reading.
+
+        Raises:
+            StoreError: there is no run, or its run.json is not one.
+        """
+        path = Path(path)
+        try:
+            manifest = json.loads((path / "run.json").read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{path} is not a run: it has no run.json. "
+                f"Make one: tofu-eval run --output {path} … or tofu-eval score … --output {path}"
+            ) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise StoreError(
+                f"{path / 'run.json'} cannot be read: {type(error).__name__}: {error}. "
+                "Restore that file or use a new --output."
+            ) from error
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != FORMAT:
+            raise StoreError(
+                f"{path / 'run.json'} has format {found!r}, this tofu-eval reads {FORMAT}. "
+                "Use a new --output."
+            )
+        if what := problem(manifest):
+            raise StoreError(
+                f"{path / 'run.json'} is damaged: {what}. Restore that file or use a new --output."
+            )
+        return cls(path, manifest)
+
+    @classmethod
+    @contextmanager
+    def writing(cls, path: Path | str) -> Iterator[Run]:
+        """A new or existing run, locked against other processes until the block ends.
+
+        Raises:
+            StoreError: another process is writing it, or the directory cannot be made.
+        """
+        path = Path(path)
+        with locked(path):
+            if (path / "run.json").exists():
+                run = cls.open(path)
+            elif any(not is_ours(child.name) for child in path.iterdir()):
+                raise StoreError(
+                    f"{path} is not empty and not a run. Use a new or empty directory as --output."
+                )
+            else:
+                run = cls(path, {"format": FORMAT, "status": "new", "models": {}, "tasks": {}})
+            for leftover in path.rglob(f"{TEMPORARY}*"):  # of a process that was killed
+                if leftover.is_file():
+                    leftover.unlink(missing_ok=True)
+            yield run
+
+    def tables(self) -> list[Path]:
+        """Every table of the run that is on the disk; what else lies there is not ours."""
+        patterns = ("prompts/*.parquet", "estimates.parquet")
+        parts = tuple(f"{name}/*/*/part-*.parquet" for name in ("responses", "features", "scores"))
+        found = [path for pattern in patterns for path in self.path.glob(pattern)]
+        found += [p for pattern in parts for p in self.path.glob(pattern) if PART.match(p.name)]
+        return sorted(path for path in found if not path.name.startswith("."))
+
+    def mend(self) -> list[str]:
+        """Set damaged tables aside, so that what they held is made again; a remark for each."""
+        remarks = []
+        for file in self.tables():
+            try:
+                check_table(file)
+            except StoreError:
+                set_aside(file)
+                where = file.relative_to(self.path)
+                remarks.append(f"{where} was damaged and set aside; what it held is made again")
+        return remarks
+
+    def save(self, **changes: Any) -> None:
+        """Merge `changes` into run.json."""
+        self.manifest = {**self.manifest, **changes}
+        write_json(self.path / "run.json", self.manifest)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of the block to run.json's, over all calls, at the next `save`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            timings = dict(self.manifest.get("timings", {}))
+            timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start
+            self.manifest["timings"] = timings
+
+    # Prompts
+
+    def write_prompts(self, task: str, prompts: Sequence[Prompt]) -> None:
+        """Save the prompts of a task, in their order."""
+        rows = [
+            {
+                "id": prompt.id,
+                "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
+                "references": list(prompt.references),
+                "metadata": list(prompt.metadata.items()),
+            }
+            for prompt in prompts
+        ]
+        table = pa.Table.from_pylist(rows, schema=PROMPT_SCHEMA)
+        write_parquet(self.path / "prompts" / f"{task}.parquet", table)
+
+    def has_prompts(self, task: str) -> bool:
+        """Whether the prompts of a task are on the disk."""
+        return (self.path / "prompts" / f"{task}.parquet").exists()
+
+    def prompts(self, task: str) -> list[Prompt]:
+        """The prompts of a task, in their order."""
+        table = read_parquet(self.path / "prompts" / f"{task}.parquet", PROMPT_SCHEMA)
+        return [
+            Prompt(
+                row["id"],
+                tuple(Message(m["role"], m["content"]) for m in row["messages"]),
+                tuple(row["references"]),
+                dict(row["metadata"]),
+            )
+            for row in table.to_pylist()
+        ]
+
+    # Responses
+
+    def add_responses(self, model: str, task: str, rows: Sequence[Response]) -> None:
+        """Save one batch of responses as a part file of its own."""
+        folder = self.path / "responses" / model / task
+        write_part(folder, to_table(rows, RESPONSE_SCHEMA))
+
+    def has_responses(self, *, model: str = "*", task: str = "*") -> bool:
+        """Whether there are responses: of that model, to that task, or any."""
+        parts = (self.path / "responses").glob(f"{model}/{task}/part-*.parquet")
+        return next(parts, None) is not None
+
+    def response_parts(self, model: str, task: str) -> list[Path]:
+        """The files that hold the responses of one model to one task."""
+        return parts_of(self.path / "responses" / model / task)
+
+    def response_keys(self, model: str, task: str) -> set[str]:
+        """The keys of the responses on the disk."""
+        return {
+            key
+            for part in self.response_parts(model, task)
+            for number in range(row_groups(part))
+            for key in read_row_group(part, number, ["key"]).column("key").to_pylist()
+        }
+
+    def responses(self, model: str, task: str) -> pa.Table:
+        """All responses of one model to one task, by prompt (in the task's order) and sample."""
+        parts = self.response_parts(model, task)
+        table = pa.concat_tables(
+            [RESPONSE_SCHEMA.empty_table(), *(read_parquet(p, RESPONSE_SCHEMA) for p in parts)]
+        )
+        order = {prompt.id: i for i, prompt in enumerate(self.prompts(task))}
+        position = [order[id] for id in table.column("prompt_id").to_pylist()]
+        rows = np.lexsort((table.column("sample").to_numpy(), np.asarray(position, dtype=np.int64)))
+        return table.take(pa.array(rows))
+
+    # Features
+
+    def features(self, name: str, identity: str) -> FeatureCache:
+        """The rows of a feature that one model made; `identity` is that model's digest."""
+        return FeatureCache(self.path / "features" / name / identity[:16])
+
+    # Scores and estimates
+
+    def score_parts(self, model: str, task: str, mark: str) -> set[int]:
+        """The parts of one model's scores on one task that were made under `mark`.
+
+        The mark is a digest of all that scores depend on; parts under another are removed.
+        """
+        found: set[int] = set()
+        wanted = 0
+        for part in parts_of(self._scores_folder(model, task)):
+            with readable(part):
+                told = open_parquet(part).schema_arrow.metadata or {}
+            if told.get(b"mark", b"").decode() == mark and part_number(part) not in found:
+                found.add(part_number(part))
+                wanted = int(told.get(b"parts", 0))
+            else:
+                part.unlink()
+        if len(found) > wanted:  # which of them are ours, nobody can say
+            self.drop_scores(model, task)
+            return set()
+        return found
+
+    def write_score_part(
+        self, model: str, task: str, number: int, rows: Iterable[Score], *, of: int, mark: str
+    ) -> None:
+        """Save the scores of some prompts as part `number`; there will be `of` parts."""
+        told = {"mark": mark, "parts": str(of)}
+        table = to_table(rows, SCORE_SCHEMA).replace_schema_metadata(told)
+        write_part(self._scores_folder(model, task), table, number)
+
+    def has_scores(self, model: str, task: str) -> bool:
+        """Whether all scores of one model on one task are there."""
+        parts = parts_of(self._scores_folder(model, task))
+        if not parts:
+            return False
+        with readable(parts[0]):
+            told = open_parquet(parts[0]).schema_arrow.metadata or {}
+        numbers = {part_number(part) for part in parts}
+        return len(numbers) == len(parts) == int(told.get(b"parts", 0))
+
+    def drop_scores(self, model: str, task: str) -> None:
+        """Remove the scores of one model on one task, if there are any."""
+        for part in parts_of(self._scores_folder(model, task)):
+            part.unlink()
+
+    def scores_of(self, model: str, task: str) -> pa.Table:
+        """The scores of one model on one task, by prompt in the task's order."""
+        parts = parts_of(self._scores_folder(model, task))
+        tables = [read_parquet(part, SCORE_SCHEMA) for part in parts]
+        return pa.concat_tables([SCORE_SCHEMA.empty_table(), *tables])
+
+    def scores(self) -> pa.Table:
+        """The scores of every model on every task, in the manifest's order."""
+        tables = [
+            self.scores_of(model, task)
+            for model in self.manifest["models"]
+            for task in self.manifest["tasks"]
+            if self.has_scores(model, task)
+        ]
+        if not tables:
+            raise StoreError(
+                f"{self.path} has no scores yet. Finish it: run the command that made it again."
+            )
+        return pa.concat_tables(tables)
+
+    def _scores_folder(self, model: str, task: str) -> Path:
+        return self.path / "scores" / model / task
+
+    def write_estimates(self, rows: Iterable[Estimate]) -> None:
+        """Replace the estimates."""
+        write_parquet(self.path / "estimates.parquet", to_table(rows, ESTIMATE_SCHEMA))
+
+    def estimates(self) -> list[Estimate]:
+        """Mean and interval of every model, task and metric; empty before the first scoring."""
+        path = self.path / "estimates.parquet"
+        if not path.exists():
+            return []
+        return [Estimate(**row) for row in read_parquet(path, ESTIMATE_SCHEMA).to_pylist()]
+
+
+class FeatureCache:
+    """Rows of numbers by key, in part files: what a model has computed is never computed again.
+
+    Only the keys and the last few parts are in memory; without a folder, all rows are.
+    `truncated` counts the rows whose text was too long for the model.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._place: dict[str, tuple[int, int]] = {}
+        self._parts: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
+        self.truncated = 0
+        self._files: dict[int, Path] = {}
+        for part in parts_of(folder) if folder else ():
+            with readable(part):
+                file = open_parquet(part)
+                if {"key", "row"} - set(file.schema_arrow.names):
+                    raise StoreError(
+                        f"{part} is not a part of a feature: it has no columns 'key' and 'row'. "
+                        "Delete that file and run the same command again: only what it held is "
+                        "made again."
+                    )
+                keys = file.read(["key"]).column("key").to_pylist()
+                told = file.schema_arrow.metadata or {}
+            number = part_number(part)
+            self._files[number] = part
+            self._place.update((key, (number, row)) for row, key in enumerate(keys))
+            self.truncated += int(told.get(b"truncated", 0))
+
+    def keys(self) -> list[str]:
+        """All keys that have a row."""
+        return list(self._place)
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """The distinct keys that have no row yet, in their order."""
+        return [key for key in dict.fromkeys(keys) if key not in self._place]
+
+    def add(self, keys: Sequence[str], rows: NDArray[np.float32], truncated: int = 0) -> None:
+        """Keep new rows, (len(keys), width), as a part file of their own."""
+        if len(keys) != len(rows):
+            raise StoreError(f"{len(keys)} keys and {len(rows)} rows do not fit in a feature part.")
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        number = len(self._parts)
+        if self._folder:
+            column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+            table = pa.table({"key": pa.array(list(keys)), "row": column})
+            table = table.replace_schema_metadata({"truncated": str(truncated)})
+            path = write_part(self._folder, table)
+            number = part_number(path)
+            self._files[number] = path
+        self.truncated += truncated
+        self._place.update((key, (number, row)) for row, key in enumerate(keys))
+        self._keep(number, rows)
+
+    def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:
+        """The rows of `keys`, (len(keys), width); all must be there."""
+        places = [self._place[key] for key in keys]
+        parts = {number: self._part(number) for number in dict.fromkeys(n for n, _ in places)}
+        return np.stack([parts[number][row] for number, row in places])
+
+    def _part(self, number: int) -> NDArray[np.float32]:
+        if number in self._parts:
+            self._parts.move_to_end(number)
+            return self._parts[number]
+        column = read_parquet(self._files[number]).column("row")
+        rows = np.stack(column.to_pylist()).astype(np.float32)
+        self._keep(number, rows)
+        return rows
+
+    def _keep(self, number: int, rows: NDArray[np.float32]) -> None:
+        self._parts[number] = rows
+        if self._folder and len(self._parts) > PARTS_IN_MEMORY:
+            self._parts.popitem(last=False)
+
+
+def conflict(path: Path, what: str, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:
+    """Raise if what a run was made with differs from what is asked for now.
+
+    Raises:
+        StoreError: names the first field that differs, however deep, with both values.
+    """
+    for field in dict.fromkeys([*have, *want]):
+        old, new = have.get(field), want.get(field)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            conflict(path, what, old, new)
+        elif old != new:
+            raise StoreError(
+                f"Cannot resume {path}: its {what} has {field}={_short(old)}, you asked for "
+                f"{_short(new)}. Use a new --output, or ask for the same."
+            )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"

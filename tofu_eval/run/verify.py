@@ -1,0 +1,305 @@
+"""Is all of a run there, whole and once? Every table is read again and checked against run.json."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tofu_eval.core.errors import StoreError
+from tofu_eval.core.types import RESPONSE_SCHEMA, digest, seed_of
+from tofu_eval.run.files import (
+    DAMAGED,
+    TEMPORARY,
+    check_table,
+    part_number,
+    parts_of,
+    read_parquet,
+    set_aside,
+    write_part,
+)
+from tofu_eval.run.store import Run
+
+AGAIN = "run the same command again"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a run: where, what, and what mends it."""
+
+    where: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. To mend it: {self.remedy}."
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` read and what it found wrong; nothing in `problems` is a whole run."""
+
+    files: int
+    responses: int
+    problems: tuple[Problem, ...]
+
+
+def verify(path: Path | str) -> Report:
+    """Read every table of a run again; nothing is changed.
+
+    Found are a changed byte, a file that is cut, a part that is missing, keys and samples that
+    stand twice, rows that are not of their place, seeds that do not belong to their rows, and
+    prompts that are not those of run.json.
+
+    Raises:
+        StoreError: there is no run, or its run.json is damaged.
+    """
+    run = Run.open(path)
+    problems: list[Problem] = []
+    responses = 0
+    for model in run.manifest["models"]:
+        for task in run.manifest["tasks"]:
+            count, found = _place(run, model, task)
+            responses += count
+            problems += found
+    problems += _prompts(run)
+    problems += _others(run)
+    return Report(len(run.tables()), responses, tuple(problems))
+
+
+def leftovers(path: Path | str) -> list[Path]:
+    """Files of a run that nothing reads: of killed processes, and damaged ones set aside.
+
+    Raises:
+        StoreError: there is no run.
+    """
+    run = Run.open(path)
+    marks = (TEMPORARY, DAMAGED)
+    return sorted(f for f in run.path.rglob(".*") if f.is_file() and f.name.startswith(marks))
+
+
+def clean(path: Path | str) -> list[str]:
+    """Remove leftovers and rows that stand twice, set damaged tables aside; says what it did.
+
+    Raises:
+        StoreError: there is no run, another process writes it, or the disk refuses.
+    """
+    Run.open(path)  # before `writing` makes a directory
+    done = [f"removed {file.relative_to(path)}" for file in leftovers(path)]
+    for file in leftovers(path):
+        file.unlink(missing_ok=True)
+    with Run.writing(path) as run:
+        for file in run.tables():
+            try:
+                check_table(file)
+            except StoreError:
+                set_aside(file)
+                done.append(f"set aside {file.relative_to(path)}; to make it anew, {AGAIN}")
+        for folder in sorted((run.path / "responses").glob("*/*")):
+            done += _drop_doubles(folder, run.path)
+    return done
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The run directories in a folder, itself included, three levels deep at most."""
+    found = [
+        p.parent for depth in ("", "*/", "*/*/", "*/*/*/") for p in folder.glob(depth + "run.json")
+    ]
+    return sorted(set(found))
+
+
+def counts(run: Run) -> dict[tuple[str, str], tuple[int, int | None]]:
+    """Responses there and wanted, by model and task; wanted is None where nobody said."""
+    return {
+        (model, task): (_rows(run.path / "responses" / model / task), _wanted(run, model, task))
+        for model in run.manifest["models"]
+        for task in run.manifest["tasks"]
+    }
+
+
+def size(path: Path) -> int:
+    """Bytes that a run takes on the disk."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+# One model on one task
+
+
+def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
+    folder = run.path / "responses" / model / task
+    problems: list[Problem] = []
+    rows: list[dict[str, Any]] = []
+    parts = parts_of(folder)
+    for part in parts:
+        try:
+            found = read_parquet(part, RESPONSE_SCHEMA).to_pylist()
+        except StoreError as error:
+            why = str(error.__cause__ or error).partition("\n")[0]
+            problems.append(
+                Problem(
+                    _short(part, run),
+                    f"it is damaged: {why}",
+                    f"{AGAIN}; only its rows are made again",
+                )
+            )
+            continue
+        problems += _part(run, model, task, _short(part, run), found)
+        rows += found
+    problems += _doubles(f"responses/{model}/{task}", rows)
+    wanted = _wanted(run, model, task)
+    distinct = len({row["key"] for row in rows})
+    if wanted is not None and distinct < wanted and (parts or run.manifest["status"] == "complete"):
+        numbers = {part_number(part) for part in parts}
+        gaps = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
+        names = ", ".join(f"part-{number:06d}" for number in gaps)
+        missing = f"; missing: {names}" if gaps else ""
+        problems.append(
+            Problem(
+                f"responses/{model}/{task}",
+                f"{distinct} of {wanted} responses are there{missing}",
+                f"{AGAIN}; it makes the other {wanted - distinct}",
+            )
+        )
+    return len(rows), problems
+
+
+def _part(
+    run: Run, model: str, task: str, where: str, rows: list[dict[str, Any]]
+) -> Iterator[Problem]:
+    """What is wrong with the rows of one part, each kind once."""
+    try:
+        ids = {prompt.id for prompt in run.prompts(task)}
+    except StoreError:
+        ids = {row["prompt_id"] for row in rows}  # said elsewhere
+    generated = run.manifest["models"][model]["engine"] != "file"
+    seed = run.manifest.get("settings", {}).get("seed")
+    remedy = f"remove that file and {AGAIN}"
+    strays = [row for row in rows if (row["model"], row["task"]) != (model, task)]
+    if strays:
+        yield Problem(where, f"{len(strays)} rows are of another model or task", remedy)
+    unknown = [row for row in rows if row["prompt_id"] not in ids]
+    if unknown:
+        what = f"{len(unknown)} rows are of prompts that the task has not"
+        yield Problem(where, f"{what} ('{unknown[0]['prompt_id']}')", remedy)
+    if generated and seed is not None:
+        odd = [r for r in rows if r["seed"] is not None and not _is_its_seed(seed, r)]
+        if odd:
+            yield Problem(where, f"{len(odd)} rows have a seed that is not theirs", remedy)
+
+
+def _is_its_seed(seed: int, row: dict[str, Any]) -> bool:
+    """Whether a row's seed derives from its key; the second form is for two that met."""
+    return row["seed"] in (seed_of(seed, row["key"]), seed_of(seed, row["key"], 1))
+
+
+def _doubles(where: str, rows: list[dict[str, Any]]) -> Iterator[Problem]:
+    keys = Counter(row["key"] for row in rows)
+    twice = [key for key, count in keys.items() if count > 1]
+    if twice:
+        yield Problem(
+            where,
+            f"{len(twice)} keys stand more than once ({twice[0][:12]}…)",
+            "tofu-eval runs clean",
+        )
+    places = Counter((row["prompt_id"], row["sample"]) for row in rows if keys[row["key"]] == 1)
+    same = [place for place, count in places.items() if count > 1]
+    if same:
+        yield Problem(
+            where,
+            f"{len(same)} samples have two responses (prompt '{same[0][0]}', sample {same[0][1]})",
+            "use a new --output",
+        )
+
+
+def _drop_doubles(folder: Path, root: Path) -> list[str]:
+    """Write parts without the rows that an earlier part has already; the row first kept stays."""
+    seen: set[str] = set()
+    done = []
+    for part in parts_of(folder):
+        table = read_parquet(part, RESPONSE_SCHEMA)
+        keep = []
+        for i, key in enumerate(table.column("key").to_pylist()):
+            if key not in seen:
+                keep.append(i)
+            seen.add(key)
+        if len(keep) < table.num_rows:
+            if keep:
+                write_part(folder, table.take(keep))
+            part.unlink()
+            done.append(
+                f"dropped {table.num_rows - len(keep)} doubled rows of {part.relative_to(root)}"
+            )
+    return done
+
+
+# The rest
+
+
+def _prompts(run: Run) -> Iterator[Problem]:
+    for task, described in run.manifest["tasks"].items():
+        where = f"prompts/{task}.parquet"
+        try:
+            made = digest([asdict(prompt) for prompt in run.prompts(task)])
+        except StoreError as error:
+            yield Problem(where, f"it is damaged or missing: {error.__cause__}", AGAIN)
+            continue
+        if made != described["digest"]:
+            yield Problem(where, "its prompts are not those of run.json", f"remove it and {AGAIN}")
+
+
+def _others(run: Run) -> Iterator[Problem]:
+    """Scores, estimates, features and the leaderboard: whether they can be read."""
+    for file in run.tables():
+        where = _short(file, run)
+        if where.startswith(("responses/", "prompts/")):
+            continue
+        try:
+            check_table(file)
+        except StoreError as error:
+            why = str(error.__cause__ or error).partition("\n")[0]
+            yield Problem(where, f"it is damaged: {why}", AGAIN)
+    for model, task, _ in run.manifest.get("scored", ()):
+        try:
+            whole = run.has_scores(model, task)
+        except StoreError:
+            continue  # named above
+        if not whole:
+            yield Problem(f"scores/{model}/{task}", "its scores are not all there, or twice", AGAIN)
+    board = run.path / "leaderboard.json"
+    if board.exists():
+        try:
+            json.loads(board.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            yield Problem("leaderboard.json", f"it is damaged: {error}", AGAIN)
+    for folder in sorted((run.path / "responses").glob("*/*")):
+        model, task = folder.parent.name, folder.name
+        if model not in run.manifest["models"] or task not in run.manifest["tasks"]:
+            yield Problem(_short(folder, run), "run.json does not know it", "remove that folder")
+
+
+def _wanted(run: Run, model: str, task: str) -> int | None:
+    described = run.manifest["models"][model]
+    if described["engine"] == "file":
+        rows = described.get("responses", {}).get(task)
+        return None if rows is None else int(rows)
+    if task not in described["prompt_format"]:
+        return None  # this model was never asked
+    sampled = run.manifest["tasks"][task]
+    return int(sampled.get("rows") or sampled["prompts"] * sampled["sampling"]["samples"])
+
+
+def _rows(folder: Path) -> int:
+    total = 0
+    for part in parts_of(folder):
+        try:
+            total += read_parquet(part).num_rows
+        except StoreError:
+            continue  # `verify` names it
+    return total
+
+
+def _short(path: Path, run: Run) -> str:
+    return path.relative_to(run.path).as_posix()

@@ -1,0 +1,188 @@
+"""Where a Hugging Face model keeps its LM head, and a forward pass that ends in the fused loss.
+
+The loss is computed inside the model's own forward pass, so that DDP, FSDP, ZeRO and PEFT, which
+all wrap that, see nothing unusual.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from transformers.utils import ModelOutput
+
+from tofu_eval.core.errors import TrainingError
+from tofu_eval.training.fused import fused_loss
+from tofu_eval.training.losses import IGNORE, LossSpec, Places, completion_places
+
+PROBE_TOKENS = 8
+"""Tokens on which a model's own logits are compared with ours."""
+
+
+@dataclass
+class LossOutput(ModelOutput):  # type: ignore[misc]
+    """Sums over the supervised tokens of a batch; `loss` carries the gradient.
+
+    `tokens` counts them; `aux_loss` is a mixture-of-experts model's own, where it has one.
+    """
+
+    loss: Tensor = None
+    cross_entropy: Tensor = None
+    weight: Tensor = None
+    entropy: Tensor = None
+    correct: Tensor = None
+    tokens: Tensor = None
+    aux_loss: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """logits = softcap · tanh(u / softcap) with u = scale · (hidden @ weight.T + bias)."""
+
+    weight: Tensor
+    bias: Tensor | None
+    softcap: float | None
+    scale: float
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The full logits: to compare with, not to train with."""
+        z = torch.nn.functional.linear(hidden, self.weight, self.bias) * self.scale
+        return z if self.softcap is None else self.softcap * torch.tanh(z / self.softcap)
+
+
+def head_of(model: Any) -> Head:
+    """The LM head as it is now: PEFT and FSDP exchange it after the model is made.
+
+    Raises:
+        TrainingError: there is none, or an adapter sits on it.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layer = model.get_output_embeddings()
+    if layer is None or getattr(layer, "weight", None) is None:
+        raise TrainingError(
+            f"{type(model).__name__} has no LM head that the fused loss can use. "
+            "Train it in a loop of your own with tofu_eval.training.mean_loss on its logits."
+        )
+    if isinstance(layer, BaseTunerLayer):
+        raise TrainingError(
+            "An adapter sits on the LM head, where the fused loss would not train it. Leave the "
+            "head out of target_modules; to train it whole, name it in modules_to_save."
+        )
+    softcap, scale = _shape_of_logits(model.config.get_text_config())
+    weight, bias = layer.weight, getattr(layer, "bias", None)
+    if isinstance(weight, DTensor):  # FSDP2
+        weight, bias = weight.full_tensor(), None if bias is None else bias.full_tensor()
+    return Head(weight, bias, softcap, scale)
+
+
+def check_head(model: Any) -> None:
+    """Compare the logits that `head_of` implies with the model's own, on a few tokens.
+
+    Under ZeRO-3 the weights are not here yet, and nothing is compared.
+
+    Raises:
+        TrainingError: the model does something to its logits that the fused loss does not know.
+    """
+    head = head_of(model)
+    if hasattr(head.weight, "ds_id"):
+        return
+    ids = torch.arange(PROBE_TOKENS, device=model.device)[None] % len(head.weight)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            theirs = model(input_ids=ids, use_cache=False).logits.float()
+            states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            ours = head.logits(states.to(head.weight.device, head.weight.dtype)).float()
+    finally:
+        model.train(was_training)
+    half = head.weight.dtype in (torch.float16, torch.bfloat16)
+    off = (ours.to(theirs.device) - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6)
+    if not off <= (5e-2 if half else 1e-3):  # NaN too
+        raise TrainingError(
+            f"The fused loss does not know what {type(model).__name__} does between its LM head "
+            f"and its logits: they differ by {off.item():.2g} of the largest. Train it in a loop "
+            "of your own with tofu_eval.training.mean_loss on its logits."
+        )
+
+
+def add_fused_loss(model: Any, spec: LossSpec) -> None:
+    """Give `model`'s forward pass a keyword: with `fused_loss=True` it returns a LossOutput.
+
+    Without the keyword it is the forward pass that it was. A model is patched before PEFT wraps
+    it, or through `get_base_model()`.
+    """
+    plain = model.forward
+
+    @functools.wraps(type(model).forward)  # `generate` looks at the signature
+    def forward(self: Any, *args: Any, fused_loss: bool = False, **inputs: Any) -> Any:
+        return _forward(self, spec, inputs) if fused_loss else plain(*args, **inputs)
+
+    model.forward = types.MethodType(forward, model)
+
+
+def _forward(model: Any, spec: LossSpec, inputs: dict[str, Any]) -> LossOutput:
+    from trl.trainer.utils import maybe_gather_lm_head_ctx
+
+    labels = inputs.pop("labels")[:, 1:]
+    router = getattr(model.config.get_text_config(), "output_router_logits", False)
+    if router:
+        inputs.setdefault("output_router_logits", True)
+    outputs = model.base_model(**{**inputs, "use_cache": False})
+    head = head_of(model)
+    hidden = outputs.last_hidden_state[:, :-1].to(head.weight.device)
+    labels = labels.to(head.weight.device)
+    with maybe_gather_lm_head_ctx(head.weight, head.bias):  # ZeRO-3
+        sums = fused_loss(
+            spec, hidden, head.weight, labels, bias=head.bias, softcap=head.softcap,
+            scale=head.scale, places=_places(labels, inputs.get("position_ids")), num_items=1,
+        )  # fmt: skip
+    return LossOutput(
+        loss=sums.loss,
+        cross_entropy=sums.cross_entropy,
+        weight=sums.mean_weight,
+        entropy=sums.entropy,
+        correct=sums.accuracy,
+        tokens=(labels != IGNORE).sum(),
+        aux_loss=_aux_loss(model, outputs, inputs) if router else None,
+    )
+
+
+def _places(labels: Tensor, position_ids: Tensor | None) -> Places:
+    """Packed documents lie in one row, and each starts at position 0."""
+    if position_ids is None:
+        return completion_places(labels)
+    documents = (position_ids == 0).long().cumsum(-1)[..., 1:].to(labels.device)
+    return completion_places(labels, documents - documents[..., :1])
+
+
+def _aux_loss(model: Any, outputs: Any, inputs: dict[str, Any]) -> Tensor:
+    """The load-balancing loss of a mixture of experts, as the model's own forward pass adds it."""
+    from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
+
+    config = model.config.get_text_config()
+    experts = getattr(config, "num_experts", None) or config.num_local_experts
+    found: Tensor = load_balancing_loss_func(
+        outputs.router_logits, experts, config.num_experts_per_tok, inputs.get("attention_mask")
+    )
+    return found
+
+
+def _shape_of_logits(config: Any) -> tuple[float | None, float]:
+    """Soft-cap and scale, under the names that transformers' configurations give them."""
+    scale = 1.0
+    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+        if getattr(config, name, None) is not None:
+            scale = float(getattr(config, name))
+            break
+    else:
+        scaling = getattr(config, "logits_scaling", None)
+        if scaling is not None:  # a divisor, but for HyperCLOVA X
+            scale = float(scaling) if config.model_type == "hyperclovax" else 1 / float(scaling)
+    return getattr(config, "final_logit_softcapping", None), scale
