@@ -6,7 +6,6 @@ import pytest
 
 from tofu_eval.analysis import holm, mean_interval, paired_difference
 from tofu_eval.analysis.compare import Cell, Comparison, How, compare
-from tofu_eval.analysis.warnings import length_warnings, sample_warnings
 from tofu_eval.core.errors import DataError, UnknownNameError
 from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
 from tofu_eval.report.comparison_text import render
@@ -150,21 +149,6 @@ def test_intervals_end_where_the_metric_does(scores: pa.Table) -> None:
     assert [row.measures for row in got.rows] == ["quality", "diversity"] * 2
 
 
-def test_other_numbers_of_responses_are_warned_of() -> None:
-    rows = [
-        Score(model, "lab", f"p{i}", metric, 1.0 + i, None, n)
-        for model, n in (("base", 10), ("sft", 5), ("gem", 10))
-        for metric in ("vendi", "self_bleu")
-        for i in range(3)
-    ]
-    table = to_table(rows, SCORE_SCHEMA)
-    comparison = compare(table, "base", metrics=METRICS)
-    assert sample_warnings(comparison, table, {"vendi"}) == [
-        "On lab sft has 5 responses a prompt, base 10, which moves vendi. Compare equal numbers"
-    ]
-    assert sample_warnings(comparison, table, set()) == []
-
-
 def test_markdown_has_effects_and_prompts_won() -> None:
     rows = [
         Score(model, "lab", f"p{i}", "self_bleu", value, None, 10)
@@ -173,7 +157,7 @@ def test_markdown_has_effects_and_prompts_won() -> None:
     ]
     text = render(compare(to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS), "markdown")
     # Differences -1, -2, 0, 1 of deviation 1.291; lower is more diverse on two of four prompts.
-    (line,) = [line for line in text.splitlines() if "| sft |" in line]
+    (line,) = [line for line in text.splitlines() if line.startswith("| self_bleu ↓ | sft |")]
     assert line.endswith(" | -0.39 | 50% | 4 |")
     assert "won: the share of prompts on which the model is more diverse" in text
 
@@ -200,22 +184,3 @@ def test_the_same_score_twice() -> None:
     with pytest.raises(DataError) as caught:
         compare(table, "base", metrics=METRICS)
     assert str(caught.value) == message
-
-
-def test_lengths_that_may_explain_a_difference(scores: pa.Table) -> None:
-    comparison = compare(scores, "base", metrics=METRICS)
-    places = [(model, task) for model in ("base", "sft", "gem") for task in ("open-prompts", "lab")]
-    lengths = dict.fromkeys(places, 100.0) | {("sft", "lab"): 130.0, ("gem", "open-prompts"): 79.0}
-    lines = length_warnings(comparison, lengths, {"self_bleu"})
-    assert lines == [
-        "On open-prompts the responses of gem have 79 characters on average, those of base 100: "
-        "differences in self_bleu may be only that. Compare equal lengths: score again with "
-        "--truncate WORDS",
-        "On lab the responses of sft have 130 characters on average, those of base 100: "
-        "differences in self_bleu may be only that. Compare equal lengths: score again with "
-        "--truncate WORDS",
-    ]
-    assert length_warnings(comparison, lengths, {"vendi", "self_bleu"})[0].count("vendi") == 1
-    assert length_warnings(comparison, lengths, set()) == []
-    assert length_warnings(comparison, {}, {"self_bleu"}) == []
-    assert length_warnings(comparison, dict.fromkeys(places, 100.0), {"self_bleu"}) == []

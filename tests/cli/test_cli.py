@@ -88,7 +88,8 @@ def test_compare_in_every_format(scored: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(invoke("compare", scored, "--format", "csv").output)))
     assert {row["metric"] for row in rows} == {"distinct_1", "self_bleu", "unique_rate"}
     markdown = invoke("compare", scored, "--format", "markdown").output
-    assert markdown.startswith("Compared with base, sft is ")
+    assert markdown.startswith("| model | task | verdict |")
+    assert "\nCompared with base, there is no verdict on sft (too few prompts" in markdown
     assert "\n### responses\n" in markdown
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from rich.console import Console
 
 from tofu_eval.analysis import Difference, Interval
 from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.warnings import ValidityWarning
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.report.comparison_text import render, table
+from tofu_eval.report.comparison_view import ComparisonView
 
 METHOD = "mean, 95% percentile bootstrap over prompts, 9999 resamples"
 
@@ -143,9 +146,10 @@ def test_rich_reads_no_markup(comparison: Comparison) -> None:
 
 def test_the_markdown(comparison: Comparison) -> None:
     lines = render(comparison, "markdown").splitlines()
-    assert lines[0].startswith("Compared with base, qwen-sft is not clearly different on open-prom")
-    assert lines[1] == ""
-    lines = lines[2:]
+    assert lines[0].startswith("| model | task | verdict | effect [95% interval] | prompts | adj")
+    assert lines[2].startswith("| qwen-sft | open-prompts | wider | self_bleu -7.8 [-10.9, -4.7] |")
+    assert lines[9].startswith("Compared with base, qwen-sft is wider on open-prompts (self_bleu")
+    lines = lines[lines.index("### open-prompts") :]
     assert lines[:5] == [
         "### open-prompts",
         "",
@@ -162,8 +166,8 @@ def test_the_markdown(comparison: Comparison) -> None:
 def test_markdown_shows_names_as_they_are(comparison: Comparison) -> None:
     row = Row("a|b", "<b>*x*`\ny", "none", comparison.rows[0].cells)
     lines = render(Comparison("base", comparison.models, (row,), 0), "markdown").splitlines()
-    assert lines[2] == r"### a\|b"
-    assert lines[6].startswith(r"| &lt;b>\*x\*\` y | base |")
+    start = lines.index(r"### a\|b")
+    assert lines[start + 4].startswith(r"| &lt;b>\*x\*\` y | base |")
 
 
 def test_csv_and_json_hold_the_same_numbers(comparison: Comparison) -> None:
@@ -209,6 +213,9 @@ def test_a_record_says_all(comparison: Comparison) -> None:
         "variance_of_prompts": None,
         "variance_of_seeds": None,
         "variance_of_rest": None,
+        "verdict": "wider",
+        "quality_verdict": "not measured",
+        "warnings": "",
     }
     line = list(csv.DictReader(io.StringIO(render(comparison, "csv"))))[5]
     assert line["reasons"] == "2: fewer than 2 responses; 1: no | n-grams"
@@ -251,10 +258,54 @@ def test_numbers_are_short(numbers: tuple[float, float, float], expected: str) -
     assert f"  {expected}  " in printed(Comparison("only", ("only",), (row,), 0))
 
 
-def test_few_prompts_are_said_to_be_few() -> None:
-    row = Row("lab", "vendi", "higher", (cell("only", mean(1.0, 0.5, 1.5, n=5)),))
-    text = printed(Comparison("only", ("only",), (row,), 0))
-    assert "Intervals over fewer than 20 prompts are too narrow" in text
+WARNED = ValidityWarning(
+    "lengths",
+    voids=True,
+    task="open-prompts",
+    models=("qwen-sft",),
+    metrics=("self_bleu",),
+    numbers={"characters": 100.0, "baseline_characters": 50.0},
+)
+
+
+def test_a_warning_stands_in_every_format(comparison: Comparison) -> None:
+    warned = replace(comparison, warnings=(WARNED,))
+    said = "On open-prompts, qwen-sft has responses of 100 characters on average, base of 50"
+    view = ComparisonView.of(warned)
+    assert said in " ".join(repr(view).split())
+    assert said in view._repr_html_()
+    assert said in render(warned, "markdown")
+    parsed = json.loads(render(warned, "json"))
+    (record,) = parsed["warnings"]
+    assert record["text"].startswith(said)
+    assert (record["kind"], record["voids"], record["metrics"]) == ("lengths", True, ["self_bleu"])
+    assert record["numbers"] == {"characters": 100.0, "baseline_characters": 50.0}
+    (about,) = [row["warnings"] for row in parsed["rows"] if row["warnings"]]
+    assert about.startswith(said)
+    assert said in render(warned, "csv")
+
+
+def test_what_is_void_is_not_marked_as_clear(comparison: Comparison) -> None:
+    text = printed(replace(comparison, warnings=(WARNED,)))
+    assert "-7.8 [-10.9, -4.7] †" in text
+    assert text.count("[-10.9, -4.7] **") == 1  # on the other task
+    assert "† no verdict: what voids it stands above." in text
+
+
+def test_a_comparison_shows_itself(comparison: Comparison) -> None:
+    hostile = Row("<b>lab</b>", "<script>", "higher", comparison.rows[0].cells)
+    view = ComparisonView.of(replace(comparison, rows=(hostile,)))
+    html = view._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert repr(view).startswith("qwen-sft: narrower\n")
+    assert max(map(len, repr(view).splitlines())) <= 80
+    frame = ComparisonView.of(comparison).to_pandas()
+    rows = json.loads(render(comparison, "json"))["rows"]
+    assert list(frame["difference"].dropna()) == [
+        row["difference"] for row in rows if row["difference"] is not None
+    ]
+    assert list(frame.columns) == list(rows[0])
 
 
 def test_an_unknown_format(comparison: Comparison) -> None:

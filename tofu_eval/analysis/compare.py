@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,9 @@ from tofu_eval.analysis.shared_prompts import on_kept_prompts
 from tofu_eval.core.errors import DataError, UnknownNameError
 from tofu_eval.core.types import seed_of
 
+if TYPE_CHECKING:
+    from tofu_eval.analysis.warnings import ValidityWarning
+
 ALPHA = 0.05
 """The share of false alarms, over a whole comparison, that a clear difference may have."""
 
@@ -49,7 +52,8 @@ class Cell:
     `reasons` counts why prompts are undefined. `difference` is model − baseline, None for the
     baseline itself; `p_holm` is its p-value adjusted over all the differences of the comparison.
     Where the model, or the baseline, is a series of several seeds, `spread` says what the variance
-    of the difference (of the baseline's own cell: of the mean) consists of.
+    of the difference (of the baseline's own cell: of the mean) consists of. `equivalent` says
+    whether the difference lies within ± `margin` by two one-sided tests, where there is a margin.
     """
 
     model: str
@@ -59,17 +63,24 @@ class Cell:
     difference: Difference | None
     p_holm: float | None
     spread: Components | None = None
+    margin: float | None = None
+    equivalent: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric on one task, a cell a model; `measures` is "diversity", "quality" or "length"."""
+    """One metric on one task, a cell a model; `measures` is "diversity", "quality" or "length".
+
+    `human` is how well the metric tells what people call diverse, `unit` what its values count.
+    """
 
     task: str
     metric: str
     direction: str
     cells: tuple[Cell, ...]
     measures: str = "diversity"
+    human: float | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,8 @@ class Comparison:
     """Models by metrics, with the paired differences to `baseline`.
 
     `tests` counts the p-values that were adjusted together; `seeds` names the members of each
-    model that is a series of several.
+    model that is a series of several. `warnings` are what a reader must know, and what voids a
+    verdict.
     """
 
     baseline: str
@@ -85,6 +97,7 @@ class Comparison:
     rows: tuple[Row, ...]
     tests: int
     seeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: tuple[ValidityWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,8 @@ class How:
     """How numbers are made: `interval` is one of `stats.INTERVALS`.
 
     `facts` says of a metric, by name, what it `measures` ("diversity" where nothing is said), its
-    `range`, to which intervals are cut, its `level` and its `bias`; as run.json does.
+    `range`, to which intervals are cut, its `level`, its `bias`, its `unit` and what it sees
+    of what people see (`human`); as run.json does.
     """
 
     interval: str = "bootstrap-t"
@@ -173,6 +187,8 @@ def compare(
             metrics[metric],
             tuple(cell((column, task, metric)) for column in columns),
             how.facts.get(metric, {}).get("measures", "diversity"),
+            how.facts.get(metric, {}).get("human"),
+            how.facts.get(metric, {}).get("unit", ""),
         )
         for task, metric in kinds
     )

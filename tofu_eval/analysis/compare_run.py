@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from tofu_eval.analysis.compare import Comparison, How, compare
+from tofu_eval.analysis.warnings import warnings_of
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.run.store import Run
 
@@ -30,7 +32,7 @@ def chosen_scores(run: Run, *, tasks: Sequence[str] = (), metrics: Sequence[str]
     return scores
 
 
-def compared(
+def compare_run(
     run: Run,
     scores: pa.Table,
     baseline: str | None = None,
@@ -53,7 +55,7 @@ def compared(
     facts = run.manifest.get("metrics", {})
     columns = seeds_together(models or run.manifest["models"])
     first = scores.column("model")[0].as_py()
-    return compare(
+    comparison = compare(
         scores,
         baseline or next((name for name, own in columns.items() if first in own), first),
         metrics={name: fact["direction"] for name, fact in facts.items()},
@@ -61,6 +63,7 @@ def compared(
         series=columns,
         how=How(interval, facts),
     )
+    return replace(comparison, warnings=warnings_of(run, comparison, scores))
 
 
 def seeds_together(models: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,7 @@
-"""Which way a metric points, and the worst that it can be, as run.json says."""
+"""What a metric's direction means: which way is more diverse (of quality: better).
+
+Nothing else in the package turns "higher" and "lower" into a sign, an arrow or a side.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,53 @@ from collections.abc import Mapping
 from math import inf, isfinite
 from typing import Any
 
+from tofu_eval.analysis.paired import Difference
 from tofu_eval.analysis.pareto import Floats
 from tofu_eval.core.errors import ConfigError, UnknownNameError
 
+_SIGNS = {"higher": 1, "lower": -1, "none": 0}
+_ARROWS = {1: "↑", -1: "↓", 0: ""}
+
+
+def sign_of_direction(direction: str) -> int:
+    """1 where higher values are more diverse, or better; -1 where lower ones are; 0 for neither."""
+    return _SIGNS[direction]
+
+
+def arrow_of(direction: str) -> str:
+    """The way to more diversity: ↑, ↓, or nothing."""
+    return _ARROWS[_SIGNS[direction]]
+
+
+def won_share(direction: str, difference: Difference) -> float | None:
+    """The share of prompts on which the model is more diverse, or better; None without a way."""
+    return {1: difference.higher, -1: difference.lower}.get(_SIGNS[direction])
+
 
 def sign_of(manifest: Mapping[str, Any], metric: str) -> int:
-    """1 where higher values are better, -1 where lower ones are."""
+    """1 where higher values of a metric of a run are better, -1 where lower ones are.
+
+    Raises:
+        UnknownNameError: the run was not scored with it.
+        ConfigError: it has no direction.
+    """
     known = manifest.get("metrics", {})
     if metric not in known:
         raise UnknownNameError.of("metric", metric, known, "tofu-eval compare RUN")
-    direction = known[metric]["direction"]
-    if direction == "none":
+    sign = sign_of_direction(known[metric]["direction"])
+    if not sign:
         raise ConfigError(
             f"'{metric}' has no direction: neither more nor less of it is better. "
             "Take another metric: tofu-eval metrics list"
         )
-    return 1 if direction == "higher" else -1
+    return sign
 
 
-def worst_of(manifest: Mapping[str, Any], metric: str, sign: int, found: Floats) -> float:
-    """The worst value that a metric can have, oriented; else the worst of those found."""
+def worst_of(manifest: Mapping[str, Any], metric: str, sign: int, values: Floats) -> float:
+    """The worst value that a metric can have, oriented; else the worst of those given."""
     least, greatest = manifest["metrics"][metric]["range"]
     try:
         bound = sign * float(least if sign > 0 else greatest)
     except ValueError:  # "n", the number of responses
         bound = -inf
-    return bound if isfinite(bound) else float(found.min())
+    return bound if isfinite(bound) else float(values.min())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,7 +27,8 @@ _ROUNDING = 1e-12
 class Difference:
     """The mean of a − b over the prompts where both are defined, with its 95% interval.
 
-    `n` counts those prompts, `dropped` the others. `p_value` is that of a two-sided test.
+    `n` counts those prompts, `dropped` the others; `a_mean` and `b_mean` are the means of the two
+    sides over these n prompts, which differ by `value`. `p_value` is that of a two-sided test.
     `higher` and `lower` are the shares of the n prompts on which a lies above and below b; ties
     are neither. `effect` is the standardised mean difference d_z, mean over standard deviation of
     the differences; None for fewer than two prompts or where all differences are equal. `sd` is
@@ -45,6 +46,8 @@ class Difference:
     sd: float | None = None
     kurtosis: float = 0.0
     lower: float | None = None
+    a_mean: float | None = None
+    b_mean: float | None = None
 
 
 def paired_difference(
@@ -87,16 +90,24 @@ def paired_differences(
         resamples: as in `paired_difference`.
         method: as in `paired_difference`.
     """
-    columns, dropped = [], []
+    columns, dropped, means = [], [], []
     for a, b in pairs:
         ids = [id for id in a if id in b]
-        away = np.subtract(*numbers([[a[id] for id in ids], [b[id] for id in ids]]))
-        columns.append(np.sort(away[~np.isnan(away)]))
+        sides = numbers([[a[id] for id in ids], [b[id] for id in ids]])
+        sides = sides[:, ~np.isnan(sides).any(axis=0)]
+        columns.append(np.sort(np.subtract(*sides)))
         dropped.append(len(a.keys() | b.keys()) - len(columns[-1]))
+        means.append(np.sort(sides).mean(axis=1).tolist() if sides.size else [None, None])
     p_values = sign_flips(columns, seed=seed, resamples=resamples)
     return [
-        _difference(column, out, p_value, mean_interval(column, method=method, seed=seed))
-        for column, out, p_value in zip(columns, dropped, p_values, strict=True)
+        replace(
+            _difference(column, out, p_value, mean_interval(column, method=method, seed=seed)),
+            a_mean=a_mean,
+            b_mean=b_mean,
+        )
+        for column, out, p_value, (a_mean, b_mean) in zip(
+            columns, dropped, p_values, means, strict=True
+        )
     ]
 
 

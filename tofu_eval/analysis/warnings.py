@@ -1,93 +1,294 @@
-"""What may be all that a difference shows: lengths, and numbers of responses, that differ."""
+"""What a reader of a comparison must know, and what forbids a verdict: gathered here once.
+
+Each is a record of numbers; the words are the report's, and every output shows all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pyarrow as pa
 
-from tofu_eval.analysis.compare import Comparison
+from tofu_eval.analysis.compare import ALPHA, Comparison
+from tofu_eval.run.responses import ResponseFacts, response_facts
+from tofu_eval.run.store import Run
 
-LENGTH_RATIO = 1.25
-"""Mean lengths that are further apart than this are warned of."""
-
+Kind = Literal[
+    "no_common_prompts",
+    "too_few_prompts",
+    "unequal_responses",
+    "lengths",
+    "missing_responses",
+    "few_prompts",
+    "unfinished_responses",
+    "left_out_prompts",
+    "unfinished_run",
+    "note",
+]
 
 FEW = 20
 """Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
 
+LENGTH_RATIO = 1.25
+"""Mean lengths that are further apart than this void what length moves."""
 
-def few_prompts(comparison: Comparison) -> list[str]:
-    """One line where an interval stands on few prompts."""
-    if not any(1 < cell.mean.n < FEW for row in comparison.rows for cell in row.cells):
-        return []
-    return [
-        f"Intervals over fewer than {FEW} prompts are too narrow where scores are skewed or tied: "
-        "do not lean on *."
-    ]
+MISSING_SHARE = 0.5
+"""Where more of a model's responses are empty, filtered or failed, the others say little of it."""
+
+NOTED_SHARE = 0.01
+"""Smaller shares of missing or unfinished responses are not spoken of."""
 
 
-def length_warnings(
-    comparison: Comparison,
-    lengths: Mapping[tuple[str, str], float],
-    sensitive: Collection[str],
-) -> list[str]:
-    """One line for each model and task whose length may be all that a difference shows.
+@dataclass(frozen=True, slots=True)
+class ValidityWarning:
+    """One thing to know about some numbers of a comparison.
 
-    Args:
-        comparison: what is shown.
-        lengths: mean length of the responses by model and task, in characters.
-        sensitive: the metrics that length moves.
+    `task` None and no `models` or `metrics` mean all of them. With `voids` there is no verdict on
+    those metrics of those models. `numbers` are what the words are made of, by kind.
     """
-    moved: dict[tuple[str, str], list[str]] = {}
-    for row in comparison.rows:
-        for cell in row.cells:
-            if row.metric in sensitive and cell.difference and cell.difference.n:
-                moved.setdefault((cell.model, row.task), []).append(row.metric)
-    lines = []
-    for (model, task), metrics in moved.items():
-        own, other = lengths.get((model, task)), lengths.get((comparison.baseline, task))
-        if not own or not other or max(own, other) <= LENGTH_RATIO * min(own, other):
-            continue
-        lines.append(
-            f"On {task} the responses of {model} have {own:.0f} characters on average, those of "
-            f"{comparison.baseline} {other:.0f}: differences in {', '.join(metrics)} may be only "
-            "that. Compare equal lengths: score again with --truncate WORDS"
-        )
-    return lines
+
+    kind: Kind
+    voids: bool = False
+    task: str | None = None
+    models: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    numbers: Mapping[str, float | str] = field(default_factory=dict)
+
+    def concerns(self, model: str, task: str) -> bool:
+        """Whether it is about this model's numbers on this task."""
+        return self.task in (None, task) and (not self.models or model in self.models)
+
+    def is_about(self, metric: str) -> bool:
+        """Whether it is about this metric."""
+        return not self.metrics or metric in self.metrics
 
 
-def sample_warnings(comparison: Comparison, scores: pa.Table, biased: Collection[str]) -> list[str]:
-    """One line for each model and task that has other numbers of responses than the baseline.
+def warnings_of(run: Run, comparison: Comparison, scores: pa.Table) -> tuple[ValidityWarning, ...]:
+    """All that a reader of the comparison of a run must know, what voids a verdict first.
 
     Args:
-        comparison: what is shown.
-        scores: the table it was made of.
+        run: what was compared.
+        comparison: of its models.
+        scores: the table that the comparison was made of.
+    Raises:
+        StoreError: a file of the run is damaged.
+    """
+    facts = _response_facts(run, comparison)
+    found = [
+        *_unfinished_run(run),
+        *scores_warnings(comparison, scores, _biased_metrics(run)),
+        *_length_warnings(run, comparison, facts),
+        *_state_warnings(comparison, facts),
+        *(ValidityWarning("note", numbers={"text": note}) for note in run.manifest["notes"]),
+    ]
+    return tuple(sorted(found, key=lambda warning: not warning.voids))
+
+
+def scores_warnings(
+    comparison: Comparison, scores: pa.Table, biased: Iterable[str]
+) -> Iterator[ValidityWarning]:
+    """Those that need no run: what the scores themselves tell.
+
+    Args:
+        comparison: made of the scores.
+        scores: a table of SCORE_SCHEMA.
         biased: the metrics whose expected value depends on how many responses a prompt has.
     """
-    sizes = _responses(comparison, scores)
-    lines = []
-    for (model, task), own in sizes.items():
-        other = sizes.get((comparison.baseline, task))
-        metrics = [r.metric for r in comparison.rows if r.task == task and r.metric in biased]
-        if other and own != other and metrics:
-            lines.append(
-                f"On {task} {model} has {own:.3g} responses a prompt, {comparison.baseline} "
-                f"{other:.3g}, which moves {', '.join(metrics)}. Compare equal numbers"
+    yield from _common_prompt_warnings(comparison, scores)
+    yield from _prompt_count_warnings(comparison)
+    yield from _unequal_responses(comparison, scores, set(biased))
+    yield from _left_out_prompts(comparison)
+
+
+def least_p_value(prompts: int) -> float:
+    """The smallest p-value that a two-sided sign-flip test of so many prompts can have."""
+    return min(1.0, 2.0 ** (1 - prompts))
+
+
+def _unfinished_run(run: Run) -> Iterator[ValidityWarning]:
+    if run.manifest["status"] != "complete":
+        yield ValidityWarning("unfinished_run", numbers={"path": str(run.path)})
+
+
+def _biased_metrics(run: Run) -> set[str]:
+    return {name for name, fact in run.manifest.get("metrics", {}).items() if fact.get("bias")}
+
+
+def _common_prompt_warnings(comparison: Comparison, scores: pa.Table) -> Iterator[ValidityWarning]:
+    """Models that answer other prompts than the baseline: nothing can be compared."""
+    columns = _column_of(comparison)
+    prompts: dict[tuple[str, str], set[str]] = {}
+    for model, task, prompt in _answered_prompts(scores):
+        prompts.setdefault((columns.get(model, model), task), set()).add(prompt)
+    for (model, task), answered in prompts.items():
+        base = prompts.get((comparison.baseline, task))
+        if base and model != comparison.baseline and not answered & base:
+            yield ValidityWarning(
+                "no_common_prompts",
+                voids=True,
+                task=task,
+                models=(model,),
+                numbers={"prompts": len(answered), "baseline_prompts": len(base)},
             )
-    return lines
 
 
-def _responses(comparison: Comparison, scores: pa.Table) -> dict[tuple[str, str], float]:
-    """Mean responses a prompt by column and task, of the first metric of each that has prompts."""
-    of = {member: name for name, some in comparison.seeds.items() for member in some}
-    found: dict[tuple[str, str], tuple[str, list[int]]] = {}
-    names = ("model", "task", "metric", "prompt_id", "n")
-    columns = [scores.column(name).to_pylist() for name in names]
-    corpus = {metric for _, _, metric, id, _ in zip(*columns, strict=True) if id is None}
-    for model, task, metric, _, n in zip(*columns, strict=True):
-        if metric in corpus:
+def _prompt_count_warnings(comparison: Comparison) -> Iterator[ValidityWarning]:
+    """Where no result could be clear, and where intervals are not to be leaned on."""
+    too_few: dict[tuple[str, str, int], list[str]] = {}
+    few: dict[str, int] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            paired = cell.difference.n if cell.difference else 0
+            flips = paired > 0 and cell.spread is None  # else it is a test of seeds too
+            if flips and least_p_value(paired) >= ALPHA:
+                too_few.setdefault((row.task, cell.model, paired), []).append(row.metric)
+            elif 1 < (count := paired or cell.mean.n) < FEW:
+                few[row.task] = min(count, few.get(row.task, FEW))
+    for (task, model, prompts), metrics in too_few.items():
+        yield ValidityWarning(
+            "too_few_prompts",
+            voids=True,
+            task=task,
+            models=(model,),
+            metrics=tuple(metrics),
+            numbers={"prompts": prompts, "least_p": least_p_value(prompts)},
+        )
+    for task, prompts in few.items():
+        if any(place[0] == task for place in too_few):
             continue
-        first, sizes = found.setdefault((of.get(model, model), task), (metric, []))
-        if metric == first:
-            sizes.append(n)
-    return {place: sum(sizes) / len(sizes) for place, (_, sizes) in found.items()}
+        yield ValidityWarning("few_prompts", task=task, numbers={"prompts": prompts, "enough": FEW})
+
+
+def _left_out_prompts(comparison: Comparison) -> Iterator[ValidityWarning]:
+    """Differences that stand on a part of the prompts only: the others lack a value of one side."""
+    metrics: dict[tuple[str, str, int, int], list[str]] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            if cell.difference and cell.difference.n and cell.difference.dropped:
+                kept, dropped = cell.difference.n, cell.difference.dropped
+                metrics.setdefault((row.task, cell.model, kept, dropped), []).append(row.metric)
+    for (task, model, kept, dropped), names in metrics.items():
+        yield ValidityWarning(
+            "left_out_prompts",
+            task=task,
+            models=(model,),
+            metrics=tuple(names),
+            numbers={"kept": kept, "total": kept + dropped},
+        )
+
+
+def _unequal_responses(
+    comparison: Comparison, scores: pa.Table, biased: set[str]
+) -> Iterator[ValidityWarning]:
+    """Models whose biased metrics stand on other numbers of responses than the baseline's."""
+    columns = _column_of(comparison)
+    counts: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
+    names = ("model", "task", "metric", "prompt_id", "value", "n")
+    for model, task, metric, prompt, value, n in zip(
+        *(scores.column(name).to_pylist() for name in names), strict=True
+    ):
+        if metric in biased and prompt is not None and value is not None:
+            of_model = counts.setdefault((task, metric), {})
+            of_model.setdefault(columns.get(model, model), {})[prompt] = n
+    unequal: dict[tuple[str, str], list[str]] = {}
+    means: dict[tuple[str, str], tuple[float, float]] = {}
+    for (task, metric), of_model in counts.items():
+        base = of_model.get(comparison.baseline, {})
+        for model, own in of_model.items():
+            shared = [prompt for prompt in own if prompt in base]
+            if model == comparison.baseline or all(own[p] == base[p] for p in shared):
+                continue
+            unequal.setdefault((task, model), []).append(metric)
+            sides = (sum(side[p] for p in shared) / len(shared) for side in (own, base))
+            means.setdefault((task, model), (next(sides), next(sides)))
+    for (task, model), metrics in unequal.items():
+        responses, other = means[task, model]
+        yield ValidityWarning(
+            "unequal_responses",
+            voids=True,
+            task=task,
+            models=(model,),
+            metrics=tuple(metrics),
+            numbers={"responses": responses, "baseline_responses": other},
+        )
+
+
+def _response_facts(run: Run, comparison: Comparison) -> dict[tuple[str, str], ResponseFacts]:
+    """What the responses of each column to each task are, those of the seeds of a series added."""
+    facts = {}
+    for task in dict.fromkeys(row.task for row in comparison.rows):
+        for column in comparison.models:
+            members = comparison.seeds.get(column, (column,))
+            whole = sum((response_facts(run, model, task) for model in members), ResponseFacts())
+            if whole.count:
+                facts[column, task] = whole
+    return facts
+
+
+def _length_warnings(
+    run: Run, comparison: Comparison, facts: Mapping[tuple[str, str], ResponseFacts]
+) -> Iterator[ValidityWarning]:
+    if run.manifest["settings"].get("truncate") is not None:
+        return  # what length moves was computed on texts of equal length
+    known = run.manifest.get("metrics", {})
+    sensitive = {name for name, fact in known.items() if fact.get("length_sensitive")}
+    for (model, task), own in facts.items():
+        base = facts.get((comparison.baseline, task))
+        rows = [row for row in comparison.rows if row.task == task]
+        metrics = tuple(row.metric for row in rows if row.metric in sensitive)
+        if base is None or not metrics or model == comparison.baseline:
+            continue
+        shorter, longer = sorted((own.mean_characters, base.mean_characters))
+        if longer > LENGTH_RATIO * shorter:
+            yield ValidityWarning(
+                "lengths",
+                voids=True,
+                task=task,
+                models=(model,),
+                metrics=metrics,
+                numbers={
+                    "characters": own.mean_characters,
+                    "baseline_characters": base.mean_characters,
+                },
+            )
+
+
+def _state_warnings(
+    comparison: Comparison, facts: Mapping[tuple[str, str], ResponseFacts]
+) -> Iterator[ValidityWarning]:
+    """Responses that are not there, or not whole, of one side or both."""
+    for (model, task), own in facts.items():
+        base = facts.get((comparison.baseline, task))
+        if base is None or (model == comparison.baseline and len(comparison.models) > 1):
+            continue
+        missing = (own.missing_share, base.missing_share)
+        if max(missing) > NOTED_SHARE:
+            yield ValidityWarning(
+                "missing_responses",
+                voids=max(missing) > MISSING_SHARE,
+                task=task,
+                models=(model,),
+                numbers={"share": missing[0], "baseline_share": missing[1]},
+            )
+        unfinished = (own.unfinished_share, base.unfinished_share)
+        if max(unfinished) > NOTED_SHARE:
+            yield ValidityWarning(
+                "unfinished_responses",
+                task=task,
+                models=(model,),
+                numbers={"share": unfinished[0], "baseline_share": unfinished[1]},
+            )
+
+
+def _column_of(comparison: Comparison) -> dict[str, str]:
+    """The column of each model that is a seed of a series."""
+    return {member: name for name, some in comparison.seeds.items() for member in some}
+
+
+def _answered_prompts(scores: pa.Table) -> Iterator[tuple[str, str, str]]:
+    """Every model, task and prompt that has scores, once."""
+    names = ["model", "task", "prompt_id"]
+    rows = scores.select(names).drop_null().group_by(names).aggregate([])
+    yield from zip(*(rows.column(name).to_pylist() for name in names), strict=True)

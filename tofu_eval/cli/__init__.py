@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Fine-tune a model with any of the losses.",
     "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",
+    "check": "Fail where the evidence says that a model is narrower, or worse: for a pipeline.",
     "frontier": "Quality against diversity: is one model better, or only hotter?",
     "similarity": "How alike the responses of each two models of a run are.",
     "report": "Write a run as one HTML page: the answer, numbers, charts, responses.",

@@ -61,28 +61,25 @@ def command(
     opened = Run.open(run)
     if power and style not in ("table", "json"):
         raise ConfigError(f"--power comes as a table or as JSON, not as {style}. Use --format json")
-    comparison = made(opened, baseline, metrics, tasks, interval, series)
+    comparison = compare_models(opened, baseline, metrics, tasks, interval, series)
     if power:
         _print_needs(opened, comparison, style)
     else:
-        _print(opened, comparison, style)
+        _print(comparison, style)
 
 
 def print_run(result: Result, baseline: str | None = None) -> None:
     """What `run` and `score` print at their end."""
-    from tofu_eval.cli.console import note
     from tofu_eval.run.store import Run
 
     if result.path is None:
         return
-    for remark in result.notes:
-        note(remark)
     run = Run.open(result.path)
-    _print(run, made(run, baseline), "table")
+    _print(compare_models(run, baseline), "table")
     click.echo(f"\nRun:         {result.path}\nLeaderboard: {result.path / 'leaderboard.json'}")
 
 
-def made(
+def compare_models(
     run: Run,
     baseline: str | None = None,
     metrics: Sequence[str] = (),
@@ -96,13 +93,10 @@ def made(
         UnknownNameError: a metric, task or model that the run does not have.
         ConfigError: a series that is not NAME=MODEL,MODEL.
     """
-    from tofu_eval.analysis.compare_run import chosen_scores, compared
-    from tofu_eval.cli.console import note
+    from tofu_eval.analysis.compare_run import chosen_scores, compare_run
 
-    if run.manifest["status"] != "complete":
-        note(f"{run.path} is unfinished; run the command that made it again.")
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
-    return compared(run, scores, baseline, models=_in_series(run, series), interval=interval)
+    return compare_run(run, scores, baseline, models=_in_series(run, series), interval=interval)
 
 
 def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
@@ -129,32 +123,18 @@ def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, obj
     return models
 
 
-def _print(run: Run, comparison: Comparison, style: str) -> None:
+def _print(comparison: Comparison, style: str) -> None:
     """Compare on stdout, in one of FORMATS."""
-    from tofu_eval.analysis.shared_prompts import kept_prompts
-    from tofu_eval.analysis.warnings import length_warnings, sample_warnings
-    from tofu_eval.cli.console import note
-    from tofu_eval.report.comparison_text import render, table
-    from tofu_eval.report.headline import headline
+    from tofu_eval.report.comparison_text import answer_text, render, table
 
-    facts = run.manifest.get("metrics", {})
-    biased = {name for name, fact in facts.items() if fact.get("bias")}
-    for line in (
-        *(str(kept) for kept in kept_prompts(run.scores()) if kept.dropped),
-        *length_warnings(comparison, _lengths(run, comparison), _length_sensitive(run)),
-        *sample_warnings(comparison, run.scores(), biased),
-    ):
-        note(line)
-    if style == "table":
-        from rich.console import Console
-        from rich.text import Text
-
-        console = Console()
-        console.print(Text(headline(comparison), "bold"))
-        console.print()
-        console.print(table(comparison))
-    else:
+    if style != "table":
         click.echo(render(comparison, style), nl=False)
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(answer_text(comparison))
+    console.print(table(comparison))
 
 
 def _print_needs(run: Run, comparison: Comparison, style: str) -> None:
@@ -177,26 +157,3 @@ def _print_needs(run: Run, comparison: Comparison, style: str) -> None:
     from rich.text import Text
 
     Console().print(Text(needs_text(found)))
-
-
-def _length_sensitive(run: Run) -> set[str]:
-    """The metrics that length moves; none where the run cut its texts to equal length."""
-    if run.manifest["settings"].get("truncate") is not None:
-        return set()
-    facts = run.manifest.get("metrics", {})
-    return {name for name, fact in facts.items() if fact.get("length_sensitive")}
-
-
-def _lengths(run: Run, comparison: Comparison) -> dict[tuple[str, str], float]:
-    """Mean characters of a response by column and task, over the seeds of a series."""
-    from tofu_eval.run.responses import mean_characters
-
-    lengths = {}
-    for column in comparison.models:
-        for task in run.manifest["tasks"]:
-            members = comparison.seeds.get(column, (column,))
-            found = [mean_characters(run, member, task) for member in members]
-            known = [length for length in found if length is not None]
-            if known:
-                lengths[column, task] = sum(known) / len(known)
-    return lengths

@@ -27,6 +27,11 @@ def rendered(source: str, values: Mapping[str, Any]) -> str:
     return compiled(source).render(values)
 
 
+def render_html(source: str, values: Mapping[str, Any]) -> str:
+    """A template of ours as HTML; what stands for a variable is escaped, unless it is Markup."""
+    return environment(html=True).from_string(source).render(values)
+
+
 def line_of(error: BaseException) -> int:
     """The line (from 1) of the template where rendering failed."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -35,10 +40,14 @@ def line_of(error: BaseException) -> int:
 
 
 @cache
-def environment() -> ImmutableSandboxedEnvironment:
+def environment(*, html: bool = False) -> ImmutableSandboxedEnvironment:
     """Jinja without reach into Python; `random` and the globals (`lipsum`) would be unseeded."""
     made = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=html,
     )
     made.globals.clear()
     del made.filters["random"]

@@ -19,6 +19,12 @@ their diversity. Such a metric gets the truncated texts where a run sets `trunca
 which estimate it is and what corrects it, for the `method` of every number: "plug-in, grows with
 the responses; compare equal numbers". Empty for an estimate that does not depend on it.
 
+**Human.** The accuracy with which the metric tells sets of responses that people call diverse in
+content from others (Tevet and Berant 2021, con_test; one threshold a file, mean of three files).
+The metric that has the highest leads the verdict of a comparison; None where nobody measured it.
+
+**Unit.** What a value counts, as words after a number: "effective responses".
+
 **Bounds.** `identical` is the value where all responses are the same text, `different` where no
 two share anything (no token, orthogonal vectors, classes of their own); "bound" is the end of the
 range that `direction` calls less (more) diverse, None a value that depends on the texts. The
@@ -120,6 +126,8 @@ class Metric:
     identical: str | None = "bound"
     different: str | None = "bound"
     bias: str = ""
+    human: float | None = None
+    unit: str = ""
 
     def __call__(self, *arrays: Any) -> float:
         """The metric's value on one group; raises MetricInputError where it is undefined."""
@@ -141,6 +149,8 @@ class Metric:
             "level": self.level,
             "length_sensitive": self.length_sensitive,
             "bias": self.bias,
+            "human": self.human,
+            "unit": self.unit,
             "package": METRICS.package(self.name.partition("[")[0], origin_of(self.function)),
         }
 
@@ -180,7 +190,7 @@ def metric(
 
     One function may be registered several times with different `settings`. `facts` are the
     other fields of `Metric`: measures, version, settings, length_sensitive, ordered, least,
-    identical, different, bias.
+    identical, different, bias, human, unit.
 
     Raises:
         ConfigError: at registration, when `needs` or `settings` do not fit the function.

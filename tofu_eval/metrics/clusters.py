@@ -18,6 +18,8 @@ from tofu_eval.metrics.base import GROWS, metric
     needs=("embedding",),
     length_sensitive=True,
     paper="arXiv:1201.0490",
+    human=0.647,
+    unit="clusters",
     bias=GROWS,
 )
 def number_of_clusters(embeddings: ArrayLike, threshold: float = 0.3) -> float:

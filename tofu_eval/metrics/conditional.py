@@ -97,6 +97,7 @@ def conditional(made: Metric, least: float | None, *, of: str = "reward") -> Met
         needs=(*made.needs, feature),
         identical=None,
         different=None,
+        human=None,
     )
 
 

@@ -17,6 +17,7 @@ from tofu_eval.metrics.base import metric
     needs=("embedding",),
     length_sensitive=True,
     paper="arXiv:2004.02990",
+    human=0.790,
     different="1",
 )
 def mean_pairwise_cosine_distance(embeddings: ArrayLike) -> float:

@@ -54,6 +54,7 @@ for _n in (1, 2, 3, 4):
     cost="cpu",
     needs=("tokens",),
     paper="arXiv:2408.16673",
+    human=0.735,
     bias=FALLS,
     length_sensitive=True,
     identical=None,

@@ -14,6 +14,8 @@ from tofu_eval.metrics.base import GROWS, metric
     cost="model",
     needs=("equivalence",),
     paper="arXiv:2504.05228",
+    human=0.582,
+    unit="classes",
     bias=GROWS,
 )
 def distinct_k(classes: Labels) -> float:

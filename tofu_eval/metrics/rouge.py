@@ -18,6 +18,7 @@ from tofu_eval.metrics.base import metric
     cost="cpu",
     needs=("tokens_rouge",),
     paper="arXiv:2403.00553",
+    human=0.717,
     length_sensitive=True,
 )
 def rouge_l_homogenization(tokens: Sequence[Sequence[str]]) -> float:

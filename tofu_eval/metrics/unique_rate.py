@@ -16,6 +16,8 @@ from tofu_eval.metrics.base import FALLS, metric
     cost="cpu",
     needs=("text",),
     paper="arXiv:2504.05228",
+    human=0.503,
+    unit="of the responses",
     bias=FALLS,
 )
 def unique_rate(texts: Sequence[str]) -> float:

@@ -20,6 +20,8 @@ from tofu_eval.metrics.base import GROWS, metric
     cost="model",
     needs=("embedding",),
     paper="arXiv:2210.02410",
+    human=0.770,
+    unit="effective responses",
     bias=GROWS,
     length_sensitive=True,
 )

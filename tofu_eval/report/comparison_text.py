@@ -5,22 +5,31 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tofu_eval.analysis.compare import Cell, Comparison, Row, excludes_zero, is_clear
+from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.direction import arrow_of, won_share
 from tofu_eval.analysis.over_tasks import standings
-from tofu_eval.analysis.warnings import few_prompts
+from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.escape import markdown_row, markdown_text, spreadsheet_value
-from tofu_eval.report.formatting import aligned, called, estimate_text
-from tofu_eval.report.headline import headline
+from tofu_eval.report.formatting import WIDTH, aligned, called, estimate_text, mark_text
+from tofu_eval.report.headline import (
+    DIVERSITY,
+    QUALITY,
+    AnswerRow,
+    answer_rows,
+    headline,
+    verdict_records,
+)
+from tofu_eval.report.warning_text import warning_lines, warning_record
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 EFFECTS = (
     "d_z: the mean difference in standard deviations of the differences. won: the share of prompts "
     "on which the model is more diverse than the baseline, or better."
@@ -47,8 +56,8 @@ def table(comparison: Comparison) -> Text:
     """The comparison for a `rich` console, at most 80 columns wide but for what it wraps itself."""
     from rich.text import Text
 
-    rows = {(row.task, row.metric): _cells(comparison, row) for row in comparison.rows}
-    header = _header(comparison)
+    rows = {(row.task, row.metric): table_cells(comparison, row) for row in comparison.rows}
+    header = table_header(comparison)
     every = [header, *(line for lines in rows.values() for line in lines)]
     head, *lines = aligned(every, right={len(header) - 1})
     left = iter(lines)
@@ -59,7 +68,7 @@ def table(comparison: Comparison) -> Text:
             text.append(f"{gap}{row.task}\n", "bold")
             text.append(f"{head}\n", "dim")
             task = row.task
-        text.append(f"{row.metric}{_ARROWS[row.direction]}\n", "bold")
+        text.append(f"{_metric_name(row)}\n", "bold")
         for _ in row.cells:
             text.append(f"{next(left)}\n")
     for ranked in over_tasks(comparison):
@@ -68,8 +77,43 @@ def table(comparison: Comparison) -> Text:
     return text
 
 
+def answer_text(comparison: Comparison) -> Text:
+    """The answer for a `rich` console: a block a model, the sentence, the warnings."""
+    from rich.text import Text
+
+    text = Text()
+    several = len({row.task for row in comparison.rows}) > 1
+    for row in answer_rows(comparison):
+        text.append(row.model, "bold")
+        text.append(f" on {row.task}" if several else "")
+        text.append(f": {row.verdict}\n", "bold")
+        lines = (row.effect, f"{row.prompts}; {row.adjusted}", row.evidence)
+        for line in (*lines, f"quality {row.quality}"):
+            if line:
+                text.append(_indented(line), "")
+    text.append("\n" * bool(text.plain))
+    text.append(f"{headline(comparison)}\n")
+    for line in warning_lines(comparison.warnings, comparison.baseline):
+        text.append(_indented(f"! {line}", ""))
+    return text
+
+
+def _indented(line: str, indent: str = "  ") -> str:
+    return (
+        textwrap.fill(
+            line,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}  ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        + "\n"
+    )
+
+
 def _markdown(comparison: Comparison) -> str:
-    header = ["metric", *_header(comparison, effects=True)]
+    header = ["metric", *table_header(comparison, effects=True)]
     rule = [":--"] * (len(header) - 1) + ["--:"]
     out: list[str] = []
     task = None
@@ -83,10 +127,10 @@ def _markdown(comparison: Comparison) -> str:
                 markdown_row(rule),
             ]
             task = row.task
-        name = f"{row.metric}{_ARROWS[row.direction]}"
+        name = _metric_name(row)
         out += [
             markdown_row([markdown_text(cell) for cell in (name, *c)])
-            for c in _cells(comparison, row, effects=True)
+            for c in table_cells(comparison, row, effects=True)
         ]
     ranked = standing_cells(comparison)
     if len(ranked) > 1:
@@ -103,14 +147,26 @@ def _markdown(comparison: Comparison) -> str:
     if len(comparison.models) > 1:
         notes.insert(0, EFFECTS)
     notes = [f"- {markdown_text(note)}" for note in notes]
-    said = markdown_text(headline(comparison))
-    return "\n".join([said, "", *out, "", *notes]) + "\n"
+    return "\n".join([*_markdown_answer(comparison), "", *out, "", *notes]) + "\n"
+
+
+def _markdown_answer(comparison: Comparison) -> list[str]:
+    """A row a model, the sentence, and the warnings."""
+    rows = answer_rows(comparison)
+    out: list[str] = []
+    if rows:
+        cells = [ANSWER_HEADER, *(_answer_cells(row) for row in rows)]
+        head, *lines = [markdown_row([markdown_text(c) for c in line]) for line in cells]
+        out += [head, markdown_row([":--"] * len(ANSWER_HEADER)), *lines, ""]
+    out.append(markdown_text(headline(comparison)))
+    warnings = warning_lines(comparison.warnings, comparison.baseline)
+    return [*out, *([""] if warnings else []), *(f"- {markdown_text(line)}" for line in warnings)]
 
 
 def _csv(comparison: Comparison) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    for i, record in enumerate(_records(comparison)):
+    for i, record in enumerate(comparison_records(comparison)):
         if i == 0:
             writer.writerow(record)
         reasons = "; ".join(f"{count}: {reason}" for reason, count in record["reasons"].items())
@@ -123,11 +179,13 @@ def _csv(comparison: Comparison) -> str:
 def _json(comparison: Comparison) -> str:
     content = {
         "headline": headline(comparison),
+        "verdicts": verdict_records(comparison),
+        "warnings": [warning_record(w, comparison.baseline) for w in comparison.warnings],
         "baseline": comparison.baseline,
         "models": comparison.models,
         "seeds": dict(comparison.seeds),
         "tests": comparison.tests,
-        "rows": list(_records(comparison)),
+        "rows": list(comparison_records(comparison)),
         "over_tasks": [asdict(standing) for standing in standings(comparison)],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -140,8 +198,9 @@ _FORMATS: dict[str, Callable[[Comparison], str]] = {
 }
 
 
-def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
+def comparison_records(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """One flat record a task, metric and model."""
+    verdicts = {(v.model, v.task): v for v in verdicts_of(comparison)}
     for row in comparison.rows:
         for cell in row.cells:
             versus = cell.difference
@@ -172,23 +231,58 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "variance_of_prompts": cell.spread and cell.spread.share("prompts"),
                 "variance_of_seeds": cell.spread and cell.spread.share("seeds"),
                 "variance_of_rest": cell.spread and cell.spread.share("rest"),
+                **_verdict_fields(comparison, row, verdicts.get((cell.model, row.task))),
             }
 
 
-def _header(comparison: Comparison, *, effects: bool = False) -> list[str]:
+def _verdict_fields(
+    comparison: Comparison, row: Row, verdict: Verdict | None
+) -> dict[str, str | None]:
+    """The verdict on the model and task, and the warnings about this number."""
+    if verdict is None:  # the baseline's
+        return {"verdict": None, "quality_verdict": None, "warnings": None}
+    about = [w for w in verdict.warnings if w.is_about(row.metric)]
+    return {
+        "verdict": DIVERSITY[verdict.diversity],
+        "quality_verdict": QUALITY[verdict.quality],
+        "warnings": " ".join(warning_lines(about, comparison.baseline)),
+    }
+
+
+ANSWER_HEADER = [
+    *("model", "task", "verdict", "effect [95% interval]", "prompts"),
+    *("adjusted", "other metrics", "quality"),
+]
+
+
+def _answer_cells(row: AnswerRow) -> list[str]:
+    """A row of the answer under ANSWER_HEADER."""
+    return [
+        *(row.model, row.task, row.verdict, row.effect, row.prompts),
+        *(row.adjusted, row.evidence, row.quality),
+    ]
+
+
+def _metric_name(row: Row) -> str:
+    """`self_bleu ↓`."""
+    return f"{row.metric} {arrow_of(row.direction)}".rstrip()
+
+
+def table_header(comparison: Comparison, *, effects: bool = False) -> list[str]:
+    """The names of `table_cells`."""
     versus = [f"minus {called(comparison.baseline)}"] if len(comparison.models) > 1 else []
     more = ["d_z", "won"] if versus and effects else []
     return ["model", "mean [95% interval]", *versus, *more, "n"]
 
 
-def _cells(comparison: Comparison, row: Row, *, effects: bool = False) -> list[list[str]]:
+def table_cells(comparison: Comparison, row: Row, *, effects: bool = False) -> list[list[str]]:
     """The row as lines of text, one a model, under `_header`."""
     lines = []
     for cell in row.cells:
         mean = estimate_text(cell.mean.value, cell.mean.low, cell.mean.high)
         if mean == "" and cell.undefined:
             mean = "undefined"
-        versus = [_versus(cell)] if len(comparison.models) > 1 else []
+        versus = [_versus(finding_of(comparison, row, cell))] if len(comparison.models) > 1 else []
         more = _effects(row, cell) if versus and effects else []
         lines.append([cell.model, mean or "—", *versus, *more, str(cell.mean.n)])
     return lines
@@ -199,30 +293,26 @@ def _effects(row: Row, cell: Cell) -> list[str]:
     found = cell.difference
     if found is None or found.n == 0:
         return ["", ""]
-    won = {"higher": found.higher, "lower": found.lower}.get(row.direction)
+    won = won_share(row.direction, found)
     return [
         "" if found.effect is None else f"{found.effect:+.2f}",
         "" if won is None else f"{won:.0%}",
     ]
 
 
-def _versus(cell: Cell) -> str:
-    if cell.difference is None:
+def _versus(finding: Finding) -> str:
+    versus = finding.cell.difference
+    if versus is None:
         return ""
-    found = cell.difference
-    return estimate_text(found.value, found.low, found.high, sign="+") + _mark(cell) or "—"
-
-
-def _mark(cell: Cell) -> str:
-    if is_clear(cell):
-        return " **"
-    return " *" if excludes_zero(cell) else ""
+    number = estimate_text(versus.value, versus.low, versus.high, sign="+")
+    return f"{number} {mark_text(finding)}".strip() or "—"
 
 
 def _notes(comparison: Comparison) -> list[str]:
     """The legend, as far as it is needed, and the footnotes."""
     cells = [cell for row in comparison.rows for cell in row.cells]
-    marks = {_mark(cell) for cell in cells}
+    findings = [finding_of(comparison, row, cell) for row in comparison.rows for cell in row.cells]
+    marks = set(map(mark_text, findings))
     notes = []
     if any(row.direction != "none" for row in comparison.rows):
         notes.append(
@@ -231,11 +321,13 @@ def _notes(comparison: Comparison) -> list[str]:
         )
     if len(comparison.models) > 1:
         notes.append(f"minus {comparison.baseline}: the mean difference on the same prompts.")
-    if marks & {" *", " **"}:
+    if marks & {"*", "**"}:
         notes.append(
             "* the interval of the difference excludes 0; ** its sign-flip p-value is also below "
             f"0.05 after Holm's adjustment for the {comparison.tests} differences compared."
         )
+    if "†" in marks:
+        notes.append("† no verdict: what voids it stands above.")
     if standings(comparison):
         notes.append(
             "over tasks: mean rank (1 = most diverse, or best) over the tasks in brackets, on "
@@ -244,7 +336,6 @@ def _notes(comparison: Comparison) -> list[str]:
     notes += _of_seeds(comparison)
     if any(cell.difference and cell.difference.dropped for cell in cells):
         notes.append("Prompts without a value for both models are left out of a difference.")
-    notes += few_prompts(comparison)
     if any(cell.mean.n == cell.undefined == 0 for cell in cells):
         notes.append("—: the model has no scores there.")
     return notes + _undefined(comparison)

@@ -12,13 +12,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tofu_eval.analysis.compare import Cell, Comparison, Row, excludes_zero, is_clear
-from tofu_eval.analysis.compare_run import chosen_scores, compared
+from tofu_eval.analysis.compare import Comparison, Row
+from tofu_eval.analysis.compare_run import chosen_scores, compare_run
+from tofu_eval.analysis.direction import sign_of_direction, won_share
 from tofu_eval.analysis.frontier import Frontier, Point, frontier_points
-from tofu_eval.analysis.warnings import few_prompts, length_warnings, sample_warnings
+from tofu_eval.analysis.verdict import Finding, finding_of
 from tofu_eval.core.errors import DataError
-from tofu_eval.report.headline import headline
+from tofu_eval.report.formatting import mark_text
+from tofu_eval.report.headline import DIVERSITY, QUALITY, AnswerRow, answer_rows, headline
 from tofu_eval.report.responses import Survey, survey
+from tofu_eval.report.warning_text import warning_lines
 from tofu_eval.run.store import Run
 
 Record = dict[str, Any]
@@ -60,6 +63,7 @@ class Contents:
     manifest: Mapping[str, Any]
     comparison: Comparison
     answer: str
+    rows: tuple[AnswerRow, ...]
     notes: tuple[str, ...]
     survey: Survey
     datasets: Mapping[str, Sequence[Record]]
@@ -77,7 +81,7 @@ class Contents:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The columns: what is compared, the baseline first."""
+        """The columns: what is compare_run, the baseline first."""
         return tuple(self.columns)
 
     @property
@@ -117,7 +121,7 @@ def read(
         StoreError: the run has no scores, or a file of it is damaged.
     """
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
-    comparison = compared(run, scores, baseline)
+    comparison = compare_run(run, scores, baseline)
     shown = list(dict.fromkeys(row.task for row in comparison.rows))
     found = survey(run, _columns(comparison), shown, texts=responses)
     prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
@@ -126,10 +130,15 @@ def read(
         manifest=run.manifest,
         comparison=comparison,
         answer=headline(comparison),
-        notes=(*_notes(run, scores, comparison, found), *found.notes, *note),
+        rows=tuple(answer_rows(comparison)),
+        notes=(*warning_lines(comparison.warnings, comparison.baseline), *found.notes, *note),
         survey=found,
         datasets={
-            "estimates": [_estimate(row, cell) for row in comparison.rows for cell in row.cells],
+            "estimates": [
+                _estimate(finding_of(comparison, row, cell))
+                for row in comparison.rows
+                for cell in row.cells
+            ],
             "frontier": list(_frontier(run, scores, comparison, beyond)),
             "rarefaction": found.rarefaction,
             "lengths": found.lengths,
@@ -149,7 +158,8 @@ def _columns(comparison: Comparison) -> dict[str, tuple[str, ...]]:
     return {name: comparison.seeds.get(name, (name,)) for name in names}
 
 
-def _estimate(row: Row, cell: Cell) -> Record:
+def _estimate(finding: Finding) -> Record:
+    row, cell = finding.row, finding.cell
     versus = cell.difference
     return {
         "task": row.task,
@@ -165,24 +175,25 @@ def _estimate(row: Row, cell: Cell) -> Record:
         "difference_low": versus and versus.low,
         "difference_high": versus and versus.high,
         "d_z": versus and versus.effect,
-        "won": versus and {"higher": versus.higher, "lower": versus.lower}.get(row.direction),
+        "won": versus and won_share(row.direction, versus),
         "p_holm": cell.p_holm,
         "pairs": versus and versus.n,
-        "mark": "**" if is_clear(cell) else "*" if excludes_zero(cell) else "",
-        "turn": _turn(row, cell),
+        "mark": mark_text(finding),
+        "turn": _turn_word(finding),
     }
 
 
-def _turn(row: Row, cell: Cell) -> str:
+def _turn_word(finding: Finding) -> str:
     """What a clear difference means: narrower or wider, worse or better, higher or lower."""
-    if not is_clear(cell) or cell.difference is None or not cell.difference.value:
+    versus = finding.cell.difference
+    if finding.is_compared and finding.voids:
+        return DIVERSITY["withheld"]
+    if finding.turn:
+        words = QUALITY if finding.row.measures == "quality" else DIVERSITY
+        return words["less" if finding.turn < 0 else "more"]
+    if not finding.is_clear or versus is None or not versus.value:
         return ""
-    up = cell.difference.value > 0
-    if row.direction == "none":
-        return "higher" if up else "lower"
-    more = up == (row.direction == "higher")
-    words = ("worse", "better") if row.measures == "quality" else ("narrower", "wider")
-    return words[more]
+    return "higher" if versus.value > 0 else "lower"
 
 
 def _frontier(
@@ -232,7 +243,7 @@ def _record(point: Point, pair: tuple[Row, Row], model: str | None) -> Record:
     """A point of a chart; without a column of its own it stands under its method."""
     quality, diversity = pair
     x, y = (
-        _as_measured(point, name, -1 if row.direction == "lower" else 1)
+        _as_measured(point, name, sign_of_direction(row.direction))
         for name, row in zip(("quality", "diversity"), pair, strict=True)
     )
     return {
@@ -255,20 +266,6 @@ def _as_measured(point: Any, name: str, sign: int) -> list[float | None]:
     ends = [getattr(point, f"{name}_low"), getattr(point, f"{name}_high")]
     values = [getattr(point, name), *(ends if sign > 0 else reversed(ends))]
     return [None if value is None else sign * value for value in values]
-
-
-def _notes(run: Run, scores: pa.Table, comparison: Comparison, found: Survey) -> list[str]:
-    notes = []
-    if run.manifest["status"] != "complete":
-        notes.append("This run is unfinished: run the command that made it again.")
-    notes += few_prompts(comparison)
-    facts = run.manifest.get("metrics", {})
-    moved = {name for name, fact in facts.items() if fact.get("length_sensitive")}
-    if run.manifest["settings"].get("truncate") is None:
-        notes += length_warnings(comparison, found.characters, moved)
-    biased = {name for name, fact in facts.items() if fact.get("bias")}
-    notes += sample_warnings(comparison, scores, biased)
-    return [*notes, *run.manifest.get("notes", [])]
 
 
 def _by_prompt(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tofu_eval.analysis.direction import arrow_of
+from tofu_eval.analysis.verdict import in_leading_order
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, UnknownNameError
 from tofu_eval.report.charts import CHARTS, Chart, Spec
 from tofu_eval.report.contents import Contents, Record
@@ -96,7 +98,7 @@ def titled(contents: Contents, metric: str) -> str:
     """A metric's name for an axis, with what its direction means."""
     fact = contents.metrics.get(metric, {"direction": "none", "measures": ""})
     more = "better" if fact["measures"] == "quality" else "more diverse"
-    arrow = {"higher": "↑", "lower": "↓"}.get(fact["direction"])
+    arrow = arrow_of(fact["direction"])
     return f"{metric} ({arrow} {more})" if arrow else metric
 
 
@@ -140,11 +142,9 @@ def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -
 
 
 def leads(contents: Contents) -> list[str]:
-    """The metrics: those whose frontier is of several runs, then the one of the answer, first."""
-    from tofu_eval.report.headline import LEADS
-
-    order = {name: i for i, name in enumerate((*contents.shared, *LEADS))}
-    return sorted(contents.metrics, key=lambda name: order.get(name, len(order)))
+    """The metrics: those whose frontier is of several runs, then as they lead the verdict."""
+    rows = in_leading_order(contents.comparison.rows)
+    return list(dict.fromkeys((*contents.shared, *(row.metric for row in rows))))
 
 
 def specification(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from math import floor, log10
 
+from tofu_eval.analysis.compare import excludes_zero
+from tofu_eval.analysis.verdict import Finding
+
 _PLACES = 6
 """Digits after (or zeros before) the point, above which powers of ten are shorter."""
 
@@ -26,6 +29,13 @@ def estimate_text(
 def p_text(p: float) -> str:
     """`p = 0.012`, `p < 0.001`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def mark_text(finding: Finding) -> str:
+    """`**` clear, `*` an interval without 0, `†` no verdict."""
+    if finding.is_compared and finding.voids:
+        return "†"
+    return "**" if finding.is_clear else "*" if excludes_zero(finding.cell) else ""
 
 
 WIDTH = 80

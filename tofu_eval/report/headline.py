@@ -1,14 +1,40 @@
-"""The answer in one sentence: what got narrower, by how much, how sure, at what quality."""
+"""The answer: a row a model (and task), and one sentence that can be quoted.
+
+What the verdict is, is decided in `analysis/verdict.py`; here are its words.
+"""
 
 from __future__ import annotations
 
-from tofu_eval.analysis.compare import Cell, Comparison, Row, is_clear
-from tofu_eval.core.errors import UnknownNameError
-from tofu_eval.report.formatting import estimate_text, p_text
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-LEADS = ("vendi", "mean_pairwise_cosine_distance", "self_bleu", "unique_rate", "distinct_2")
-"""Which metric the sentence is about: the first of these that was measured, else the first metric
-of diversity there is. The order is fixed beforehand, so that no metric is picked for its result."""
+from tofu_eval.analysis.compare import Comparison
+from tofu_eval.analysis.verdict import Finding, Outcome, Verdict, verdicts_of
+from tofu_eval.analysis.warnings import Kind
+from tofu_eval.report.formatting import estimate_text, p_text
+from tofu_eval.report.warning_text import warning_lines
+
+DIVERSITY: Mapping[Outcome, str] = {
+    "less": "narrower",
+    "more": "wider",
+    "disagree": "metrics disagree",
+    "same": "equivalent",
+    "unclear": "not clearly different",
+    "withheld": "no verdict",
+    "missing": "not measured",
+}
+"""The verdict on diversity in a word or two."""
+
+QUALITY: Mapping[Outcome, str] = {
+    **DIVERSITY,
+    "less": "worse",
+    "more": "better",
+    "same": "no loss",
+}
+"""The verdict on quality."""
+
+_TURNS: Mapping[int, Outcome] = {-1: "less", 0: "unclear", 1: "more"}
 
 _MODELS = 6
 """Models that one sentence can hold: a sweep of temperatures has many."""
@@ -16,127 +42,306 @@ _MODELS = 6
 _TASKS = 2
 """Tasks whose numbers one sentence can hold."""
 
-_WORDS = {-1: "narrower", 0: "not clearly different", 1: "wider"}
+_NAMED_TASKS = 6
+"""Tasks of one outcome that are named."""
+
+_NUMBERS = 4
+"""Metrics of quality whose numbers stand in the sentence; the others are named."""
+
+NOT_DEFINED = "no metric of it is defined on the same prompts"
+
+_REASONS: Mapping[Kind, str] = {
+    "no_common_prompts": "no prompt in common",
+    "too_few_prompts": "too few prompts for any result to be clear",
+    "unequal_responses": "unequal numbers of responses",
+    "lengths": "responses of unequal length",
+    "missing_responses": "most responses missing",
+}
 
 
-def headline(comparison: Comparison, *, metric: str | None = None) -> str:
-    """One sentence a reader can quote about every model that is compared with the baseline.
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """One model on one task in words; `outcome` and `quality_outcome` are those of the verdict."""
 
-    "Clear" is what `compare` marks with `**`: the interval of the difference excludes 0 and its
-    p-value stays below 0.05 after Holm's adjustment over the whole comparison.
+    model: str
+    task: str
+    verdict: str
+    effect: str
+    prompts: str
+    adjusted: str
+    evidence: str
+    quality: str
+    warnings: tuple[str, ...]
+    outcome: Outcome
+    quality_outcome: Outcome
 
-    Args:
-        comparison: of `compare`.
-        metric: what the sentence is about; by default the first of LEADS that is there.
-    Raises:
-        UnknownNameError: the comparison has no such metric.
-    """
-    rows = {row.metric: row for row in comparison.rows}
-    if metric is not None and metric not in rows:
-        raise UnknownNameError.of("metric", metric, rows, "tofu-eval compare RUN")
+
+def answer_rows(comparison: Comparison) -> list[AnswerRow]:
+    """The verdicts in words, the baseline left out."""
+    return [_answer_row(comparison, verdict) for verdict in verdicts_of(comparison)]
+
+
+def verdict_records(comparison: Comparison) -> list[dict[str, Any]]:
+    """The verdicts for a program: words, and the numbers of the leading metric."""
+    return [
+        {
+            "model": verdict.model,
+            "task": verdict.task,
+            "verdict": DIVERSITY[verdict.diversity],
+            "quality_verdict": QUALITY[verdict.quality],
+            **_leading_record(verdict),
+            "diversity": [_finding_record(finding, DIVERSITY) for finding in verdict.findings],
+            "quality": [_finding_record(finding, QUALITY) for finding in verdict.qualities],
+        }
+        for verdict in verdicts_of(comparison)
+    ]
+
+
+def _leading_record(verdict: Verdict) -> dict[str, Any]:
+    leading = verdict.leading
+    versus = leading.cell.difference if leading else None
+    return {
+        "metric": leading and leading.row.metric,
+        "difference": versus and versus.value,
+        "low": versus and versus.low,
+        "high": versus and versus.high,
+        "unit": leading and leading.row.unit,
+        "from": versus and versus.b_mean,
+        "to": versus and versus.a_mean,
+        "prompts": versus and versus.n,
+        "p_adjusted": leading and leading.cell.p_holm,
+    }
+
+
+def _finding_record(finding: Finding, words: Mapping[Outcome, str]) -> dict[str, Any]:
+    return {
+        "metric": finding.row.metric,
+        "verdict": words[_TURNS[finding.turn] if finding.counts else "withheld"],
+        "withheld_by": [warning.kind for warning in finding.voids],
+    }
+
+
+def headline(comparison: Comparison) -> str:
+    """One sentence a reader can quote about every model that is compared with the baseline."""
     others = [model for model in comparison.models if model != comparison.baseline]
     if not others:
         return f"There is only {comparison.baseline}: name a second model to compare it with."
-    lead = metric or _lead(comparison)
-    if lead is None:
+    verdicts = verdicts_of(comparison)
+    if all(verdict.diversity == verdict.quality == "missing" for verdict in verdicts):
         return "No metric of diversity was measured: nothing can be said about narrowing."
-    clauses = [_clause(comparison, model, lead) for model in others[:_MODELS]]
+    clauses = [
+        _model_clause([verdict for verdict in verdicts if verdict.model == model])
+        for model in others[:_MODELS]
+    ]
     if len(others) > _MODELS:
         clauses.append(f"{len(others) - _MODELS} more are in the table")
-    joined = clauses[0] if len(clauses) == 1 else f"{'; '.join(clauses[:-1])}; and {clauses[-1]}"
-    return f"Compared with {comparison.baseline}, {joined}."
+    return f"Compared with {comparison.baseline}, {_joined(clauses, '; ')}."
 
 
-def _lead(comparison: Comparison) -> str | None:
-    named = [row.metric for row in comparison.rows if _is_diversity(row)]
-    return next((name for name in LEADS if name in named), next(iter(named), None))
-
-
-def _is_diversity(row: Row) -> bool:
-    return row.measures == "diversity" and row.direction != "none"
-
-
-def _clause(comparison: Comparison, model: str, lead: str) -> str:
-    """`sft is narrower (vendi -1.24 [-1.60, -0.90], …) at higher reward (…)`."""
-    found = [(row, _cell(row, model)) for row in comparison.rows if row.metric == lead]
-    known = [(row, cell) for row, cell in found if cell.difference and cell.difference.n]
-    if not known:
-        return f"nothing can be said about {model} ({lead} is not defined on the same prompts)"
-    turns = [_turn(row, cell) for row, cell in known]
-    tasks = len({row.task for row in comparison.rows})
-    numbers = "; ".join(
-        _amount(comparison, row, cell) + (f" on {row.task}" if len(known) > 1 else "")
-        for row, cell in known[:_TASKS]
+def _answer_row(comparison: Comparison, verdict: Verdict) -> AnswerRow:
+    leading = verdict.leading
+    return AnswerRow(
+        model=verdict.model,
+        task=verdict.task,
+        verdict=DIVERSITY[verdict.diversity],
+        effect=_effects(verdict),
+        prompts=_prompts(leading),
+        adjusted=_adjusted(comparison),
+        evidence=_agreement(verdict),
+        quality=_quality_cell(verdict),
+        warnings=tuple(warning_lines(verdict.warnings, comparison.baseline)),
+        outcome=verdict.diversity,
+        quality_outcome=verdict.quality,
     )
-    more = "; …" if len(known) > _TASKS else ""
-    others = _agreement(comparison, model, lead, turns[0]) if tasks == 1 else ""
-    verdict = _verdict(turns, known[0][0].task if tasks > 1 else "")
-    return f"{model} is {verdict} ({numbers}{more}{others}), {_quality(comparison, model, tasks)}"
 
 
-def _verdict(turns: list[int], task: str) -> str:
-    """`narrower`, of one task; else how often each."""
-    if len(turns) == 1:
-        return _WORDS[turns[0]] + (f" on {task}" if task else "")
-    parts = [f"{_WORDS[turn]} on {turns.count(turn)}" for turn in (-1, 1, 0) if turn in turns]
-    return f"{', '.join(parts)} of {len(turns)} tasks"
-
-
-def _turn(row: Row, cell: Cell) -> int:
-    """-1 where the model is clearly less diverse than the baseline (worse, of quality), 1 more."""
-    if not is_clear(cell) or cell.difference is None or cell.difference.value is None:
-        return 0
-    up = 1 if cell.difference.value > 0 else -1
-    return -up if row.direction == "lower" else up
-
-
-def _amount(comparison: Comparison, row: Row, cell: Cell) -> str:
-    """`vendi -1.24 [-1.60, -0.90], from 4.52 to 3.28, p < 0.001`."""
-    versus, base = cell.difference, _cell(row, comparison.baseline).mean.value
-    if versus is None:  # of the baseline, which is not asked about
+def _effects(verdict: Verdict) -> str:
+    """The leading effect with its interval and unit; of metrics that disagree, one of each side."""
+    if verdict.leading is None:
         return ""
-    text = f"{row.metric} {estimate_text(versus.value, versus.low, versus.high, sign='+')}"
-    if base is not None and cell.mean.value is not None:
-        ends = [estimate_text(value, None, None) for value in (base, cell.mean.value)]
-        text += f", from {ends[0]} to {ends[1]}"
-    return text if cell.p_holm is None else f"{text}, {p_text(cell.p_holm)}"
+    if verdict.diversity == "withheld":
+        return reasons_text(verdict.findings) or NOT_DEFINED
+    if verdict.diversity == "disagree":
+        return "; ".join(f"{word} by {effect_text(first)}" for word, first in _sides(verdict))
+    return effect_text(verdict.leading)
 
 
-def _agreement(comparison: Comparison, model: str, lead: str, turn: int) -> str:
-    """How many other metrics of diversity are clear, and to which side."""
-    turns = [
-        _turn(row, _cell(row, model))
-        for row in comparison.rows
-        if _is_diversity(row) and row.metric != lead
+def effect_text(finding: Finding) -> str:
+    """`vendi -1.24 [-1.60, -0.90] effective responses`."""
+    versus = finding.cell.difference
+    if versus is None:
+        return finding.row.metric
+    number = estimate_text(versus.value, versus.low, versus.high, sign="+")
+    unit = f" {finding.row.unit}" if finding.row.unit else ""
+    return f"{finding.row.metric} {number}{unit}"
+
+
+def _amount(finding: Finding) -> str:
+    """`vendi -1.24 [-1.60, -0.90] effective responses, from 4.52 to 3.28 on 60 prompts, …`."""
+    versus = finding.cell.difference
+    text = effect_text(finding)
+    if versus is None:
+        return text
+    if versus.a_mean is not None and versus.b_mean is not None:
+        ends = [estimate_text(value, None, None) for value in (versus.b_mean, versus.a_mean)]
+        text += f", from {ends[0]} to {ends[1]} on {_prompts(finding)}"
+    if finding.cell.p_holm is None:
+        return text
+    return f"{text}, adjusted {p_text(finding.cell.p_holm)}"
+
+
+def _prompts(finding: Finding | None) -> str:
+    """`60 prompts at n = 8`."""
+    if finding is None or finding.cell.difference is None:
+        return ""
+    count = finding.cell.difference.n
+    return f"{count} prompt{'' if count == 1 else 's'}"
+
+
+def _adjusted(comparison: Comparison) -> str:
+    return f"p adjusted over {comparison.tests} differences (Holm)"
+
+
+def _agreement(verdict: Verdict) -> str:
+    """How many of the other metrics of diversity that count are clear, and to which side."""
+    if verdict.diversity in ("withheld", "missing"):
+        return ""
+    counting = [finding for finding in verdict.findings if finding.counts]
+    voided = sum(finding.is_compared and not finding.counts for finding in verdict.findings)
+    without = f"; no verdict on {voided} other{'' if voided == 1 else 's'}" if voided else ""
+    less, more = (sum(f.turn == turn for f in counting) for turn in (-1, 1))
+    if verdict.diversity == "disagree":
+        return f"{less} of {len(counting)} diversity metrics narrower, {more} wider{without}"
+    others = len(counting) - 1
+    if not others:
+        return without.removeprefix("; ")
+    if verdict.diversity in ("less", "more"):
+        same = (less if verdict.diversity == "less" else more) - 1
+        return f"{same} of {others} other diversity metrics agree, 0 say the opposite{without}"
+    return f"none of {others} other diversity metrics is clear{without}"
+
+
+def _model_clause(verdicts: Sequence[Verdict]) -> str:
+    """What the sentence says of one model."""
+    model = verdicts[0].model
+    if len(verdicts) == 1:
+        return _task_clause(verdicts[0], "")
+    if len(verdicts) <= _TASKS:
+        return "; ".join(_task_clause(verdict, f" on {verdict.task}") for verdict in verdicts)
+    diversity = _over_tasks(verdicts, DIVERSITY, lambda v: v.diversity, lambda v: v.findings)
+    quality = _over_tasks(verdicts, QUALITY, lambda v: v.quality, lambda v: v.qualities)
+    return f"{model}, over {len(verdicts)} tasks: {diversity}; quality {quality}"
+
+
+def _over_tasks(
+    verdicts: Sequence[Verdict],
+    words: Mapping[Outcome, str],
+    outcome_of: Callable[[Verdict], Outcome],
+    findings_of: Callable[[Verdict], Sequence[Finding]],
+) -> str:
+    """`narrower on 2 (a by vendi -1.24 [-1.60, -0.90], b by …), not clearly different on 1 (c)`."""
+    parts = []
+    for outcome, word in words.items():
+        some = [verdict for verdict in verdicts if outcome_of(verdict) == outcome]
+        named = [_task_with_effect(v.task, outcome, findings_of(v)) for v in some[:_NAMED_TASKS]]
+        if len(some) > _NAMED_TASKS:
+            named.append("…")
+        if some:
+            parts.append(f"{word} on {len(some)} ({', '.join(named)})")
+    return ", ".join(parts)
+
+
+def _task_with_effect(task: str, outcome: Outcome, findings: Sequence[Finding]) -> str:
+    clear = [finding for finding in findings if finding.turn]
+    if outcome not in ("less", "more") or not clear:
+        return task
+    more = f" and {len(clear) - 1} more" if len(clear) > 1 else ""
+    return f"{task} by {effect_text(clear[0])}{more}"
+
+
+def _task_clause(verdict: Verdict, where: str) -> str:
+    model, quality = verdict.model, _quality_clause(verdict)
+    details = [_agreement(verdict), reasons_text(verdict.findings)]
+    more = "".join(f"; {detail}" for detail in details if detail)
+    leading = verdict.leading
+    reasons = reasons_text(verdict.findings) or NOT_DEFINED
+    match verdict.diversity:
+        case "missing":
+            said = f"the diversity of {model} was not measured{where}"
+        case "withheld":
+            said = f"there is no verdict on {model}{where} ({reasons})"
+        case "disagree":
+            sides = "; ".join(f"{word} by {_amount(first)}" for word, first in _sides(verdict))
+            said = f"metrics of diversity disagree on {model}{where}: {sides}{more}"
+        case _:
+            amount = "" if leading is None else _amount(leading)
+            word = DIVERSITY[verdict.diversity]
+            said = f"{model} is {word}{where} ({amount}{_not_clear(verdict)}{more})"
+    return f"{said}, {quality}"
+
+
+def _sides(verdict: Verdict) -> list[tuple[str, Finding]]:
+    """Of metrics that disagree, the first of each side."""
+    return [
+        (word, next(finding for finding in verdict.findings if finding.turn == turn))
+        for turn, word in ((-1, DIVERSITY["less"]), (1, DIVERSITY["more"]))
     ]
-    if not turns:
+
+
+def _not_clear(verdict: Verdict) -> str:
+    """The metric that leads by its worth, where another one is what is clear."""
+    leading = verdict.leading
+    if verdict.diversity not in ("less", "more") or leading is None:
         return ""
-    narrower, wider = turns.count(-1), turns.count(1)
-    of = f"of {len(turns)} other diversity metrics"
-    if turn:
-        same, opposite = (narrower, wider) if turn < 0 else (wider, narrower)
-        return f"; {same} {of} agree, {opposite} say the opposite"
-    return f"; {of} {narrower} are clearly narrower, {wider} wider"
+    first = next(finding for finding in verdict.findings if finding.counts)
+    return "" if first is leading else f"; {effect_text(first)} is not clear"
 
 
-def _quality(comparison: Comparison, model: str, tasks: int) -> str:
-    """What became of quality, by the first metric of it that was measured."""
-    rows = [row for row in comparison.rows if row.measures == "quality" and row.direction != "none"]
-    known = [(row, _cell(row, model)) for row in rows if row.metric == rows[0].metric]
-    known = [(row, cell) for row, cell in known if cell.difference and cell.difference.n]
-    if not known:
+def reasons_text(findings: Sequence[Finding]) -> str:
+    """Why there is no verdict on some metrics, in a few words."""
+    kinds = dict.fromkeys(warning.kind for finding in findings for warning in finding.voids)
+    return ", ".join(_REASONS[kind] for kind in kinds)
+
+
+def _quality_cell(verdict: Verdict) -> str:
+    """`worse: accuracy -0.190 [-0.240, -0.140]; reward …`."""
+    word = QUALITY[verdict.quality]
+    shown = [effect_text(finding) for finding in verdict.qualities if finding.counts]
+    return f"{word}: {'; '.join(shown)}" if shown else word
+
+
+def _quality_clause(verdict: Verdict) -> str:
+    """What became of quality, every metric of it named."""
+    counting = [finding for finding in verdict.qualities if finding.counts]
+    if verdict.quality == "missing":
         return "quality not measured"
-    words = {-1: "worse", 0: "not clearly different", 1: "better"}
-    turns = [_turn(row, cell) for row, cell in known]
-    shown = []
-    for row, cell in known[:_TASKS]:
-        versus = cell.difference
-        if versus is not None:
-            text = estimate_text(versus.value, versus.low, versus.high, sign="+")
-            shown.append(f"{row.metric} {text}" + (f" on {row.task}" if tasks > 1 else ""))
-    said = " and ".join(words[turn] for turn in (-1, 1, 0) if turn in turns)
-    return f"quality {said} ({'; '.join(shown)}{'; …' if len(known) > _TASKS else ''})"
+    if verdict.quality == "withheld":
+        return f"no verdict on quality ({reasons_text(verdict.qualities) or NOT_DEFINED})"
+    if verdict.quality == "same":
+        return f"no loss of quality ({_listed(counting, _within)})"
+    if verdict.quality == "unclear":
+        return f"quality not clearly different, which is not the same ({_listed(counting)})"
+    parts = []
+    for turn, word in ((-1, "worse"), (1, "better"), (0, "not clearly different")):
+        some = [finding for finding in counting if finding.turn == turn]
+        if some:
+            parts.append(f"{word} ({_listed(some)})")
+    if verdict.quality == "disagree":
+        return f"metrics of quality disagree: {', '.join(parts)}"
+    return f"quality {', '.join(parts)}"
 
 
-def _cell(row: Row, model: str) -> Cell:
-    return next(cell for cell in row.cells if cell.model == model)
+def _within(finding: Finding) -> str:
+    return f"{effect_text(finding)}, within ±{finding.cell.margin:.3g}"
+
+
+def _listed(findings: Sequence[Finding], text: Callable[[Finding], str] = effect_text) -> str:
+    """Every metric; numbers of the first ones."""
+    shown = [text(finding) for finding in findings[:_NUMBERS]]
+    return "; ".join([*shown, *(finding.row.metric for finding in findings[_NUMBERS:])])
+
+
+def _joined(parts: Sequence[str], comma: str) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{comma.join(parts[:-1])}{comma.rstrip()} and {parts[-1]}"

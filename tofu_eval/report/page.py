@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -20,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
 
+from tofu_eval.core.templates import render_html
 from tofu_eval.core.types import digest
 from tofu_eval.core.version import __version__
 from tofu_eval.report import drawing
@@ -35,6 +33,9 @@ from tofu_eval.run.files import atomic_write
 SCRIPTS = ("base.js", "table.js", "charts.js", "explorer.js", "main.js")
 BEGINNING = 120
 """Characters of a prompt that stand beside a point of a chart."""
+
+CHIPS = {"less": "narrower", "more": "wider"}
+"""How a verdict looks; the others have no colour."""
 
 DIGITS = 6
 """Significant digits of the numbers behind charts."""
@@ -70,24 +71,26 @@ def render(contents: Contents) -> str:
     scripts = [drawing.converter().javascript_bundle(vl_version=drawing.VERSION)]
     scripts.append("\n".join(_asset(f"script/{name}") for name in SCRIPTS))
     data = embedded(_data(contents))
-    environment = SandboxedEnvironment(autoescape=True, undefined=StrictUndefined)
-    return environment.from_string(_asset("page.html")).render(
-        policy=policy(scripts, [style]),
-        style=_raw(style),
-        scripts=[_raw(script) for script in scripts],
-        data=_raw(data),
-        title=contents.path.resolve().name,
-        answer=contents.answer,
-        notes=contents.notes,
-        findings=contents.findings,
-        about_findings=contents.about_findings,
-        shared=contents.shared,
-        summary=summary(contents),
-        baseline=contents.comparison.baseline,
-        tests=contents.comparison.tests,
-        created=str(contents.manifest.get("created", ""))[:10],
-        version=__version__,
-    )
+    values = {
+        "policy": policy(scripts, [style]),
+        "style": _raw(style),
+        "scripts": [_raw(script) for script in scripts],
+        "data": _raw(data),
+        "title": contents.path.resolve().name,
+        "answer": contents.answer,
+        "notes": contents.notes,
+        "findings": contents.findings,
+        "about_findings": contents.about_findings,
+        "shared": contents.shared,
+        "rows": contents.rows,
+        "several": len(contents.tasks) > 1,
+        "chips": CHIPS,
+        "baseline": contents.comparison.baseline,
+        "tests": contents.comparison.tests,
+        "created": str(contents.manifest.get("created", ""))[:10],
+        "version": __version__,
+    }
+    return render_html(_asset("page.html"), values)
 
 
 def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
@@ -111,25 +114,6 @@ def embedded(value: Any) -> str:
     for character, escape in REPLACED.items():
         text = text.replace(character, escape)
     return text
-
-
-def summary(contents: Contents) -> list[Record]:
-    """How many clear differences each model has to the baseline, by what they mean."""
-    facts = contents.metrics
-    made = []
-    for model in contents.models[1:]:
-        rows = [row for row in contents.datasets["estimates"] if row["model"] == model]
-        rows = [row for row in rows if row["pairs"] and facts[row["metric"]]["direction"] != "none"]
-        turns = Counter(row["turn"] for row in rows)
-        kinds = Counter(facts[row["metric"]]["measures"] for row in rows)
-        made.append(
-            {"model": model, **{w: turns[w] for w in WORDS}, **{k: kinds[k] for k in KINDS}}
-        )
-    return made
-
-
-WORDS = ("narrower", "wider", "worse", "better")
-KINDS = ("diversity", "quality")
 
 
 def _data(contents: Contents) -> Record:

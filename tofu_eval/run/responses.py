@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,53 @@ COLUMNS = ("text", "finish_reason", "logprob", "correct")
 ROW_GROUPS_IN_MEMORY = 8
 
 
-def mean_characters(run: Run, model: str, task: str) -> float | None:
-    """Mean length of the responses of one model to one task; None where there are none."""
-    total, count = 0, 0
+@dataclass(frozen=True, slots=True)
+class ResponseFacts:
+    """What many responses are: how many, how long together, how many not whole or not there."""
+
+    count: int = 0
+    characters: int = 0
+    unfinished: int = 0
+    missing: int = 0
+
+    def __add__(self, other: ResponseFacts) -> ResponseFacts:
+        return ResponseFacts(
+            self.count + other.count,
+            self.characters + other.characters,
+            self.unfinished + other.unfinished,
+            self.missing + other.missing,
+        )
+
+    @property
+    def mean_characters(self) -> float:
+        """Of the responses that are there."""
+        return self.characters / max(1, self.count - self.missing)
+
+    @property
+    def unfinished_share(self) -> float:
+        """Of all: those that stopped at the token limit."""
+        return self.unfinished / max(1, self.count)
+
+    @property
+    def missing_share(self) -> float:
+        """Of all: those without a text."""
+        return self.missing / max(1, self.count)
+
+
+def response_facts(run: Run, model: str, task: str) -> ResponseFacts:
+    """What the responses of one model to one task are, a row group at a time."""
+    facts = ResponseFacts()
     for part in run.response_parts(model, task):
         for number in range(row_groups(part)):
-            column = read_row_group(part, number, ["text"]).column("text")
-            total += pc.sum(pc.utf8_length(column)).as_py() or 0
-            count += len(column)
-    return total / count if count else None
+            rows = read_row_group(part, number, ["text", "finish_reason"])
+            lengths = pc.utf8_length(rows.column("text"))
+            facts += ResponseFacts(
+                len(rows),
+                pc.sum(lengths).as_py() or 0,
+                pc.sum(pc.equal(rows.column("finish_reason"), "length")).as_py() or 0,
+                pc.sum(pc.equal(lengths, 0)).as_py() or 0,
+            )
+    return facts
 
 
 def generated_tokens(run: Run, model: str, task: str) -> int | None:

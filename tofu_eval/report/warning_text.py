@@ -1,0 +1,146 @@
+"""The words of validity warnings: the only place that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from tofu_eval.analysis.warnings import Kind, ValidityWarning
+
+_METRICS = 4
+"""Metrics that a warning names in text; JSON has all."""
+
+
+def warning_text(warning: ValidityWarning, baseline: str) -> str:
+    """A warning as one sentence or two, which name what it is about and what to do."""
+    said = _WORDS[warning.kind](warning, baseline)
+    return f"{said} No verdict on {_metrics(warning)}." if warning.voids else said
+
+
+def warning_record(warning: ValidityWarning, baseline: str) -> dict[str, object]:
+    """A warning for a program: its numbers and its words."""
+    return {
+        "kind": warning.kind,
+        "voids": warning.voids,
+        "task": warning.task,
+        "models": list(warning.models),
+        "metrics": list(warning.metrics),
+        "numbers": dict(warning.numbers),
+        "text": warning_text(warning, baseline),
+    }
+
+
+def warning_lines(warnings: Iterable[ValidityWarning], baseline: str) -> list[str]:
+    """The words of each, none twice."""
+    return list(dict.fromkeys(warning_text(warning, baseline) for warning in warnings))
+
+
+def _metrics(warning: ValidityWarning) -> str:
+    if not warning.metrics:
+        return "any metric"
+    named = ", ".join(warning.metrics[:_METRICS])
+    left = len(warning.metrics) - _METRICS
+    return f"{named} and {left} more" if left > 0 else named
+
+
+def _of(warning: ValidityWarning, baseline: str) -> str:
+    model = " and ".join(warning.models)
+    return f"On {warning.task}" if model == baseline else f"On {warning.task}, {model}"
+
+
+def _number(warning: ValidityWarning, name: str) -> str:
+    value = warning.numbers[name]
+    return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def _count(warning: ValidityWarning, name: str, noun: str) -> str:
+    count = int(warning.numbers[name])
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _share(warning: ValidityWarning, name: str) -> str:
+    return f"{float(warning.numbers[name]):.0%}"
+
+
+def _no_common_prompts(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"{_of(warning, baseline)} and {baseline} have no prompt in common: its "
+        f"{_count(warning, 'prompts', 'prompt')} and the {warning.numbers['baseline_prompts']} of "
+        f"{baseline} are others. Compare answers to the same prompts."
+    )
+
+
+def _too_few_prompts(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"{_of(warning, baseline)} is compared on {_count(warning, 'prompts', 'prompt')}: no "
+        f"result could be clear here (p is at least {_number(warning, 'least_p')}). Ask at least 6 "
+        "prompts, better 20."
+    )
+
+
+def _unequal_responses(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"{_of(warning, baseline)} has {_number(warning, 'responses')} responses a prompt, "
+        f"{baseline} {_number(warning, 'baseline_responses')}, and their numbers move the value. "
+        "Compare equal numbers."
+    )
+
+
+def _lengths(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"{_of(warning, baseline)} has responses of {_number(warning, 'characters')} characters on "
+        f"average, {baseline} of {_number(warning, 'baseline_characters')}, and length moves the "
+        "value. Compare equal lengths: score again with --truncate WORDS."
+    )
+
+
+def _missing_responses(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"{_of(warning, baseline)} has {_share(warning, 'share')} of its responses empty, filtered "
+        f"or failed, {baseline} {_share(warning, 'baseline_share')}: the numbers are of the others."
+    )
+
+
+def _unfinished_responses(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"{_of(warning, baseline)} has {_share(warning, 'share')} of its responses stopped at the "
+        f"token limit, {baseline} {_share(warning, 'baseline_share')}: they are compared as far as "
+        "they go."
+    )
+
+
+def _few_prompts(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"On {warning.task} some intervals stand on {_count(warning, 'prompts', 'prompt')}: with "
+        f"fewer than {warning.numbers['enough']} they are too narrow where scores are skewed or "
+        "tied."
+    )
+
+
+def _left_out_prompts(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"{_of(warning, baseline)} is compared on {warning.numbers['kept']} of "
+        f"{warning.numbers['total']} prompts by {_metrics(warning)}: the others have no value of "
+        f"it or of {baseline}."
+    )
+
+
+def _unfinished_run(warning: ValidityWarning, baseline: str) -> str:
+    return f"{warning.numbers['path']} is unfinished: run the command that made it again."
+
+
+def _note(warning: ValidityWarning, baseline: str) -> str:
+    return str(warning.numbers["text"])
+
+
+_WORDS: Mapping[Kind, Callable[[ValidityWarning, str], str]] = {
+    "no_common_prompts": _no_common_prompts,
+    "too_few_prompts": _too_few_prompts,
+    "unequal_responses": _unequal_responses,
+    "lengths": _lengths,
+    "missing_responses": _missing_responses,
+    "unfinished_responses": _unfinished_responses,
+    "few_prompts": _few_prompts,
+    "left_out_prompts": _left_out_prompts,
+    "unfinished_run": _unfinished_run,
+    "note": _note,
+}
