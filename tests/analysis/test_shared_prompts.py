@@ -118,6 +118,6 @@ def test_compare_says_how_many_prompts_remain(tmp_path: Path, tiny_reward_model:
     result = CliRunner().invoke(main, ["compare", str(tmp_path / "run")])
     said = " ".join(result.stdout.split())
     assert (
-        "! On responses, sft is compared on 1 of 3 prompts by distinct_1[reward>=-1000]: the others "
-        "have no value of it or of base."
+        "! On responses, sft is compared on 1 of 3 prompts by distinct_1[reward>=-1000]: the "
+        "others have no value of it or of base."
     ) in said

@@ -92,7 +92,9 @@ def test_lower_can_be_wider() -> None:
 
 def test_metrics_that_disagree_are_the_verdict() -> None:
     said = headline(of(VENDI, WIDER, UNIQUE))
-    assert said.startswith("Compared with base, metrics of diversity disagree on sft: narrower by v")
+    assert said.startswith(
+        "Compared with base, metrics of diversity disagree on sft: narrower by v"
+    )
     assert "; wider by self_bleu -10.0 [-12.0, -8.0]" in said
     assert "1 of 3 diversity metrics narrower, 1 wider" in said
     assert answer_rows(of(VENDI, WIDER))[0].verdict == "metrics disagree"
