@@ -95,7 +95,8 @@ def test_compare_in_every_format(scored: Path) -> None:
 
 def test_compare_names_what_is_unknown(scored: Path, tmp_path: Path) -> None:
     assert "Did you mean 'base'" in refused("compare", scored, "--baseline", "bse")
-    assert "Unknown metric 'vendi'" in refused("compare", scored, "--metric", "vendi")
+    assert "Unknown metric 'vendy'" in refused("compare", scored, "--metric", "vendy")
+    assert "was not scored with 'vendi'" in refused("compare", scored, "--metric", "vendi")
     assert "is not a run" in refused("compare", tmp_path / "nothing")
 
 

@@ -12,16 +12,23 @@ from support.commands import invoke, refused
 
 from tofu_eval.run.store import Run
 
-METRICS = ("--metric", "self_bleu", "--metric", "unique_rate", "--metric", "mean_length")
+METRICS = (
+    *("--metric", "self_bleu", "--metric", "unique_rate", "--metric", "mean_length"),
+    *("--metric", "reference_coverage_exact"),
+)
 TASK = """name: fruit
 version: 1
 licence: CC0-1.0
 source: made here
 citation: none
 sampling: {samples: 4, max_tokens: 8}
-prompts: [Name a fruit., Name a river., Name a colour., Name a small animal.]
+prompts:
+  - {text: Name a fruit., references: [apple]}
+  - {text: Name a river., references: [Rhine]}
+  - {text: Name a colour., references: [red]}
+  - {text: Name a small animal., references: [mouse]}
 """
-AXES = ("--quality", "unique_rate", "--diversity", "self_bleu")
+AXES = ("--quality", "reference_coverage_exact", "--diversity", "self_bleu")
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +73,19 @@ def test_frontier_in_every_format(swept: Path) -> None:
 
 def test_frontier_names_what_is_wrong(swept: Path, tmp_path: Path) -> None:
     for arguments, message in (
-        (("--quality", "reward", "--diversity", "self_bleu"), "Unknown metric 'reward'"),
+        (("--quality", "reward", "--diversity", "self_bleu"), "was not scored with 'reward'"),
+        (("--quality", "rewart", "--diversity", "self_bleu"), "Unknown metric 'rewart'"),
         (
             ("--quality", "mean_length", "--diversity", "self_bleu"),
-            "'mean_length' has no direction",
+            "'mean_length' measures length; --quality takes a metric of quality",
+        ),
+        (
+            ("--quality", "self_bleu", "--diversity", "unique_rate"),
+            "'self_bleu' measures diversity; --quality takes a metric of quality",
+        ),
+        (
+            ("--quality", AXES[1], "--diversity", AXES[1]),
+            "measures quality; --diversity takes a metric of diversity",
         ),
         ((*AXES, "--task", "fruits"), "Unknown task 'fruits'. Did you mean 'fruit'?"),
         ((*AXES, "--series", "gem"), "Unknown series 'gem'"),

@@ -64,6 +64,18 @@ def test_a_plot_takes_its_format_from_the_file(scored: Path, tmp_path: Path, sty
     assert path.read_bytes().startswith(begins[style])
 
 
+def test_a_plot_of_several_metrics_holds_them_all(scored: Path, tmp_path: Path) -> None:
+    path = tmp_path / "both.svg"
+    metrics = ("--metric", "unique_rate", "--metric", "distinct_1")
+    result = invoke("plot", scored, "--plot", "differences", *metrics, "--output", path)
+    assert result.exit_code == 0, result.output
+    drawn = path.read_text("utf-8")
+    assert "unique_rate minus base" in drawn
+    assert "distinct_1 minus base" in drawn
+    refused = invoke("plot", scored, "--plot", "lengths", *metrics, "--output", path)
+    assert "does not depend on a metric" in refused.stderr
+
+
 def test_the_plots_are_the_charts() -> None:
     assert tuple(CHARTS) == PLOTS
 
@@ -73,7 +85,9 @@ def test_the_plots_are_the_charts() -> None:
     [
         (("report", "{none}"), "is not a run"),
         (("report", "{run}", "--baseline", "bas"), "Unknown model 'bas'. Did you mean 'base'?"),
-        (("report", "{run}", "--metric", "vendi"), "Unknown metric 'vendi'."),
+        (("report", "{run}", "--metric", "vendi"), "was not scored with 'vendi'. Score it again"),
+        (("report", "{run}", "--metric", "vendy"), "Unknown metric 'vendy'."),
+        (("plot", "{run}", "--plot", "means", "--metric", "vendi"), "was not scored with 'vendi'"),
         (("plot", "{run}", "--plot", "frontier"), "needs a metric of quality"),
         (("plot", "{run}", "--plot", "lengths", "--task", "t"), "Unknown task 't'."),
         (("plot", "{run}", "--plot", "means", "--task", "t"), "does not depend on a task."),

@@ -46,11 +46,13 @@ def command(
     """
     from tofu_eval.analysis.compare_run import chosen_scores, compare_run
     from tofu_eval.analysis.conditions import judge_condition, parse_condition
+    from tofu_eval.cli.measured import check_measured
     from tofu_eval.core.errors import ConfigError, UnknownNameError
     from tofu_eval.run.store import Run
 
     parsed = [parse_condition(text) for text in conditions]
     opened = Run.open(run)
+    check_measured(opened, [condition.metric for condition in parsed if condition.metric])
     comparison = compare_run(opened, chosen_scores(opened, tasks=tasks), baseline)
     others = [name for name in comparison.models if name != comparison.baseline]
     if not others:

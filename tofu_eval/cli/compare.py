@@ -94,7 +94,9 @@ def compare_models(
         ConfigError: a series that is not NAME=MODEL,MODEL.
     """
     from tofu_eval.analysis.compare_run import chosen_scores, compare_run
+    from tofu_eval.cli.measured import check_measured
 
+    check_measured(run, metrics)
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
     return compare_run(run, scores, baseline, models=_in_series(run, series), interval=interval)
 

@@ -40,13 +40,17 @@ def command(
     from tofu_eval.analysis.frontier import frontiers
     from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
+    from tofu_eval.cli.measured import check_kind, check_measured
     from tofu_eval.report.frontier_text import render_frontiers
     from tofu_eval.run.store import Run
 
     opened = Run.open(run)
     if opened.manifest["status"] != "complete":
         note(f"{run} is unfinished; run the command that made it again.")
-    found = frontiers(
+    check_measured(opened, (quality, diversity))
+    check_kind(opened, quality, "quality", "--quality")
+    check_kind(opened, diversity, "diversity", "--diversity")
+    frontier_list = frontiers(
         opened.scores(),
         opened.manifest,
         tasks=tasks,
@@ -56,7 +60,7 @@ def command(
         baseline=baseline,
         seed=opened.manifest["settings"]["seed"],
     )
-    text = render_frontiers(found, style)
+    text = render_frontiers(frontier_list, style)
     if style == "table":  # ids of prompts are anybody's text
         text = "\n".join(printable(line) for line in text.split("\n"))
     click.echo(text, nl=False)

@@ -21,7 +21,12 @@ PLOTS = ("differences", "means", "frontier", "rarefaction", "prompts", "lengths"
     help="Default: what --output ends in, else svg.",
 )
 @click.option("--task", help="For this task. Default: the first.")
-@click.option("--metric", help="For this metric. Default: the one of the answer.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="For this metric; several are drawn one below the other. Default: that of the answer.",
+)
 @click.option("--quality", help="The frontier's metric of quality. Default: the first.")
 @click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
 @click.option("--theme", type=click.Choice(("light", "dark")), default="light", show_default=True)
@@ -32,9 +37,11 @@ def command(
     style: str | None,
     baseline: str | None,
     theme: str,
+    metrics: tuple[str, ...],
     **choice: str | None,
 ) -> None:
     """Draw one chart of the report as SVG, PNG or PDF, for a paper."""
+    from tofu_eval.cli.measured import check_measured
     from tofu_eval.report import draw, read
     from tofu_eval.run.files import atomic_write
     from tofu_eval.run.store import Run
@@ -42,7 +49,10 @@ def command(
     ending = output.suffix.removeprefix(".").lower() if output else ""
     style = style or (ending if ending in ("svg", "png", "pdf") else "svg")
     path = output or Path(f"{name}.{style}")
-    contents = read(Run.open(run), baseline=baseline, responses=False)
-    drawn = draw(contents, name, format=style, theme=theme, **choice)
+    opened = Run.open(run)
+    quality = choice.get("quality")
+    check_measured(opened, [*metrics, *([quality] if quality else [])])
+    contents = read(opened, baseline=baseline, responses=False)
+    drawn = draw(contents, name, format=style, theme=theme, metrics=metrics, **choice)
     atomic_write(path, lambda file: file.write(drawn))
     click.echo(f"Plot: {path}")

@@ -28,7 +28,9 @@ def command(
         --metric vendi --metric 'vendi[reward>=-3]'
     tofu-eval split runs/x --metric vendi --passing 'reward>=-3'
     """
+    from tofu_eval.analysis.direction import sign_of
     from tofu_eval.analysis.quality_split import split_loss
+    from tofu_eval.cli.measured import check_kind, check_measured
     from tofu_eval.core.errors import ConfigError, UnknownNameError
     from tofu_eval.metrics import find
     from tofu_eval.run.store import Run
@@ -37,33 +39,27 @@ def command(
     scores = opened.scores()
     good = find(f"{metric}[{passing}]").name
     known = {name: scores.column(name).unique().to_pylist() for name in ("metric", "model", "task")}
-    for name in (metric, good):
-        if name not in known["metric"]:
-            raise ConfigError(
-                f"{run} was not scored with '{name}'. Score it again with --metric '{metric}' "
-                f"--metric '{good}'."
-            )
+    check_measured(opened, (metric, good))
+    check_kind(opened, metric, "diversity", "--metric")
     base = baseline or known["model"][0]
-    wanted = [("model", base), *(("task", task) for task in tasks)]
+    wanted = [("metric", metric), ("model", base), *(("task", task) for task in tasks)]
     for noun, name in wanted:
         if name not in known[noun]:
             raise UnknownNameError.of(noun, name, known[noun], f"tofu-eval compare {run}")
     if tasks:
         scores = scores.filter([task in tasks for task in scores.column("task").to_pylist()])
-    direction = opened.manifest["metrics"][metric]["direction"]
-    if direction == "none":
-        raise ConfigError(f"'{metric}' has no direction, so nothing can be lost. Take another.")
+    sign = sign_of(opened.manifest, metric)
     others = [model for model in known["model"] if model != base]
     if not others:
         raise ConfigError(f"{run} has only the model '{base}'; a loss is between two.")
-    sign, seed = (1 if direction == "higher" else -1), opened.manifest["settings"]["seed"]
+    seed = opened.manifest["settings"]["seed"]
     click.echo(f"Loss of {metric} since {base}, of it among responses with {passing}:")
     for model in others:
-        found = split_loss(scores, (base, model), (metric, good), sign=sign, seed=seed)
-        click.echo(f"{model}  ({found.total.n} prompts, {found.dropped} left out)")
+        parts = split_loss(scores, (base, model), (metric, good), sign=sign, seed=seed)
+        click.echo(f"{model}  ({parts.total.n} prompts, {parts.dropped} left out)")
         for name in ("total", "quality", "residual"):
-            part = getattr(found, name)
+            part = getattr(parts, name)
             interval = "" if part.low is None else f"  [{part.low:.4g}, {part.high:.4g}]"
             click.echo(f"  {name:<9}{part.value:.4g}{interval}")
-        if found.explained is not None:
-            click.echo(f"  removing bad responses explains {found.explained:.0%} of the total")
+        if parts.explained is not None:
+            click.echo(f"  removing bad responses explains {parts.explained:.0%} of the total")

@@ -265,8 +265,9 @@ CHARTS: Mapping[str, Chart] = {
         Chart(
             "lengths",
             "Lengths of the responses",
-            "The share of responses by length in characters, in bins of equal width; what is "
-            "longer than nearly all stands in the last one. Length moves most diversity metrics.",
+            "The share of responses by length in characters, in bins of equal width; the last one, "
+            "which has no end in the table, is all that is longer. Length moves most diversity "
+            "metrics.",
             "lengths",
             ("task",),
             ("model", "start", "end", "share"),

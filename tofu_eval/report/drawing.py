@@ -182,6 +182,7 @@ def draw(
     *,
     format: str,
     theme: str = "light",
+    metrics: Sequence[str] = (),
     **choice: str | None,
 ) -> bytes:
     """A chart as the bytes of an SVG, PNG or PDF file.
@@ -191,6 +192,7 @@ def draw(
         name: one of CHARTS.
         format: one of FORMATS; SVG and PDF keep text as text, PNG has PIXELS dots a pixel.
         theme: "light" or "dark".
+        metrics: for these, one below the other, where the chart takes one.
         choice: `task`, `metric` and `quality`, where the chart takes them.
     Raises:
         UnknownNameError: no such chart, format, task or metric.
@@ -199,7 +201,11 @@ def draw(
     """
     if format not in FORMATS:
         raise UnknownNameError.of("format", format, FORMATS, "tofu-eval plot --help")
-    made = specification(contents, name, choice, theme=theme)
+    charts = [
+        specification(contents, name, {**choice, "metric": metric}, theme=theme)
+        for metric in dict.fromkeys(metrics) or [choice.get("metric")]
+    ]
+    made = charts[0] if len(charts) == 1 else _stacked(charts, metrics)
     made["background"] = THEMES[theme]["background"]
     made["padding"] = 8
     convert = converter()
@@ -208,6 +214,20 @@ def draw(
     if format == "pdf":
         return bytes(convert.vegalite_to_pdf(made, vl_version=VERSION))
     return bytes(convert.vegalite_to_png(made, vl_version=VERSION, scale=PIXELS))
+
+
+def _stacked(charts: Sequence[Spec], titles: Sequence[str]) -> Spec:
+    """Charts one below the other, each under its title and with scales of its own."""
+    shared = ("$schema", "config")
+    parts = [
+        {"title": title, **{key: value for key, value in chart.items() if key not in shared}}
+        for title, chart in zip(dict.fromkeys(titles), charts, strict=True)
+    ]
+    return {
+        **{key: charts[0][key] for key in shared},
+        "vconcat": parts,
+        "resolve": {"legend": {"color": "independent"}, "scale": {"color": "independent"}},
+    }
 
 
 def converter() -> Any:

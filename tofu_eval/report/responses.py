@@ -156,21 +156,24 @@ class _Seen:
 
 
 def _bins(seen: Sequence[_Seen]) -> Iterator[dict[str, Any]]:
-    """The share of responses in each bin of length, the same bins for all models of a task."""
+    """The share of responses in each bin of length, the same bins for all models of a task.
+
+    A bin from `start` holds what is shorter than `end`; the last has none: all that is longer.
+    """
     if not seen:
         return
     longest = max(float(np.quantile(one.lengths, 0.995)) for one in seen)
     width = max(1, int(np.ceil((longest + 1) / BINS)))
-    edges = np.arange(0, width * (BINS + 1), width)
+    starts = np.arange(0, width * (BINS + 1), width)
     for one in seen:
-        # What is longer than nearly all stands in the last bin.
-        counts, _ = np.histogram(np.minimum(one.lengths, edges[-1]), edges)
-        for start, count in zip(edges[:-1].tolist(), counts.tolist(), strict=True):
+        counts, _ = np.histogram(one.lengths, [*starts, np.inf])
+        ends = [*starts[1:].tolist(), None]
+        for start, end, count in zip(starts.tolist(), ends, counts.tolist(), strict=True):
             yield {
                 "task": one.task,
                 "model": one.column,
                 "start": start,
-                "end": start + width,
+                "end": end,
                 "share": count / len(one.lengths),
             }
 
