@@ -90,6 +90,19 @@ def test_a_warning_is_about_its_models_tasks_and_metrics() -> None:
     assert everything.is_about("self_bleu")
 
 
+def test_how_many_responses_pass_is_up_to_the_model() -> None:
+    rows = [
+        Score(model, "lab", f"p{i}", "vendi[correct]", 1.0, None, 8)
+        for model in ("base", "sft")
+        for i in range(20)
+    ]
+    table = to_table(rows, SCORE_SCHEMA)
+    comparison = compare(table, "base", metrics={"vendi[correct]": "higher"})
+    (found,) = scores_warnings(comparison, table, {"vendi[correct]"})
+    assert (found.kind, found.voids, found.models) == ("passing_responses", True, ("sft",))
+    assert list(scores_warnings(comparison, table, set())) == []  # an unbiased one
+
+
 def test_a_single_model_is_warned_of_too() -> None:
     table = scored({"base": prompts(6)})
     alone: Comparison = compare(table, "base", metrics=METRICS)

@@ -12,6 +12,7 @@ from typing import Literal
 import pyarrow as pa
 
 from tofu_eval.analysis.compare import ALPHA, Comparison
+from tofu_eval.analysis.shared_prompts import is_conditional
 from tofu_eval.run.responses import ResponseFacts, response_facts
 from tofu_eval.run.store import Run
 
@@ -19,6 +20,7 @@ Kind = Literal[
     "no_common_prompts",
     "too_few_prompts",
     "unequal_responses",
+    "passing_responses",
     "lengths",
     "missing_responses",
     "few_prompts",
@@ -99,6 +101,7 @@ def scores_warnings(
     yield from _common_prompt_warnings(comparison, scores)
     yield from _prompt_count_warnings(comparison)
     yield from _unequal_responses(comparison, scores, set(biased))
+    yield from _passing_responses(comparison, set(biased))
     yield from _left_out_prompts(comparison)
 
 
@@ -212,6 +215,19 @@ def _unequal_responses(
             models=(model,),
             metrics=tuple(metrics),
             numbers={"responses": responses, "baseline_responses": other},
+        )
+
+
+def _passing_responses(comparison: Comparison, biased: set[str]) -> Iterator[ValidityWarning]:
+    """Biased metrics of the responses that pass, whose number each model decides."""
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            if is_conditional(row.metric) and row.metric in biased and cell.difference:
+                metrics.setdefault((row.task, cell.model), []).append(row.metric)
+    for (task, model), names in metrics.items():
+        yield ValidityWarning(
+            "passing_responses", voids=True, task=task, models=(model,), metrics=tuple(names)
         )
 
 

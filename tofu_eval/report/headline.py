@@ -54,6 +54,7 @@ _REASONS: Mapping[Kind, str] = {
     "no_common_prompts": "no prompt in common",
     "too_few_prompts": "too few prompts for any result to be clear",
     "unequal_responses": "unequal numbers of responses",
+    "passing_responses": "unequal numbers of responses that pass",
     "lengths": "responses of unequal length",
     "missing_responses": "most responses missing",
 }
