@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from tofu_eval.core.config import EMBEDDING_MODEL, NLI_MODEL, Equivalence
+from tofu_eval.core.config import EMBEDDING_MODEL, NLI_MODEL, Equivalence, Tokenizer
 
 if TYPE_CHECKING:
     from tofu_eval.core.types import ModelSpec
@@ -83,6 +83,28 @@ _SCORING = (
         "metrics",
         multiple=True,
         help="Only these metrics. List all: tofu-eval metrics list",
+    ),
+    click.option(
+        "--tokenizer",
+        type=click.Choice(get_args(Tokenizer)),
+        help="What the metrics over words count: each its own words, and characters in scripts "
+        "without spaces (auto); its published words alone; characters. Default: auto",
+    ),
+    click.option(
+        "--unfinished",
+        type=click.Choice(["keep", "drop"]),
+        help="Whether responses that stopped at the length limit are scored. Default: keep",
+    ),
+    click.option(
+        "--reasoning",
+        type=click.Choice(["strip", "keep"]),
+        help="Whether thoughts (<think>…</think>) are scored with the answer. Default: strip",
+    ),
+    click.option(
+        "--reasoning-tags",
+        multiple=True,
+        metavar="OPEN,CLOSE",
+        help="How thoughts begin and end, beside the usual ways; repeatable.",
     ),
     click.option(
         "--truncate",

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from tofu_eval.core.errors import ConfigError
 
+Tokenizer = Literal["auto", "published", "char"]
 EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 NLI_MODEL = "FacebookAI/roberta-large-mnli"
@@ -32,7 +33,10 @@ class Settings(BaseModel):
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
     left out, each task's own. Several temperatures are a sweep: each model is asked at each of
     them. `data_dir` has data that would otherwise be downloaded. `truncate` cuts the responses to
-    that many words for the metrics that length moves; `workers` is how many processes score.
+    that many words for the metrics that length moves; `tokenizer` says what the metrics over words
+    count; `unfinished` whether responses that stopped at the length limit are scored, `reasoning`
+    whether thoughts are, and `reasoning_tags` (`OPEN,CLOSE` each) how they begin and end beside the
+    usual ways; `workers` is how many processes score.
     `isolate` puts each model into a process of its own; left out, where there is an accelerator.
     """
 
@@ -54,6 +58,10 @@ class Settings(BaseModel):
     format: str | dict[str, str] | None = None
     metrics: tuple[str, ...] | None = None
     truncate: Count | None = None
+    tokenizer: Tokenizer = "auto"
+    unfinished: Literal["keep", "drop"] = "keep"
+    reasoning: Literal["strip", "keep"] = "strip"
+    reasoning_tags: tuple[str, ...] = ()
     workers: Count = 1
     embedding_model: str = EMBEDDING_MODEL
     embedding_engine: Literal["sentence-transformers", "vllm", "openai"] = "sentence-transformers"

@@ -9,7 +9,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-TOKENISERS: Mapping[str, str] = MappingProxyType(
+from tofu_eval.core.types import REFERENCE
+
+WORDS: Mapping[str, str] = MappingProxyType(
     {
         "tokens": "nltk-word",
         "tokens_13a": "13a.lc",
@@ -19,7 +21,40 @@ TOKENISERS: Mapping[str, str] = MappingProxyType(
         "tokens_space": "space",
     }
 )
-"""The needs that are tokens, and how a signature names the tokeniser; see `features/text.py`."""
+"""The published tokenisers by need; see `features/text.py`."""
+
+PUBLISHED = "@published"
+"""How the need of a published tokeniser ends that is used as it is, in any script."""
+
+TOKENISERS: Mapping[str, str] = MappingProxyType(
+    {
+        **{need: f"{name}+chars" for need, name in WORDS.items()},
+        **{f"{need}{PUBLISHED}": name for need, name in WORDS.items()},
+        "tokens_char": "char",
+    }
+)
+"""The needs that are tokens, and how a signature names the tokeniser. "+chars": in scripts that are
+written without spaces, a character is a word (`core/scripts.py`)."""
+
+
+def retokenize(needs: Sequence[str], tokenizer: str) -> tuple[str, ...]:
+    """The needs of a metric with another tokenizer in place of its own.
+
+    Args:
+        needs: the metric's.
+        tokenizer: "auto" for its own with characters where there are no spaces, "published" for
+            its own alone, "char" for characters in every script, as sacreBLEU's `char`.
+    """
+    if tokenizer == "auto":
+        return tuple(needs)
+    found = []
+    for need in needs:
+        own = need.removeprefix(REFERENCE)
+        if own in WORDS:
+            other = "tokens_char" if tokenizer == "char" else f"{own}{PUBLISHED}"
+            need = need.removesuffix(own) + other
+        found.append(need)
+    return tuple(found)
 
 
 class Tokens(Sequence[list[str]]):

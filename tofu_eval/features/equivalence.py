@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import ConfigError, ModelError
+from tofu_eval.core.scripts import split_words
 from tofu_eval.core.types import Group, Prompt, Report, digest, no_report
 from tofu_eval.features.base import Cache, fill
 from tofu_eval.features.isolated import open_classifier
@@ -66,16 +67,17 @@ class Judge(Protocol):
 def words_shared(one: str, other: str) -> float:
     """|words in common| / words of the longer text; lower case, split on white space.
 
-    Two texts without a word share all of them.
+    Characters are words in scripts that are written without spaces. Two texts without a word share
+    all of them.
     """
-    a, b = one.lower().split(), other.lower().split()
+    a, b = split_words(one.lower()), split_words(other.lower())
     longer = max(len(a), len(b))
     return len(set(a) & set(b)) / longer if longer else 1.0
 
 
 def is_short(one: str, other: str) -> bool:
     """Whether both texts have SHORT words at most."""
-    return max(len(one.split()), len(other.split())) <= SHORT
+    return max(len(split_words(one)), len(split_words(other))) <= SHORT
 
 
 def yes_or_no(answer: str) -> float:

@@ -48,6 +48,11 @@ class Isolated:
         self.truncated = self._before + self._remote.get("truncated")
         return rows
 
+    def find_unread(self, texts: Sequence[str]) -> tuple[list[bool], list[bool]]:
+        """What the model's tokenizer says; it is loaded here."""
+        found: tuple[list[bool], list[bool]] = self._here.find_unread(texts)  # type: ignore[attr-defined]
+        return found
+
     def close(self) -> None:
         """End the process; the next `compute` starts another."""
         self._before = self.truncated  # the next process counts from 0

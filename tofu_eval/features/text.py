@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tofu_eval.core.tokens import Tokens
+from tofu_eval.core.scripts import EMOJI, is_unspaced, separate_characters
+from tofu_eval.core.tokens import PUBLISHED, Tokens
 
 REMEMBERED = 100_000
 """Distinct words after which a tokeniser forgets them all: what keeps its memory bounded."""
@@ -39,8 +40,12 @@ def tokens(texts: Sequence[str], need: str = "tokens") -> Tokens:
     arXiv:2605.00195; `tokens_13a_cased`: 13a as it comes.
     `tokens_wordpunct`: runs of letters and digits, and runs of other signs, case kept. Source:
     NLTK's wordpunct_tokenize.
-    `tokens_rouge`: runs of a-z and 0-9 in lower case, no stemming. Source: rouge-score.
+    `tokens_rouge`: runs of a-z and 0-9 in lower case, no stemming. Source: rouge-score. In a text
+    most of whose letters are not Latin: runs of letters and digits of any script.
     `tokens_space`: what white space separates.
+    In all of these, characters are words in scripts that are written without spaces
+    (`core/scripts.py`); a need that ends with "@published" is the source's alone.
+    `tokens_char`: characters that are no white space, in every script.
 
     Returns: one list of tokens a text, in order; an empty text has none.
     Raises:
@@ -49,8 +54,9 @@ def tokens(texts: Sequence[str], need: str = "tokens") -> Tokens:
     memory = _memory(need)
     ids: list[int] = []
     starts = [0]
+    as_published = need.endswith(PUBLISHED)
     for text in texts:
-        ids.extend(memory.ids(text))
+        ids.extend(memory.ids(text if as_published else separate_characters(text)))
         starts.append(len(ids))
     made = Tokens(np.array(ids, dtype=np.int32), np.array(starts, dtype=np.int64), memory.words)
     if len(memory.parts) > REMEMBERED:
@@ -74,19 +80,19 @@ class Memory:
         whole: Split | None = None,
     ) -> None:
         self.whole = whole
-        self._split = split
-        self._prepare = prepare
+        self.split = split
+        self.prepare = prepare
         self.forget()
 
     def forget(self) -> None:
         """Begin anew; what was returned before stays valid."""
         self.words: list[str] = []
-        self.parts = _Parts(self._split, self.words)
+        self.parts = _Parts(self.split, self.words)
 
     def ids(self, text: str) -> Iterable[int]:
         """The numbers of a text's tokens."""
-        if self._prepare is not None:
-            text = self._prepare(text)
+        if self.prepare is not None:
+            text = self.prepare(text)
         if self.whole is not None and SEPARATORS.search(text):
             return self.of_whole(text)
         return chain.from_iterable(map(self.parts.__getitem__, text.split()))
@@ -126,11 +132,14 @@ def _memory(need: str) -> Memory:
         "tokens": _Treebank,
         "tokens_13a": lambda: Memory(_split_13a, _lower_line),
         "tokens_13a_cased": lambda: Memory(_split_13a, _joined_lines),
-        "tokens_wordpunct": _wordpunct,
-        "tokens_rouge": lambda: Memory(re.compile(r"[a-z0-9]+").findall, str.lower),
+        "tokens_wordpunct": _AnyScript,
+        "tokens_wordpunct@published": _wordpunct,
+        "tokens_rouge": lambda: _AnyScript(rouge=True),
+        "tokens_rouge@published": lambda: Memory(_ROUGE, str.lower),
         "tokens_space": lambda: Memory(lambda word: [word]),
+        "tokens_char": lambda: Memory(list),
     }
-    return makers[need]()
+    return makers[need if need in makers else need.removesuffix(PUBLISHED)]()
 
 
 def _plain(word: str, marks: str) -> list[str] | None:
@@ -144,6 +153,43 @@ def _plain(word: str, marks: str) -> list[str] | None:
         return [word]
     stem, mark = word[:-1], word[-1:]
     return [stem, mark] if mark in marks and stem.isalpha() else None
+
+
+_ROUGE: Split = re.compile(r"[a-z0-9]+").findall
+_LATIN = re.compile("[A-Za-z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]")
+_MARK_BEHIND_LETTER = re.compile(
+    "[^\\W_][\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u0670"
+    "\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0980-\u0d7f]"
+)
+
+
+class _AnyScript(Memory):
+    """NLTK's wordpunct or rouge-score's words, where the source knows the script of a text.
+
+    Elsewhere a word is a run of letters, digits and the marks on them: Python's own letters leave
+    out the vowel signs of Hindi and its sisters, and rouge-score's all but Latin ones.
+    """
+
+    def __init__(self, *, rouge: bool = False) -> None:
+        import regex
+
+        self._rouge = rouge
+        pattern = rf"{EMOJI.pattern}|[^\W_]+" if rouge else r"\w+|[^\w\s]+"
+        self._any_script: Split = regex.compile(pattern).findall
+        source = Memory(_ROUGE, str.lower) if rouge else _wordpunct()
+        super().__init__(source.split, source.prepare, source.whole)
+
+    def ids(self, text: str) -> Iterable[int]:
+        if not text.isascii() and self._is_foreign(text):
+            words = self._any_script(text.lower() if self._rouge else text)
+            return map(self.parts.number, words)
+        return super().ids(text)
+
+    def _is_foreign(self, text: str) -> bool:
+        if not self._rouge:
+            return _MARK_BEHIND_LETTER.search(text) is not None
+        letters = sum(map(str.isalpha, text))
+        return is_unspaced(text) or 2 * len(_LATIN.findall(text)) < letters
 
 
 # mteval-v13a, as sacreBLEU 2.6 has it

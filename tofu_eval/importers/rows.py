@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tofu_eval.core.errors import DataError
+from tofu_eval.core.reasoning import settle_response
 from tofu_eval.core.types import LONGEST_NAME, RESPONSE_SCHEMA, Prompt, Response, digest, to_table
 
 MANY = ("responses", "generations")
@@ -205,9 +206,8 @@ class _File:
         ):
             key = digest([self.task, model, prompt.id, sample, text])
             place = (key, model, self.task, prompt.id, sample)
-            rows.append(
-                Response(*place, text, logprob=logprob, finish_reason=reason, correct=correct)
-            )
+            row = Response(*place, text, logprob=logprob, finish_reason=reason, correct=correct)
+            rows.append(settle_response(row))
 
     def _model(self, line: int, row: Mapping[str, Any]) -> str:
         """The model's name as a folder's, which no other name in these files may become too."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.scripts import lacks_spaces
 
 CHUNK = 1024
 """Rows that are brought to unit length at a time where a sum over rows is all that is wanted."""
@@ -21,6 +22,20 @@ def need_two(responses: Sized) -> None:
     """
     if len(responses) < 2:
         raise MetricInputError(f"fewer than two responses ({len(responses)})")
+
+
+def need_spaces(texts: Iterable[str]) -> None:
+    """What splits texts at spaces says nothing of a script that is written without them.
+
+    Raises:
+        MetricInputError: a text is in such a script.
+    """
+    count = sum(map(lacks_spaces, texts))
+    if count:
+        raise MetricInputError(
+            f"{count} responses are in a script without spaces between words, and this published "
+            "definition splits at spaces; take the metric without '@'"
+        )
 
 
 def unit_rows(embeddings: ArrayLike) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ tests of the whole registry are made from these facts.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -47,6 +47,7 @@ Function = TypeVar("Function", bound=Callable[..., float])
 Level = Literal["group", "corpus"]
 Direction = Literal["higher", "lower", "none"]
 Measures = Literal["diversity", "quality", "length"]
+Reads = Literal["answers", "thoughts"]
 
 OF_TEXTS = ("embedding", "reward", "judge", "harmful")
 """The features that a model makes of a text."""
@@ -58,6 +59,7 @@ INPUTS = (
     "text",
     *TOKENISERS,
     "prompt",
+    "states",
     "references",
     *(f"{REFERENCE}{name}" for name in (*TOKENISERS, "embedding", "equivalence")),
     "logprob",
@@ -68,7 +70,8 @@ INPUTS = (
 """What a metric may need, in the words of `needs`.
 
 text: the responses; tokens, tokens_…: `Tokens` of them (`features/text.py` says which);
-prompt: the Prompt; references: its reference texts; reference_…: the same of the references;
+prompt: the Prompt; states: how many responses there are, and how many in each state;
+references: its reference texts; reference_…: the same of the references;
 logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); judge:
 (n, repeats) ratings, NaN where one cannot be read; harmful: (n, 1), 1, 0 or NaN; equivalence: (n,)
 class numbers; nli, nli_sentences: (n, 1), (n, 2); reward_level: (n,) points from 1 to 10; correct:
@@ -128,6 +131,7 @@ class Metric:
     bias: str = ""
     human: float | None = None
     unit: str = ""
+    reads: Reads = "answers"
 
     def __call__(self, *arrays: Any) -> float:
         """The metric's value on one group; raises MetricInputError where it is undefined."""
@@ -154,11 +158,16 @@ class Metric:
             "package": METRICS.package(self.name.partition("[")[0], origin_of(self.function)),
         }
 
-    def signature(self, features: Mapping[str, str], truncate: int | None = None) -> str:
+    def signature(
+        self,
+        features: Mapping[str, str],
+        truncate: int | None = None,
+        reading: Sequence[str] = (),
+    ) -> str:
         """What to cite with a value: `vendi|v:1|q:1.0|embedding:<model and revision>`.
 
-        Name, version, tokeniser, settings, feature models, and the number of words that the
-        texts were cut to, each part where it applies.
+        Name, version, tokeniser, settings, feature models, the number of words that the texts
+        were cut to, and which responses were read how, each part where it applies.
         """
         bound = {
             name: parameter.default
@@ -172,6 +181,8 @@ class Metric:
         parts += dict.fromkeys(f"{need}:{features[need]}" for need in own if need in features)
         if truncate is not None and self.length_sensitive:
             parts.append(f"truncate:{truncate}")
+        if self.reads == "answers" and self.needs != ("states",):
+            parts += reading
         return "|".join(parts)
 
 

@@ -1,6 +1,7 @@
 """Any metric among the responses that are good enough.
 
-`vendi[reward>=0]`, `vendi[judge>=4]`, `vendi[correct]`.
+`vendi[reward>=0]`, `vendi[judge>=4]`, `vendi[correct]`; and of the thoughts before the responses in
+their place: `vendi[reasoning]`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tofu_eval.core.errors import ConfigError, MetricInputError
-from tofu_eval.core.tokens import Tokens
+from tofu_eval.core.tokens import TOKENISERS, Tokens
 from tofu_eval.core.types import REFERENCE
 from tofu_eval.metrics.base import METRICS, Metric
 from tofu_eval.metrics.pass_at_k import ORDERS, register
@@ -24,13 +25,14 @@ PATTERN = re.compile(
 )
 
 OF_THE_PROMPT = ("prompt", "references")
+OF_TEXTS_ALONE = ("text", "embedding", "equivalence", "nli", "nli_sentences")
 PAIRWISE = ("nli", "nli_sentences")
 """Means over all pairs of a group, which cannot be had again for some of the responses."""
 
 
 def find(name: str) -> Metric:
     """The metric of that name; `NAME[correct]`, `NAME[reward>=X]` or `NAME[judge>=X]` for the
-    responses that pass.
+    responses that pass, `NAME[reasoning]` for the thoughts before them.
 
     Raises:
         UnknownNameError: there is no such metric.
@@ -38,15 +40,45 @@ def find(name: str) -> Metric:
     """
     if "[" not in name:
         return _plain(name)
+    if name.endswith("[reasoning]"):
+        return of_thoughts(_plain(name.removesuffix("[reasoning]")))
     match = PATTERN.fullmatch(name)
     if match is None:
         raise ConfigError(
             f"Cannot read the condition of '{name}'. Examples: vendi[correct], "
-            "vendi[reward>=-3.5], vendi[judge>=4]"
+            "vendi[reward>=-3.5], vendi[judge>=4], vendi[reasoning]"
         )
     least = match["least"]
     passing = None if least is None else float(least)
     return conditional(_plain(match["name"]), passing, of=match["of"] or "reward")
+
+
+def of_thoughts(made: Metric) -> Metric:
+    """The same metric of the thoughts, for the responses that have some.
+
+    Raises:
+        ConfigError: the metric is not made of texts alone, or says how good an answer is.
+    """
+    if made.measures == "quality" or not set(made.needs) <= {*OF_TEXTS_ALONE, *TOKENISERS}:
+        raise ConfigError(
+            f"'{made.name}' says something about answers, which thoughts are not: it has no form "
+            "for them. Take a metric of diversity or length: tofu-eval metrics list"
+        )
+
+    @wraps(made.function)
+    def of_some(*arrays: Any, **settings: Any) -> float:
+        if not len(arrays[0]):
+            raise MetricInputError("no response has a thought")
+        return made.function(*arrays, **settings)
+
+    return replace(
+        made,
+        name=f"{made.name}[reasoning]",
+        function=of_some,
+        reads="thoughts",
+        identical=None,
+        different=None,
+    )
 
 
 def _plain(name: str) -> Metric:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.scripts import split_words
 from tofu_eval.core.types import Prompt
 from tofu_eval.metrics.base import metric
 
@@ -40,7 +41,9 @@ _LIMIT = re.compile(
     re.IGNORECASE,
 )
 _STRICT = re.compile(r"(?:under|below|less than|fewer than|more than|over)", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s|$)|\n+")
+_SENTENCE_END = re.compile(
+    r"(?<![.!?…؟۔।॥])[.!?…؟۔।॥]++[\"'”’)\]]*+(?=\s|$)|[。！？｡．។၊။]++[\"'”’)\]」』）]*+|\n+"
+)
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|No|[A-Z])\.")
 
 
@@ -115,12 +118,14 @@ def parse(text: str) -> list[Constraint]:
 
 
 def count_words(text: str) -> int:
-    """Words between white space that have a letter or a digit."""
-    return sum(any(c.isalnum() for c in word) for word in text.split())
+    """Words that have a letter or a digit; characters where a script has no spaces."""
+    return sum(any(c.isalnum() for c in word) for word in split_words(text))
 
 
 def count_sentences(text: str) -> int:
-    """Parts with a letter or a digit that end with . ! ? …, or with a line; "Dr. No" is one."""
+    """Parts with a letter or a digit that end with . ! ? … or another script's mark of a sentence's
+    end, or with a line; "Dr. No" is one.
+    """
     plain = _ABBREVIATION.sub(lambda match: match.group()[:-1], text)
     return sum(any(c.isalnum() for c in part) for part in _SENTENCE_END.split(plain))
 

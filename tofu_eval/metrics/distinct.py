@@ -8,7 +8,7 @@ from statistics import fmean
 
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.tokens import Tokens
-from tofu_eval.metrics._arrays import need_two
+from tofu_eval.metrics._arrays import need_spaces, need_two
 from tofu_eval.metrics.base import FALLS, metric
 
 
@@ -95,11 +95,13 @@ def ngram_diversity_sum(texts: Sequence[str], n: int = 4) -> float:
         texts: the responses, at least two.
         n: largest order.
     Returns: a sum in (0, n], not a share.
-    Undefined: fewer than two responses, or fewer than n words in all.
+    Undefined: fewer than two responses, one in a script that is written without spaces, or fewer
+        than n words in all.
     Reproduces: ngram_diversity_score of diversity 0.3.1, which sums to n where the paper averages
         to 1, lets an n-gram span two responses, and rounds to three digits (not done here).
     """
     need_two(texts)
+    need_spaces(texts)
     words = " ".join(texts).split(" ")
     return sum(different / total for different, total in _orders([words], n))
 
@@ -156,12 +158,14 @@ def ead_orders(texts: Sequence[str], n: int = 5, vocabulary: int = 50257) -> flo
         n: largest order.
         vocabulary: V; the default is the size of GPT-2's vocabulary.
     Returns: a ratio > 0.
-    Undefined: fewer than two responses, or all of them shorter than n words.
+    Undefined: fewer than two responses, one in a script that is written without spaces, or all of
+        them shorter than n words.
     Reproduces: the definition of arXiv:2604.16027. V is a number of tokens of GPT-2, not of
         words, and the same for k-grams, of which there are V^k; deleting a line end joins the
         words on either side of it.
     """
     need_two(texts)
+    need_spaces(texts)
     rows = [text.replace(".", "").replace("\n", "").split() for text in texts]
     return fmean(_adjusted(*counted, vocabulary) for counted in _orders(rows, n))
 

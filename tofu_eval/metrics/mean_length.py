@@ -22,6 +22,8 @@ from tofu_eval.metrics.base import metric
 def mean_length(tokens: Sequence[Sequence[str]]) -> float:
     """Mean length of a prompt's responses, in NLTK tokens (words and punctuation marks).
 
+    In scripts that are written without spaces, characters are the words.
+
     Formula: (1/n) sum of len(tokens[i]).
     Args:
         tokens: the words of each response, at least one response; an empty one has length 0.

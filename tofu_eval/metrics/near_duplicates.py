@@ -48,7 +48,7 @@ def near_duplicate_rate(
     rows = Tokens.of(tokens)
     sets = [grams for i in range(len(rows)) if len(grams := _shingles(rows, i, n))]
     if len(sets) < 2:
-        raise MetricInputError("fewer than two responses that are not empty")
+        raise MetricInputError("fewer than two responses with a word")
     sketches = np.stack([_sketch(grams, permutations) for grams in sets])
     alike = (sketches[:, None] == sketches[None]).mean(axis=2)
     np.fill_diagonal(alike, 0.0)

@@ -27,8 +27,8 @@ def rouge_l_homogenization(tokens: Sequence[Sequence[str]]) -> float:
     Formula: mean over i < j of 2 LCS(i, j) / (len_i + len_j), LCS the longest common subsequence
         of words: F1 of LCS / len_i and LCS / len_j.
     Args:
-        tokens: rouge-score's words (a-z and 0-9, lower case, not stemmed) of each response, at
-            least two of them not empty.
+        tokens: rouge-score's words (a-z and 0-9, lower case, not stemmed; in other scripts than
+            Latin, all letters and digits) of each response, at least two of which have some.
     Returns: a mean in [0, 1]; 1 = all the same, 0 = no two share a word. A pair with an empty
         response counts 0.
     Undefined: fewer than two responses, or fewer than two that have any words.
@@ -38,7 +38,7 @@ def rouge_l_homogenization(tokens: Sequence[Sequence[str]]) -> float:
     need_two(tokens)
     rows = Tokens.of(tokens)
     if (rows.lengths > 0).sum() < 2:
-        raise MetricInputError("fewer than two responses that are not empty")
+        raise MetricInputError("fewer than two responses with a letter or a digit")
     words = [rows.ids[a:b].tolist() for a, b in zip(rows.starts, rows.starts[1:], strict=False)]
     total = 0.0
     for i, one in enumerate(words):

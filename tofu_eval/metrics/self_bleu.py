@@ -9,7 +9,7 @@ from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.tokens import Tokens
 from tofu_eval.core.types import Prompt
 from tofu_eval.metrics import _bleu
-from tofu_eval.metrics._arrays import need_two
+from tofu_eval.metrics._arrays import need_spaces, need_two
 from tofu_eval.metrics.base import GROWS, metric
 
 LLAMA = (
@@ -101,7 +101,7 @@ def self_bleu_at_gem(texts: Sequence[str], prompt: Prompt, template: str = "llam
         prompt: what they answer; its text is the user's turn.
         template: "llama-3.1", or "none" for the response alone.
     Returns: 100 - BLEU in [0, 100]; 0 = all the same.
-    Undefined: fewer than two responses.
+    Undefined: fewer than two responses, or one in a script that is written without spaces.
     Reproduces: evaluation/evaluate_diversity.py of the paper's repository. It hands sacreBLEU a
         flat list of references, of which sacreBLEU takes the first as the only one; it scores the
         prompt and the template with the answer, so that every text shares them; and it reports
@@ -110,6 +110,7 @@ def self_bleu_at_gem(texts: Sequence[str], prompt: Prompt, template: str = "llam
     from sacrebleu.metrics.bleu import BLEU
 
     need_two(texts)
+    need_spaces(texts)
     if template == "llama-3.1":
         texts = [LLAMA.format(prompt=prompt.text, answer=text) for text in texts]
     bleu = BLEU()
@@ -156,7 +157,7 @@ def _two_with_words(tokens: Sequence[Sequence[str]]) -> Tokens:
     need_two(tokens)
     rows = Tokens.of(tokens)
     if (rows.lengths > 0).sum() < 2:
-        raise MetricInputError("fewer than two responses that are not empty")
+        raise MetricInputError("fewer than two responses with a word")
     return rows
 
 

@@ -26,7 +26,7 @@ def unique_rate(texts: Sequence[str]) -> float:
     Formula: |set of texts| / n; two texts are the same if they differ at most in white space at
         the ends.
     Args:
-        texts: the n responses, n >= 2; an empty one counts as a text.
+        texts: the n responses, n >= 2.
     Returns: a share in [1/n, 1]; 1/n = all the same, 1 = no two the same.
     Undefined: fewer than two responses.
     Departs: the paper counts classes that a trained judge takes for equivalent; here only equal

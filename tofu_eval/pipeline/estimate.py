@@ -19,6 +19,7 @@ def estimate(
     features: Mapping[str, str],
     *,
     truncate: int | None = None,
+    reading: Sequence[str] = (),
 ) -> list[Estimate]:
     """Mean over prompts with its 95% interval, for every model, task and metric.
 
@@ -29,6 +30,7 @@ def estimate(
         metrics: at least those of the table.
         features: signature of each feature's model.
         truncate: words that the texts were cut to, for the signature.
+        reading: which responses were read how, for the signature.
     """
     by_name = {metric.name: metric for metric in metrics}
     estimates = []
@@ -41,6 +43,7 @@ def estimate(
         found = mean_intervals(table)
         for row, (name, column) in enumerate(columns.items()):
             made = by_name[name]
+            signature = made.signature(features, truncate, reading)
             interval = within(found[row], made.range)
             estimates.append(
                 Estimate(
@@ -53,7 +56,7 @@ def estimate(
                     n=interval.n,
                     undefined=len(column) - interval.n,
                     method=method_of(interval, level=made.level, bias=made.bias),
-                    signature=f"{made.signature(features, truncate)}|tofu-eval:{__version__}",
+                    signature=f"{signature}|tofu-eval:{__version__}",
                 )
             )
     return estimates

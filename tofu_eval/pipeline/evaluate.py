@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from tofu_eval.core.config import Settings, settings
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
+from tofu_eval.core.reasoning import read_tags
 from tofu_eval.core.types import (
     ESTIMATE_SCHEMA,
     SCORE_SCHEMA,
@@ -36,11 +37,11 @@ from tofu_eval.importers.rows import read_responses
 from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.generate import generate, requests
-from tofu_eval.pipeline.inputs import Feature
+from tofu_eval.pipeline.inputs import Feature, settle_group
 from tofu_eval.pipeline.plan import check_lists, formats_of, left_out, metrics_of, mixed, plan_of
 from tofu_eval.pipeline.run_json import add_model, add_prompts, add_series, add_tasks, begin, record
 from tofu_eval.pipeline.score import score_corpus, score_groups, scoring_pool
-from tofu_eval.pipeline.score_run import SCORE_CHUNK, all_metrics, score_run, signatures
+from tofu_eval.pipeline.score_run import SCORE_CHUNK, all_metrics, reading_of, score_run, signatures
 from tofu_eval.pipeline.temperatures import Answering, variants_of
 from tofu_eval.run.store import FeatureCache, Run
 from tofu_eval.tasks import load_task
@@ -68,6 +69,10 @@ OF_SCORING = (
     "seed",
     "device",
     "truncate",
+    "tokenizer",
+    "unfinished",
+    "reasoning",
+    "reasoning_tags",
     "workers",
 )
 OF_FILES = (*OF_SCORING, "limit")
@@ -129,6 +134,7 @@ def evaluate(
             or a disk that fails, with everything finished so far kept.
     """
     chosen = settings(options)
+    tags = read_tags(chosen.reasoning_tags)
     tasks = [tasks] if isinstance(tasks, str | Path | Task) else tasks
     plans = [plan_of(load_task(task), chosen) for task in tasks]
     check_lists(models, plans, chosen)
@@ -169,7 +175,7 @@ def evaluate(
             ]
             served, label = joined([engines[name] for name in names]), "+".join(names)
             with run.timed(f"generate {label}"):
-                generate(run, label, Answering(served, here), wanted, report)
+                generate(run, label, Answering(served, here), wanted, report, tags)
             record(run, [variant.name for variant in here], served_by)
             if served is not models[names[0]]:  # the caller's own stays open
                 served.close()
@@ -265,6 +271,8 @@ def score(
         options["metrics"] = metrics
     chosen = _scoring_settings(options, OF_SCORING)
     groups = [groups] if isinstance(groups, Group) else list(groups)
+    tags = read_tags(chosen.reasoning_tags)
+    groups = [settle_group(group, reading_of(chosen), tags) for group in groups]
     scorers = metrics_of(chosen, ())
     given = _given(groups)
     models = feature_models(chosen, scorers, given)
@@ -285,7 +293,13 @@ def score(
             corpus, per_corpus, features, truncate=chosen.truncate, report=report
         )
     table = to_table(scores, SCORE_SCHEMA)
-    estimates = estimate(table, scorers, signatures(models), truncate=chosen.truncate)
+    estimates = estimate(
+        table,
+        scorers,
+        signatures(models),
+        truncate=chosen.truncate,
+        reading=reading_of(chosen).signature,
+    )
     return Result(table, to_table(estimates, ESTIMATE_SCHEMA))
 
 

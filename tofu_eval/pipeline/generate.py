@@ -9,6 +9,7 @@ from tofu_eval.core.errors import (
     ModelError,
     TofuEvalError,
 )
+from tofu_eval.core.reasoning import TAGS, Tag, settle_response
 from tofu_eval.core.types import (
     Report,
     Request,
@@ -74,11 +75,18 @@ def _fresh_seed(seed: int, key: str, taken: set[int]) -> int:
 
 
 def generate(
-    run: Run, model: str, engine: Engine, wanted: Sequence[Request], report: Report
+    run: Run,
+    model: str,
+    engine: Engine,
+    wanted: Sequence[Request],
+    report: Report,
+    tags: Sequence[Tag] = TAGS,
 ) -> None:
     """Make the responses that are not on the disk yet; each batch is saved at once.
 
     `model` is what the progress and errors say; of which models the rows are, `wanted` says.
+    Thoughts are taken out of what is generated, `tags` says how they begin and end; a completion
+    that was given stays as it is.
     """
     places = dict.fromkeys((request.model, request.task) for request in wanted)
     keys = set().union(*(run.response_keys(*place) for place in places))
@@ -94,6 +102,7 @@ def generate(
         )
     if remarks := _looked_at(engine, wanted):
         run.save(notes=[*run.manifest["notes"], *remarks])
+    given = {request.key for request in wanted if request.completion is not None}
     tokens = getattr(report, "tokens", None)
     for batch in _explained(engine, model, engine.generate(wanted, keys)):
         if tokens is not None:
@@ -102,6 +111,7 @@ def generate(
             mine = [row for row in batch if (row.model, row.task) == place]
             rows = list({row.key: row for row in mine if row.key not in keys}.values())
             if rows:
+                rows = [r if r.key in given else settle_response(r, tags=tags) for r in rows]
                 run.add_responses(*place, rows)
                 keys.update(row.key for row in rows)
                 finished += len(rows)

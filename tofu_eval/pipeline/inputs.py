@@ -5,21 +5,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.reasoning import Tag, split_reasoning, state_of
+from tofu_eval.core.scripts import truncate_words
 from tofu_eval.core.tokens import TOKENISERS
-from tofu_eval.core.types import REFERENCE, Group, Prompt, Report
+from tofu_eval.core.types import REFERENCE, Group, Prompt, Report, count_states
 from tofu_eval.features.base import FeatureModel, GroupFeature, fill
 from tofu_eval.features.text import tokens
 from tofu_eval.metrics import Metric
+from tofu_eval.run.responses import Reading
 from tofu_eval.run.store import FeatureCache
 
 OF_ENGINE = {
@@ -28,6 +29,9 @@ OF_ENGINE = {
     "correct": "verdict 'correct'",
 }
 """What an engine or a file says of a response, by need, and what a reason calls it."""
+
+NO_ANSWER = {"correct": float("nan"), "answer": -1}
+"""The row of a response without an answer, by need."""
 
 CORPUS = "the whole corpus"
 """What the prompt of a pooled group is called in messages."""
@@ -143,17 +147,16 @@ def featurize(
 
 
 def cut(group: Group, words: int) -> Group:
-    """The responses of at least that many white-space words, each cut to its first `words`.
+    """The responses of at least that many words, each cut to its first `words`.
 
     Shorter ones are left out, so that all texts are equally long; features of the texts are
     dropped, what the engine said of a response stays.
     """
-    pattern = _first_words(words)
-    found = [pattern.match(text) for text in group.texts]
-    kept = [i for i, match in enumerate(found) if match]
+    truncated = [truncate_words(text, words) for text in group.texts]
+    kept = [i for i, text in enumerate(truncated) if text is not None]
     return replace(
         group,
-        texts=tuple(match.group() for match in found if match),
+        texts=tuple(text for text in truncated if text is not None),
         features={
             name: [rows[i] for i in kept]
             for name, rows in group.features.items()
@@ -162,9 +165,36 @@ def cut(group: Group, words: int) -> Group:
     )
 
 
-@cache
-def _first_words(words: int) -> re.Pattern[str]:
-    return re.compile(rf"\s*+(?:\S++\s++){{{words - 1}}}\S++")
+def settle_group(group: Group, reading: Reading, tags: Sequence[Tag]) -> Group:
+    """A group as the user made it, of the texts that are scored: without thoughts, none empty."""
+    if group.states["responses"] != len(group.texts) or group.thoughts:
+        return group  # whoever made it has done so
+    reasons = group.features.get("finish_reason", [None] * len(group.texts))
+    parts = [split_reasoning(text, tags=tags) for text in group.texts]
+    states = [
+        state_of(part.answer, reason, closed=part.closed)
+        for part, reason in zip(parts, reasons, strict=True)
+    ]
+    texts = [part.answer for part in parts]
+    kept, scored = reading.select(states, texts, [part.reasoning for part in parts])
+    return replace(
+        group,
+        texts=tuple(scored),
+        features={name: _rows_of(name, rows, kept) for name, rows in group.features.items()},
+        states=count_states(states, texts),
+        thoughts=tuple(part.reasoning for part in parts if part.reasoning),
+    )
+
+
+def _rows_of(name: str, rows: Any, kept: Sequence[int]) -> Any:
+    if name.startswith(REFERENCE) or len(kept) == len(rows):
+        return rows
+    return rows[list(kept)] if isinstance(rows, np.ndarray) else [rows[i] for i in kept]
+
+
+def take_thoughts(group: Group) -> Group:
+    """What was thought before the responses in place of the responses, for those that thought."""
+    return replace(group, texts=group.thoughts, features={})
 
 
 def pooled(groups: Iterable[Group]) -> Group:
@@ -179,10 +209,13 @@ def pooled(groups: Iterable[Group]) -> Group:
         first.model,
         first.task,
         {name: _joined([group.features[name] for group in members]) for name in names},
+        {state: sum(group.states[state] for group in members) for state in first.states},
+        tuple(thought for group in members for thought in group.thoughts),
     )
 
 
 def _joined(parts: Sequence[Any]) -> Any:
+    parts = [part for part in parts if len(part)] or parts[:1]
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
     return [row for part in parts for row in part]
@@ -194,8 +227,23 @@ class Inputs:
     def __init__(self, group: Group) -> None:
         self._group = group
         self._made: dict[str, Any] = {
-            "text": group.texts, "prompt": group.prompt, **group.features
+            "text": group.texts, "prompt": group.prompt, "states": group.states, **group.features
         }  # fmt: skip
+
+    def arguments(self, metric: Metric) -> list[Any]:
+        """What a metric is called with, in the order of its needs.
+
+        What is asked about answers alone counts the empty responses too: who says nothing has an
+        answer that cannot be read.
+        """
+        arrays = [self[need] for need in metric.needs]
+        if not set(metric.needs) <= set(NO_ANSWER):
+            return arrays
+        empty = self._group.states["empty"]
+        return [
+            np.append(np.asarray(array), [NO_ANSWER[need]] * empty) if empty else array
+            for need, array in zip(metric.needs, arrays, strict=True)
+        ]
 
     def __getitem__(self, need: str) -> Any:
         """The input; MetricInputError where the group has none."""

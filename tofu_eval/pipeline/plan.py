@@ -15,6 +15,7 @@ from tofu_eval.core.errors import (
     UnknownNameError,
 )
 from tofu_eval.core.models import parse_model, tuned_format
+from tofu_eval.core.tokens import retokenize
 from tofu_eval.core.types import (
     ModelSpec,
     Prompt,
@@ -100,12 +101,13 @@ def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     if chosen.judge_model:
         names += _of_judge(chosen, names)
     for name in names:
-        if chosen.truncate and "[" in name:
+        if chosen.truncate and "[" in name and not name.endswith("[reasoning]"):
             raise ConfigError(
                 f"'{name}' cannot be computed on cut responses: how good one is, is known of the "
                 "whole. Leave out --truncate, or the condition."
             )
-    return [find(name) for name in dict.fromkeys(names)]
+    metrics = [find(name) for name in dict.fromkeys(names)]
+    return [replace(m, needs=retokenize(m.needs, chosen.tokenizer)) for m in metrics]
 
 
 def left_out(chosen: Settings, task: Task) -> list[str]:

@@ -35,6 +35,7 @@ from tofu_eval.pipeline.inputs import (
     of_groups,
     of_texts,
     pooled,
+    take_thoughts,
     with_features,
 )
 
@@ -61,12 +62,17 @@ def featurize_groups(
 def _halves(
     groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
 ) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
-    whole = [m for m in metrics if truncate is None or not m.length_sensitive]
-    cutting = [m for m in metrics if truncate is not None and m.length_sensitive]
-    for own, words in ((whole, None), (cutting, truncate)):
-        if own:
-            members = list(groups) if words is None else [cut(group, words) for group in groups]
-            yield members, own, words
+    """What each metric reads: answers or thoughts, whole or truncated."""
+    for reads in ("answers", "thoughts"):
+        mine = [m for m in metrics if m.reads == reads]
+        members = list(groups)
+        if reads == "thoughts" and mine:
+            members = [take_thoughts(group) for group in groups]
+        whole = [m for m in mine if truncate is None or not m.length_sensitive]
+        if whole:
+            yield members, whole, None
+        if truncate is not None and (own := [m for m in mine if m.length_sensitive]):
+            yield [cut(group, truncate) for group in members], own, truncate
 
 
 def score_groups(
@@ -181,15 +187,16 @@ def score_group(
     """
     inputs = Inputs(group)
     cut_to = "" if truncate is None else f", of at least {truncate} words each"
+    without = _without_text(group)
     scores = []
     for metric in metrics:
         value, reason = None, None
         try:
-            value = float(metric(*(inputs[need] for need in metric.needs)))
+            value = float(metric(*inputs.arguments(metric)))
             if not math.isfinite(value):
                 value, reason = None, f"the metric gave {value}"
         except MetricInputError as undefined:
-            reason = f"{undefined}{cut_to}"
+            reason = f"{undefined}{cut_to}{without if metric.reads == 'answers' else ''}"
         except Exception as error:  # a plug-in may fail in any way
             raise PluginError(
                 f"The metric '{metric.name}' failed on prompt '{group.prompt.id}' of task "
@@ -197,8 +204,16 @@ def score_group(
                 "Leave it out with --metric, or run with --debug to see where."
             ) from error
         place = (group.model, group.task, group.prompt.id)
-        scores.append(Score(*place, metric.name, value, reason, len(group.texts)))
+        n = group.states["responses"] if metric.needs == ("states",) else len(group.texts)
+        scores.append(Score(*place, metric.name, value, reason, n))
     return scores
+
+
+def _without_text(group: Group) -> str:
+    """Why there are fewer texts than responses, for the reason of a score; empty where not."""
+    counts = {state: group.states[state] for state in ("empty", "filtered", "failed")}
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return f"; of {group.states['responses']} responses {told}" if told else ""
 
 
 @contextmanager
@@ -222,7 +237,7 @@ def scoring_pool(workers: int) -> Iterator[Scorer]:
     def score(
         groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
     ) -> list[list[Score]]:
-        names = [metric.name for metric in metrics]
+        names = [(metric.name, metric.needs) for metric in metrics]
         share = max(1, -(-len(groups) // (2 * workers)))
         jobs = [
             pool.submit(_score, groups[start : start + share], names, truncate)
@@ -253,6 +268,7 @@ def _ignore_interrupt() -> None:
 
 
 def _score(
-    groups: Sequence[Group], names: Sequence[str], truncate: int | None
+    groups: Sequence[Group], names: Sequence[tuple[str, tuple[str, ...]]], truncate: int | None
 ) -> list[list[Score]]:
-    return score_each(groups, [find(name) for name in names], truncate)
+    metrics = [replace(find(name), needs=needs) for name, needs in names]
+    return score_each(groups, metrics, truncate)

@@ -32,7 +32,7 @@ from tofu_eval.pipeline.score import (
     scoring_pool,
 )
 from tofu_eval.run import provenance
-from tofu_eval.run.responses import Groups, generated_tokens
+from tofu_eval.run.responses import Groups, Reading, count_responses, generated_tokens
 from tofu_eval.run.store import Run
 
 SCORE_CHUNK = 64
@@ -68,7 +68,7 @@ def score_run(
     }
     with run.timed("score"), scoring_pool(chosen.workers) as score:
         progress = _Progress(report)
-        indexed = {place: Groups(run, *place) for place in stale}
+        indexed = {place: Groups(run, *place, reading_of(chosen)) for place in stale}
         progress.total = sum(map(len, indexed.values()))
         places_of = {place: _Place(run, *place, marks[place], chosen.truncate) for place in indexed}
         _featurize_in_turn(places_of, indexed, scorers, features, report)
@@ -78,13 +78,16 @@ def score_run(
         _close(feature)
     estimates = _estimated(run, chosen, scorers, models, places, stale)
     scored |= marks
+    states = _states(run, stale)
     run.save(
         status="complete",
         features={**run.manifest.get("features", {}), **_made_by(features)},
         scored=[[*place, mark] for place, mark in scored.items()],
         tokens=_tokens(run, stale),
+        states=states,
         notes=[
             *run.manifest["notes"],
+            *_told_states(states, places),
             *_unfinished(run, scorers),
             *_lost(run, estimates),
             *_cut_by_models(features),
@@ -214,6 +217,7 @@ def _estimated(
                 scorers[task],
                 signatures(models),
                 truncate=chosen.truncate,
+                reading=reading_of(chosen).signature,
             )
         made = _in_order(run, made)
         run.write_estimates(made)
@@ -229,6 +233,35 @@ def _tokens(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, i
             model: {**known.get(model, {}), task: generated_tokens(run, model, task)},
         }
     return known
+
+
+def _states(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, dict[str, int]]]:
+    """Responses in each state by model and task, counted again where responses may be new."""
+    known: dict[str, dict[str, dict[str, int]]] = run.manifest.get("states", {})
+    for model, task in stale:
+        known = {
+            **known,
+            model: {**known.get(model, {}), task: count_responses(run, model, task)},
+        }
+    return known
+
+
+def _told_states(
+    states: Mapping[str, Mapping[str, Mapping[str, int]]], places: Iterable[tuple[str, str]]
+) -> list[str]:
+    """A remark for each model and task with responses that are cut off or have no text."""
+    remarks = []
+    for model, task in places:
+        counts = states[model][task]
+        total = counts["responses"]
+        told = [
+            f"{counts[state]} {state} ({counts[state] / total:.1%})"
+            for state in ("unfinished", "empty", "filtered", "failed")
+            if counts[state]
+        ]
+        if told:
+            remarks.append(f"{model}: of {total} responses to {task}, {', '.join(told)}")
+    return remarks
 
 
 def _cut_by_models(features: Mapping[str, Feature]) -> list[str]:
@@ -250,6 +283,11 @@ def _made_by(features: Mapping[str, Feature]) -> dict[str, Any]:
         }
         for name, feature in features.items()
     }
+
+
+def reading_of(chosen: Settings) -> Reading:
+    """Which texts are scored, as the user says."""
+    return Reading(chosen.unfinished, chosen.reasoning)
 
 
 def _places(run: Run, tasks: Iterable[str]) -> list[tuple[str, str]]:
@@ -314,7 +352,8 @@ def _mark(
 ) -> str:
     """Digest of all that a model's scores on a task depend on."""
     made_by = signatures(models)
-    cited = [metric.signature(made_by, chosen.truncate) for metric in metrics]
+    reading = reading_of(chosen).signature
+    cited = [metric.signature(made_by, chosen.truncate, reading) for metric in metrics]
     keys = sorted(run.response_keys(model, task))
     made_from: list[Any] = [__version__, SCORE_CHUNK, keys, cited]
     needs = {need for metric in metrics for need in metric.needs}

@@ -5,22 +5,59 @@ What is kept of a response is where it lies (16 bytes); its text is read when it
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tofu_eval.core.types import Group, Prompt
+from tofu_eval.core.types import Group, Prompt, State, count_states, has_text
 from tofu_eval.run.files import read_row_group, row_groups
 from tofu_eval.run.store import Run
 
-COLUMNS = ("text", "finish_reason", "logprob", "correct")
+COLUMNS = ("text", "finish_reason", "logprob", "correct", "state", "reasoning")
 ROW_GROUPS_IN_MEMORY = 8
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which texts are scored. By default those of all responses that have one, without thoughts.
+
+    `unfinished`: whether responses that stopped at the length limit are among them; `reasoning`:
+    whether the thoughts stand before the text, as part of it.
+    """
+
+    unfinished: Literal["keep", "drop"] = "keep"
+    reasoning: Literal["strip", "keep"] = "strip"
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """What a metric's signature says of it."""
+        return tuple(
+            f"{name}:{value}"
+            for name, value, usual in (
+                ("unfinished", self.unfinished, "keep"),
+                ("reasoning", self.reasoning, "strip"),
+            )
+            if value != usual
+        )
+
+    def select(
+        self, states: Sequence[State], texts: Sequence[str], thoughts: Sequence[str | None]
+    ) -> tuple[list[int], list[str]]:
+        """Which of several responses are scored, and the text of each of these."""
+        if self.reasoning == "keep":
+            texts = ["\n\n".join(filter(None, pair)) for pair in zip(thoughts, texts, strict=True)]
+        kept = [
+            i
+            for i, (state, text) in enumerate(zip(states, texts, strict=True))
+            if has_text(state, text) and not (state == "unfinished" and self.unfinished == "drop")
+        ]
+        return kept, [texts[i] for i in kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +98,12 @@ def response_facts(run: Run, model: str, task: str) -> ResponseFacts:
     facts = ResponseFacts()
     for part in run.response_parts(model, task):
         for number in range(row_groups(part)):
-            rows = read_row_group(part, number, ["text", "finish_reason"])
+            rows = read_row_group(part, number, ["text", "state"])
             lengths = pc.utf8_length(rows.column("text"))
             facts += ResponseFacts(
                 len(rows),
                 pc.sum(lengths).as_py() or 0,
-                pc.sum(pc.equal(rows.column("finish_reason"), "length")).as_py() or 0,
+                pc.sum(pc.equal(rows.column("state"), "unfinished")).as_py() or 0,
                 pc.sum(pc.equal(lengths, 0)).as_py() or 0,
             )
     return facts
@@ -83,6 +120,21 @@ def generated_tokens(run: Run, model: str, task: str) -> int | None:
     return total if told else None
 
 
+AS_USUAL = Reading()
+
+
+def count_responses(run: Run, model: str, task: str) -> dict[str, int]:
+    """How many responses there are of one model to one task, and how many in each state."""
+    total: Counter[str] = Counter(count_states([]))
+    for part in run.response_parts(model, task):
+        for number in range(row_groups(part)):
+            table = read_row_group(part, number, ["state", "text"])
+            total.update(
+                count_states(table.column("state").to_pylist(), table.column("text").to_pylist())
+            )
+    return dict(total)
+
+
 class Groups:
     """All groups of one model on one task, in the order of the task's prompts.
 
@@ -90,7 +142,8 @@ class Groups:
         StoreError: a file of the run is damaged.
     """
 
-    def __init__(self, run: Run, model: str, task: str) -> None:
+    def __init__(self, run: Run, model: str, task: str, reading: Reading = AS_USUAL) -> None:
+        self._reading = reading
         self._model = model
         self._task = task
         self._prompts = run.prompts(task)
@@ -113,13 +166,26 @@ class Groups:
         made, begin = [], 0
         for place in range(start, end):
             stop = begin + int(self._starts[place + 1] - self._starts[place])
-            own = {name: tuple(column[begin:stop]) for name, column in columns.items()}
-            if set(own["correct"]) == {None}:
-                del own["correct"]  # nobody has said it: a verifier may
+            own = {name: column[begin:stop] for name, column in columns.items()}
             prompt: Prompt = self._prompts[self._rows["prompt"][self._starts[place]]]
-            made.append(Group(prompt, own.pop("text"), self._model, self._task, own))
+            made.append(self._group(prompt, own))
             begin = stop
         return made
+
+    def _group(self, prompt: Prompt, own: dict[str, list[Any]]) -> Group:
+        texts, states, thoughts = own.pop("text"), own.pop("state"), own.pop("reasoning")
+        kept, scored = self._reading.select(states, texts, thoughts)
+        if set(own["correct"]) == {None}:
+            del own["correct"]  # nobody has said it: a verifier may
+        return Group(
+            prompt,
+            tuple(scored),
+            self._model,
+            self._task,
+            {name: tuple(rows[i] for i in kept) for name, rows in own.items()},
+            count_states(states, texts),
+            tuple(thought for thought in thoughts if thought and thought.strip()),
+        )
 
     def _index(self, run: Run) -> None:
         order = {prompt.id: place for place, prompt in enumerate(self._prompts)}

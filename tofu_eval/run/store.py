@@ -373,6 +373,8 @@ class FeatureCache:
 
     def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:
         """The rows of `keys`, (len(keys), width); all must be there."""
+        if not keys:
+            return np.empty((0, 0), dtype=np.float32)
         places = [self._place[key] for key in keys]
         parts = {number: self._part(number) for number in dict.fromkeys(n for n, _ in places)}
         return np.stack([parts[number][row] for number, row in places])
