@@ -66,6 +66,7 @@ ROWS = {
 
 OF_PROMPT = {
     "prompt": PROMPT,
+    "states": {"responses": 8, "unfinished": 2, "empty": 1, "filtered": 3, "failed": 0},
     "references": PROMPT.references,
     **{f"reference_{need}": [t.split() for t in PROMPT.references] for need in TOKENISERS},
     "reference_embedding": np.eye(5)[:2],
@@ -92,6 +93,7 @@ PARAMETERS = {
     "weights": ((1.0,), (0.5, 0.5)),
     "epsilon": (0.1, 0.5),
     "algorithm": ("gzip", "xz"),
+    "state": ("unfinished", "filtered"),
     "template": ("none", "llama-3.1"),
 }
 """Two values of each parameter that is no input."""
@@ -219,6 +221,10 @@ def test_more_diversity_is_the_better_end(made: Metric) -> None:
 
 @by_name
 def test_no_responses_are_undefined(made: Metric) -> None:
+    if made.needs == ("states",):
+        with pytest.raises(MetricInputError, match="^no responses$"):
+            made({"responses": 0, "unfinished": 0, "empty": 0, "filtered": 0, "failed": 0})
+        return
     with pytest.raises(MetricInputError):
         made(*arrays(made, {need: [] for need in own_needs(made)}))
 
@@ -340,8 +346,8 @@ def test_the_names_in_the_readme_exist() -> None:
 
 def test_signatures_name_the_settings_and_the_models() -> None:
     distinct = METRICS.get("distinct_2")
-    assert distinct.signature({"embedding": "m@1"}) == "distinct_2|v:1|tok:nltk-word|n:2"
-    assert distinct.signature({}, 50) == "distinct_2|v:1|tok:nltk-word|n:2|truncate:50"
+    assert distinct.signature({"embedding": "m@1"}) == "distinct_2|v:1|tok:nltk-word+chars|n:2"
+    assert distinct.signature({}, 50) == "distinct_2|v:1|tok:nltk-word+chars|n:2|truncate:50"
     vendi = METRICS.get("vendi").signature({"embedding": "m@1"})
     assert vendi == "vendi|v:1|q:1.0|embedding:m@1"
 

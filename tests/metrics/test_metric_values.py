@@ -70,7 +70,7 @@ def test_self_bleu_ignores_case_newlines_and_missing_orders(pair: tuple[str, str
 def test_self_bleu_of_empty_responses() -> None:
     # An empty response scores 0 and is no reference that can be matched.
     assert self_bleu(["a b", "a b", ""]) == pytest.approx((100 + 100 + 0) / 3)
-    with pytest.raises(MetricInputError, match=r"^fewer than two responses that are not empty$"):
+    with pytest.raises(MetricInputError, match=r"^fewer than two responses with a word$"):
         self_bleu(["a b", "", " \n"])
 
 
