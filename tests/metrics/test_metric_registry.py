@@ -222,7 +222,7 @@ def test_more_diversity_is_the_better_end(made: Metric) -> None:
 @by_name
 def test_no_responses_are_undefined(made: Metric) -> None:
     if made.needs == ("states",):
-        with pytest.raises(MetricInputError, match="^no responses$"):
+        with pytest.raises(MetricInputError, match=r"^no responses$"):
             made({"responses": 0, "unfinished": 0, "empty": 0, "filtered": 0, "failed": 0})
         return
     with pytest.raises(MetricInputError):
