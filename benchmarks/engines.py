@@ -41,7 +41,7 @@ from safetensors.torch import save_file
 from tofu_eval.core.child_process import Child
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of
-from tofu_eval.engines.open import joined, open_engine
+from tofu_eval.engines.open import join_engines, open_engine
 from tofu_eval.pipeline.generate import generate
 from tofu_eval.run.store import Run
 
@@ -177,7 +177,7 @@ def race_adapters(
         _adapter(folder / "model", folder / f"adapter-{number}", number)
         refs[f"a{number}"] = f"{folder / 'model'}+{folder / f'adapter-{number}'}"
     start = time.perf_counter()
-    engine = joined([_opened(name, ref) for name, ref in refs.items()])
+    engine = join_engines([_opened(name, ref) for name, ref in refs.items()])
     _drain(engine, [request for name in refs for request in ask(texts, tokens, name)])
     engine.close()
     one, start = time.perf_counter() - start, time.perf_counter()

@@ -129,7 +129,7 @@ def test_samples_of_a_prompt_have_keys_and_seeds_of_their_own(
     # Seeds of three bits meet at once.
     short = generate.seed_of
     monkeypatch.setattr(generate, "seed_of", lambda *parts: short(*parts) % 64)
-    made = generate.requests(plan, load_format("base"), "m", FakeEngine(), 0)
+    made = generate.build_requests(plan, load_format("base"), "m", FakeEngine(), 0)
     assert len({request.key for request in made}) == len({r.seed for r in made}) == 50
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
+from tofu_eval.core.types import Sampling
 from tofu_eval.engines.sampler import Draw
 
 VOCABULARY = 500
@@ -28,7 +29,7 @@ def draw(
     row: NDArray[np.float64], seeds: Sequence[int], temperature: float = 1.0, top_p: float = 1.0
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The drawn tokens and their log-probabilities for one row of logits under many seeds."""
-    processor = Draw(seeds, temperature, top_p)
+    processor = Draw(seeds, Sampling(1, temperature, top_p))
     scores = torch.tensor(row, dtype=torch.float32).repeat(len(seeds), 1)
     left = processor(torch.empty(0), scores)
     assert (left.isfinite().sum(-1) == 1).all()
@@ -110,7 +111,7 @@ def test_a_seed_decides_its_row() -> None:
 
 
 def test_steps_are_independent() -> None:
-    processor = Draw(range(4000), 1.0, 1.0)
+    processor = Draw(range(4000), Sampling())
     row = torch.zeros(4000, 2)
     first, second = (processor(torch.empty(0), row.clone()).argmax(-1) for _ in range(2))
     table = np.histogram2d(first.numpy(), second.numpy(), bins=2)[0]
@@ -128,7 +129,7 @@ def test_impossible_tokens_are_not_drawn() -> None:
     row = np.where(np.arange(50) % 2 == 0, -np.inf, 0.0)
     tokens, _ = draw(row, range(500))
     assert (tokens % 2 == 1).all()
-    processor = Draw([0], 1.0, 1.0)
+    processor = Draw([0], Sampling())
     lowest: Any = SimpleNamespace(random=lambda dtype: dtype(0))
     processor._streams = [lowest]
     assert int(processor(torch.empty(0), torch.tensor(row)[None].float()).argmax()) == 1
@@ -140,6 +141,6 @@ def test_impossible_tokens_are_not_drawn() -> None:
 def test_broken_logits_show_in_the_logprob(
     temperature: float, top_p: float, bad: list[float]
 ) -> None:
-    processor = Draw([0], temperature, top_p)
+    processor = Draw([0], Sampling(1, temperature, top_p))
     processor(torch.empty(0), torch.tensor([bad]))
     assert not processor.logprobs[0].isfinite().any()

@@ -23,7 +23,7 @@ import tofu_eval as te
 from tofu_eval.core.errors import ConfigError, ModelError
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import Sampling
-from tofu_eval.engines.open import joined, open_engine, together
+from tofu_eval.engines.open import group_shared, join_engines, open_engine
 from tofu_eval.run.store import Run
 
 pytestmark = [
@@ -197,8 +197,8 @@ def test_base_and_adapters_in_one_engine(
         f"a{i}": f"{served_model}+{path}" for i, path in enumerate(served_adapters)
     }
     engines = {name: open_vllm(ref, name) for name, ref in refs.items()}
-    assert together(engines) == [["base", "a0", "a1"]]
-    served = joined(list(engines.values()))
+    assert group_shared(engines) == [["base", "a0", "a1"]]
+    served = join_engines(list(engines.values()))
     sampling = Sampling(samples=1, temperature=0, max_tokens=16)
     mixed = rows(served, [request for n in refs for request in asks(sampling, model=n)])
     assert engines["a1"].record["canary"] == {
@@ -219,7 +219,7 @@ def test_base_and_adapters_in_one_engine(
 def test_merged_adapters(served_model: Path, served_adapters: list[Path]) -> None:
     ref = f"{served_model}+{served_adapters[0]}"
     engine = open_vllm(ref, adapters="merged")
-    assert together({"a": engine, "b": open_vllm(served_model)}) == [["a"], ["b"]]
+    assert group_shared({"a": engine, "b": open_vllm(served_model)}) == [["a"], ["b"]]
     requests = asks(Sampling(samples=1, temperature=0, max_tokens=16))
     made = rows(engine, requests)
     merged = engine._merged
@@ -246,7 +246,7 @@ def test_the_canary_finds_a_leaking_adapter(
     engines = [open_vllm(served_model, "base")] + [
         open_vllm(f"{served_model}+{path}", f"a{i}") for i, path in enumerate(served_adapters)
     ]
-    served = joined(engines)
+    served = join_engines(engines)
     requests = [
         r for n in ("base", "a0", "a1") for r in asks(Sampling(samples=1, max_tokens=8), model=n)
     ]

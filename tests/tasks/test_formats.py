@@ -99,16 +99,17 @@ def test_a_format_cannot_be_changed() -> None:
         (
             "bse",
             "Unknown prompt format 'bse'. Did you mean 'base'? "
-            "Give base, sft, chat or the path of a .jinja file.",
+            "Give base, sft, chat, paper, paper-math or the path of a .jinja file.",
         ),
         (
             "nope.jinja",
-            "nope.jinja: there is no such file. Give base, sft, chat or a .jinja file.",
+            "nope.jinja: there is no such file. Give base, sft, chat, paper, paper-math or a "
+            ".jinja file.",
         ),
         (
             f"{'a' * 300}.jinja",
             f"{'a' * 300}.jinja: cannot be read: File name too long. "
-            "Give base, sft, chat or a .jinja file.",
+            "Give base, sft, chat, paper, paper-math or a .jinja file.",
         ),
     ],
 )
@@ -123,9 +124,9 @@ AT = "at prompt 'one message': "
 UNSAFE = "of 'str' object is unsafe."
 FAULTS = [
     ("a\n{{ promt }}", "2: template: unknown variable 'promt'. Did you mean 'prompt'? "
-                       "Known: prompt, messages"),
-    ("hello\n", "1: template: it does not use the prompt. Known: prompt, messages"),
-    ("", "1: template: it does not use the prompt. Known: prompt, messages"),
+                       "Known: prompt, messages, input"),
+    ("hello\n", "1: template: it does not use the prompt. Known: prompt, messages, input"),
+    ("", "1: template: it does not use the prompt. Known: prompt, messages, input"),
     ("{{ prompt }}\n{% if %}", "2: template: Expected an expression, got 'end of statement block'"),
     ("{{ prompt }}\n{% for m in messages %}", "2: template: Unexpected end of template. Jinja was "
      "looking for the following tags: 'endfor' or 'else'. The innermost block that needs to be "
@@ -151,7 +152,7 @@ FAULTS = [
     # What would be drawn without a seed, and Jinja's globals.
     ("{{ prompt }}{{ [1, 2] | random }}", "1: template: No filter named 'random'."),
     ("{{ prompt }}{{ lipsum() }}", "1: template: unknown variable 'lipsum'. "
-                                   "Known: prompt, messages"),
+                                   "Known: prompt, messages, input"),
 ]  # fmt: skip
 
 

@@ -141,16 +141,16 @@ MESSAGES = {
     ],
     HEAD + "sampling:\n  temprature: 1\nprompts: [x]\n": [
         "4: unknown key 'temprature' in sampling. Did you mean 'temperature'? "
-        "Known: samples, temperature, top_p, max_tokens"
+        "Known: samples, temperature, top_p, max_tokens, top_k, min_p, repetition_penalty, stop"
     ],
     HEAD + "promts: [x]\n": [
         f"1: no prompts: {SOURCE}",
         "3: unknown key 'promts'. Did you mean 'prompts'? Known: name, version, description, "
-        "licence, source, citation, format, sampling, metrics, verifier, scoring, file, dataset, "
-        "prompts",
+        "licence, source, citation, format, sampling, metrics, verifier, scoring, examples, "
+        "wording, file, dataset, prompts",
     ],
     HEAD + "format: raw\nprompts: [x]\n": [
-        "3: format must be 'base', 'sft' or 'chat', got \"raw\""
+        "3: format must be 'base', 'sft', 'chat', 'paper' or 'paper-math', got \"raw\""
     ],
     HEAD: [f"1: no prompts: {SOURCE}"],
     HEAD + "prompts:\n": [f"1: no prompts: {SOURCE}"],

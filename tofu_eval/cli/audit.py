@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tofu_eval.cli.options import data_dir_option
+from tofu_eval.cli.options import asking_options, data_dir_option
 
 
 @click.command("audit")
 @click.option("--model", "models", multiple=True, required=True, metavar="NAME=REF")
 @click.option("--task", "tasks", multiple=True, required=True, metavar="NAME")
 @click.option("--format", "formats", multiple=True, metavar="[MODEL=]FORMAT")
+@asking_options
+@click.option("--stop", multiple=True, metavar="TEXT", help="As for a run.")
 @click.option("--max-tokens", type=int, help="Longest response, which shares the context.")
 @data_dir_option
 @click.option("--limit", type=int, help="Only the first N prompts of each task.")
@@ -27,6 +30,10 @@ def command(
     limit: int | None,
     first: int,
     trust_remote_code: bool,
+    system: str | None,
+    chat_template_kwargs: dict[str, Any] | None,
+    reasoning_effort: str | None,
+    stop: tuple[str, ...],
 ) -> None:
     """Show what the prompts become, token by token, and what is wrong with them.
 
@@ -46,9 +53,13 @@ def command(
         "limit": limit,
         "data_dir": data_dir,
         "trust_remote_code": trust_remote_code,
+        "system": system,
+        "chat_template_kwargs": chat_template_kwargs,
+        "reasoning_effort": reasoning_effort,
+        "stop": stop or None,
     }
     if formats:
-        fields["format"] = formats_by_model(formats)  # type: ignore[assignment]
+        fields["format"] = formats_by_model(formats)
     chosen = settings({name: value for name, value in fields.items() if value is not None})
     seen = audit(named([parse_model(text) for text in models]), tasks, chosen, first=first)
     for model, task, prompt, ids, tokens in seen.samples:

@@ -172,6 +172,58 @@ _SCORING = (
     click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is."),
 )
 
+_ASKING = (
+    click.option("--system", metavar="TEXT", help="What the model is told before each prompt."),
+    click.option(
+        "--chat-template-kwarg",
+        "chat_template_kwargs",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda _context, _option, texts: pairs("--chat-template-kwarg", texts),
+        help="What the chat template is given, such as enable_thinking=false; repeatable.",
+    ),
+    click.option(
+        "--reasoning-effort", metavar="WORD", help="How long a model thinks, in its own words."
+    ),
+)
+
+_DECODING = (
+    click.option("--top-k", type=int, help="Only the K most probable tokens. Default: all"),
+    click.option("--min-p", type=float, help="Only tokens at least P times the most probable one."),
+    click.option("--repetition-penalty", type=float, help="Above 1 makes repetitions rarer."),
+    click.option(
+        "--stop",
+        multiple=True,
+        metavar="TEXT",
+        help="End a response before this text; repeatable.",
+    ),
+    click.option(
+        "--seeds",
+        type=click.Choice(["row", "run"]),
+        help="run: requests without seeds of their own (vllm, openai); faster, and not to be made "
+        "again alike.",
+    ),
+    click.option(
+        "--extra-body",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda _context, _option, texts: pairs("--extra-body", texts),
+        help="What else stands in each request to a server; repeatable.",
+    ),
+    click.option("--quantize", type=click.Choice(["nf4"]), help="Load the weights in 4 bits."),
+    click.option(
+        "--max-failed",
+        type=float,
+        metavar="SHARE",
+        help="The share of a model's responses that may fail. Default: 0.05",
+    ),
+    click.option(
+        "--too-long",
+        type=click.Choice(["fail", "skip"]),
+        help="What becomes of a prompt that leaves no room for its response. Default: fail",
+    ),
+)
+
 output_option = click.option(
     "--output", type=click.Path(path_type=Path), help="The run directory; an existing one goes on."
 )
@@ -200,6 +252,38 @@ def scoring_options(command: Command) -> Command:
     for option in reversed(_SCORING):
         command = option(command)
     return command
+
+
+def asking_options(command: Command) -> Command:
+    """Add what shapes a prompt."""
+    for option in reversed(_ASKING):
+        command = option(command)
+    return command
+
+
+def decoding_options(command: Command) -> Command:
+    """Add what shapes responses, beside the temperature, and what may fail."""
+    for option in reversed(_DECODING):
+        command = option(command)
+    return command
+
+
+def pairs(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
+    """NAME=VALUE pairs with the names as they stand; a value is read as YAML reads it."""
+    import yaml
+
+    from tofu_eval.core.errors import ConfigError
+
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{option} got '{text}'. Write NAME=VALUE.")
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{option} {text}: the value is not YAML.") from error
+    return values or None
 
 
 def arguments(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:

@@ -12,8 +12,10 @@ import click
 
 from tofu_eval.cli.options import (
     arguments,
+    asking_options,
     baseline_option,
     data_dir_option,
+    decoding_options,
     formats_by_model,
     given,
     named,
@@ -53,13 +55,16 @@ if TYPE_CHECKING:
 @temperature_option
 @click.option("--top-p", type=float, help="Nucleus size in (0, 1]. Default: the task's.")
 @click.option("--max-tokens", type=int, help="Longest response in tokens. Default: the task's.")
+@decoding_options
 @click.option(
     "--format",
     "formats",
     multiple=True,
     metavar="[MODEL=]FORMAT",
-    help="Prompt format: base, sft, chat or a .jinja file; for all models or for one.",
+    help="Prompt format: base, sft, chat, paper, paper-math or a .jinja file; for all models or "
+    "for one.",
 )
+@asking_options
 @click.option(
     "--engine",
     help="transformers, vllm, openai, ray. Default: vllm where there is a GPU for it, else "

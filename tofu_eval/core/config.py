@@ -38,6 +38,9 @@ class Settings(BaseModel):
     whether thoughts are, and `reasoning_tags` (`OPEN,CLOSE` each) how they begin and end beside the
     usual ways; `workers` is how many processes score.
     `isolate` puts each model into a process of its own; left out, where there is an accelerator.
+    `system` is told to the model before each prompt, `chat_template_kwargs` and `reasoning_effort`
+    to its chat template, `extra_body` to a server. `max_failed` is the share of a model's responses
+    that may fail, `too_long` what becomes of a prompt that leaves no room for its response.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +53,18 @@ class Settings(BaseModel):
     temperature: Temperature | tuple[Temperature, ...] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     max_tokens: Count | None = None
+    top_k: Annotated[int, Field(ge=0, strict=True)] | None = None
+    min_p: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=2, strict=True)] | None = None
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+    system: str | None = None
+    chat_template_kwargs: dict[str, Any] = {}
+    reasoning_effort: str | None = None
+    extra_body: dict[str, Any] = {}
+    seeds: Literal["row", "run"] = "row"
+    max_failed: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.05
+    too_long: Literal["fail", "skip"] = "fail"
+    quantize: Literal["nf4"] | None = None
     limit: Count | None = None
     data_dir: Path | None = None
     batch_size: Count = 128
@@ -94,7 +109,10 @@ class Settings(BaseModel):
 
     def sampling(self) -> dict[str, Any]:
         """The sampling fields that were given, which hold for all models alike."""
-        fields = ("samples", "top_p", "max_tokens")
+        fields = (
+            *("samples", "top_p", "max_tokens"),
+            *("top_k", "min_p", "repetition_penalty", "stop"),
+        )
         given = {name: value for name in fields if (value := getattr(self, name)) is not None}
         if self.temperature is not None and not isinstance(self.temperature, tuple):
             given["temperature"] = self.temperature
@@ -227,7 +245,10 @@ def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
     return f"{'.'.join(map(str, (field, *inner)))} {rule}, {got}"
 
 
-_FORMAT = "base, sft, chat or a .jinja file, or a mapping with one of these for each model"
+_FORMAT = (
+    "base, sft, chat, paper, paper-math or a .jinja file, or a mapping with one of these for each "
+    "model"
+)
 _RULES = {
     "tuple_type": "should be a list of names",
     "dict_type": "should be a mapping of names",

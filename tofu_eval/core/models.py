@@ -36,6 +36,13 @@ OTHER_FILES = (
 )
 """What else shapes a response (code only runs with trust_remote_code). Not a trainer's logs."""
 
+EMBEDDINGS = tuple(
+    f"{layer}{part}.weight"
+    for layer in ("embed_tokens", "wte", "embed_in", "word_embeddings", "lm_head", "embed_out")
+    for part in ("", ".base_layer", ".modules_to_save", ".original_module")
+)
+"""How the names end of the weights that have one row a token."""
+
 TRAINED = "training.json"
 """What `tofu-eval train` leaves beside a checkpoint: how it was made, and the prompt format."""
 
@@ -192,6 +199,15 @@ def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str
     return name, template
 
 
+def is_quantized(resolved: ResolvedModel) -> bool:
+    """Whether a base's files hold packed weights, as a checkpoint of bitsandbytes does."""
+    try:
+        config = json.loads((resolved.base / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False  # whoever loads it says what is wrong
+    return isinstance(config, dict) and bool(config.get("quantization_config"))
+
+
 def check_weights(info: Mapping[str, Any]) -> None:
     """Refuse a model of which transformers made up a part.
 
@@ -219,12 +235,65 @@ def with_adapter(model: Any, adapter: Path, *, trainable: bool = False) -> Any:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Found missing adapter keys")
+        # True of every adapter on tied embeddings, and once an adapter.
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings.*")
+        warnings.filterwarnings("ignore", message=".*tied.*")
         wrapped = peft.PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
-    # Only a second loading tells which weights found no place.
-    lost = wrapped.load_adapter(adapter, "default", is_trainable=trainable).unexpected_keys
-    if lost:
+        # Only a second loading tells which weights found no place.
+        loaded = wrapped.load_adapter(adapter, "default", is_trainable=trainable)
+    if lost := loaded.unexpected_keys:
         raise ValueError(f"{len(lost)} of its weights have no place in the base, such as {lost[0]}")
     return wrapped
+
+
+def resized_vocabulary(adapter: Path, tokenizer: Any, rows: int) -> int:
+    """How many rows the base's embedding must have for an adapter.
+
+    Args:
+        adapter: its folder.
+        tokenizer: the one that it was trained with.
+        rows: of the base's embedding.
+
+    Raises:
+        ModelError: its tokenizer has tokens that neither the base nor the adapter has an embedding
+            for; they would be random.
+    """
+    saved = embedding_rows(adapter)
+    if saved is not None:
+        return saved
+    most = max(tokenizer.get_vocab().values(), default=0) + 1
+    if most <= rows or _trains_single_tokens(adapter):
+        return max(most, rows)
+    raise ModelError(
+        f"The tokenizer of the adapter {adapter} has {most} tokens, the base has embeddings for "
+        f"{rows}, and the adapter holds none: those of the other {most - rows} are lost. Save it "
+        "again with them: model.save_pretrained(..., save_embedding_layers=True)"
+    )
+
+
+def embedding_rows(adapter: Path) -> int | None:
+    """The rows of the embedding that an adapter brings along; None where it brings none."""
+    file = adapter / "adapter_model.safetensors"
+    if not file.exists():
+        return None
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(file), "pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - not a mapping
+                if name.endswith(EMBEDDINGS) and "lora_" not in name:
+                    return int(weights.get_slice(name).get_shape()[0])
+    except Exception as error:  # the library's own errors have no common class
+        raise ModelError(f"Cannot read {file}: {error}. Save the adapter again.") from error
+    return None
+
+
+def _trains_single_tokens(adapter: Path) -> bool:
+    try:
+        config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"Cannot read the configuration of {adapter}: {error}.") from error
+    return isinstance(config, dict) and bool(config.get("trainable_token_indices"))
 
 
 def _locate(ref: str, revision: str | None) -> Path:

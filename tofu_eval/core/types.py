@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tofu_eval.core.errors import ConfigError
 
-PromptFormat = Literal["base", "sft", "chat"]
+PromptFormat = Literal["base", "sft", "chat", "paper", "paper-math"]
 Scoring = Literal["generate", "likelihood"]
 State = Literal["finished", "unfinished", "empty", "filtered", "failed"]
 """What became of a response: `unfinished` stopped at the length limit; `empty`, `filtered` and
@@ -33,15 +33,19 @@ LONGEST_NAME = 100
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+ALWAYS_OFF: Mapping[str, float] = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""What no decoder of ours does."""
+
 NEUTRAL_SAMPLING: Mapping[str, float] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
     "top_k": 0,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
+    **ALWAYS_OFF,
 }
-"""What no decoder of ours does. Engines send it nevertheless: left out, transformers and servers
-fill in their own (top-k 50, a model's generation config)."""
+"""The values at which a setting of a decoder does nothing. Engines send them nevertheless: left
+out, transformers and servers fill in their own (top-k 50, a model's generation config)."""
 
 
 def check_name(noun: str, name: str) -> str:
@@ -110,19 +114,30 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How responses are drawn. Temperature 0 is greedy decoding."""
+    """How responses are drawn. Temperature 0 is greedy decoding.
+
+    `top_k`, `min_p` and `repetition_penalty` are off at their defaults. In their order: the penalty
+    (on tokens of the prompt and the response), the temperature, then what `min_p`, `top_k` and
+    `top_p` leave. A response ends before the first of the texts in `stop`.
+    """
 
     samples: int = 10
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 256
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("samples", "max_tokens"):
+        for name, least in (("samples", 1), ("max_tokens", 1), ("top_k", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}.")
-        for name in ("temperature", "top_p"):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(
+                    f"{name} must be a whole number of at least {least}, got {value!r}."
+                )
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ConfigError(f"{name} must be a number, got {value!r}.")
@@ -130,15 +145,50 @@ class Sampling:
             raise ConfigError(f"temperature must be at least 0, got {self.temperature}.")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p must lie in (0, 1], got {self.top_p}.")
+        if not 0 <= self.min_p < 1:
+            raise ConfigError(f"min_p must lie in [0, 1), got {self.min_p}.")
+        if not 0 < self.repetition_penalty <= 2:
+            raise ConfigError(
+                f"repetition_penalty must lie in (0, 2], got {self.repetition_penalty}."
+            )
+        object.__setattr__(self, "stop", _check_stop(self.stop))
         if self.temperature == 0 and self.samples > 1:
             raise ConfigError(
                 f"temperature 0 is greedy: all {self.samples} samples would be the same text. "
                 "Use samples=1 or a temperature above 0."
             )
 
-    def decoder(self) -> dict[str, float | int]:
+    def decoder(self) -> dict[str, Any]:
         """What shapes one response: all fields except how many are drawn."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "samples"}
+
+    def describe(self) -> dict[str, Any]:
+        """For a record, JSON-able: all fields but those that are off unless they are set."""
+        optional = {
+            "top_k": self.top_k,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
+            "stop": list(self.stop),
+        }
+        used = {k: v for k, v in optional.items() if v and v != NEUTRAL_SAMPLING.get(k)}
+        always = ("samples", "temperature", "top_p", "max_tokens")
+        return {**{name: getattr(self, name) for name in always}, **used}
+
+
+def _check_stop(stop: object) -> tuple[str, ...]:
+    """Stop strings as a tuple, each once; ConfigError for what is no list of texts."""
+    texts = [stop] if isinstance(stop, str) else stop
+    if not isinstance(texts, list | tuple) or not all(isinstance(t, str) and t for t in texts):
+        raise ConfigError(f"stop must be texts that are not empty, got {stop!r:.60}.")
+    return tuple(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt and a good answer to it, shown to a model before it is asked."""
+
+    prompt: str
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -150,7 +200,9 @@ class Task:
     which commit, `origin` which file defines the task. `verifier` names what checks the answers
     (`tofu_eval.features.answers`); empty where answers are not right or wrong. With `scoring`
     "likelihood" nothing is generated: the responses to a prompt are its choices (metadata
-    `choices`, a JSON list of texts), each with its log-probability after the prompt.
+    `choices`, a JSON list of texts), each with its log-probability after the prompt. `examples`
+    stand before each prompt. `wording` puts a prompt into other words (Jinja over `prompt`), under
+    the key "base" for the format base and under "instruct" for all others.
     """
 
     name: str
@@ -167,6 +219,8 @@ class Task:
     scoring: Scoring = "generate"
     data: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
+    examples: tuple[Example, ...] = ()
+    wording: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +247,8 @@ class Request:
     the model's tokenizer) is set. `seed` alone decides the row's random stream. Each request
     carries its `sampling`, so that an engine can be given all the tasks of a model at once. With a
     `completion`, nothing is to be drawn: the response is that text, with its log-probability.
+    `typed` are the parts of `text` that people wrote, in their order: what looks like a special
+    token there is text. `date` (ISO) is what a chat template that reads the clock is told.
     """
 
     key: str
@@ -205,6 +261,8 @@ class Request:
     text: str | None = None
     messages: tuple[Message, ...] | None = None
     completion: str | None = None
+    typed: tuple[str, ...] = ()
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,21 @@ A new engine is one function that opens it; the framework is imported inside:
 from __future__ import annotations
 
 from tofu_eval.engines.base import Engine
-from tofu_eval.engines.open import ENGINES, default_engine, engine, joined, open_engine, together
+from tofu_eval.engines.open import (
+    ENGINES,
+    default_engine,
+    engine,
+    group_shared,
+    join_engines,
+    open_engine,
+)
 
 __all__ = [
     "ENGINES",
     "Engine",
     "default_engine",
     "engine",
-    "joined",
+    "group_shared",
+    "join_engines",
     "open_engine",
-    "together",
 ]

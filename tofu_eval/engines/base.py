@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from tofu_eval.core.types import Request, Response
 
+LONGEST_REASON = 300
+"""Characters of a finish reason."""
+
 
 class Engine(Protocol):
     """A loaded model that generates.
@@ -45,6 +48,40 @@ class Engine(Protocol):
         ...
 
 
+SCORED = "scored"
+"""The finish reason of a text that was given."""
+
+PASSING = "error that may pass: "
+"""How the finish reason of a failed response begins that a rerun asks for again."""
+
+LASTING = "error: "
+"""How that of any other failed response begins."""
+
+
+def fail(
+    request: Request, reason: str, *, passing: bool = False, filtered: bool = False
+) -> Response:
+    """The response to a request that was refused or not answered; its reason is kept."""
+    kind = PASSING if passing else LASTING
+    return Response(
+        request.key, request.model, request.task, request.prompt_id, request.sample, "",
+        finish_reason=f"{kind}{reason}"[:LONGEST_REASON],
+        seed=request.seed,
+        state="filtered" if filtered else "failed",
+    )  # fmt: skip
+
+
+def may_pass(response: Response) -> bool:
+    """Whether a response failed for a reason that may pass."""
+    return response.state == "failed" and (response.finish_reason or "").startswith(PASSING)
+
+
+def truncate_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """The text before the first of the stop strings, and whether there was one."""
+    places = [place for word in stop if (place := text.find(word)) >= 0]
+    return (text[: min(places)], True) if places else (text, False)
+
+
 def scored(request: Request, ids: tuple[int, ...] | None, logprob: float | None) -> Response:
     """The response to a request with a completion: that text, and its log-probability."""
     return Response(
@@ -55,7 +92,7 @@ def scored(request: Request, ids: tuple[int, ...] | None, logprob: float | None)
         request.sample,
         request.completion or "",
         ids,
-        "scored",
+        SCORED,
         logprob,
         request.seed,
     )

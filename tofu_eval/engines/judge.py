@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from tofu_eval.core.errors import ModelError, TofuEvalError
-from tofu_eval.core.types import Message, Request, Sampling, digest, seed_of
+from tofu_eval.core.reasoning import settle_response
+from tofu_eval.core.types import Message, Request, Response, Sampling, digest, seed_of
 from tofu_eval.engines.base import Engine
 
 ANSWER = Sampling(samples=1, temperature=0.0, max_tokens=8)
@@ -17,7 +18,7 @@ ANSWER = Sampling(samples=1, temperature=0.0, max_tokens=8)
 REMEDIES = {
     "--max-tokens": "--judge-max-tokens",
     "--format base or --format sft": "--judge-format base",
-    "a shorter prompt, or --limit to leave it out": "a judge that reads more",
+    "a shorter prompt, or --too-long skip to leave it out": "a judge that reads more",
 }
 
 
@@ -67,7 +68,7 @@ class EngineJudge:
         wanted = [self._request(question, key, repeat) for question, key in keys.items()]
         try:
             answers = {
-                row.key: "" if self._whole and row.finish_reason == "length" else row.text
+                row.key: self._answer(settle_response(row))
                 for batch in self._engine.generate(wanted)
                 for row in batch
             }
@@ -97,6 +98,15 @@ class EngineJudge:
     def close(self) -> None:
         """Give the engine's memory back."""
         self._engine.close()
+
+    def _answer(self, row: Response) -> str:
+        """What counts of an answer: not its thoughts, and nothing of one that was refused."""
+        if row.state == "failed":
+            raise ModelError(
+                f"The judge '{self.signature}' was not answered: {row.finish_reason}. What is "
+                "judged is kept; run the same command again."
+            )
+        return "" if self._whole and row.finish_reason == "length" else row.text
 
     def _request(self, question: str, key: str, repeat: int) -> Request:
         seed = seed_of(self._seed, key, repeat) if self._sampling.temperature else 0

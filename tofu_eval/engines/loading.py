@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from transformers.utils import logging
 
-from tofu_eval.core.errors import ConfigError, ModelError
-from tofu_eval.core.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
+from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
+from tofu_eval.core.models import (
+    ResolvedModel,
+    check_weights,
+    has_tokenizer,
+    is_quantized,
+    resized_vocabulary,
+    with_adapter,
+)
 
+QUANTIZATIONS = ("nf4",)
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -49,6 +59,37 @@ def pick_dtype(name: str | None, device: torch.device) -> str:
     return name
 
 
+def check_quantize(name: str | None, device: torch.device) -> str | None:
+    """The name of a quantization that can be had on this device; None is none.
+
+    Raises:
+        ConfigError: there is no such quantization, or not on this device.
+        MissingDependencyError: bitsandbytes is not installed.
+    """
+    if name is None:
+        return None
+    if name not in QUANTIZATIONS:
+        raise ConfigError(f"Unknown quantization '{name}'. Use one of {_list(QUANTIZATIONS)}.")
+    if device.type != "cuda":
+        raise ConfigError(
+            f"--quantize {name} needs a CUDA device, here it is '{device}'. Leave it out, or give "
+            "a model whose files are quantized already, where there is a GPU."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingDependencyError.of(f"--quantize {name}", "bitsandbytes", "quantize")
+    return name
+
+
+def quantization(name: str) -> Any:
+    """What transformers is told to load weights in 4 bits, as the paper did."""
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=name,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
 def load(
     resolved: ResolvedModel,
     name: str,
@@ -56,11 +97,13 @@ def load(
     device: torch.device,
     dtype: str,
     trust_remote_code: bool,
+    quantize: str | None = None,
 ) -> tuple[Any, Any]:
     """A causal language model in evaluation mode, and its tokenizer.
 
     An adapter stays an adapter (not merged), and its tokenizer, where it has one, is used: that
-    is the one it was trained with. `name` is what messages call the model.
+    is the one it was trained with; the base's embedding gets as many rows as that asks for. `name`
+    is what messages call the model; `quantize` is one of QUANTIZATIONS.
 
     Raises:
         ModelError: the tokenizer, the weights or the adapter cannot be loaded or do not fit.
@@ -80,12 +123,18 @@ def load(
             f"The model '{name}' cannot be loaded from {resolved.base}",
             "Check that it is whole, and a causal language model that this transformers knows.",
         ):
+            placed: dict[str, Any] = {}
+            if quantize is not None:
+                placed["quantization_config"] = quantization(quantize)
+            if quantize is not None or is_quantized(resolved):
+                placed["device_map"] = {"": device}  # packed weights are put there as they load
             model, info = transformers.AutoModelForCausalLM.from_pretrained(
                 resolved.base,
                 dtype=dtype,
                 trust_remote_code=trust_remote_code,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are in `info`, and refused below
+                **placed,
             )
             check_weights(info)
         if resolved.adapter is not None:
@@ -94,11 +143,25 @@ def load(
                 f"({resolved.base})",
                 "Give the base that it was trained on: --model NAME=BASE+ADAPTER",
             ):
+                resize_embeddings(model, resolved.adapter, tokenizer)
                 model = with_adapter(model, resolved.adapter)
         with explained(
             f"The model '{name}' cannot be put on the device '{device}'", "Use another --device."
         ):
-            return model.to(device).eval(), tokenizer
+            model = model if placed else model.to(device)
+            return model.eval(), tokenizer
+
+
+def resize_embeddings(model: Any, adapter: Path, tokenizer: Any) -> None:
+    """Give a base as many rows as an adapter was trained with; the new ones are the adapter's.
+
+    Raises:
+        ModelError: the adapter does not hold them.
+    """
+    rows = len(model.get_input_embeddings().weight)
+    wanted = resized_vocabulary(adapter, tokenizer, rows)
+    if wanted != rows:
+        model.resize_token_embeddings(wanted, mean_resizing=False)
 
 
 @contextmanager
@@ -106,6 +169,8 @@ def explained(what: str, remedy: str) -> Iterator[None]:
     """Turn whatever a library raises into a ModelError that begins with `what`."""
     try:
         yield
+    except ModelError:
+        raise
     except Exception as error:  # these libraries fail in many ways
         if "trust_remote_code" in str(error):
             remedy = "If you trust its author, add --trust-remote-code."

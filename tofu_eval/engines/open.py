@@ -1,4 +1,4 @@
-"""Engines by name: the registry, the built-in ones, and one engine for each model of a run."""
+"""Engines by name: the registry, and one engine for each model of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.config import Settings
-from tofu_eval.core.errors import ConfigError, MissingDependencyError
+from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.registry import Registry, origin_of
 from tofu_eval.core.types import ModelSpec, Report
@@ -19,14 +19,13 @@ Factory = Callable[..., Engine]
 
 ENGINES: Registry[Factory] = Registry(
     "engine",
-    "tofu_eval.engines",
+    "tofu_eval.engines.builtin",
     group="tofu_eval.engines",
     listing="tofu-eval engines list",
-    scan=lambda: None,  # the built-ins register below, so that no framework is imported
 )
 
 
-def apart(chosen: Settings) -> bool:
+def is_isolated(chosen: Settings) -> bool:
     """Whether each model gets a process of its own: by default where there is an accelerator."""
     if chosen.isolate is not None or find_spec("torch") is None:
         return bool(chosen.isolate)
@@ -54,9 +53,45 @@ def engine_of(
         base_url=chosen.base_url.get(name)
         if isinstance(chosen.base_url, dict)
         else chosen.base_url,
-        isolate=apart(chosen),
+        isolate=is_isolated(chosen),
         report=report,
+        **_set_options(chosen),
     )
+
+
+def _set_options(chosen: Settings) -> dict[str, Any]:
+    """What the user has set of what not every engine knows."""
+    options: dict[str, Any] = {
+        "chat_template_kwargs": chosen.chat_template_kwargs,
+        "reasoning_effort": chosen.reasoning_effort,
+        "extra_body": chosen.extra_body,
+        "quantize": chosen.quantize,
+        "seeds": None if chosen.seeds == "row" else chosen.seeds,
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+def take_local_options(options: dict[str, Any], engine: str, *, seeds: bool) -> dict[str, Any]:
+    """The options for an engine that renders chat templates itself.
+
+    Args:
+        options: what `engine_of` gives.
+        engine: its name.
+        seeds: whether it can do without the seeds of single rows.
+
+    Raises:
+        ConfigError: one that means nothing there.
+    """
+    if options.pop("extra_body", None):
+        raise ConfigError(f"--extra-body is for servers (--engine openai), not for {engine}.")
+    if not seeds and options.pop("seeds", None):
+        raise ConfigError(
+            f"--seeds run is for vllm and openai: with {engine} the seed of a row costs nothing."
+        )
+    if (effort := options.pop("reasoning_effort", None)) is not None:
+        given = options.get("chat_template_kwargs") or {}
+        options["chat_template_kwargs"] = {"reasoning_effort": effort, **given}
+    return options
 
 
 def engine(name: str) -> Callable[[Factory], Factory]:
@@ -78,7 +113,7 @@ def default_engine() -> str:
     return "vllm" if torch.cuda.is_available() else "transformers"
 
 
-def together(engines: Mapping[str, Engine]) -> list[list[str]]:
+def group_shared(engines: Mapping[str, Engine]) -> list[list[str]]:
     """The names, in lists of models that one loading can serve: adapters on one base."""
     groups: dict[object, list[str]] = {}
     for name, opened in engines.items():
@@ -86,8 +121,8 @@ def together(engines: Mapping[str, Engine]) -> list[list[str]]:
     return list(groups.values())
 
 
-def joined(engines: Sequence[Engine]) -> Engine:
-    """One engine that answers for all of these, which `together` put into one list."""
+def join_engines(engines: Sequence[Engine]) -> Engine:
+    """One engine that answers for all of these, which `group_shared` put into one list."""
     first: Any = engines[0]
     served: Engine = first.join(engines[1:]) if len(engines) > 1 else first
     return served
@@ -102,57 +137,3 @@ def open_engine(name: str, spec: ModelSpec, **options: Any) -> Engine:
         ModelError: the model cannot be found or loaded.
     """
     return ENGINES.get(name)(spec, **options)
-
-
-@engine("transformers")
-def _transformers(spec: ModelSpec, **options: Any) -> Engine:
-    try:
-        from tofu_eval.engines.transformers import TransformersEngine
-    except ModuleNotFoundError as error:
-        package = (error.name or "transformers").partition(".")[0]
-        raise MissingDependencyError.of("The transformers engine", package, "hf") from error
-    if extra := options.pop("engine_args", None):
-        raise ConfigError(
-            f"The transformers engine has no argument '{next(iter(extra))}'. Leave out "
-            "--engine-arg, or use another --engine."
-        )
-    options.pop("base_url", None)
-    if options.pop("isolate", False):
-        from tofu_eval.engines.isolated import IsolatedEngine
-
-        return IsolatedEngine(spec, **options)
-    return TransformersEngine(spec, **options)
-
-
-@engine("vllm")
-def _vllm(spec: ModelSpec, **options: Any) -> Engine:
-    try:
-        from tofu_eval.engines.vllm import VllmEngine
-
-        return VllmEngine(spec, **options)
-    except ModuleNotFoundError as error:
-        package = (error.name or "vllm").partition(".")[0]
-        raise MissingDependencyError.of("The vLLM engine", package, "vllm") from error
-
-
-@engine("openai")
-def _openai(spec: ModelSpec, **options: Any) -> Engine:
-    try:
-        from tofu_eval.engines.openai import OpenAIEngine
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.of("The openai engine", "openai", "openai") from error
-    return OpenAIEngine(spec, **options)
-
-
-@engine("ray")
-def _ray(spec: ModelSpec, **options: Any) -> Engine:
-    """An engine in each actor: `engine_args` names it (`engine: vllm`), else the default one."""
-    try:
-        from tofu_eval.engines.ray import RayEngine
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.of("The ray engine", error.name or "ray", "ray") from error
-    arguments = dict(options.pop("engine_args", None) or {})
-    inner = ENGINES.get(arguments.pop("engine", None) or default_engine())
-    for name in ("base_url", "isolate"):  # an actor is a process of its own
-        options.pop(name, None)
-    return RayEngine(spec, inner, engine_args=arguments, **options)

@@ -1,25 +1,42 @@
 """The openai engine: any OpenAI-compatible server, `vllm serve`, SGLang, llama.cpp or hosted.
 
-One request a sample: a server that ignores `n`, or samples the n alike, can do no harm. What else
-a server may ignore or refuse is found out first (`negotiate.py`) and kept in the run.
+One request a sample, with a seed of its own; where a server makes nothing of seeds, one request for
+all samples of a prompt, if it can. What else a server may ignore or refuse is found out first
+(`negotiate.py`) and kept in the run; what it sends is checked as it comes (`server_answer.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import openai
 
 from tofu_eval.core.errors import ConfigError, ModelError
-from tofu_eval.core.servers import Loop, Malformed, Patience, checked_url, what
+from tofu_eval.core.servers import (
+    Loop,
+    Malformed,
+    Patience,
+    Refused,
+    TooLarge,
+    Unacceptable,
+    Unanswered,
+    cause_of,
+    checked_url,
+    open_client,
+    read_body,
+    status_of,
+    what,
+)
 from tofu_eval.core.types import ModelSpec, Request, Response
-from tofu_eval.engines.base import scored
-from tofu_eval.engines.negotiate import Terms, negotiate
+from tofu_eval.engines.base import fail, scored, truncate_at_stop
+from tofu_eval.engines.flight import Flight
+from tofu_eval.engines.negotiate import NotTaken, Terms, kind_of_refusal, negotiate
+from tofu_eval.engines.server_answer import Answer, Choice, read_answer
+
+T = TypeVar("T")
 
 DEFAULTS: Mapping[str, Any] = {
     "concurrency": 32,
@@ -29,8 +46,11 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """Requests in flight; seconds for one answer; seconds of failing before a request is given up."""
 
-FLUSH = 5.0
-"""Seconds after which responses are handed over, however few."""
+MOST_AT_ONCE = 16
+"""Samples that one request asks for, where a server gives several."""
+
+OF_ONE_PROMPT = (400, 413, 422)
+"""Refusals that may concern a prompt and not all of them."""
 
 
 class OpenAIEngine:
@@ -46,6 +66,10 @@ class OpenAIEngine:
         batch_size: responses saved together.
         engine_args: any of DEFAULTS. The key is read from the environment variable that
             `api_key_env` names, and is never written anywhere.
+        chat_template_kwargs: what the server's chat template is given (vLLM, SGLang, llama.cpp).
+        reasoning_effort: how long a model thinks, in the server's words; of chats only.
+        extra_body: what else stands in every request's body.
+        seeds: "row" sends each row's seed, "run" none.
 
     Raises:
         ConfigError: no address, one with a password in it, or an unknown argument.
@@ -61,6 +85,10 @@ class OpenAIEngine:
         base_url: str | None = None,
         batch_size: int = 128,
         engine_args: Mapping[str, Any] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        reasoning_effort: str | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        seeds: str = "row",
         **_: Any,
     ) -> None:
         self._url = checked_url(
@@ -70,8 +98,19 @@ class OpenAIEngine:
         self._model = _written(spec)
         self._name = spec.name
         self._chunk = batch_size
+        self._seeded = seeds == "row"
         self._patience = Patience(f"The server {self._url}", self._options["deadline"])
-        self.identity: Mapping[str, Any] = {"kind": "server", "id": self._model}
+        self._chat_body = {
+            **(
+                {"chat_template_kwargs": dict(chat_template_kwargs)} if chat_template_kwargs else {}
+            ),
+            **({"reasoning_effort": reasoning_effort} if reasoning_effort else {}),
+        }
+        self._extra_body = dict(extra_body or {})
+        self.identity: Mapping[str, Any] = {
+            "kind": "server", "id": self._model, **self._chat_body,
+            **({"extra_body": self._extra_body} if self._extra_body else {}),
+        }  # fmt: skip
         self.record: dict[str, Any] = {}
 
     def generate(
@@ -79,31 +118,37 @@ class OpenAIEngine:
     ) -> Iterator[list[Response]]:
         """Yield the responses as they arrive; see `base.Engine.generate`.
 
+        A prompt that is refused for what it says or for its length is a response of the state
+        filtered or failed; so is one that the server does not answer while it answers others.
+
         Raises:
-            ModelError: the server cannot be reached, or refuses the model, the key or a
-                prompt.
+            ModelError: the server cannot be reached, or refuses the model, the key or the
+                settings.
         """
         left = [request for request in requests if request.key not in done]
         if not left:
             return
         _refuse_chat(left)
-        cut = 0
+        short = 0
         with Loop() as loop:
-            client = self._client()
+            client = open_client(self._url, self._options["api_key_env"], self._options["timeout"])
+            flight: Flight[list[Request], tuple[Request, Response]] | None = None
             try:
                 terms = loop.run(self._explained(left[0], self._settle(client, left)))
-                flight = _Flight(
-                    lambda r: self._explained(r, self._respond(client, terms, r)),
-                    left,
+                flight = Flight(
+                    lambda unit: self._explained(unit[0], self._respond(client, terms, unit)),
+                    _units(left, terms),
                     self._options["concurrency"],
                 )
                 while rows := loop.run(flight.collect(self._chunk)):
-                    cut += sum(_is_cut(row, request) for request, row in rows)
+                    short += sum(_is_short(row, request) for request, row in rows)
                     self.record["retries"] = self._patience.retries
-                    if cut:
-                        self.record["cut_by_the_server"] = cut
+                    if short:
+                        self.record["cut_by_the_server"] = short
                     yield [row for _, row in rows]
             finally:
+                if flight is not None:
+                    loop.run(flight.cancel())
                 loop.run(client.close())
 
     def close(self) -> None:
@@ -111,93 +156,112 @@ class OpenAIEngine:
 
     # One server
 
-    def _client(self) -> openai.AsyncOpenAI:
-        key = os.environ.get(self._options["api_key_env"]) or "none"
-        return openai.AsyncOpenAI(
-            base_url=self._url,
-            api_key=key,
-            max_retries=0,  # `Patience` does that, for all requests together
-            timeout=openai.Timeout(self._options["timeout"], connect=10.0),
-        )
-
     async def _settle(
         self, client: openai.AsyncOpenAI, left: Sequence[Request]
     ) -> Mapping[bool, Terms]:
         """What the server takes, for each of the two endpoints that are needed."""
-        found: dict[bool, Terms] = {}
+        terms: dict[bool, Terms] = {}
         drawn = [request for request in left if request.completion is None]
+
+        async def ask(request: Request, arguments: Mapping[str, Any]) -> Answer:
+            return await self._ask(client, request, arguments)
+
         for chat in dict.fromkeys(request.messages is not None for request in drawn):
-            probe = next(request for request in drawn if (request.messages is not None) == chat)
-
-            async def ask(arguments: Mapping[str, Any], *, probe: Request = probe) -> Any:
-                return await self._ask(client, probe, arguments)
-
-            found[chat] = await negotiate(ask, probe)
+            mine = [request for request in drawn if (request.messages is not None) == chat]
+            body = {**(self._chat_body if chat else {}), **self._extra_body}
+            try:
+                terms[chat] = await negotiate(ask, mine, body=body, seeds=self._seeded)
+            except NotTaken as error:
+                raise ModelError(f"The server {self._url} {error}.") from error
             endpoint = "chat/completions" if chat else "completions"
-            self.record.setdefault("endpoints", {})[endpoint] = found[chat].described()
-            for remark in found[chat].remarks:
-                self.record.setdefault("remarks", []).append(f"{self._name}: {remark}")
+            self.record.setdefault("endpoints", {})[endpoint] = terms[chat].described()
+            for remark in terms[chat].remarks:
+                self._remark(remark)
         self.record["base_url"] = self._url
-        return found
+        return terms
 
     async def _ask(
         self, client: openai.AsyncOpenAI, request: Request, arguments: Mapping[str, Any]
-    ) -> Any:
-        """One answer with exactly one choice."""
+    ) -> Answer:
+        """One answer, with one choice or more."""
+        chat = request.messages is not None
         if request.messages is not None:
             turns = [{"role": m.role, "content": m.content} for m in request.messages]
-            create: Any = client.chat.completions.with_raw_response.create
-            place: dict[str, Any] = {"messages": turns}
+            create: Any = client.chat.completions.with_streaming_response.create
+            asked: dict[str, Any] = {"messages": turns}
         else:
-            create = client.completions.with_raw_response.create
-            place = {"prompt": request.text or ""}
+            create = client.completions.with_streaming_response.create
+            asked = {"prompt": request.text or ""}
 
-        async def call() -> Any:
-            raw = await create(model=self._model, **place, **arguments)
-            self._patience.heed(raw.headers)
-            try:
-                answer = raw.parse()
-                choices = answer.choices
-            except (ValueError, AttributeError) as error:
-                raise Malformed(f"no JSON of a completion: {raw.text[:100]!r}") from error
-            if not choices:
-                raise Malformed("a completion without choices")
-            return answer
+        async def call() -> Answer:
+            async with create(model=self._model, **asked, **arguments) as response:
+                self._patience.heed(response.headers)
+                body = await read_body(response)
+            return read_answer(body, chat=chat)
 
-        return await self._patience.ask(call, request.seed)
+        answer = await self._patience.ask(call, request.seed)
+        for remark in answer.remarks:
+            self._remark(remark)
+        prints = self.record.setdefault("system_fingerprints", []) if answer.fingerprint else []
+        if answer.fingerprint and answer.fingerprint not in prints and len(prints) < 20:
+            prints.append(answer.fingerprint)
+        return answer
 
     async def _respond(
-        self, client: openai.AsyncOpenAI, terms: Mapping[bool, Terms], request: Request
-    ) -> Response:
-        if request.completion is not None:
-            return await self._score(client, request)
-        answer = await self._ask(
-            client, request, terms[request.messages is not None].arguments(request)
-        )
-        if answer.system_fingerprint:
-            seen = self.record.setdefault("system_fingerprints", [])
-            if answer.system_fingerprint not in seen:
-                seen.append(answer.system_fingerprint)
-        choice = answer.choices[0]
-        ids = getattr(choice, "token_ids", None)
-        if request.messages is not None:
-            text, logprobs = choice.message.content, getattr(choice.logprobs, "content", None)
-            values = None if logprobs is None else [token.logprob for token in logprobs]
-        else:
-            text, values = choice.text, getattr(choice.logprobs, "token_logprobs", None)
-        whole = values is not None and None not in values
+        self, client: openai.AsyncOpenAI, terms: Mapping[bool, Terms], unit: list[Request]
+    ) -> list[tuple[Request, Response]]:
+        """The responses to the samples of one prompt, as many requests as it takes."""
+        if unit[0].completion is not None:
+            return [(request, await self._score(client, request)) for request in unit]
+        made: list[tuple[Request, Response]] = []
+        while left := unit[len(made) :]:
+            made += await self._answers(client, terms[left[0].messages is not None], left)
+        return made
+
+    async def _answers(
+        self, client: openai.AsyncOpenAI, terms: Terms, left: list[Request]
+    ) -> list[tuple[Request, Response]]:
+        """At least one more response: as many as the server gives, one that was refused, …"""
+        first = left[0]
+        several = {"n": len(left)} if len(left) > 1 else {}
+        try:
+            answer = await self._ask(client, first, terms.arguments(first, **several))
+        except (openai.APIError, Refused, Malformed, Unacceptable, Unanswered) as error:
+            if several and status_of(error) in OF_ONE_PROMPT:
+                return await self._answers(client, terms, [first])
+            return [(first, self._failure(first, error))]
+        if len(answer.choices) > max(len(left), 1):
+            self._remark(
+                f"the server gave {len(answer.choices)} choices where {len(left)} were asked for; "
+                "the others are not used"
+            )
+        pairs = zip(left, answer.choices, strict=False)
+        return [(request, self._response(request, choice, terms)) for request, choice in pairs]
+
+    def _failure(self, request: Request, error: Exception) -> Response:
+        """The response to a request that was not answered; what concerns all is raised."""
+        cause = cause_of(error)
+        if isinstance(cause, Unanswered | Malformed):
+            return fail(request, what(cause), passing=True)
+        if isinstance(cause, TooLarge):
+            return fail(request, what(cause))
+        if status_of(cause) in OF_ONE_PROMPT:
+            return fail(request, what(cause), filtered=kind_of_refusal(cause) == "filtered")
+        raise error
+
+    def _response(self, request: Request, choice: Choice, terms: Terms) -> Response:
+        text = choice.text or ""
+        if terms.echoes:
+            text = text.removeprefix(request.text or "")
+        text, stopped = truncate_at_stop(text, request.sampling.stop)
         return Response(
-            request.key,
-            request.model,
-            request.task,
-            request.prompt_id,
-            request.sample,
-            text or "",
-            None if ids is None else tuple(ids),
-            choice.finish_reason,
-            float(sum(values)) if values is not None and whole else None,
-            request.seed,
-        )
+            request.key, request.model, request.task, request.prompt_id, request.sample, text,
+            choice.token_ids,
+            "stop" if stopped else choice.finish_reason,
+            choice.logprob,
+            request.seed if terms.seed != "not sent" else None,
+            reasoning=choice.reasoning,
+        )  # fmt: skip
 
     async def _score(self, client: openai.AsyncOpenAI, request: Request) -> Response:
         """The log-probability of a completion, from a server that echoes the prompt.
@@ -210,37 +274,61 @@ class OpenAIEngine:
         whole = replace(request, text=f"{text}{joint}{request.completion}")
         arguments = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
         choice = (await self._ask(client, whole, arguments)).choices[0]
-        offsets = getattr(choice.logprobs, "text_offset", None) or []
-        values = getattr(choice.logprobs, "token_logprobs", None) or []
         # The token that it had to draw begins where the text ends.
         end = len(whole.text or "")
-        told = [
-            value for start, value in zip(offsets, values, strict=False) if len(text) <= start < end
-        ]
-        if not (choice.text or "").startswith(whole.text or "") or not told or None in told:
+        places = zip(choice.text_offset, choice.token_logprobs, strict=False)
+        values = [value for start, value in places if len(text) <= start < end]
+        if not (choice.text or "").startswith(whole.text or "") or not values or None in values:
             raise ModelError(
                 f"The server {self._url} gives no log-probabilities of a given text (echo with "
                 "logprobs), which 'scoring: likelihood' needs. Use --engine transformers or vllm."
             )
-        return scored(request, None, float(sum(told)))
+        return scored(request, None, float(sum(value for value in values if value is not None)))
 
-    async def _explained(self, request: Request, asking: Coroutine[Any, Any, Any]) -> Any:
+    def _remark(self, remark: str) -> None:
+        remarks = self.record.setdefault("remarks", [])
+        if (text := f"{self._name}: {remark}") not in remarks:
+            remarks.append(text)
+
+    async def _explained(self, request: Request, asking: Coroutine[Any, Any, T]) -> T:
         """The answer; a refusal is one line that says what to do."""
         try:
             return await asking
-        except openai.APIStatusError as error:
+        except (openai.APIError, Refused, Malformed, Unacceptable, Unanswered) as error:
             where = f"prompt '{request.prompt_id}' of task '{request.task}'"
+            key = f"Put the key into the environment variable {self._options['api_key_env']}"
             remedies = {
-                401: f"Put the key into the environment variable {self._options['api_key_env']}",
-                403: f"Put the key into the environment variable {self._options['api_key_env']}",
+                401: key,
+                403: key,
                 404: f"Is '{self._model}' its name there (curl {self._url}/models), and does the "
                 "address end in /v1",
             }
-            remedy = remedies.get(error.status_code, "Change the prompt or the settings")
+            status = status_of(error)
+            remedy = remedies.get(status or 0, "Change the prompt or the settings")
+            if isinstance(cause_of(error), Unacceptable):
+                remedy = "Name the server that answers itself: --base-url"
+            if isinstance(cause_of(error), Malformed | TooLarge):
+                remedy = f"Is it OpenAI-compatible (curl {self._url}/models)"
+            refuses = "refuses" if status is not None else "gives no answer to"
             raise ModelError(
-                f"The server {self._url} refuses {where}: {what(error)}. {remedy}; what is "
+                f"The server {self._url} {refuses} {where}: {what(error)}. {remedy}; what is "
                 "finished is kept."
             ) from error
+
+
+def _units(left: Sequence[Request], terms: Mapping[bool, Terms]) -> Iterator[list[Request]]:
+    """What one request asks for: a row, or the samples of a prompt where the server gives several.
+
+    The samples of a prompt follow each other, so that a server's prefix cache serves them.
+    """
+    prompts: dict[object, list[Request]] = {}
+    for request in left:
+        asked = (request.text, request.messages, request.sampling, request.completion)
+        prompts.setdefault(asked, []).append(request)
+    for rows in prompts.values():
+        endpoint = terms.get(rows[0].messages is not None)
+        size = MOST_AT_ONCE if endpoint is not None and endpoint.several else 1
+        yield from (rows[i : i + size] for i in range(0, len(rows), size))
 
 
 def _refuse_chat(requests: Sequence[Request]) -> None:
@@ -252,58 +340,7 @@ def _refuse_chat(requests: Sequence[Request]) -> None:
             )
 
 
-class _Flight:
-    """Requests under way, so many at a time; finished ones are collected in lists."""
-
-    def __init__(
-        self,
-        make: Callable[[Request], Coroutine[Any, Any, Response]],
-        requests: Sequence[Request],
-        concurrency: int,
-    ) -> None:
-        self._make = make
-        self._waiting = iter(requests)
-        self._concurrency = concurrency
-        self._flying: dict[asyncio.Task[Response], Request] = {}
-        self._error: BaseException | None = None
-
-    async def collect(self, chunk: int) -> list[tuple[Request, Response]]:
-        """The next finished ones, at most about `chunk`; none when all are done.
-
-        Raises whatever a request failed with, after those that were finished were collected.
-        """
-        ready: list[tuple[Request, Response]] = []
-        until = time.monotonic() + FLUSH
-        while self._error is None and len(ready) < chunk and self._fill():
-            wait = max(until - time.monotonic(), 0.05)
-            done, _ = await asyncio.wait(
-                self._flying, timeout=wait, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                request = self._flying.pop(task)
-                if (error := task.exception()) is not None:
-                    self._error = error
-                else:
-                    ready.append((request, task.result()))
-            if ready and time.monotonic() > until:
-                break
-        if self._error is not None and not ready:
-            for task in self._flying:
-                task.cancel()
-            await asyncio.gather(*self._flying, return_exceptions=True)
-            raise self._error
-        return ready
-
-    def _fill(self) -> bool:
-        while len(self._flying) < self._concurrency:
-            request = next(self._waiting, None)
-            if request is None:
-                break
-            self._flying[asyncio.ensure_future(self._make(request))] = request
-        return bool(self._flying)
-
-
-def _is_cut(row: Response, request: Request) -> bool:
+def _is_short(row: Response, request: Request) -> bool:
     """Whether a response ended for length before the length that was asked for."""
     short = row.token_ids is not None and len(row.token_ids) < request.sampling.max_tokens
     return short and row.finish_reason == "length"

@@ -63,6 +63,21 @@ def findings(encoder: Encoder, requests: Iterable[Request]) -> list[Finding]:
     return sorted(found.values(), key=lambda finding: not finding.fatal)
 
 
+def _of_template(encoder: Encoder, request: Request) -> Iterable[tuple[str, str]]:
+    """(kind, words) of what a chat template does by itself."""
+    if encoder.reads_clock():
+        day = request.date or "today"
+        yield "clock", f"its chat template reads the clock; it is told the run's date, {day}"
+    if not encoder.has_generation_prompt(request):
+        yield (
+            "no generation prompt",
+            "its chat template has no generation prompt: the model must begin the answer's turn "
+            "itself",
+        )
+    for name in encoder.unknown_kwargs():
+        yield f"kwarg {name}", f"its chat template knows no '{name}', which changes nothing there"
+
+
 def differing_templates(encoders: Mapping[str, Encoder]) -> list[Finding]:
     """A remark for each model whose chat template is not the first model's."""
     templates = {name: e.tokenizer.chat_template for name, e in encoders.items()}
@@ -134,6 +149,35 @@ def _of_prompt(encoder: Encoder, request: Request) -> Iterable[tuple[str, bool, 
         )
     elif bos is not None and ids[0] != bos:
         yield "missing", False, f"{where} begins without the beginning-of-sequence token {bos}"
+    if typed := encoder.typed_tokens(request):
+        yield (
+            "typed",
+            False,
+            f"{where} holds '{typed[0]}', a special token, as text; it stays text",
+        )
+    if request.messages is not None:
+        for kind, words in _of_template(encoder, request):
+            yield kind, False, words
+    elif encoder.template_kwargs:
+        yield (
+            "kwargs",
+            False,
+            f"{where} is not in the format chat: --chat-template-kwarg changes nothing there",
+        )
+    if encoder.opens_thought(request):
+        yield (
+            "thought",
+            False,
+            "the prompt ends within a thought that its template opens; what comes before the "
+            "thought's end is kept as reasoning, not scored",
+        )
+    for text in request.sampling.stop:
+        if encoder.is_special(text):
+            yield (
+                f"stop {text}",
+                False,
+                f"the stop string '{text}' is a special token, which no text holds; it never stops",
+            )
     if lost := _lost(encoder, request, ids):
         yield "cut", True, f"{where} lacks its end '{lost}' once it is tokens: it was cut"
 

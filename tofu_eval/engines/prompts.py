@@ -2,19 +2,36 @@
 
 What can be wrong with a prompt is said here, in one line and before anything is generated: an
 engine that is handed a bad prompt refuses the whole batch, or cuts the prompt without a word.
+
+Two things are not left to templates and tokenizers: a template that reads the clock gets the run's
+date, and a special token that somebody typed into a prompt stays text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 
 from tofu_eval.core.errors import ModelError
-from tofu_eval.core.models import ResolvedModel, has_tokenizer
+from tofu_eval.core.models import ResolvedModel, has_tokenizer, resized_vocabulary
+from tofu_eval.core.reasoning import TAGS, opens_thought
 from tofu_eval.core.types import Request
+
+CLOCK = "strftime_now"
+"""The function by which a chat template asks for the date."""
+
+
+TAG_TEXTS = frozenset(tag for pair in TAGS for tag in pair)
+
+
+class PromptTooLong(ModelError):
+    """A prompt that leaves no room for its response."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,7 @@ class Encoder:
         context: positions that the model has, prompt and response together; None is no limit.
         ends: the ids that end a response: those of the generation config and the tokenizer's.
         configured: the generation config's own, for the audit.
+        template_kwargs: what the chat template is given beside the messages.
     """
 
     name: str
@@ -36,10 +54,17 @@ class Encoder:
     context: int | None
     ends: tuple[int, ...]
     configured: tuple[int, ...] = ()
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, name: str, tokenizer: Any, config: Any, generation: Any, vocabulary: int
+        cls,
+        name: str,
+        tokenizer: Any,
+        config: Any,
+        generation: Any,
+        vocabulary: int,
+        template_kwargs: Mapping[str, Any] | None = None,
     ) -> Encoder:
         """From what transformers loaded; `vocabulary` is the number of the model's embeddings."""
         eos = generation.eos_token_id
@@ -47,7 +72,8 @@ class Encoder:
         ends = {*configured, tokenizer.eos_token_id} - {None}
         context = getattr(config.get_text_config(), "max_position_embeddings", None)
         known = tuple(sorted(end for end in ends if end < vocabulary))
-        return cls(name, tokenizer, vocabulary, context, known, configured)
+        given = dict(template_kwargs or {})
+        return cls(name, tokenizer, vocabulary, context, known, configured, given)
 
     def at_most(self, context: int | None) -> Encoder:
         """The same with a shorter context, where one is given."""
@@ -58,8 +84,9 @@ class Encoder:
         """The token ids of a request's prompt, never cut.
 
         Raises:
-            ModelError: the prompt is empty, too long, without a chat template, or has a token that
-                the model does not know.
+            PromptTooLong: it leaves no room for the response.
+            ModelError: it is empty, without a chat template, or has a token that the model does
+                not know.
         """
         ids = self._chat(request) if request.messages is not None else self._plain(request)
         max_tokens = request.sampling.max_tokens
@@ -73,10 +100,10 @@ class Encoder:
         if self.context is not None and len(ids) + max_tokens > self.context:
             room = self.context - len(ids)
             remedy = f"--max-tokens {room} or less, " if room > 0 else ""
-            raise ModelError(
+            raise PromptTooLong(
                 f"{where} is too long for '{self.name}': {len(ids)} tokens and max_tokens "
                 f"{max_tokens} are {len(ids) + max_tokens}, its context is {self.context}. Use "
-                f"{remedy}a shorter prompt, or --limit to leave it out."
+                f"{remedy}a shorter prompt, or --too-long skip to leave it out."
             )
         return ids
 
@@ -85,7 +112,7 @@ class Encoder:
         known: dict[Any, list[int]] = {}
         rows = []
         for request in requests:
-            asked = (request.text, request.messages, request.sampling.max_tokens)
+            asked = (request.text, request.messages, request.date, request.sampling.max_tokens)
             if asked not in known:
                 known[asked] = self.encode(request)
             rows.append(known[asked])
@@ -123,17 +150,62 @@ class Encoder:
             )
         return list(added)
 
-    def texts(self, rows: list[list[int]]) -> list[str]:
-        """The text of each response; an end token at the end is no part of it."""
-        cut = [ids[:-1] if ids and ids[-1] in self.ends else ids for ids in rows]
-        texts: list[str] = self.tokenizer.batch_decode(
-            cut, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return texts
+    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each response; an end token at the end is no part of it.
+
+        Special tokens are left out, but for those that open and close a thought.
+        """
+        own = [list(ids[:-1] if ids and ids[-1] in self.ends else ids) for ids in rows]
+        if self._thought_ids.isdisjoint(id for ids in own for id in ids):
+            return self._decode(own)
+        return ["".join(self._decode(self._pieces(ids))) for ids in own]
+
+    def opens_thought(self, request: Request) -> bool:
+        """Whether a request's prompt ends with the tag that begins a thought."""
+        return opens_thought(self.prompt_text(request))
+
+    def reads_clock(self) -> bool:
+        """Whether the chat template asks for the date."""
+        return CLOCK in (self.template or "")
+
+    def has_generation_prompt(self, request: Request) -> bool:
+        """Whether the chat template begins the answer of the model."""
+        return self._rendered(request, True) != self._rendered(request, False)
+
+    @property
+    def template(self) -> str | None:
+        """The source of the chat template, None where there is none."""
+        template = self.tokenizer.chat_template
+        if isinstance(template, Mapping):
+            return template.get("default")
+        return None if template is None else str(template)
+
+    def unknown_kwargs(self) -> list[str]:
+        """What the chat template is given and does not know."""
+        source = self.template or ""
+        return [name for name in self.template_kwargs if not re.search(rf"\b{name}\b", source)]
+
+    def is_special(self, text: str) -> bool:
+        """Whether a text is one special token, which texts of responses do not hold."""
+        return text in self._special_tokens.values() and text not in TAG_TEXTS
+
+    def typed_tokens(self, request: Request) -> list[str]:
+        """The special tokens that stand in a request's prompt as somebody's text."""
+        if self._special is None:
+            return []
+        return [match for text in _typed(request) for match in self._special.findall(text)]
+
+    def prompt_text(self, request: Request) -> str:
+        """The text that becomes the tokens of a request's prompt."""
+        if request.messages is None:
+            return request.text or ""
+        return self._rendered(request, True)
+
+    # How a text becomes tokens
 
     def _plain(self, request: Request) -> list[int]:
         text, end = request.text or "", self.tokenizer.eos_token
-        ids: list[int] = self.tokenizer(text, verbose=False).input_ids
+        ids = self._tokenize(request, text, begin=True)
         # Some tokenizers close every text; a closed prompt has nothing to be continued.
         if end and ids and ids[-1] == self.tokenizer.eos_token_id and not text.endswith(end):
             ids = ids[:-1]
@@ -148,26 +220,150 @@ class Encoder:
 
     def _chat(self, request: Request) -> list[int]:
         """Through the chat template, which writes the special tokens itself."""
-        if self.tokenizer.chat_template is None:
+        if self.template is None:
             raise ModelError(
                 f"The tokenizer of '{self.name}' has no chat template, which the format 'chat' "
                 "needs. Use --format base or --format sft."
             )
-        turns = [{"role": m.role, "content": m.content} for m in request.messages or ()]
-        try:
-            ids: list[int] = self.tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, return_dict=False
+        ids = self._tokenize(request, self._rendered(request, True), begin=False)
+        if not ids:
+            raise ModelError(
+                f"The chat template of '{self.name}' makes nothing of the prompt "
+                f"'{request.prompt_id}' of task '{request.task}'. Use --format base or sft."
             )
-        except TemplateError as error:
+        return ids
+
+    def _rendered(self, request: Request, generation_prompt: bool) -> str:
+        turns = [{"role": m.role, "content": m.content} for m in request.messages or ()]
+        given = dict(self.template_kwargs)
+        if self.reads_clock():
+            given[CLOCK] = _clock(request.date)
+        try:
+            text = self.tokenizer.apply_chat_template(
+                turns, add_generation_prompt=generation_prompt, tokenize=False, **given
+            )
+        except (TemplateError, TypeError, ValueError, KeyError) as error:
             raise ModelError(
                 f"The chat template of '{self.name}' refuses the prompt '{request.prompt_id}' of "
                 f"task '{request.task}': {error}. Use --format base or --format sft."
             ) from error
+        return str(text)
+
+    def _tokenize(self, request: Request, text: str, *, begin: bool) -> list[int]:
+        """The ids of a text; special tokens are those of the template, not what was typed."""
+        if not self.typed_tokens(request):
+            ids: list[int] = self.tokenizer(text, add_special_tokens=begin, verbose=False).input_ids
+            return ids
+        ids, start = [], 0
+        for first, last in self._typed_spans(request, text):
+            ids += self._piece(text[start:first], begin=begin and not start)
+            ids += self._as_text(text[first:last])
+            start = last
+        return ids + (self._piece(text[start:], begin=False) if text[start:] else [])
+
+    def _typed_spans(self, request: Request, text: str) -> list[tuple[int, int]]:
+        """Where special tokens were typed, in the text that the template made of the prompt."""
+        spans, place = [], 0
+        for typed in _typed(request):
+            own = next((t for t in (typed, typed.strip()) if text.find(t, place) >= 0), None)
+            matches = list(self._special.finditer(typed)) if self._special else []
+            if own is None:
+                if matches:
+                    raise ModelError(
+                        f"Prompt '{request.prompt_id}' of task '{request.task}' holds "
+                        f"'{matches[0].group()}', a special token of '{self.name}', and the "
+                        "template changes the prompt's text, so that the two cannot be told "
+                        "apart. Use another --format, or take it out of the prompt."
+                    )
+                continue
+            place = text.find(own, place)
+            shift = place - (typed.find(own))
+            spans += [(match.start() + shift, match.end() + shift) for match in matches]
+            place += len(own)
+        return spans
+
+    def _piece(self, text: str, *, begin: bool) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=begin, verbose=False).input_ids
         return ids
 
+    def _as_text(self, token: str) -> list[int]:
+        """The ids of what looks like a special token, none of them special."""
+        ids: list[int] = self.tokenizer(
+            token, add_special_tokens=False, split_special_tokens=True, verbose=False
+        ).input_ids
+        if not self._special_ids.isdisjoint(ids):  # an added token that is not called special
+            halves = (token[:1], token[1:])
+            ids = [id for half in halves for id in self._piece(half, begin=False)]
+        return ids
 
-def open_encoder(resolved: ResolvedModel, name: str, *, trust_remote_code: bool) -> Encoder:
-    """The encoder of a model's files; the weights are not read.
+    @cached_property
+    def _special_tokens(self) -> dict[int, str]:
+        """Tokens that are no text: special ones, and added ones that look like a tag."""
+        added = getattr(self.tokenizer, "added_tokens_decoder", {})
+        return {
+            id: str(token)
+            for id, token in added.items()
+            if str(token).strip()
+            and (getattr(token, "special", True) or re.fullmatch(r"[<\[].+[>\]]", str(token)))
+        }
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        return frozenset(self._special_tokens)
+
+    @cached_property
+    def _special(self) -> re.Pattern[str] | None:
+        texts = sorted(self._special_tokens.values(), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, texts))) if texts else None
+
+    @cached_property
+    def _thought_ids(self) -> frozenset[int]:
+        """The special tokens that open or close a thought."""
+        tokens = self._special_tokens.items()
+        return frozenset(id for id, token in tokens if token in TAG_TEXTS)
+
+    def _pieces(self, ids: list[int]) -> list[list[int]]:
+        """The ids, those of thoughts each in a list of its own."""
+        pieces: list[list[int]] = [[]]
+        for id in ids:
+            if id in self._thought_ids:
+                pieces += [[id], []]
+            else:
+                pieces[-1].append(id)
+        return pieces
+
+    def _decode(self, rows: list[list[int]]) -> list[str]:
+        own = {id: self._special_tokens[id] for id in self._thought_ids}
+        texts: list[str] = self.tokenizer.batch_decode(
+            rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [
+            own[ids[0]] if len(ids) == 1 and ids[0] in own else text
+            for ids, text in zip(rows, texts, strict=True)
+        ]
+
+
+def _typed(request: Request) -> tuple[str, ...]:
+    """What people wrote of a prompt, in its order."""
+    if request.messages is None:
+        return request.typed
+    return tuple(m.content for m in request.messages if m.role != "assistant")
+
+
+def _clock(date: str) -> Any:
+    """A clock that stands at the beginning of a day, ISO; today where none is given."""
+    day = datetime.fromisoformat(date) if date else datetime.now(UTC)
+    return lambda format: day.strftime(format)
+
+
+def open_encoder(
+    resolved: ResolvedModel,
+    name: str,
+    *,
+    trust_remote_code: bool,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> Encoder:
+    """The encoder of a model's files; of the weights, at most their shapes are read.
 
     An adapter's own tokenizer, where it has one, is used: it was trained with that one.
 
@@ -198,4 +394,6 @@ def open_encoder(resolved: ResolvedModel, name: str, *, trust_remote_code: bool)
             else:
                 generation = transformers.GenerationConfig.from_model_config(config)
     vocabulary = config.get_text_config().vocab_size
-    return Encoder.of(name, tokenizer, config, generation, vocabulary)
+    if resolved.adapter is not None:
+        vocabulary = resized_vocabulary(resolved.adapter, tokenizer, vocabulary)
+    return Encoder.of(name, tokenizer, config, generation, vocabulary, template_kwargs)

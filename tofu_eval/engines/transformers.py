@@ -20,9 +20,15 @@ import transformers
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.models import resolve
-from tofu_eval.core.types import NEUTRAL_SAMPLING, ModelSpec, Report, Request, Response, no_report
-from tofu_eval.engines.base import scored
-from tofu_eval.engines.loading import is_out_of_memory, load, pick_device, pick_dtype
+from tofu_eval.core.types import ALWAYS_OFF, ModelSpec, Report, Request, Response, no_report
+from tofu_eval.engines.base import scored, truncate_at_stop
+from tofu_eval.engines.loading import (
+    check_quantize,
+    is_out_of_memory,
+    load,
+    pick_device,
+    pick_dtype,
+)
 from tofu_eval.engines.prompts import Encoder, open_encoder
 from tofu_eval.engines.sampler import Draw
 
@@ -49,10 +55,12 @@ class TransformersEngine:
             accelerator and float32 on the CPU.
         trust_remote_code: run Python code that comes with the model.
         report: told about the loading as (stage, done, total).
+        chat_template_kwargs: what the chat template is given beside the messages.
+        quantize: "nf4" loads the weights in 4 bits, which needs a CUDA device.
 
     Raises:
         ModelError: the model cannot be found.
-        ConfigError: there is no such device or dtype.
+        ConfigError: there is no such device or dtype, or none to quantize for.
         MissingDependencyError: an adapter without the package peft.
     """
 
@@ -68,9 +76,12 @@ class TransformersEngine:
         dtype: str | None = None,
         trust_remote_code: bool = False,
         report: Report = no_report,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        quantize: str | None = None,
     ) -> None:
         self._device = pick_device(device)
         self._dtype = pick_dtype(dtype, self._device)
+        self._quantize = check_quantize(quantize, self._device)
         self._resolved = resolve(spec)
         if self._resolved.adapter is not None and importlib.util.find_spec("peft") is None:
             raise MissingDependencyError.of("An adapter", "peft", "hf")
@@ -78,8 +89,16 @@ class TransformersEngine:
         self._rows = self._batch_size = batch_size
         self._trust_remote_code = trust_remote_code
         self._report = report
-        self.identity: Mapping[str, Any] = {**self._resolved.identity, "dtype": self._dtype}
-        self.record: dict[str, Any] = {"sampling": dict(NEUTRAL_SAMPLING)}
+        self._template_kwargs = dict(chat_template_kwargs or {})
+        self.identity: Mapping[str, Any] = {
+            **self._resolved.identity,
+            "dtype": self._dtype,
+            **({"quantize": quantize} if quantize else {}),
+            **({"chat_template_kwargs": self._template_kwargs} if self._template_kwargs else {}),
+        }
+        self.record: dict[str, Any] = {
+            "sampling": dict(ALWAYS_OFF), "sampler": "tofu-eval, a stream of its own for each row"
+        }  # fmt: skip
 
     def generate(
         self, requests: Sequence[Request], done: Collection[str] = ()
@@ -107,8 +126,13 @@ class TransformersEngine:
     @property
     def encoders(self) -> dict[str, Encoder]:
         """The encoder, read from the files alone, for the audit."""
-        trust = self._trust_remote_code
-        return {self._name: open_encoder(self._resolved, self._name, trust_remote_code=trust)}
+        encoder = open_encoder(
+            self._resolved,
+            self._name,
+            trust_remote_code=self._trust_remote_code,
+            template_kwargs=self._template_kwargs,
+        )
+        return {self._name: encoder}
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -120,6 +144,7 @@ class TransformersEngine:
             device=self._device,
             dtype=self._dtype,
             trust_remote_code=self._trust_remote_code,
+            quantize=self._quantize,
         )
         self._encoder = Encoder.of(
             self._name,
@@ -127,6 +152,7 @@ class TransformersEngine:
             model.config,
             model.generation_config,
             len(model.get_input_embeddings().weight),
+            self._template_kwargs,
         )
         self._ends = self._encoder.ends
         # Whatever is unset in our own configuration would be filled from the model's: a top_k or
@@ -202,16 +228,21 @@ class TransformersEngine:
         for i, row in enumerate(rows):
             ids[i, width - len(row.ids) :] = torch.tensor(row.ids)
             mask[i, width - len(row.ids) :] = 1
-        draw = Draw([r.request.seed for r in rows], sampling.temperature, sampling.top_p)
+        padding = [width - len(row.ids) for row in rows]
+        draw = Draw([r.request.seed for r in rows], sampling, padding)
+        watch = [StopWatch(self._encoder, sampling.stop, width)] if sampling.stop else []
         sequences = self._model.generate(
             input_ids=ids.to(self._device),
             attention_mask=mask.to(self._device),
             generation_config=self._configuration(sampling.max_tokens),
             logits_processor=transformers.LogitsProcessorList([draw]),
+            stopping_criteria=transformers.StoppingCriteriaList(watch),
         )
         tokens = sequences[:, width:].tolist()
         logprobs = torch.stack(draw.logprobs, dim=1).double().cpu()
         lengths = [self._length(row) for row in tokens]
+        if watch:
+            lengths = [min(n, watch[0].length(i, n)) for i, n in enumerate(lengths)]
         sums = [float(logprobs[i, :n].sum()) for i, n in enumerate(lengths)]
         self._check_finite(rows, sums)
         return self._responses(rows, [t[:n] for t, n in zip(tokens, lengths, strict=True)], sums)
@@ -265,8 +296,15 @@ class TransformersEngine:
     def _responses(
         self, rows: Sequence[_Row], tokens: Sequence[list[int]], sums: Sequence[float]
     ) -> list[Response]:
-        stopped = [ids[-1] in self._ends for ids in tokens]
-        texts = self._encoder.texts(list(tokens))
+        texts = self._encoder.texts(tokens)
+        cut = [
+            truncate_at_stop(text, row.request.sampling.stop)
+            for row, text in zip(rows, texts, strict=True)
+        ]
+        stopped = [
+            at_stop or ids[-1] in self._ends for (_, at_stop), ids in zip(cut, tokens, strict=True)
+        ]
+        texts = [text for text, _ in cut]
         return [
             Response(
                 row.request.key,
@@ -289,6 +327,42 @@ class TransformersEngine:
             torch.cuda.empty_cache()
         elif self._device.type == "mps":
             torch.mps.empty_cache()
+
+
+class StopWatch(transformers.StoppingCriteria):  # type: ignore[misc]
+    """Ends a row as soon as its text holds a stop string.
+
+    Transformers' own criterion matches tokens and not text: it would end rows elsewhere than a
+    server does.
+
+    Args:
+        encoder: makes texts of tokens.
+        stop: the strings.
+        width: tokens of the prompt, padding included.
+    """
+
+    def __init__(self, encoder: Encoder, stop: Sequence[str], width: int) -> None:
+        self._encoder = encoder
+        self._stop = stop
+        self._width = width
+        # A token has a byte at least, but for special ones; the rest is for half characters.
+        self._window = max(len(word.encode()) for word in stop) + 8
+        self._lengths: dict[int, int] = {}
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        """Which rows are done, (rows,)."""
+        rows = input_ids[:, self._width :].tolist()
+        open_ = [i for i in range(len(rows)) if i not in self._lengths]
+        ends = self._encoder.texts([rows[i][-self._window :] for i in open_])
+        for i, end in zip(open_, ends, strict=True):
+            if any(word in end for word in self._stop):
+                self._lengths[i] = len(rows[i])
+        done = [i in self._lengths for i in range(len(rows))]
+        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
+
+    def length(self, row: int, otherwise: int) -> int:
+        """How many tokens a row has up to its stop string."""
+        return self._lengths.get(row, otherwise)
 
 
 def _log_probability(logits: torch.Tensor, ids: Sequence[int], count: int) -> torch.Tensor:

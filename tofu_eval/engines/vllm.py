@@ -16,9 +16,9 @@ from typing import Any
 
 from tofu_eval.core.child_process import Child
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
-from tofu_eval.core.models import resolve
+from tofu_eval.core.models import embedding_rows, has_tokenizer, resolve
 from tofu_eval.core.types import (
-    NEUTRAL_SAMPLING,
+    ALWAYS_OFF,
     ModelSpec,
     Report,
     Request,
@@ -27,7 +27,7 @@ from tofu_eval.core.types import (
     no_report,
 )
 from tofu_eval.engines.adapters import check_adapter, lora_rank, merge
-from tofu_eval.engines.base import scored
+from tofu_eval.engines.base import scored, truncate_at_stop
 from tofu_eval.engines.canary import prove
 from tofu_eval.engines.prompts import Encoder, open_encoder
 from tofu_eval.engines.vllm_worker import Ask, Made
@@ -77,6 +77,10 @@ class VllmEngine:
         engine_args: further arguments of `vllm.LLM`; `batch_invariant: true` asks for rows that
             do not depend on their batch on a GPU either; `adapters: mixed` serves all adapters
             of a base from one loading (the default on a GPU), `merged` each as a whole model.
+        chat_template_kwargs: what the chat template is given beside the messages.
+        quantize: "nf4" loads the weights in 4 bits, which needs a CUDA device.
+        seeds: "row" gives each request its own seed, which can switch vLLM's fastest sampler off;
+            "run" gives none: faster, and a resumed run is no longer equal to an undisturbed one.
 
     Raises:
         ModelError: the model cannot be found, or vLLM cannot serve its adapter.
@@ -97,6 +101,9 @@ class VllmEngine:
         trust_remote_code: bool = False,
         report: Report = no_report,
         engine_args: Mapping[str, Any] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        quantize: str | None = None,
+        seeds: str = "row",
         **_: Any,
     ) -> None:
         if importlib.util.find_spec("vllm") is None:
@@ -113,8 +120,12 @@ class VllmEngine:
                 "--engine ray, or `vllm serve --data-parallel-size N` with --engine openai."
             )
         arguments = {"dtype": dtype or ("float32" if self._on_cpu else "auto"), **arguments}
+        if quantize is not None:
+            arguments |= _quantized(quantize, self._on_cpu)
         self._resolved = resolve(spec)
-        self._mode = _mode(arguments.pop("adapters", None), self._on_cpu)
+        self._mode = _mode(
+            arguments.pop("adapters", None), self._on_cpu, self._resolved.adapter, quantize
+        )
         if self._resolved.adapter is not None and self._mode == "mixed":
             check_adapter(self._resolved.adapter, spec.name)
         self._name = spec.name
@@ -124,8 +135,15 @@ class VllmEngine:
         self._arguments = arguments
         self._served: dict[str, VllmEngine] = {spec.name: self}
         changing = {k: v for k, v in arguments.items() if k not in RESOURCES}
-        self.identity: Mapping[str, Any] = {**self._resolved.identity, **changing}
-        self.record: dict[str, Any] = {"sampling": dict(NEUTRAL_SAMPLING), "arguments": arguments}
+        self._template_kwargs = dict(chat_template_kwargs or {})
+        self._seeded = seeds == "row"
+        self.identity: Mapping[str, Any] = {
+            **self._resolved.identity,
+            **changing,
+            **({"chat_template_kwargs": self._template_kwargs} if self._template_kwargs else {}),
+            **({} if self._seeded else {"seeds": "run"}),
+        }
+        self.record: dict[str, Any] = {"sampling": dict(ALWAYS_OFF), "arguments": arguments}
         if self._resolved.adapter is not None:
             self.identity = {**self.identity, "adapters": self._mode}
         self._merged: Path | None = None
@@ -193,7 +211,10 @@ class VllmEngine:
     def encoder(self) -> Encoder:
         """The tokenizer and its limits."""
         encoder = open_encoder(
-            self._resolved, self._name, trust_remote_code=self._trust_remote_code
+            self._resolved,
+            self._name,
+            trust_remote_code=self._trust_remote_code,
+            template_kwargs=self._template_kwargs,
         )
         return encoder.at_most(self._arguments.get("max_model_len"))
 
@@ -227,9 +248,10 @@ class VllmEngine:
         adapters = self._adapters
         adapter = adapters.index(engine) + 1 if engine in adapters else 0
         decoder = {
-            **NEUTRAL_SAMPLING,
+            **ALWAYS_OFF,
             **request.sampling.decoder(),
-            "seed": request.seed,
+            "seed": request.seed if self._seeded else None,
+            "stop": list(request.sampling.stop),
             "stop_token_ids": list(engine.encoder.ends),
             "ignore_eos": True,  # the ends above are all there are
         }
@@ -237,6 +259,12 @@ class VllmEngine:
             return Ask(number, tuple(ids), adapter, tuple(decoder.items()))
         added = engine.encoder.continued(request, ids)
         return Ask(number, (*ids, *added), adapter, tuple(decoder.items()), len(added))
+
+    @property
+    def _tokenizer_folder(self) -> Path:
+        adapter = self._resolved.adapter
+        own = adapter is not None and has_tokenizer(adapter)
+        return adapter if own and adapter is not None else self._resolved.base
 
     # The process
 
@@ -259,7 +287,10 @@ class VllmEngine:
             dtype, trust = str(self._arguments["dtype"]), self._trust_remote_code
             base = self._merged = merge(self._resolved, self._name, dtype, trust_remote_code=trust)
             self.record["adapters"] = "merged"
-        child.send("load", (str(base), self._llm_arguments(len(adapters)), adapters))
+        arguments = self._llm_arguments(len(adapters))
+        if any(dict(ask.decoder)["stop"] for ask in asks):  # which vLLM looks for in texts
+            arguments |= {"skip_tokenizer_init": False, "tokenizer": str(self._tokenizer_folder)}
+        child.send("load", (str(base), arguments, adapters))
         self.record.update(child.receive()[1])
         if adapters:
             self.record["canary"] = prove(
@@ -325,10 +356,12 @@ class VllmEngine:
 
     def _responses(self, made: Sequence[tuple[Request, Made]]) -> list[Response]:
         texts: dict[int, str] = {}
+        stops = {row.number: request.sampling.stop for request, row in made}
         for model in dict.fromkeys(request.model for request, _ in made):
             mine = [row for request, row in made if request.model == model]
             decoded = self._encoder_of(model).texts([list(row.ids) for row in mine])
-            texts.update(zip((row.number for row in mine), decoded, strict=True))
+            for row, text in zip(mine, decoded, strict=True):
+                texts[row.number] = truncate_at_stop(text, stops[row.number])[0]
         return [
             scored(request, row.ids, row.logprob)
             if request.completion is not None
@@ -342,18 +375,37 @@ class VllmEngine:
                 row.ids,
                 row.reason,
                 row.logprob,
-                request.seed,
+                request.seed if self._seeded else None,
             )
             for request, row in made
         ]
 
 
-def _mode(given: object, on_cpu: bool) -> str:
+def _mode(given: object, on_cpu: bool, adapter: Path | None, quantize: str | None) -> str:
     """How adapters are served: on a CPU merged weights were faster as the volume grew."""
-    mode = given or ("merged" if on_cpu else "mixed")
-    if mode not in ("mixed", "merged"):
+    if given not in (None, "mixed", "merged"):
         raise ConfigError(f"The engine argument 'adapters' is mixed or merged, got {given!r}.")
-    return str(mode)
+    if quantize is not None:
+        if given == "merged":
+            raise ConfigError("An adapter cannot be merged into 4 bits. Use adapters=mixed.")
+        return "mixed"
+    # Rows of the embedding that an adapter brings along can only be merged.
+    brings_rows = adapter is not None and embedding_rows(adapter) is not None
+    return str(given or ("merged" if on_cpu or brings_rows else "mixed"))
+
+
+def _quantized(name: str, on_cpu: bool) -> dict[str, Any]:
+    """vLLM's arguments for weights in 4 bits."""
+    if name != "nf4":
+        raise ConfigError(f"Unknown quantization '{name}'. Use nf4.")
+    if on_cpu:
+        raise ConfigError(
+            "--quantize nf4 needs a CUDA device, and the vLLM that is installed here runs on 'cpu'."
+            " Leave it out."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingDependencyError.of("--quantize nf4", "bitsandbytes", "quantize")
+    return {"quantization": "bitsandbytes"}
 
 
 def _check_device(device: str | None) -> bool:

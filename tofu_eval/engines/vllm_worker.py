@@ -80,6 +80,7 @@ class Vllm:
         found["max_model_len"] = config.model_config.max_model_len
         found["dtype"] = str(config.model_config.dtype).removeprefix("torch.")
         found["prefix_caching"] = bool(config.cache_config.enable_prefix_caching)
+        found["sampler"] = _sampler(self._engine)
         found["batch_invariant"] = os.environ.get("VLLM_BATCH_INVARIANT") == "1"
         return found
 
@@ -90,10 +91,11 @@ class Vllm:
 
         scored = {str(ask.number): ask for ask in asks if ask.completion}
         for ask in asks:
+            decoder = dict(ask.decoder)
             parameters = SamplingParams(
-                **dict(ask.decoder),
+                **decoder,
                 n=1,
-                detokenize=False,
+                detokenize=bool(decoder.get("stop")),
                 logprobs=0,
                 prompt_logprobs=0 if ask.completion else None,
                 output_kind=RequestOutputKind.FINAL_ONLY,
@@ -122,6 +124,18 @@ class Vllm:
                 sent = now
         if ready:
             yield ready
+
+
+def _sampler(engine: Any) -> str:
+    """Which of vLLM's samplers draws; its fastest ones take no seeds of single requests."""
+    try:
+        runner = engine.model_executor.driver_worker.worker.model_runner
+        sampler = runner.sampler
+        inner = getattr(sampler, "topk_topp_sampler", None)
+        way = getattr(getattr(inner, "forward", None), "__name__", "")
+        return f"{type(runner).__module__}.{type(sampler).__name__} {way}".strip()
+    except AttributeError:
+        return "not known: it lives in another process of vLLM's"
 
 
 def _made(output: Any, scored: Ask | None = None) -> Made:

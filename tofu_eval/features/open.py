@@ -12,7 +12,7 @@ from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import REFERENCE, Sampling, Task, digest, no_report
 from tofu_eval.engines.judge import ANSWER, EngineJudge
-from tofu_eval.engines.open import apart, engine_of
+from tofu_eval.engines.open import engine_of, is_isolated
 from tofu_eval.features.answers.verdicts import Verdicts
 from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.features.calibration import RewardLevels, in_force, presets, read_calibration
@@ -52,7 +52,7 @@ def feature_models(
             from tofu_eval.features.nli import Inference
 
             models[kind] = Inference(
-                kind, chosen.nli_model, device=chosen.device, isolate=apart(chosen)
+                kind, chosen.nli_model, device=chosen.device, isolate=is_isolated(chosen)
             )
     if needed & {"correct", "answer"}:
         models |= _verdicts(chosen, metrics, {t.name: t.verifier for t in tasks})
@@ -154,6 +154,12 @@ def _judge(chosen: Settings, feature: str, sampling: Sampling = ANSWER) -> Judge
             "engine": chosen.judge_engine or chosen.engine,
             "base_url": chosen.judge_base_url or (None if own else chosen.base_url),
             "engine_args": {**({} if own else chosen.engine_args), **chosen.judge_engine_args},
+            # What concerns the models' own templates and decoders.
+            "chat_template_kwargs": {},
+            "reasoning_effort": None,
+            "extra_body": {},
+            "quantize": None,
+            "seeds": "row",
         }
     )
     engine = engine_of("judge", replace(spec, name="judge"), told, no_report)
@@ -170,7 +176,7 @@ def _judge(chosen: Settings, feature: str, sampling: Sampling = ANSWER) -> Judge
 def _made(
     chosen: Settings, make: Callable[..., FeatureModel], model: str, **options: Any
 ) -> FeatureModel:
-    if not apart(chosen):
+    if not is_isolated(chosen):
         return make(model, device=chosen.device, **options)
     from tofu_eval.features.isolated import Isolated
 
@@ -189,7 +195,7 @@ def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
         judge=judge,
         references=references,
         device=chosen.device,
-        isolate=apart(chosen),
+        isolate=is_isolated(chosen),
     )
 
 

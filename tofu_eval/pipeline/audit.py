@@ -9,7 +9,7 @@ from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.models import resolve
 from tofu_eval.core.types import ModelSpec, Request
-from tofu_eval.tasks import load_format, load_task, render
+from tofu_eval.tasks import converse, load_format, load_task, render
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,16 @@ def audit(
 
     if not models or not tasks:
         raise ConfigError("Name what to look at: --model NAME=REF --task NAME")
-    trust = chosen.trust_remote_code
+    given_kwargs = dict(chosen.chat_template_kwargs)
+    if chosen.reasoning_effort is not None:
+        given_kwargs.setdefault("reasoning_effort", chosen.reasoning_effort)
     encoders = {
-        name: open_encoder(resolve(spec), name, trust_remote_code=trust)
+        name: open_encoder(
+            resolve(spec),
+            name,
+            trust_remote_code=chosen.trust_remote_code,
+            template_kwargs=given_kwargs,
+        )
         for name, spec in models.items()
     }
     found, shown, chats = [], [], False
@@ -66,8 +73,14 @@ def audit(
 def _requests(model: str, name: str, format: str | None, chosen: Settings) -> list[Request]:
     task = load_task(name, chosen.data_dir)
     sampling = replace(task.sampling, **chosen.sampling())
-    made = []
+    shape = load_format(format or task.format)
+    sampling = replace(sampling, stop=(*sampling.stop, *shape.stop))
+    asked = []
     for prompt in tuple(task.load())[: chosen.limit]:
-        text, messages = render(prompt, load_format(format or task.format))
-        made.append(Request("", 0, model, task.name, prompt.id, 0, sampling, text, messages))
-    return made
+        turns = converse(prompt, shape, task=task, system=chosen.system)
+        typed = tuple(turn.content for turn in turns if turn.role != "assistant")
+        text, messages = render(prompt, shape, task=task, system=chosen.system)
+        asked.append(
+            Request("", 0, model, task.name, prompt.id, 0, sampling, text, messages, typed=typed)
+        )
+    return asked

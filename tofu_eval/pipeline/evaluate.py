@@ -31,12 +31,12 @@ from tofu_eval.core.types import (
     to_table,
 )
 from tofu_eval.engines.base import Engine
-from tofu_eval.engines.open import engine_of, joined, together
+from tofu_eval.engines.open import engine_of, group_shared, join_engines
 from tofu_eval.features.open import feature_models
 from tofu_eval.importers.rows import read_responses
 from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.estimate import estimate
-from tofu_eval.pipeline.generate import generate, requests
+from tofu_eval.pipeline.generate import build_requests, generate
 from tofu_eval.pipeline.inputs import Feature, settle_group
 from tofu_eval.pipeline.plan import check_lists, formats_of, left_out, metrics_of, mixed, plan_of
 from tofu_eval.pipeline.run_json import add_model, add_prompts, add_series, add_tasks, begin, record
@@ -155,27 +155,40 @@ def evaluate(
         for variant in variants:
             engine = served_by[variant.name]
             own = formats[variant.model]
-            add_model(run, variant.name, engine.identity, engine.family, own, variant)
+            add_model(
+                run, variant.name, engine.identity, engine.family, own, variant, chosen.system
+            )
             add_series(run, variant.name, models[variant.model])
         unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
         run.save(notes=[*run.manifest["notes"], *mixed(formats), *unasked])
-        for names in together(engines):
+        for names in group_shared(engines):
             here = [variant for variant in variants if variant.model in names]
             wanted = [
                 request
                 for variant in here
                 for plan in asked[variant.name]
-                for request in requests(
+                for request in build_requests(
                     plan,
                     formats[variant.model][plan.task.name],
                     variant.name,
                     served_by[variant.name],
                     chosen.seed,
+                    system=chosen.system,
+                    date=run.manifest["created"][:10],
                 )
             ]
-            served, label = joined([engines[name] for name in names]), "+".join(names)
+            served, label = join_engines([engines[name] for name in names]), "+".join(names)
             with run.timed(f"generate {label}"):
-                generate(run, label, Answering(served, here), wanted, report, tags)
+                generate(
+                    run,
+                    label,
+                    Answering(served, here),
+                    wanted,
+                    report,
+                    tags=tags,
+                    max_failed=chosen.max_failed,
+                    skip_too_long=chosen.too_long == "skip",
+                )
             record(run, [variant.name for variant in here], served_by)
             if served is not models[names[0]]:  # the caller's own stays open
                 served.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from typing import Any
 
 from tofu_eval.core.errors import (
     ModelError,
@@ -18,27 +20,49 @@ from tofu_eval.core.types import (
     digest,
     seed_of,
 )
-from tofu_eval.engines.base import Engine
+from tofu_eval.engines.base import LASTING, PASSING, SCORED, Engine, fail, may_pass
 from tofu_eval.engines.prompt_audit import check
 from tofu_eval.pipeline.plan import Plan, choices
 from tofu_eval.run.store import Run
-from tofu_eval.tasks import Format, render
+from tofu_eval.tasks import Format, converse, render
 
 NOT_DRAWN = Sampling(samples=1, temperature=0.0, max_tokens=1)
 """The sampling of responses that are given: it has no say."""
 
 
-def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) -> list[Request]:
+def build_requests(
+    plan: Plan,
+    format: Format,
+    model: str,
+    engine: Engine,
+    seed: int,
+    *,
+    system: str | None = None,
+    date: str = "",
+) -> list[Request]:
     """Every response that a run wants of one model on one task.
 
     A row's key says what it is (task version, prompt, sample, decoder, model, kind of engine);
     its seed derives from the run's seed and the key, so it does not depend on what else is asked.
+
+    Args:
+        plan: the task as the run asks it.
+        format: how its prompts are put to the model.
+        model: its name in the run.
+        engine: what will answer.
+        seed: the run's.
+        system: what the run tells the model before each prompt.
+        date: of the run's beginning (ISO), for chat templates that read the clock.
     """
     identity = digest(dict(engine.identity))
     sampling = NOT_DRAWN if plan.of_choices else plan.sampling
+    if format.stop and not plan.of_choices:
+        sampling = replace(sampling, stop=(*sampling.stop, *format.stop))
     wanted = []
     for prompt in plan.prompts:
-        text, messages = render(prompt, format)
+        turns = converse(prompt, format, task=plan.task, system=system)
+        typed = tuple(turn.content for turn in turns if turn.role != "assistant")
+        text, messages = render(prompt, format, task=plan.task, system=system)
         asked = [
             plan.task.name,
             plan.task.version,
@@ -58,7 +82,7 @@ def requests(plan: Plan, format: Format, model: str, engine: Engine, seed: int) 
             wanted.append(
                 Request(
                     key, row_seed, model, plan.task.name, prompt.id, sample, sampling,
-                    text, messages, completion,
+                    text, messages, completion, typed, date,
                 )
             )  # fmt: skip
     return wanted
@@ -80,50 +104,204 @@ def generate(
     engine: Engine,
     wanted: Sequence[Request],
     report: Report,
+    *,
     tags: Sequence[Tag] = TAGS,
+    max_failed: float = 0.05,
+    skip_too_long: bool = False,
 ) -> None:
     """Make the responses that are not on the disk yet; each batch is saved at once.
 
-    `model` is what the progress and errors say; of which models the rows are, `wanted` says.
-    Thoughts are taken out of what is generated, `tags` says how they begin and end; a completion
-    that was given stays as it is.
+    `model` is what the progress and errors say; of which models the rows are, `wanted` says. What
+    failed for a reason that may pass is saved last, in a part of its own, and asked for again by
+    the next call.
+
+    Args:
+        run: where the responses go.
+        model: what the progress and errors say; of which models the rows are, `wanted` says.
+        engine: what answers.
+        wanted: all that the run wants of these models.
+        report: told about progress.
+        tags: how the thoughts begin and end that are taken out of what is generated.
+        max_failed: the share of the wanted responses that may fail.
+        skip_too_long: whether a prompt that leaves no room for its response fails by itself.
+
+    Raises:
+        ModelError: a model cannot be used, or more responses fail than may.
     """
     places = dict.fromkeys((request.model, request.task) for request in wanted)
+    for place in places:
+        run.drop_responses(*place, "finish_reason", PASSING)
     keys = set().union(*(run.response_keys(*place) for place in places))
-    finished = sum(request.key in keys for request in wanted)
     stage = f"generate {model}"
-    report(stage, finished, len(wanted))
-    if finished == len(wanted):
+    count = _Count(model, len(wanted), max_failed, sum(r.key in keys for r in wanted))
+    count.failed = sum(run.count_responses(*place, "state", "failed") for place in places)
+    report(stage, count.finished, len(wanted))
+    if count.finished == len(wanted):
         return
     if not getattr(engine, "scores", False) and any(r.completion is not None for r in wanted):
         raise ModelError(
             f"The engine '{engine.family}' gives no log-probabilities of given texts, which "
             "'scoring: likelihood' needs. Use --engine transformers, vllm or openai."
         )
-    if remarks := _looked_at(engine, wanted):
+    asked, too_long = _part_too_long(engine, wanted) if skip_too_long else (wanted, [])
+    count.add([row for row in too_long if row.key not in keys])
+    if remarks := [*_too_long_remarks(model, too_long), *_check_prompts(engine, asked)]:
         run.save(notes=[*run.manifest["notes"], *remarks])
-    given = {request.key for request in wanted if request.completion is not None}
+    opened = _opened(engine, asked) if tags else set()
     tokens = getattr(report, "tokens", None)
-    for batch in _explained(engine, model, engine.generate(wanted, keys)):
+    passing: list[Response] = []
+    batches = _explained(engine, model, engine.generate(asked, keys)) if asked else iter(())
+    for batch in chain([too_long] if too_long else [], batches):
         if tokens is not None:
             tokens(stage, sum(len(row.token_ids or ()) for row in batch))
-        for place in dict.fromkeys((row.model, row.task) for row in batch):
-            mine = [row for row in batch if (row.model, row.task) == place]
-            rows = list({row.key: row for row in mine if row.key not in keys}.values())
-            if rows:
-                rows = [r if r.key in given else settle_response(r, tags=tags) for r in rows]
-                run.add_responses(*place, rows)
-                keys.update(row.key for row in rows)
-                finished += len(rows)
-        report(stage, finished, len(wanted))
-    if finished != len(wanted):
+        rows = [
+            row
+            if row.finish_reason == SCORED
+            else settle_response(row, tags=tags, opened=row.key in opened)
+            for row in batch
+        ]
+        rows = list({row.key: row for row in rows if row.key not in keys}.values())
+        if batch is not too_long:
+            count.add(rows)
+        passing += [row for row in rows if may_pass(row)]
+        _save(run, [row for row in rows if not may_pass(row)])
+        keys.update(row.key for row in rows)
+        report(stage, count.finished, len(wanted))
+    _save(run, passing)
+    if notes := count.notes():
+        run.save(notes=[*run.manifest["notes"], *notes])
+    if count.finished != len(wanted):
         raise ModelError(
-            f"The engine '{engine.family}' made {finished} of {len(wanted)} responses of "
+            f"The engine '{engine.family}' made {count.finished} of {len(wanted)} responses of "
             f"'{model}'. What it made is kept; run the same command again."
         )
 
 
-def _looked_at(engine: Engine, wanted: Sequence[Request]) -> list[str]:
+@dataclass
+class _Count:
+    """How many responses there are, and how many failed, of how many that are wanted."""
+
+    model: str
+    wanted: int
+    max_failed: float
+    finished: int
+    failed: int = 0
+    filtered: int = 0
+    unfinished: int = 0
+    drawn: int = 0
+    reason: str = ""
+
+    def add(self, rows: Sequence[Response]) -> None:
+        """Count more responses.
+
+        Raises:
+            ModelError: more have failed than may.
+        """
+        self.finished += len(rows)
+        self.drawn += sum(row.finish_reason != SCORED for row in rows)
+        self.filtered += sum(row.state == "filtered" for row in rows)
+        self.unfinished += sum(row.state == "unfinished" for row in rows)
+        failed = [row for row in rows if row.state == "failed"]
+        self.failed += len(failed)
+        if failed and not self.reason:
+            self.reason = _why(failed[0])
+        if self.failed > self.max_failed * self.wanted:
+            raise ModelError(
+                f"{self.failed} of {self.wanted} responses of '{self.model}' failed, more than "
+                f"--max-failed {self.max_failed:g} allows; the first: {self.reason}. What is "
+                "finished is kept; run the same command again, or with a larger --max-failed."
+            )
+
+    def notes(self) -> list[str]:
+        """What a reader of the run should know."""
+        notes = []
+        if self.failed:
+            notes.append(
+                f"{self.model}: {self.failed} of {self.wanted} responses failed and have no text; "
+                f"the first: {self.reason}"
+            )
+        if self.filtered:
+            notes.append(
+                f"{self.model}: {self.filtered} of {self.wanted} responses were filtered and have "
+                "no text"
+            )
+        if self.drawn and self.unfinished == self.drawn:
+            notes.append(
+                f"{self.model}: every response was cut at max_tokens; give more: --max-tokens"
+            )
+        return notes
+
+
+def _why(row: Response) -> str:
+    reason = row.finish_reason or "no reason was given"
+    for kind in (PASSING, LASTING):
+        reason = reason.removeprefix(kind)
+    return f"prompt '{row.prompt_id}' of task '{row.task}': {reason}"
+
+
+def _save(run: Run, rows: Sequence[Response]) -> None:
+    for place in dict.fromkeys((row.model, row.task) for row in rows):
+        run.add_responses(*place, [row for row in rows if (row.model, row.task) == place])
+
+
+def _part_too_long(
+    engine: Engine, wanted: Sequence[Request]
+) -> tuple[list[Request], list[Response]]:
+    """The requests whose prompts leave room for a response, and the responses to the others."""
+    reasons: dict[object, str | None] = {}
+    asked: list[Request] = []
+    failed: list[Response] = []
+    for request in wanted:
+        encoder = _encoder_of(engine, request.model)
+        prompt = (request.model, request.text, request.messages, request.sampling.max_tokens)
+        if prompt not in reasons:
+            reasons[prompt] = None if encoder is None else _find_too_long(encoder, request)
+        reason = reasons[prompt]
+        if reason is None:
+            asked.append(request)
+        else:
+            failed.append(fail(request, reason))
+    return asked, failed
+
+
+def _encoder_of(engine: Engine, model: str) -> Any:
+    """What tokenizes for a model of the run; None where the engine does not."""
+    find = getattr(engine, "encoder_of", None)
+    return getattr(engine, "encoders", {}).get(model) if find is None else find(model)
+
+
+def _find_too_long(encoder: Any, request: Request) -> str | None:
+    from tofu_eval.engines.prompts import PromptTooLong
+
+    try:
+        encoder.encode(request)
+    except PromptTooLong as error:
+        return str(error).partition(". Use ")[0]
+    except ModelError:
+        return None  # the audit says what is wrong
+    return None
+
+
+def _too_long_remarks(model: str, failed: Sequence[Response]) -> list[str]:
+    prompts = dict.fromkeys((row.task, row.prompt_id) for row in failed)
+    return [f"{model}: {len(prompts)} prompts are too long and were left out"] if prompts else []
+
+
+def _opened(engine: Engine, wanted: Sequence[Request]) -> set[str]:
+    """The keys of the requests whose prompts end within a thought that the template has opened."""
+    known: dict[object, bool] = {}
+    opened = set()
+    for request in wanted:
+        prompt = (request.model, request.text, request.messages)
+        if prompt not in known:
+            encoder = _encoder_of(engine, request.model)
+            known[prompt] = encoder is not None and encoder.opens_thought(request)
+        if known[prompt]:
+            opened.add(request.key)
+    return opened
+
+
+def _check_prompts(engine: Engine, wanted: Sequence[Request]) -> list[str]:
     """What is odd about the prompts; an engine that takes long to start does so meanwhile."""
     prepare = getattr(engine, "prepare", None)
     if prepare is None:

@@ -177,10 +177,11 @@ def mixed(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
     return [f"Models are asked in different prompt formats ({shown}). One for all: --format sft"]
 
 
-def format_name(format: Format) -> str:
-    """`base`, `sft`, `chat`; a template of the user's own with the start of its digest."""
+def format_name(format: Format, system: str | None = None) -> str:
+    """Its name; with the start of its digest, a template or a system prompt of the user's own."""
     own = format.digest != load_format(format.name).digest
-    return f"{format.name}:{format.digest[:12]}" if own else format.name
+    name = f"{format.name}:{format.digest[:12]}" if own else format.name
+    return f"{name}+system:{digest(system)[:12]}" if system else name
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class Plan:
             "version": self.task.version,
             "prompts": len(self.prompts),
             "digest": digest([asdict(prompt) for prompt in self.prompts]),
-            "sampling": asdict(self.sampling),
+            "sampling": self.sampling.describe(),
             "licence": self.task.licence,
             "source": self.task.source,
             "citation": self.task.citation,

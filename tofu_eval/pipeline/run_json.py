@@ -94,8 +94,9 @@ def add_model(
     family: str,
     formats: Mapping[str, Format],
     variant: Variant | None = None,
+    system: str | None = None,
 ) -> None:
-    """Write who a model is, and at which temperature of a sweep.
+    """Write who a model is, at which temperature of a sweep, and how it is asked.
 
     Raises:
         StoreError: responses of another are under its name.
@@ -103,7 +104,7 @@ def add_model(
     described: dict[str, Any] = {"identity": dict(identity), "engine": family}
     if variant is not None and variant.temperature is not None:
         described |= {"series": variant.model, "temperature": variant.temperature}
-    used = {task: format_name(format) for task, format in formats.items()}
+    used = {task: format_name(format, system) for task, format in formats.items()}
     known = run.manifest["models"].get(name)
     kept = {key: known[key] for key in ("series", "seed") if known and key in known}
     if known is not None and run.has_responses(model=name):
@@ -161,5 +162,5 @@ def _copies(run: Run, model: str, task: str) -> list[str]:
         return []
     return [
         f"{model}: all samples of {len(found)} of {len(groups)} prompts of {task} are one text "
-        f"(such as '{found[0]}'): is the model that sure, or does something cache?"
+        f"(the prompt '{found[0]}', for one): is the model that sure, or does something cache?"
     ]

@@ -102,6 +102,11 @@ class Answering:
             first.setdefault(model, name)
         return {first[model]: encoder for model, encoder in known.items() if model in first}
 
+    def encoder_of(self, name: str) -> Encoder | None:
+        """What tokenizes for a variant; None where the engine does not."""
+        known: Mapping[str, Encoder] = getattr(self._engine, "encoders", {})
+        return known.get(self._models[name])
+
     def generate(
         self, requests: Sequence[Request], done: Collection[str] = ()
     ) -> Iterator[list[Response]]:

@@ -220,6 +220,18 @@ class Run:
             for key in read_row_group(part, number, ["key"]).column("key").to_pylist()
         }
 
+    def drop_responses(self, model: str, task: str, column: str, beginning: str) -> None:
+        """Remove the parts of which every row begins so in this column."""
+        for part in self.response_parts(model, task):
+            texts = _read_column(part, column)
+            if texts and all((text or "").startswith(beginning) for text in texts):
+                part.unlink()
+
+    def count_responses(self, model: str, task: str, column: str, value: str) -> int:
+        """How many responses have this value in a column."""
+        parts = self.response_parts(model, task)
+        return sum(_read_column(part, column).count(value) for part in parts)
+
     def responses(self, model: str, task: str) -> pa.Table:
         """All responses of one model to one task, by prompt (in the task's order) and sample."""
         parts = self.response_parts(model, task)
@@ -392,6 +404,14 @@ class FeatureCache:
         self._parts[number] = rows
         if self._folder and len(self._parts) > PARTS_IN_MEMORY:
             self._parts.popitem(last=False)
+
+
+def _read_column(part: Path, column: str) -> list[Any]:
+    return [
+        value
+        for number in range(row_groups(part))
+        for value in read_row_group(part, number, [column]).column(column).to_pylist()
+    ]
 
 
 def conflict(path: Path, what: str, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:

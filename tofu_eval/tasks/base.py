@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from tofu_eval.core.registry import Registry
-from tofu_eval.core.types import Prompt, Sampling, Task
+from tofu_eval.core.types import Example, Prompt, Sampling, Task
 from tofu_eval.tasks.datasets import HubPrompts
 from tofu_eval.tasks.problems import TaskError, check_prompts
 from tofu_eval.tasks.schema import TaskSpec, check_metrics, inline_prompts, validate
@@ -86,5 +86,7 @@ def make_task(spec: TaskSpec, load: Load, document: Document) -> Task:
         verifier=spec.verifier,
         scoring=spec.scoring,
         data=getattr(load, "pin", {}),
+        examples=tuple(Example(shown.prompt, shown.answer) for shown in spec.examples),
+        wording=spec.wording.by_form(),
         origin=f"{document.file}:{document.line(('name',))}",
     )

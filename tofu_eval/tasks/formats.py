@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,14 +13,23 @@ from jinja2 import TemplateSyntaxError, meta, nodes
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.templates import environment, line_of, rendered
-from tofu_eval.core.types import Message, Prompt, PromptFormat, digest
+from tofu_eval.core.types import Message, Prompt, PromptFormat, Task, digest
 from tofu_eval.tasks.problems import Problem, did_you_mean, one_line
 from tofu_eval.tasks.sources import absent
 from tofu_eval.tasks.yaml_document import read_text
 
 JINJA = ".jinja"
-VARIABLES = ("prompt", "messages")
-BUILTIN = "sft.jinja"
+VARIABLES = ("prompt", "messages", "input")
+BUILTIN: Mapping[str, str] = {
+    "sft": "sft.jinja", "paper": "paper.jinja", "paper-math": "paper-math.jinja"
+}  # fmt: skip
+"""The formats that have a template of ours."""
+
+CLOSING: Mapping[str, str] = {"paper": "<|/response|>", "paper-math": "<|/solution|>"}
+"""The delimiter at which a response in a format ends."""
+
+INPUT = "input"
+"""The metadata field that holds what a template's `input` is."""
 
 _PROBES = (
     Prompt.of_text("one message", "Name a fruit."),
@@ -40,8 +50,8 @@ _PROBES = (
 class Format:
     """A prompt format.
 
-    `template` (Jinja source) and `file`, where it comes from, are set for "sft"; `digest` (hex)
-    covers the name and the template.
+    `template` (Jinja source) and `file`, where it comes from, are set for what has a template;
+    `digest` (hex) covers the name and the template.
     """
 
     name: PromptFormat
@@ -53,29 +63,34 @@ class Format:
         """Hex SHA-256 of what shapes the text."""
         return digest([self.name, self.template])
 
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The texts at which a response in this format ends."""
+        return (CLOSING[self.name],) if self.name in CLOSING else ()
+
 
 def load_format(value: str) -> Format:
     """The format of an option's value.
 
     Args:
-        value: "base", "sft" (with the built-in template), "chat", or the path of a `.jinja`
-            file, which is "sft" with that template.
+        value: "base", "chat", "sft", "paper", "paper-math" (with the built-in templates), or the
+            path of a `.jinja` file, which is "sft" with that template.
 
     Raises:
         ConfigError: with file and line for a template that cannot render.
     """
-    if value == "sft":
-        return _builtin_sft()
+    if value in BUILTIN:
+        return _builtin(value)
     if value in get_args(PromptFormat):
         return Format(cast(PromptFormat, value))
+    known = ", ".join(get_args(PromptFormat))
     if not value.endswith(JINJA):
         hint = did_you_mean(value, get_args(PromptFormat))
-        known = ", ".join(get_args(PromptFormat))
         raise ConfigError(
             f"Unknown prompt format '{value}'.{hint} Give {known} or the path of a {JINJA} file."
         )
     if why := absent(Path(value)):
-        raise ConfigError(f"{value}: {why}. Give base, sft, chat or a {JINJA} file.")
+        raise ConfigError(f"{value}: {why}. Give {known} or a {JINJA} file.")
     return format_of("sft", read_text(Path(value)), value)
 
 
@@ -83,14 +98,14 @@ def format_of(name: str, template: str | None, file: str) -> Format:
     """The format that a checkpoint was tuned in, as `tofu-eval train` saved it.
 
     Args:
-        name: base, sft or chat.
-        template: Jinja source, of "sft" only.
+        name: of a format.
+        template: Jinja source, of those that have a template.
         file: what messages call it.
 
     Raises:
         ConfigError: no such format, or a template that cannot render.
     """
-    if name not in get_args(PromptFormat) or (template is None) != (name != "sft"):
+    if name not in get_args(PromptFormat) or (template is None) != (name not in BUILTIN):
         raise ConfigError(f"{file}: there is no prompt format '{name}' of this kind.")
     made = Format(cast(PromptFormat, name), template, file)
     if template is not None:
@@ -98,31 +113,95 @@ def format_of(name: str, template: str | None, file: str) -> Format:
     return made
 
 
-def render(prompt: Prompt, format: Format | str) -> tuple[str | None, tuple[Message, ...] | None]:
+def converse(
+    prompt: Prompt, format: Format, *, task: Task | None = None, system: str | None = None
+) -> tuple[Message, ...]:
+    """A prompt with all that a run and its task put before it, as turns.
+
+    Args:
+        prompt: what is asked.
+        format: how; a task may have other words for raw text than for an instruction.
+        task: its examples come first, its wording changes the last turn of the user.
+        system: what the run tells the model; before the prompt's own system message, if it has one.
+
+    Raises:
+        ConfigError: the wording fails on this prompt.
+    """
+    turns = list(prompt.messages)
+    wording = task.wording.get("base" if format.name == "base" else "instruct") if task else None
+    if wording is not None:
+        last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
+        if last is not None:
+            turns[last] = replace(turns[last], content=_reword(wording, turns[last], prompt, task))
+    told = [system] if system else []
+    while turns and turns[0].role == "system":
+        told.append(turns.pop(0).content)
+    shown = [
+        turn
+        for example in (task.examples if task else ())
+        for turn in (Message("user", example.prompt), Message("assistant", example.answer))
+    ]
+    opening = [Message("system", "\n\n".join(told))] if told else []
+    return (*opening, *shown, *turns)
+
+
+def render(
+    prompt: Prompt,
+    format: Format | str,
+    *,
+    task: Task | None = None,
+    system: str | None = None,
+) -> tuple[str | None, tuple[Message, ...] | None]:
     """A prompt as a `Request` wants it: (text, None) or (None, messages).
 
     Args:
         prompt: what is asked.
-        format: "base" is the prompt's text as it stands; "sft" puts it into the template, which
-            sees `prompt` (text) and `messages` (each with role and content); "chat" is its
-            messages, for the chat template of the model's tokenizer. A string is loaded first.
+        format: "base" is the prompt's text as it stands, each example with its answer on the same
+            line where it does not end one; those with a template put it there, which sees `prompt`
+            (text), `messages` (each with role and content) and `input` (the metadata field of that
+            name); "chat" is its messages, for the chat template of the model's tokenizer. A string
+            is loaded first.
+        task: as `converse`.
+        system: as `converse`.
 
     Raises:
         ConfigError: as `load_format`; the template fails on this prompt, with its line.
     """
     if isinstance(format, str):
         format = load_format(format)
+    turns = converse(prompt, format, task=task, system=system)
     if format.name == "chat":
-        return None, prompt.messages
+        return None, turns
     if format.template is None:
-        return prompt.text, None
-    return _render(format, format.template, prompt), None
+        return _join_turns(turns, len(task.examples) if task else 0), None
+    return _render(format, format.template, replace(prompt, messages=turns)), None
+
+
+def _join_turns(turns: Sequence[Message], examples: int) -> str:
+    """The contents with a blank line between them, an example's answer right behind its prompt."""
+    opening = 1 if turns and turns[0].role == "system" else 0
+    texts = [turn.content for turn in turns[:opening]]
+    for i in range(opening, opening + 2 * examples, 2):
+        asked, answer = turns[i].content, turns[i + 1].content
+        joint = "" if asked[-1:].isspace() else " "
+        texts.append(f"{asked}{joint}{answer}")
+    return "\n\n".join([*texts, *(turn.content for turn in turns[opening + 2 * examples :])])
+
+
+def _reword(wording: str, turn: Message, prompt: Prompt, task: Task | None) -> str:
+    try:
+        return rendered(wording, {"prompt": turn.content})
+    except Exception as error:  # a template may fail in any way that Python can
+        name = task.name if task else ""
+        raise ConfigError(
+            f"The wording of task '{name}' fails at prompt '{prompt.id}': {one_line(error)}."
+        ) from error
 
 
 @cache
-def _builtin_sft() -> Format:
-    source = files("tofu_eval.tasks").joinpath(BUILTIN).read_text(encoding="utf-8")
-    return Format("sft", source, BUILTIN)
+def _builtin(name: str) -> Format:
+    source = files("tofu_eval.tasks").joinpath(BUILTIN[name]).read_text(encoding="utf-8")
+    return Format(cast(PromptFormat, name), source, BUILTIN[name])
 
 
 def _check_template(format: Format) -> None:
@@ -138,7 +217,7 @@ def _check_template(format: Format) -> None:
         if node.name in free and node.name not in VARIABLES:
             hint = did_you_mean(node.name, VARIABLES)
             raise _error(format, node.lineno, f"unknown variable '{node.name}'.{hint} {known}")
-    if not free.intersection(VARIABLES):
+    if not free.intersection(VARIABLES[:2]):
         raise _error(format, 1, f"it does not use the prompt. {known}")
     for probe in _PROBES:
         _render(format, source, probe)
@@ -147,7 +226,8 @@ def _check_template(format: Format) -> None:
 def _render(format: Format, source: str, prompt: Prompt) -> str:
     turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
     try:
-        return rendered(source, {"prompt": prompt.text, "messages": turns})
+        given = prompt.metadata.get(INPUT, "")
+        return rendered(source, {"prompt": prompt.text, "messages": turns, "input": given})
     except Exception as error:  # a template may fail in any way that Python can
         line = line_of(error)
         raise _error(format, line, f"at prompt '{prompt.id}': {one_line(error)}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import runpy
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
@@ -41,6 +41,8 @@ def task(
     citation: str = "",
     verifier: str = "",
     scoring: Scoring = "generate",
+    examples: Sequence[tuple[str, str]] = (),
+    wording: Mapping[str, str] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function that returns or yields prompts, and return it unchanged.
 
@@ -56,13 +58,15 @@ def task(
         "version": version,
         "description": description,
         "format": format,
-        "sampling": asdict(sampling),
+        "sampling": {**asdict(sampling), "stop": list(sampling.stop)},
         "metrics": list(metrics) if isinstance(metrics, tuple) else metrics,
         "licence": licence,
         "source": source,
         "citation": citation,
         "verifier": verifier,
         "scoring": scoring,
+        "examples": [{"prompt": prompt, "answer": answer} for prompt, answer in examples],
+        "wording": dict(wording or {}),
         "prompts": "a function",  # a task file's checks want a source
     }
 

@@ -13,7 +13,16 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
 from tofu_eval.tasks.problems import Placed, did_you_mean, shown
-from tofu_eval.tasks.source_schema import Fields, FileSource, HubSource, Strict, matching, or_text
+from tofu_eval.tasks.source_schema import (
+    Fields,
+    FileSource,
+    HubSource,
+    Strict,
+    Template,
+    as_list,
+    matching,
+    or_text,
+)
 from tofu_eval.tasks.target import TARGET, target_of
 from tofu_eval.tasks.yaml_document import Document, Loc
 
@@ -29,6 +38,7 @@ Name = Annotated[
         matching(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
     ),
 ]
+Stop = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(as_list)]
 Target = Annotated[dict[str, float], BeforeValidator(target_of)]
 
 
@@ -80,6 +90,24 @@ class Inline(Strict):
         )
 
 
+class Shown(Strict):
+    """An example: a prompt, and the answer that is shown with it."""
+
+    prompt: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+
+
+class Wording(Strict):
+    """Other words for a prompt: as raw text, and as an instruction."""
+
+    base: Template | None = None
+    instruct: Template | None = None
+
+    def by_form(self) -> dict[str, str]:
+        """What is set, by form."""
+        return self.model_dump(exclude_none=True)
+
+
 class SamplingSpec(Strict):
     """The task's defaults; see `Sampling`."""
 
@@ -87,6 +115,10 @@ class SamplingSpec(Strict):
     temperature: float = Field(default=_DEFAULT.temperature, ge=0, allow_inf_nan=False)
     top_p: float = Field(default=_DEFAULT.top_p, gt=0, le=1)
     max_tokens: int = Field(default=_DEFAULT.max_tokens, ge=1)
+    top_k: int = Field(default=_DEFAULT.top_k, ge=0)
+    min_p: float = Field(default=_DEFAULT.min_p, ge=0, lt=1)
+    repetition_penalty: float = Field(default=_DEFAULT.repetition_penalty, gt=0, le=2)
+    stop: Stop = Field(default=[])
 
 
 class TaskSpec(Strict):
@@ -103,6 +135,8 @@ class TaskSpec(Strict):
     metrics: list[str] = Field(default_factory=list)
     verifier: str = ""
     scoring: Scoring = "generate"
+    examples: list[Shown] = Field(default_factory=list)
+    wording: Wording = Wording()
     file: FileSource | None = None
     dataset: HubSource | None = None
     prompts: Any = None  # read one by one, so that each wrong prompt is told; see inline_prompts
@@ -209,12 +243,15 @@ MODELS: dict[str | int, type[BaseModel]] = {
     "dataset": HubSource,
     "fields": Fields,
     "messages": Turn,
+    "examples": Shown,
+    "wording": Wording,
 }
 """What reads the mapping under a key, or the mappings of the list under it."""
 
 _RULES = {
     "greater_than_equal": "must be ≥ {ge:g}",
     "greater_than": "must be > {gt:g}",
+    "less_than": "must be < {lt:g}",
     "less_than_equal": "must be ≤ {le:g}",
     "finite_number": "must be a finite number",
     "string_type": "must be text (in quotes, where it looks like something else)",

@@ -38,7 +38,7 @@ def or_text(value: Any, key: str) -> Any:
     return {key: value} if isinstance(value, str) else value
 
 
-def _listed(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     """One text is a list of one."""
     return [value] if isinstance(value, str) else value
 
@@ -66,7 +66,7 @@ Commit = Annotated[
 Sha256 = Annotated[str, AfterValidator(matching(r"[0-9a-f]{64}", "must be 64 hex digits"))]
 Url = Annotated[str, AfterValidator(matching(r"https://\S+", "must begin with https://"))]
 Template = Annotated[str, AfterValidator(_template)]
-OneOf = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+OneOf = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
 """A name, or several of which the first that is there counts."""
 
 
