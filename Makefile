@@ -1,5 +1,6 @@
 # make quickstart   install, then train and compare three tiny models, offline
-# make test         install, then run the tests
+# make test         install, then run the tests, but for the slow proofs
+# make test-slow    the slow proofs: kills at every step, whole trainings, kernels in an interpreter
 # make test-engines the tests that need vLLM and Ray, in an environment of their own
 # make check        lint, formatting and types
 
@@ -11,7 +12,7 @@ STAMP  := $(VENV)/.installed
 ENGINES       := .venv-engines
 ENGINES_STAMP := $(ENGINES)/.installed
 
-.PHONY: install quickstart chromium test test-engines check clean
+.PHONY: install quickstart chromium test test-slow test-engines check clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -35,7 +36,10 @@ chromium:
 	    chromium >/dev/null; } || echo 'No chromium: the tests of the report in a browser are skipped.'
 
 test: $(STAMP) chromium
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' $(ARGS)
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow $(ARGS)
 
 # vLLM for the CPU brings packages that do not fit the CPU build of torch, and needs none of them.
 $(ENGINES_STAMP): pyproject.toml constraints-engines.txt

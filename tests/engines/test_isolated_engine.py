@@ -49,6 +49,7 @@ def test_its_rows_are_those_of_the_engine_in_this_process(tiny_model: Path) -> N
     here.close()
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_is_one_line_and_the_next_call_finishes(
     tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_killed_in_the_middle_it_is_one_line_and_the_next_call_finishes(
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_run_with_every_model_apart_equals_one_in_this_process(
     tiny_chat_model: Path, tiny_reward_model: Path, tmp_path: Path
 ) -> None:

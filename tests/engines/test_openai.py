@@ -259,6 +259,7 @@ def test_a_servers_name_may_look_like_anything() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_main_process_killed_in_the_middle(tmp_path: Path) -> None:
     """kill -9 while requests are in flight; the next call makes what is left, each row once."""
     script = textwrap.dedent("""

@@ -90,6 +90,7 @@ def test_greedy_is_what_plain_generate_makes(
         assert list(ids_of(row)) == expected[0, inputs.input_ids.shape[1] :].tolist()
 
 
+@pytest.mark.slow
 def test_rows_do_not_depend_on_their_batch(tiny_model: Path, engine: TransformersEngine) -> None:
     requests = asks(Sampling(samples=8, top_p=0.95, max_tokens=20))
     expected = rows(engine, requests)

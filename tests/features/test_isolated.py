@@ -22,6 +22,7 @@ PROMPT = Prompt.of_text("p", "Name a fruit.")
 PAIRS = [(PROMPT, text) for text in ("apple", "", "a long text " * 40, "apple")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [RewardModel, SentenceEmbedder])
 def test_the_rows_are_those_of_the_model_itself(
     make: Any, tiny_bert_reward: Path, tiny_embedder: Path

@@ -30,6 +30,7 @@ def test_it_is_made_once_and_reused(tiny_base, tiny_pretraining) -> None:
     assert [f.name for f in tiny_base.parent.iterdir() if f.name.startswith(".tmp-")] == []
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_weights(tiny_base, tiny_pretraining, tmp_path) -> None:
     same = pretrain(tmp_path / "same", seed=0, settings=tiny_pretraining)
     other = pretrain(tmp_path / "other", seed=1, settings=tiny_pretraining)

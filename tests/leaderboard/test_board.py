@@ -265,6 +265,7 @@ def test_a_board_of_the_future_is_named(board: dict[str, Any], tmp_path: Path) -
         read_leaderboard(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [None, "nan", "type", "n", "twice", "range"])
 def test_100_000_rows_are_handled(board: dict[str, Any], tmp_path: Path, harm: str | None) -> None:
     row = board["rows"][0]

@@ -123,6 +123,7 @@ def _publish_all(manifest: dict[str, Any], who: int, root: Path, barrier: Any) -
             publish_directory(root / str(number), Source("mine", board))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_lose_no_row_in_20_of_20(
     manifest: dict[str, Any], tmp_path: Path
 ) -> None:

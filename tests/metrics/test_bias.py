@@ -81,6 +81,7 @@ def test_most_are_simulated() -> None:
     assert len(SIMULATED) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIMULATED)
 def test_a_bias_is_declared_where_there_is_one(
     name: str, sizes: tuple[list[Inputs], list[Inputs]]

@@ -59,6 +59,7 @@ def test_what_cannot_be_read_is_left_out_and_counted() -> None:
         RATIO(["heads", "edge"], COIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [2, 6, 100])
 def test_a_random_model_has_the_expected_values(sides: int) -> None:
     """Means over 400 simulated models: the ratio is unbiased, KL is (k - 1) / 2n."""

@@ -14,40 +14,58 @@ import pytest
 
 from tofu_eval.run.store import Run
 
-# The run of the tests below; the process kills itself before its k-th fsync or rename.
+# The run of the tests below, in forks of one process, so that Python starts once. A fork kills
+# itself before its k-th fsync or rename; another then makes the same run again.
 SCRIPT = textwrap.dedent("""
-    import os, signal, sys
+    import importlib, os, signal, sys
+    from importlib.util import find_spec
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     from support.fakes import FakeEngine
     import tofu_eval as te
+    te.evaluate
+    for slow in filter(find_spec, ("jsonschema", "pandas", "pyarrow.parquet", "scipy.special")):
+        importlib.import_module(slow)  # before the forks, once
 
-    output, moment = sys.argv[1], int(sys.argv[2])
     steps = 0
+    fsync, replace = os.fsync, Path.replace
 
-    def step(name, original):
-        def stepping(*args, **kwargs):
-            global steps
-            steps += 1
-            if steps == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*args, **kwargs)
-        return stepping
+    def evaluate(output, moment):
+        def step(original):
+            def stepping(*args, **kwargs):
+                global steps
+                steps += 1
+                if steps == moment:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*args, **kwargs)
+            return stepping
 
-    os.fsync = step("fsync", os.fsync)
-    Path.replace = step("replace", Path.replace)
-    prompts = [te.Prompt.of_text(str(i), f"Name fruit {{i}}.") for i in range(2)]
-    task = te.Task("fruit", 1, lambda: prompts, sampling=te.Sampling(samples=3, max_tokens=8))
-    models = {{"base": FakeEngine(), "sft": FakeEngine(3)}}
-    te.evaluate(models, [task], output, metrics=["unique_rate"])
-    print(steps)
+        os.fsync, Path.replace = step(fsync), step(replace)
+        prompts = [te.Prompt.of_text(str(i), f"Name fruit {{i}}.") for i in range(2)]
+        task = te.Task("fruit", 1, lambda: prompts, sampling=te.Sampling(samples=3, max_tokens=8))
+        models = {{"base": FakeEngine(), "sft": FakeEngine(3)}}
+        te.evaluate(models, [task], output, metrics=["unique_rate"])
+        return steps
+
+    def fork(output, moment):
+        \"\"\"How a process ended: less than 0 by a signal, else the steps that it took.\"\"\"
+        inward, outward = os.pipe()
+        if (child := os.fork()) == 0:
+            taken = evaluate(output, moment)
+            os.write(outward, str(taken).encode())
+            os._exit(0)
+        os.close(outward)
+        with os.fdopen(inward) as pipe:
+            taken = pipe.read()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return int(taken) if code == 0 else code
+
+    folder = Path(sys.argv[1])
+    whole = fork(folder / "whole", 0)
+    print(whole)
+    for moment in range(1, whole + 1):
+        print(moment, fork(folder / str(moment), moment), fork(folder / str(moment), 0), flush=True)
 """).format(tests=str(Path(__file__).parents[1]))
-
-
-def run_script(output: Path, moment: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(output), str(moment)], capture_output=True, text=True
-    )
 
 
 def tables(path: Path, task: str) -> list[object]:
@@ -59,15 +77,17 @@ def tables(path: Path, task: str) -> list[object]:
 
 @pytest.mark.slow
 def test_killed_before_each_step_of_each_write(tmp_path: Path) -> None:
-    whole = run_script(tmp_path / "whole", 0)
-    steps = int(whole.stdout)
-    assert steps > 20
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    whole, *lines = done.stdout.splitlines()
+    assert int(whole) == len(lines) > 20, done.stderr
     expected = tables(tmp_path / "whole", "fruit")
-    for moment in range(1, steps + 1, 2 if steps > 60 else 1):
+    for line in lines:
+        moment, killed, resumed = map(int, line.split())
+        assert killed == -signal.SIGKILL
+        assert resumed >= 0, done.stderr
         output = tmp_path / str(moment)
-        assert run_script(output, moment).returncode == -signal.SIGKILL
-        resumed = run_script(output, 0)
-        assert resumed.returncode == 0, resumed.stderr
         assert tables(output, "fruit") == expected
         assert not list(output.rglob(".tmp-*"))
 
