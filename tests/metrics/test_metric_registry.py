@@ -31,8 +31,7 @@ BUILT_IN = [
     if entry.item and entry.item.function.__module__.startswith("tofu_eval.metrics.")
 ]
 DIVERSITY = [m for m in BUILT_IN if m.measures == "diversity"]
-README = Path(__file__).parents[2] / "README.md"
-PAGE = README.parent / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 WORDS = st.sampled_from(["a", "b", "The", "cat", ".", "naïve", "🦊"])
 # Four words and a letter at least: every n-gram metric is then defined.
@@ -329,19 +328,6 @@ def test_the_page_has_no_metric_that_does_not_exist() -> None:
         for name in re.findall(r"`([^`]*@[^`]*)`", row[0])
     }
     assert variants == listed & variants
-
-
-def test_the_names_in_the_readme_exist() -> None:
-    known = {made.name for made in BUILT_IN}
-    table = [row for row in _tables(README) if len(row) == 4]
-    names = [name for row in table for name in re.findall(r"`([^`]+)`", row[0] + row[1])]
-    whole = [name for name in names if name[0] != "_" and name[-1] != "…"]
-    assert len(whole) > 15
-    assert set(whole) <= known
-    assert len(whole) == len(set(whole))
-    for part in set(names).difference(whole):
-        stem = part.strip("…")
-        assert any(name.startswith(stem) or name.endswith(stem) for name in known), part
 
 
 def test_signatures_name_the_settings_and_the_models() -> None:
