@@ -143,26 +143,26 @@ def test_matched_validity_is_read_off_the_line() -> None:
         (1.0, point(0.8, unseen=0.7)),
         (1.2, point(0.6, unseen=9)),
     ]
-    found = say.matched(rows)
+    found = say.interpolate_at_validity(rows)
     assert found == pytest.approx({"temperature": 0.9, "validity": 0.85, "unseen": 0.6})
-    assert say.matched(reversed(rows)) == found
+    assert say.interpolate_at_validity(reversed(rows)) == found
 
 
 def test_a_model_that_never_reaches_the_level_has_no_row() -> None:
-    assert say.matched([(0.8, point(0.84)), (1.0, point(0.7))]) == {}
-    assert say.matched([(0.8, point(0.99)), (1.0, point(0.9))]) == {}
-    assert say.matched([(0.8, point(None)), (1.0, point(0.7))]) == {}
-    assert say.matched([(1.0, point(0.85))]) == {}
+    assert say.interpolate_at_validity([(0.8, point(0.84)), (1.0, point(0.7))]) == {}
+    assert say.interpolate_at_validity([(0.8, point(0.99)), (1.0, point(0.9))]) == {}
+    assert say.interpolate_at_validity([(0.8, point(None)), (1.0, point(0.7))]) == {}
+    assert say.interpolate_at_validity([(1.0, point(0.85))]) == {}
 
 
 def test_matched_takes_the_hottest_crossing_and_only_common_measures() -> None:
     rows = [
         (0.6, point(0.8, unseen=1)), (0.8, point(0.9, unseen=2)), (1.0, point(0.8, unseen=4, kl=1)),
     ]  # fmt: skip
-    found = say.matched(rows)
+    found = say.interpolate_at_validity(rows)
     assert found == pytest.approx({"temperature": 0.9, "validity": 0.85, "unseen": 3})
     flat = [(0.8, point(0.85, unseen=1)), (1.0, point(0.85, unseen=2))]
-    assert say.matched(flat)["temperature"] == 1.0
+    assert say.interpolate_at_validity(flat)["temperature"] == 1.0
 
 
 def test_spread_needs_every_seed() -> None:

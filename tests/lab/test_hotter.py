@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers, together
+from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers, combine_seeds
 from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task
@@ -31,7 +31,7 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 
 def test_seeds_are_put_together(sweeps: dict[int, Path]) -> None:
-    scores, manifest = together(sweeps)
+    scores, manifest = combine_seeds(sweeps)
     assert scores.column("task").unique().to_pylist() == ["lab"]
     assert len(scores) == 2 * 2 * 2 * 26 * len(LAB_METRICS)
     described = manifest["models"]["tofu-T1.3-seed-1"]

@@ -11,7 +11,7 @@ import pytest
 from tofu_eval.core.errors import ConfigError, UnknownNameError
 from tofu_eval.core.types import ESTIMATE_SCHEMA, SCORE_SCHEMA, Estimate, ModelSpec, to_table
 from tofu_eval.pipeline.evaluate import Result
-from tofu_eval.training.sweep import grid, over_seeds, sweep
+from tofu_eval.training.sweep import grid, summarise_seeds, sweep
 
 FIELDS = {
     "format": "base", "max_steps": 2, "per_device_train_batch_size": 4,
@@ -74,7 +74,7 @@ def test_one_board_and_again(lora, fields, tmp_path):
     if lora:
         assert all("adapter" in used[t.name]["identity"] for t in trainings)
 
-    spread = {(row.loss, row.metric): row for row in over_seeds(result, trainings)}
+    spread = {(row.loss, row.metric): row for row in summarise_seeds(result, trainings)}
     estimates = {(e["model"], e["metric"]): e["value"] for e in result.estimates.to_pylist()}
     pair = [estimates[f"tofu-seed{i}", "distinct_1"] for i in (0, 1)]
     row = spread["tofu", "distinct_1"]
@@ -111,17 +111,17 @@ def test_seeds_are_put_together_at_each_temperature(fields, tmp_path):
         for model, value in values.items()
     ]
     result = Result(to_table([], SCORE_SCHEMA), to_table(estimates, ESTIMATE_SCHEMA))
-    found = {row.loss: row.mean for row in over_seeds(result, trainings, (0.5, 1.0))}
+    found = {row.loss: row.mean for row in summarise_seeds(result, trainings, (0.5, 1.0))}
     assert found == {"base-T0.5": 3.0, "ce-T0.5": 1.5, "ce-T1": 5.0}
 
 
 def test_an_adapter_goes_onto_its_base(fields, tmp_path):
-    from tofu_eval.training.sweep import _tuned
+    from tofu_eval.training.sweep import tuned_model
 
     full, adapter = (
         grid({**fields, "lora": lora}, ["ce"], [0], tmp_path)[0] for lora in (None, {"r": 2})
     )
     path = str(tmp_path / "checkpoints" / "ce-seed0")
     told = {"series": "ce", "seed": 0}
-    assert _tuned(full) == ModelSpec("ce-seed0", path, **told)
-    assert _tuned(adapter) == ModelSpec("ce-seed0", fields["model"], None, path, **told)
+    assert tuned_model(full) == ModelSpec("ce-seed0", path, **told)
+    assert tuned_model(adapter) == ModelSpec("ce-seed0", fields["model"], None, path, **told)

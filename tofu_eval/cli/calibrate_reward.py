@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import given
+from tofu_eval.cli.options import given_values
 
 
 @click.command("calibrate-reward")
@@ -37,7 +37,7 @@ def command(responses: Path, output: Path, log_json: bool, **options: Any) -> No
     from tofu_eval.pipeline.calibrate_reward import calibrate_reward
 
     with progress(log_json) as report:
-        made = calibrate_reward(responses, output, report=report, **given(**options))
+        made = calibrate_reward(responses, output, report=report, **given_values(**options))
     click.echo("points  raw reward")
     ends = [None, *made.thresholds, None]
     for points, (low, high) in enumerate(pairwise(ends), start=1):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tofu_eval.cli.options import given
+from tofu_eval.cli.options import given_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +135,7 @@ def export(
         _write(output, getattr(exports, f"as_{style}")(board))
     elif style == "every-eval-ever":
         by = exports.Evaluator(**_needed(style, options, "organization", "relationship"),
-                               **given(developer=options["developer"]))  # fmt: skip
+                               **given_values(developer=options["developer"]))  # fmt: skip
         _write_all(output, exports.every_eval_ever(board, by))
     elif style == "eval-results":
         needed = _needed(style, options, "dataset")

@@ -304,7 +304,7 @@ def arguments(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
     return found or None
 
 
-def given(**options: Any) -> dict[str, Any]:
+def given_values(**options: Any) -> dict[str, Any]:
     """The options that the user gave: not None, not an empty tuple."""
     return {name: value for name, value in options.items() if value not in (None, ())}
 
@@ -314,7 +314,7 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def named(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
+def split_names(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
     """The models by name; ConfigError for two of one name."""
     from tofu_eval.core.errors import ConfigError
 

@@ -17,8 +17,8 @@ from tofu_eval.cli.options import (
     data_dir_option,
     decoding_options,
     formats_by_model,
-    given,
-    named,
+    given_values,
+    split_names,
     output_option,
     scoring_options,
     temperature_option,
@@ -121,12 +121,12 @@ def command(
     file = run_file(config_file) if config_file else RunFile()
     specs = {name: _spec(name, ref) for name, ref in file.models.items()}
     if models:
-        specs = named([parse_model(text) for text in models])
+        specs = split_names([parse_model(text) for text in models])
     output = output or file.output
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/x")
     fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "suites", "output"})
-    fields |= given(**options)
+    fields |= given_values(**options)
     sweep = settings({"temperature": fields.get("temperature")}).sweep
     if baseline is not None:
         _check_baseline(baseline, [v.name for v in variants_of(specs, sweep)], output)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import baseline_option, given, output_option, scoring_options
+from tofu_eval.cli.options import baseline_option, given_values, output_option, scoring_options
 
 
 @click.command("score")
@@ -43,7 +43,7 @@ def command(
         raise ConfigError("No run directory. Name one: --output runs/y")
     with progress(log_json) as report:
         result = pipeline.score_files(
-            [_named(text) for text in files], output, report=report, **given(**options)
+            [_named(text) for text in files], output, report=report, **given_values(**options)
         )
     print_run(result, baseline)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import data_dir_option, given, names, scoring_options, temperature_option
+from tofu_eval.cli.options import data_dir_option, given_values, names, scoring_options, temperature_option
 from tofu_eval.cli.train import require_training, training_fields, training_options
 
 TRAINING = (
@@ -57,7 +57,7 @@ def command(
 
     require_training()
     from tofu_eval.pipeline.temperatures import name_at
-    from tofu_eval.training.sweep import BASE, grid, over_seeds, sweep
+    from tofu_eval.training.sweep import BASE, grid, summarise_seeds, sweep
 
     if seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {seeds}.")
@@ -68,14 +68,14 @@ def command(
     first = fields.get("seed", 0) if options["seed"] is None else options["seed"]
     trainings = grid(fields, names(losses), range(first, first + seeds), output)
     with progress(log_json) as report:
-        result = sweep(trainings, tasks, output, jobs=jobs, report=report, **given(**options))
+        result = sweep(trainings, tasks, output, jobs=jobs, report=report, **given_values(**options))
     swept = options["temperature"] if isinstance(options["temperature"], tuple) else None
     print_run(result, name_at(BASE, swept[0]) if swept else BASE)
     if seeds > 1:
         rows = [
             [row.task, row.metric, row.loss, _spread(row.mean, row.low, row.high)]
             for row in sorted(
-                over_seeds(result, trainings, swept), key=lambda r: (r.task, r.metric)
+                summarise_seeds(result, trainings, swept), key=lambda r: (r.task, r.metric)
             )
         ]
         click.echo()

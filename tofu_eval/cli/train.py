@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tofu_eval.cli.options import given
+from tofu_eval.cli.options import given_values
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -61,7 +61,7 @@ def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[s
     from tofu_eval.training.settings import read_configs
 
     fields = read_configs(configs)
-    asked = given(**options)
+    asked = given_values(**options)
     loss_settings = {name: asked.pop(name) for name in ("gamma", "beta") if name in asked}
     known = fields.get("loss_settings") or {}
     if not isinstance(known, dict):

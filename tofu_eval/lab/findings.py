@@ -104,7 +104,7 @@ Seeds = Sequence[Sequence[Row]]
 """The rows of each seed."""
 
 
-def called(model: str) -> str:
+def name_model(model: str) -> str:
     """A model in words."""
     return CALLED.get(model, model)
 
@@ -132,7 +132,7 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     return Spread(fsum(known) / len(known), min(known), max(known))
 
 
-def matched(rows: Iterable[tuple[float, Values]]) -> dict[str, float | None]:
+def interpolate_at_validity(rows: Iterable[tuple[float, Values]]) -> dict[str, float | None]:
     """A model read off at validity 0.85.
 
     Args:
@@ -213,7 +213,7 @@ class Pair:
         """What the seeds say about one measure."""
         measure, differences = MEASURES[name], self.differences(seeds, name)
         count, said = len(differences), self.verdict(seeds, name)
-        us, them = self._called()
+        us, them = self._names()
         known = [value for value in differences if value is not None]
         shown = ", ".join(f"{value:+.{measure.digits}f}" for value in known)
         if said == "missing":
@@ -225,9 +225,9 @@ class Pair:
             return f"{us} {does} than {them} in {count} of {count} seeds ({shown})."
         return f"{us} and {them}, {measure.title}: {found}."
 
-    def _called(self) -> tuple[str, str]:
+    def _names(self) -> tuple[str, str]:
         """Both in words; the decoder stands once where it is the same."""
-        us, them = called(self.model), f"{called(self.other)} {WHERE[self.other_decoder]}"
+        us, them = name_model(self.model), f"{name_model(self.other)} {WHERE[self.other_decoder]}"
         if self.decoder != self.other_decoder:
             us = f"{us} {WHERE[self.decoder]}"
         return us[0].upper() + us[1:], them

@@ -37,7 +37,7 @@ def lab_frontiers(sweeps: Mapping[int, Path], series: Sequence[str]) -> tuple[Fr
         sweeps: the run of each seed's sweep of temperatures.
         series: the models; `sft` is what the others are put beside.
     """
-    scores, manifest = together(sweeps)
+    scores, manifest = combine_seeds(sweeps)
     return tuple(
         frontier(
             scores,
@@ -52,7 +52,7 @@ def lab_frontiers(sweeps: Mapping[int, Path], series: Sequence[str]) -> tuple[Fr
     )
 
 
-def together(sweeps: Mapping[int, Path]) -> tuple[pa.Table, dict[str, Any]]:
+def combine_seeds(sweeps: Mapping[int, Path]) -> tuple[pa.Table, dict[str, Any]]:
     """The scores of several seeds as those of one task, and what run.json would say of them."""
     tables, models, task, metrics = [], {}, {}, {}
     for seed, path in sweeps.items():

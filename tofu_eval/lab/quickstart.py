@@ -56,14 +56,14 @@ class Plan:
     losses: tuple[str, ...] = LOSSES
 
     @property
-    def tuned(self) -> dict[str, str]:
+    def tuned_models(self) -> dict[str, str]:
         """The fine-tuned models: the loss of each. Cross-entropy's is plain "sft"."""
         return {"sft" if loss == "ce" else loss: loss for loss in self.losses}
 
     @property
-    def trained(self) -> tuple[str, ...]:
+    def trained_models(self) -> tuple[str, ...]:
         """Every model but the target."""
-        return ("base", *self.tuned)
+        return ("base", *self.tuned_models)
 
     @property
     def checkpoints(self) -> Path:
@@ -85,7 +85,7 @@ class Plan:
         """Responses a prompt."""
         return 16 if self.quick else 64
 
-    def pretraining(self) -> Pretraining:
+    def pretraining_settings(self) -> Pretraining:
         """How the base is made."""
         from tofu_eval.lab.checkpoints import Pretraining
 
@@ -169,7 +169,7 @@ def quickstart(
         Path(output),
         tuple(results),
         tuple(say.findings([result.rows for result in results])),
-        lab_frontiers({result.seed: result.sweep for result in results}, plans[0].trained),
+        lab_frontiers({result.seed: result.sweep for result in results}, plans[0].trained_models),
     )
 
 
@@ -195,18 +195,18 @@ def train_seed(plan: Plan, report: Report) -> None:
     """The base of a seed, and the base fine-tuned with each loss."""
     from tofu_eval.lab.checkpoints import finetune, pretrain
 
-    tell = _of_seed(plan, report)
+    tell = name_stages(plan, report)
     base = pretrain(
-        plan.checkpoints / "base", seed=plan.seed, settings=plan.pretraining(), report=tell
+        plan.checkpoints / "base", seed=plan.seed, settings=plan.pretraining_settings(), report=tell
     )
-    for name, loss in plan.tuned.items():
+    for name, loss in plan.tuned_models.items():
         finetune(plan.checkpoints / name, base, loss, seed=plan.seed, report=tell)
 
 
 def measure_seed(plan: Plan, report: Report) -> SeedResult:
     """Run the benchmark on a seed's models and the target, and collect the rows."""
-    tell = _of_seed(plan, report)
-    models = {name: plan.checkpoints / name for name in plan.trained}
+    tell = name_stages(plan, report)
+    models = {name: plan.checkpoints / name for name in plan.trained_models}
     tasks = {
         say.T1: lab_task(plan.seed, samples=plan.samples),
         say.TOP_P: lab_task(plan.seed, samples=plan.samples, top_p=0.9),
@@ -234,15 +234,15 @@ def measure_seed(plan: Plan, report: Report) -> SeedResult:
         known = place[0] in engines and place[1]  # a run may hold more losses than these
         if known and name in (*OF_LAB, *OF_TEXT):
             values.setdefault(place, {})[name] = row["value"]
-    for name in plan.trained:
+    for name in plan.trained_models:
         found = _likelihoods(plan, name, tell)
         values[name, say.T1] |= {"kl": found["kl-t-1"], "forgetting": found["forgetting"]}
         values[name, say.T_BETA]["kl"] = found[f"kl-t-{say.BETA:g}"]
     values["target", say.T1]["kl"] = 0.0  # by definition
     rows = [Row(*place, measures) for place, measures in values.items()]
-    for name in plan.trained:
+    for name in plan.trained_models:
         curve = [(t, values[name, f"T={t:g}"]) for t in TEMPERATURES]
-        rows.append(Row(name, say.AT_MATCHED, say.matched(curve)))
+        rows.append(Row(name, say.AT_MATCHED, say.interpolate_at_validity(curve)))
     board = plan.run / "leaderboard.json"
     return SeedResult(plan.seed, tuple(rows), plan.run, plan.sweep, board, models)
 
@@ -274,7 +274,7 @@ def _likelihoods(plan: Plan, name: str, report: Report) -> dict[str, float]:
     return values
 
 
-def _of_seed(plan: Plan, report: Report) -> Report:
+def name_stages(plan: Plan, report: Report) -> Report:
     """The same report, every stage with its seed."""
     return lambda stage, done, total: report(f"seed {plan.seed}: {stage}", done, total)
 

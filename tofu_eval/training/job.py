@@ -90,7 +90,7 @@ def train(
     read_manifest(settings.output)  # a folder that is not a training's is left as it is
     with locked(settings.output) if state.is_main_process else nullcontext():
         with state.main_process_first():
-            done = job.finished()
+            done = job.read_finished()
             checkpoint = None if done else job.checkpoint(resume)
             if done is None and state.is_main_process:
                 job.write("running", source=examples.identity)
@@ -110,7 +110,7 @@ class _Job:
     def path(self) -> Path:
         return self.settings.output
 
-    def finished(self) -> TrainResult | None:
+    def read_finished(self) -> TrainResult | None:
         """What an earlier call made, if it made all of it and was asked for the same."""
         manifest = read_manifest(self.path)
         if manifest is None:
@@ -160,11 +160,11 @@ class _Job:
         main = PartialState().is_main_process
         with quiet():
             model, tokenizer = load_model(resolved, self.settings, args)
-            made = self._tokenized(examples, tokenizer, args)
+            made = self.tokenize_examples(examples, tokenizer, args)
             _check_positions(made, model, args.max_length)
             notes = _notes(examples, made, args.max_length)
             trainer = self._trainer(spec, model, tokenizer, args, made, held_out)
-            with _explained():
+            with explain_failures():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 self._save(trainer)
         log = [_finite(entry) for entry in trainer.state.log_history]
@@ -175,7 +175,7 @@ class _Job:
             )  # fmt: skip
         return _result(self.path, {"steps": trainer.state.global_step, "log": log, "notes": notes})
 
-    def _tokenized(self, examples: Examples, tokenizer: Any, args: Any) -> Tokenized:
+    def tokenize_examples(self, examples: Examples, tokenizer: Any, args: Any) -> Tokenized:
         made = tokenize(
             examples.rows,
             self.format,
@@ -203,7 +203,7 @@ class _Job:
         progress = ReportProgress(f"train {self.path.name}", self.report)
         evaluation = None
         if held_out is not None:
-            evaluation = Dataset.from_dict(self._tokenized(held_out, tokenizer, args).columns)
+            evaluation = Dataset.from_dict(self.tokenize_examples(held_out, tokenizer, args).columns)
         try:
             return FusedSFTTrainer(
                 model,
@@ -334,7 +334,7 @@ def _finite(entry: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explain_failures() -> Iterator[None]:
     """Memory and disk in one line."""
     try:
         yield
