@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers, combine_seeds
+from tofu_eval.lab.hotter import combine_seeds, hotter_sentences, lab_frontiers
 from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task

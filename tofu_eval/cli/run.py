@@ -18,9 +18,9 @@ from tofu_eval.cli.options import (
     decoding_options,
     formats_by_model,
     given_values,
-    split_names,
     output_option,
     scoring_options,
+    split_names,
     temperature_option,
 )
 

@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import data_dir_option, given_values, names, scoring_options, temperature_option
+from tofu_eval.cli.options import (
+    data_dir_option,
+    given_values,
+    names,
+    scoring_options,
+    temperature_option,
+)
 from tofu_eval.cli.train import require_training, training_fields, training_options
 
 TRAINING = (
@@ -68,7 +74,9 @@ def command(
     first = fields.get("seed", 0) if options["seed"] is None else options["seed"]
     trainings = grid(fields, names(losses), range(first, first + seeds), output)
     with progress(log_json) as report:
-        result = sweep(trainings, tasks, output, jobs=jobs, report=report, **given_values(**options))
+        result = sweep(
+            trainings, tasks, output, jobs=jobs, report=report, **given_values(**options)
+        )
     swept = options["temperature"] if isinstance(options["temperature"], tuple) else None
     print_run(result, name_at(BASE, swept[0]) if swept else BASE)
     if seeds > 1:

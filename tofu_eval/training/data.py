@@ -183,7 +183,9 @@ def _alpaca(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str]:
 
 
 def _ultrafeedback(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str]:
-    rated = [parse_rated(c) for c in _list(row["completions"]) if c.get("overall_score") is not None]
+    rated = [
+        parse_rated(c) for c in _list(row["completions"]) if c.get("overall_score") is not None
+    ]
     best = max(rated, key=lambda pair: pair[0], default=(0.0, ""))  # of equals, the first
     if best[0] < GOOD or not best[1].strip():
         raise _Dropped(f"no completion with an overall score of at least {GOOD:g}")

@@ -203,7 +203,9 @@ class _Job:
         progress = ReportProgress(f"train {self.path.name}", self.report)
         evaluation = None
         if held_out is not None:
-            evaluation = Dataset.from_dict(self.tokenize_examples(held_out, tokenizer, args).columns)
+            evaluation = Dataset.from_dict(
+                self.tokenize_examples(held_out, tokenizer, args).columns
+            )
         try:
             return FusedSFTTrainer(
                 model,
