@@ -116,12 +116,12 @@ def test_seeds_are_put_together_at_each_temperature(fields, tmp_path):
 
 
 def test_an_adapter_goes_onto_its_base(fields, tmp_path):
-    from tofu_eval.training.sweep import tuned_model
+    from tofu_eval.training.sweep import find_model
 
     full, adapter = (
         grid({**fields, "lora": lora}, ["ce"], [0], tmp_path)[0] for lora in (None, {"r": 2})
     )
     path = str(tmp_path / "checkpoints" / "ce-seed0")
     told = {"series": "ce", "seed": 0}
-    assert tuned_model(full) == ModelSpec("ce-seed0", path, **told)
-    assert tuned_model(adapter) == ModelSpec("ce-seed0", fields["model"], None, path, **told)
+    assert find_model(full) == ModelSpec("ce-seed0", path, **told)
+    assert find_model(adapter) == ModelSpec("ce-seed0", fields["model"], None, path, **told)

@@ -195,7 +195,7 @@ def train_seed(plan: Plan, report: Report) -> None:
     """The base of a seed, and the base fine-tuned with each loss."""
     from tofu_eval.lab.checkpoints import finetune, pretrain
 
-    tell = name_stages(plan, report)
+    tell = _name_stages(plan, report)
     base = pretrain(
         plan.checkpoints / "base", seed=plan.seed, settings=plan.pretraining_settings(), report=tell
     )
@@ -205,7 +205,7 @@ def train_seed(plan: Plan, report: Report) -> None:
 
 def measure_seed(plan: Plan, report: Report) -> SeedResult:
     """Run the benchmark on a seed's models and the target, and collect the rows."""
-    tell = name_stages(plan, report)
+    tell = _name_stages(plan, report)
     models = {name: plan.checkpoints / name for name in plan.trained_models}
     tasks = {
         say.T1: lab_task(plan.seed, samples=plan.samples),
@@ -274,7 +274,7 @@ def _likelihoods(plan: Plan, name: str, report: Report) -> dict[str, float]:
     return values
 
 
-def name_stages(plan: Plan, report: Report) -> Report:
+def _name_stages(plan: Plan, report: Report) -> Report:
     """The same report, every stage with its seed."""
     return lambda stage, done, total: report(f"seed {plan.seed}: {stage}", done, total)
 

@@ -131,7 +131,7 @@ def _hub_rows(source: str) -> tuple[Iterator[tuple[int, object]], dict[str, Any]
         ) from error
     keep = [name for name in COLUMNS if name in data.column_names]
     if not keep:
-        raise DataError(f"{source}: {describe_fields(data.column_names)}.")
+        raise DataError(f"{source}: {_describe_fields(data.column_names)}.")
     return enumerate(data.select_columns(keep), start=1), {
         "kind": "hub",
         "id": repo,
@@ -149,10 +149,10 @@ def _example(row: object) -> tuple[tuple[Message, ...], str]:
     for columns, read in FORMS.items():
         if has.issuperset(columns):
             return read(row)
-    raise _RowError(describe_fields(has))
+    raise _RowError(_describe_fields(has))
 
 
-def describe_fields(has: Iterable[str]) -> str:
+def _describe_fields(has: Iterable[str]) -> str:
     forms = "; ".join(" and ".join(columns) for columns in FORMS)
     return f"expected the fields {forms}; got {', '.join(sorted(has)) or 'none'}"
 
@@ -184,7 +184,7 @@ def _alpaca(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str]:
 
 def _ultrafeedback(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str]:
     rated = [
-        parse_rated(c) for c in _list(row["completions"]) if c.get("overall_score") is not None
+        _parse_rated(c) for c in _list(row["completions"]) if c.get("overall_score") is not None
     ]
     best = max(rated, key=lambda pair: pair[0], default=(0.0, ""))  # of equals, the first
     if best[0] < GOOD or not best[1].strip():
@@ -198,7 +198,7 @@ def _list(completions: object) -> list[dict[str, Any]]:
     return completions
 
 
-def parse_rated(completion: Mapping[str, Any]) -> tuple[float, str]:
+def _parse_rated(completion: Mapping[str, Any]) -> tuple[float, str]:
     score = completion["overall_score"]
     if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
         raise _RowError(f"'overall_score' must be a number, got {score!r}")

@@ -160,11 +160,11 @@ class _Job:
         main = PartialState().is_main_process
         with quiet():
             model, tokenizer = load_model(resolved, self.settings, args)
-            made = self.tokenize_examples(examples, tokenizer, args)
+            made = self._tokenize(examples, tokenizer, args)
             _check_positions(made, model, args.max_length)
             notes = _notes(examples, made, args.max_length)
             trainer = self._trainer(spec, model, tokenizer, args, made, held_out)
-            with explain_failures():
+            with _explain_failures():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 self._save(trainer)
         log = [_finite(entry) for entry in trainer.state.log_history]
@@ -175,7 +175,7 @@ class _Job:
             )  # fmt: skip
         return _result(self.path, {"steps": trainer.state.global_step, "log": log, "notes": notes})
 
-    def tokenize_examples(self, examples: Examples, tokenizer: Any, args: Any) -> Tokenized:
+    def _tokenize(self, examples: Examples, tokenizer: Any, args: Any) -> Tokenized:
         made = tokenize(
             examples.rows,
             self.format,
@@ -203,9 +203,7 @@ class _Job:
         progress = ReportProgress(f"train {self.path.name}", self.report)
         evaluation = None
         if held_out is not None:
-            evaluation = Dataset.from_dict(
-                self.tokenize_examples(held_out, tokenizer, args).columns
-            )
+            evaluation = Dataset.from_dict(self._tokenize(held_out, tokenizer, args).columns)
         try:
             return FusedSFTTrainer(
                 model,
@@ -336,7 +334,7 @@ def _finite(entry: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 @contextmanager
-def explain_failures() -> Iterator[None]:
+def _explain_failures() -> Iterator[None]:
     """Memory and disk in one line."""
     try:
         yield

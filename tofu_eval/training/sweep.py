@@ -126,7 +126,7 @@ def sweep(
     check(tasks, **options)  # rather than after hours of training
     notes = train_all([t.settings for t in trainings], jobs=jobs, report=report)
     models: dict[str, ModelSpec] = {BASE: parse_model(f"{BASE}={shared.model}")}
-    models |= {t.name: tuned_model(t) for t in trainings}
+    models |= {t.name: find_model(t) for t in trainings}
     options.setdefault("format", dict.fromkeys(models, shared.format))
     result = evaluate(models, tasks, output / "run", report=report, **options)
     return replace(result, notes=(*notes, *result.notes))
@@ -177,7 +177,7 @@ def summarise_seeds(
     return rows
 
 
-def tuned_model(training: Training) -> ModelSpec:
+def find_model(training: Training) -> ModelSpec:
     """A checkpoint as a model: an adapter goes onto the base that it was trained on."""
     settings, path = training.settings, str(training.settings.output)
     base = parse_model(f"{BASE}={settings.model}")

@@ -58,7 +58,7 @@ def sft_config(settings: TrainSettings) -> SFTConfig:
     Raises:
         ConfigError: an unknown field, a value of another type, or one that TRL refuses.
     """
-    fields = {name: check_value(name, value) for name, value in settings.sft.items()}
+    fields = {name: _check_value(name, value) for name, value in settings.sft.items()}
     _check_counts(fields)
     if not torch.cuda.is_available():  # TRL's defaults are for accelerators
         fields.setdefault("dataloader_pin_memory", False)
@@ -176,7 +176,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:400] or type(error).__name__
 
 
-def check_value(name: str, value: Any) -> Any:
+def _check_value(name: str, value: Any) -> Any:
     """A value of the field's type; YAML reads 2e-4 as text."""
     hints = _hints()
     if name in INSTEAD:
