@@ -85,8 +85,8 @@ def test_a_point_leads_to_its_responses(look: Look, fruit_page: Path) -> None:
     # The same for a keyboard: the table behind the chart.
     figure = page.locator("figure", has=page.locator("#chart-prompts"))
     figure.locator("summary").press("Enter")
-    figure.get_by_role("button", name="prompt-07").first.press("Enter")
-    assert page.locator(".panel h3").inner_text() == "Prompt prompt-07"
+    figure.get_by_role("button", name="Name two fruits, number 7.").first.press("Enter")
+    assert page.locator(".panel h3").inner_text() == "Prompt 8 of 24"
 
 
 def run_of(page: Path, model: str) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def test_the_keyboard_is_enough(look: Look, fruit_page: Path) -> None:
     first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert page.locator(".panel h3").inner_text() == "Prompt prompt-01"
+    assert page.locator(".panel h3").inner_text() == "Prompt 2 of 24"
     # Whatever scrolls can be reached, and nothing is without a name.
     assert page.locator(".scroll:not([tabindex]), .columns:not([tabindex])").count() == 0
     nameless = page.locator("button, select, input").evaluate_all(

@@ -1,14 +1,16 @@
 """The charts: Vega-Lite specifications that the page and `tofu-eval plot` both draw.
 
-A specification has no data. Where it depends on what is asked for, it holds a name that begins
-with "$"; `drawing.filled` puts the value there, and script/charts.js does the same in the page.
+A specification is made once for a report, by plain Python, and is whole but for its data, its width
+and the theme, which are fields of it. It has no names that someone has to fill in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from tofu_eval.report.themes import DASHES, SHAPES
 
 Spec = dict[str, Any]
 
@@ -18,7 +20,9 @@ class Chart:
     """One kind of chart.
 
     `by` names what must be chosen ("task", "metric", "quality"), `dataset` where its rows are
-    found (`Contents.datasets`, or "scores"), `columns` the table behind it.
+    found (`Contents.datasets`, or "scores"), `columns` the table behind it. `axes` says which
+    choice names an axis: the "metric", the "quality", or the "difference" of the metric. Without a
+    height in its `spec` it has a line a task and model, LINE pixels each.
     """
 
     name: str
@@ -27,35 +31,21 @@ class Chart:
     dataset: str
     by: tuple[str, ...]
     columns: tuple[str, ...]
+    axes: Mapping[str, str]
     spec: Spec
 
 
 def _axis(title: str | None, **more: Any) -> Spec:
-    return {"title": title, "labelLimit": "$label_limit", **more}
+    return {"title": title, **more}
 
 
 def _field(name: str, of: str = "quantitative", **more: Any) -> Spec:
     return {"field": name, "type": of, **more}
 
 
-_COLOUR = _field(
-    "model",
-    "nominal",
-    scale={"domain": "$models", "range": "$colours"},
-    legend={"title": None, "orient": "top", "columns": "$legend_columns", "symbolLimit": 0},
-)
-_SHAPE = _field("model", "nominal", scale={"domain": "$models", "range": "$shapes"})
-_METHODS = {"domain": "$methods", "range": "$method_colours"}
-_METHOD = _field("method", "nominal", scale=_METHODS, legend=_COLOUR["legend"])
-_METHOD_FILL = _field("method", "nominal", scale=_METHODS)
-_METHOD_SHAPE = _field("method", "nominal", scale={"domain": "$methods", "range": "$method_shapes"})
-_TASKS = _field("task", "nominal", sort="$tasks", axis=_axis(None))
-_OFFSET = {"yOffset": {"field": "model", "sort": "$models"}}
-_ZERO = {
-    "mark": {"type": "rule", "strokeDash": [4, 3], "aria": False},
-    "encoding": {"x": {"datum": 0}, "color": {"value": "$ink"}},
-    "data": {"values": [{}]},
-}
+LINE = 15
+"""Pixels of one model's interval, where each has a line."""
+
 _FREE = {"zero": False, "nice": True}
 _POINT = {
     **{"type": "point", "opacity": 1, "strokeWidth": 2, "aria": False},
@@ -63,31 +53,83 @@ _POINT = {
 }
 
 
-def _interval(low: str, high: str, value: str, title: str, filled: Any) -> list[Spec]:
-    """Points with their intervals, a line a task and model."""
-    place = {"y": _TASKS, **_OFFSET, "color": _COLOUR}
-    x: Spec = {"scale": _FREE, "axis": _axis(title)}
-    return [
-        {
-            "mark": {"type": "rule", "strokeWidth": 2, "aria": False},
-            "encoding": {"x": _field(low, **x), "x2": {"field": high}, **place},
-        },
-        {
-            "mark": {**_POINT, "size": 64},
-            "encoding": {"x": _field(value, **x), "shape": _SHAPE, "fill": filled, **place},
-        },
-    ]
+@dataclass(frozen=True)
+class Look:
+    """What all charts of a report have in common: the domains that colours and shapes stand for."""
+
+    models: Sequence[str]
+    tasks: Sequence[str]
+    methods: Sequence[str]
+    baseline: str
+
+    def colour(self, channel: str = "model", **more: Any) -> Spec:
+        """A colour a model (or a method), the same in every chart; the theme has the colours."""
+        return _field(channel, "nominal", scale={"domain": self._domain(channel)}, **more)
+
+    def legend(self, channel: str = "model") -> Spec:
+        """The colour, with the chart's legend."""
+        style = {"title": None, "orient": "top", "symbolLimit": 0}
+        return self.colour(channel, legend=style)
+
+    def shape(self, channel: str = "model") -> Spec:
+        """A shape a model (or a method)."""
+        domain = self._domain(channel)
+        return _field(channel, "nominal", scale={"domain": domain, "range": _cycle(SHAPES, domain)})
+
+    def dash(self) -> Spec:
+        """A dash a model."""
+        scale = {"domain": self.models, "range": _cycle(DASHES, self.models)}
+        return _field("model", "nominal", scale=scale)
+
+    def intervals(self, low: str, high: str, value: str, filled: Any) -> list[Spec]:
+        """Points with their intervals, a line a task and model."""
+        place = {
+            "y": _field("task", "nominal", sort=self.tasks, axis=_axis(None)),
+            "yOffset": {"field": "model", "sort": self.models},
+            "color": self.legend(),
+        }
+        x: Spec = {"scale": _FREE}
+        return [
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "aria": False},
+                "encoding": {"x": _field(low, **x), "x2": {"field": high}, **place},
+            },
+            {
+                "mark": {**_POINT, "size": 64},
+                "encoding": {
+                    "x": _field(value, **x),
+                    "shape": self.shape(),
+                    "fill": filled,
+                    **place,
+                },
+            },
+        ]
+
+    def _domain(self, channel: str) -> Sequence[str]:
+        return self.models if channel == "model" else self.methods
 
 
-_FILL = _field("model", "nominal", scale=_COLOUR["scale"])
-_FULL_OR_HOLLOW = {
-    "condition": {"test": "datum.mark === '**'", **_FILL},
-    "value": "transparent",
-}
+def _cycle(values: Sequence[Any], domain: Sequence[str]) -> list[Any]:
+    return [values[i % len(values)] for i in range(len(domain))]
 
-CHARTS: Mapping[str, Chart] = {
-    chart.name: chart
-    for chart in (
+
+def _reference(channel: str) -> Spec:
+    """A dashed line at no difference."""
+    return {
+        "mark": {"type": "rule", "strokeDash": [4, 3], "style": "reference", "aria": False},
+        "encoding": {channel: {"datum": 0}},
+        "data": {"values": [{}]},
+    }
+
+
+def make_charts(look: Look) -> dict[str, Chart]:
+    """Every chart by the name that `tofu-eval plot --plot` takes."""
+    clear = {"condition": {"test": "datum.mark === '**'", **look.colour()}, "value": "transparent"}
+    best = {
+        "condition": {"test": "datum.best === 'yes'", **look.colour("method")},
+        "value": "transparent",
+    }
+    charts = (
         Chart(
             "differences",
             "Difference to the baseline",
@@ -100,15 +142,14 @@ CHARTS: Mapping[str, Chart] = {
                 *("task", "model", "difference", "difference_low", "difference_high"),
                 *("d_z", "won", "p_holm", "mark", "pairs"),
             ),
+            {"x": "difference"},
             {
-                "width": "$width",
-                "height": "$height",
+                "encoding": {"x": {"axis": _axis(None)}},
                 "layer": [
-                    _ZERO,
-                    *_interval(
+                    _reference("x"),
+                    *look.intervals(
                         *("difference_low", "difference_high", "difference"),
-                        "$difference_title",
-                        _FULL_OR_HOLLOW,
+                        clear,
                     ),
                 ],
             },
@@ -121,10 +162,10 @@ CHARTS: Mapping[str, Chart] = {
             "estimates",
             ("metric",),
             ("task", "model", "value", "low", "high", "n", "undefined"),
+            {"x": "metric"},
             {
-                "width": "$width",
-                "height": "$height",
-                "layer": _interval("low", "high", "value", "$metric_title", _FILL),
+                "encoding": {"x": {"axis": _axis(None)}},
+                "layer": look.intervals("low", "high", "value", look.colour()),
             },
         ),
         Chart(
@@ -136,36 +177,45 @@ CHARTS: Mapping[str, Chart] = {
             "frontier",
             ("task", "metric", "quality"),
             ("of", "temperature", "x", "x_low", "x_high", "y", "y_low", "y_high", "best"),
+            {"x": "quality", "y": "metric"},
             {
-                "width": "$width",
                 "height": 300,
+                # What is chosen turns and names these two: see `drawing.specification`.
+                "encoding": {
+                    channel: {"scale": {**_FREE, "reverse": False}, "axis": _axis(None)}
+                    for channel in ("x", "y")
+                },
                 "layer": [
                     {
-                        "mark": {"type": "line", "strokeDash": [2, 3], "aria": False},
+                        "mark": {
+                            "type": "line",
+                            "strokeDash": [2, 3],
+                            "style": "reference",
+                            "aria": False,
+                        },
                         "encoding": {
                             "x": _field("x"),
                             "y": _field("y"),
                             "order": _field("temperature"),
                             "detail": _field("series", "nominal"),
-                            "color": {"value": "$ink"},
                         },
                     },
                     {
                         "mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
                         "encoding": {
-                            "x": _field("x_low", scale={**_FREE, "reverse": "$quality_reverse"},
-                                        axis=_axis("$quality_title")),
+                            "x": _field("x_low"),
                             "x2": {"field": "x_high"},
-                            "y": _field("y", scale={**_FREE, "reverse": "$reverse"},
-                                        axis=_axis("$metric_title")),
-                            "color": _METHOD,
+                            "y": _field("y"),
+                            "color": look.legend("method"),
                         },
                     },
                     {
                         "mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
                         "encoding": {
-                            "x": _field("x"), "y": _field("y_low"), "y2": {"field": "y_high"},
-                            "color": _METHOD,
+                            "x": _field("x"),
+                            "y": _field("y_low"),
+                            "y2": {"field": "y_high"},
+                            "color": look.legend("method"),
                         },
                     },
                     {
@@ -173,12 +223,9 @@ CHARTS: Mapping[str, Chart] = {
                         "encoding": {
                             "x": _field("x"),
                             "y": _field("y"),
-                            "color": _METHOD,
-                            "shape": _METHOD_SHAPE,
-                            "fill": {
-                                "condition": {"test": "datum.best === 'yes'", **_METHOD_FILL},
-                                "value": "transparent",
-                            },
+                            "color": look.legend("method"),
+                            "shape": look.shape("method"),
+                            "fill": best,
                         },
                     },
                 ],
@@ -193,8 +240,8 @@ CHARTS: Mapping[str, Chart] = {
             "rarefaction",
             ("task",),
             ("model", "k", "value", "low", "high", "prompts"),
+            {},
             {
-                "width": "$width",
                 "height": 300,
                 "layer": [
                     {
@@ -203,30 +250,41 @@ CHARTS: Mapping[str, Chart] = {
                             "x": _field("k", axis=_axis("k, responses to a prompt", tickMinStep=1)),
                             "y": _field("low", axis=_axis("different responses")),
                             "y2": {"field": "high"},
-                            "color": _COLOUR,
+                            "color": look.legend(),
                         },
                     },
                     {
                         "mark": {"type": "line", "strokeWidth": 2, "aria": False},
                         "encoding": {
-                            "x": _field("k"), "y": _field("value"), "color": _COLOUR,
+                            "x": _field("k"),
+                            "y": _field("value"),
+                            "color": look.legend(),
                         },
                     },
                     {
                         "mark": {**_POINT, "size": 30, "filled": True},
                         "encoding": {
-                            "x": _field("k"), "y": _field("value"), "color": _COLOUR,
-                            "shape": _SHAPE,
+                            "x": _field("k"),
+                            "y": _field("value"),
+                            "color": look.legend(),
+                            "shape": look.shape(),
                         },
                     },
                     {
-                        "mark": {"type": "line", "strokeDash": [2, 3], "aria": False},
+                        "mark": {
+                            "type": "line",
+                            "strokeDash": [2, 3],
+                            "style": "reference",
+                            "aria": False,
+                        },
                         "encoding": {
                             "x": _field("k"),
-                            "y": _field("k", scale={"domain": [0, "$top"], "clamp": True}),
-                            "color": {"value": "$ink"},
+                            "y": _field("k"),
                         },
-                        "transform": [{"filter": {"field": "k", "lte": "$top"}}],
+                        "transform": [
+                            {"joinaggregate": [{"op": "max", "field": "value", "as": "top"}]},
+                            {"filter": "datum.k <= 1.05 * datum.top"},
+                        ],
                     },
                 ],
             },
@@ -239,24 +297,23 @@ CHARTS: Mapping[str, Chart] = {
             "scores",
             ("task", "metric"),
             ("model", "prompt_id", "baseline", "value", "difference"),
+            {"y": "difference"},
             {
-                "width": "$width",
+                "encoding": {"y": {"axis": _axis(None)}},
                 "height": 260,
                 "layer": [
-                    {
-                        "mark": {"type": "rule", "strokeDash": [4, 3], "aria": False},
-                        "encoding": {"y": {"datum": 0}, "color": {"value": "$ink"}},
-                        "data": {"values": [{}]},
-                    },
+                    _reference("y"),
                     {
                         "mark": {**_POINT, "size": 36, "filled": True, "cursor": "pointer"},
                         "encoding": {
-                            "x": _field("rank", scale={"nice": False},
-                                        axis=_axis("prompts, in order of their difference",
-                                                   tickMinStep=1)),
-                            "y": _field("difference", axis=_axis("$difference_title")),
-                            "color": _COLOUR,
-                            "shape": _SHAPE,
+                            "x": _field(
+                                "rank",
+                                scale={"nice": False},
+                                axis=_axis("prompts, in order of their difference", tickMinStep=1),
+                            ),
+                            "y": _field("difference"),
+                            "color": look.legend(),
+                            "shape": look.shape(),
                         },
                     },
                 ],
@@ -271,22 +328,26 @@ CHARTS: Mapping[str, Chart] = {
             "lengths",
             ("task",),
             ("model", "start", "end", "share"),
+            {},
             {
-                "width": "$width",
                 "height": 240,
                 "mark": {
-                    "type": "line", "interpolate": "step-after", "strokeWidth": 2, "aria": False
+                    "type": "line",
+                    "interpolate": "step-after",
+                    "strokeWidth": 2,
+                    "aria": False,
                 },
                 "encoding": {
                     "x": _field("start", axis=_axis("characters")),
                     "y": _field("share", axis=_axis("share of responses", format="%")),
-                    "color": _COLOUR,
-                    "strokeDash": _field(
-                        "model", "nominal", scale={"domain": "$models", "range": "$dashes"}
-                    ),
+                    "color": look.legend(),
+                    "strokeDash": look.dash(),
                 },
             },
         ),
     )
-}  # fmt: skip
-"""Every chart by the name that `tofu-eval plot --plot` takes."""
+    return {chart.name: chart for chart in charts}
+
+
+CHARTS = tuple(make_charts(Look((), (), (), "")))
+"""The names of all charts."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tofu_eval.analysis.direction import arrow_of
+from tofu_eval.analysis.direction import arrow_of, sign_of_direction
 from tofu_eval.analysis.verdict import in_leading_order
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, UnknownNameError
-from tofu_eval.report.charts import CHARTS, Chart, Spec
+from tofu_eval.report.charts import CHARTS, LINE, Chart, Look, Spec, make_charts
 from tofu_eval.report.contents import Contents, Record
-from tofu_eval.report.themes import SHAPES, THEMES
+from tofu_eval.report.themes import THEMES
 
 FORMATS = ("svg", "png", "pdf")
 VERSION = "6.4"
@@ -19,22 +19,8 @@ VERSION = "6.4"
 WIDTH = 480
 """Of a drawn plot without its axes, in pixels."""
 
-LINE = 15
-"""Of one model's interval, where each has a line."""
-
 PIXELS = 3.0
 """Dots of a PNG a pixel: 288 an inch."""
-
-
-def filled(template: Any, values: Mapping[str, Any]) -> Any:
-    """A copy of a specification with its "$" names replaced, wherever they stand alone."""
-    if isinstance(template, str):
-        return values.get(template, template)
-    if isinstance(template, Mapping):
-        return {key: filled(value, values) for key, value in template.items()}
-    if isinstance(template, list | tuple):
-        return [filled(value, values) for value in template]
-    return template
 
 
 def rows(contents: Contents, chart: Chart, choice: Mapping[str, str]) -> list[Record]:
@@ -50,48 +36,10 @@ def rows(contents: Contents, chart: Chart, choice: Mapping[str, str]) -> list[Re
     return found
 
 
-def settings(
-    contents: Contents, data: Sequence[Record], choice: Mapping[str, str], theme: str
-) -> dict[str, Any]:
-    """What stands for the "$" names."""
-    models = contents.models
-    metric, quality = choice.get("metric", ""), choice.get("quality", "")
-    top = max((row["value"] or 0 for row in data if "k" in row), default=0) * 1.05
-    kept = [model for model in models if any(row["model"] == model for row in data)]
-    look = {model: i for i, model in enumerate(models)}
-    methods = list(dict.fromkeys(row["method"] for row in data if "method" in row))
-    return {
-        "$width": WIDTH,
-        "$height": height(data),
-        "$label_limit": 200,
-        "$legend_columns": 4,
-        "$models": kept,
-        "$tasks": contents.tasks,
-        **{
-            name: [cycled(cycle, look[model]) for model in kept]
-            for name, cycle in {"$colours": THEMES[theme]["colours"], **SHAPES}.items()
-        },
-        "$methods": methods,
-        "$method_colours": [cycled(THEMES[theme]["colours"], i) for i in range(len(methods))],
-        "$method_shapes": [cycled(SHAPES["$shapes"], i) for i in range(len(methods))],
-        "$ink": THEMES[theme]["ink"],
-        "$metric_title": titled(contents, metric),
-        "$quality_title": titled(contents, quality),
-        "$difference_title": f"{metric} minus {contents.comparison.baseline}",
-        "$reverse": contents.metrics.get(metric, {}).get("direction") == "lower",
-        "$quality_reverse": contents.metrics.get(quality, {}).get("direction") == "lower",
-        "$top": top,
-    }
-
-
-def cycled(cycle: Sequence[str], number: int) -> str:
-    """The colour or shape of a number, from the beginning again when all are used."""
-    return cycle[number % len(cycle)]
-
-
-def height(data: Sequence[Record]) -> int:
-    """Pixels for a line a task and model."""
-    return max(60, LINE * len({(row.get("task"), row["model"]) for row in data}))
+def look_of(contents: Contents) -> Look:
+    """What the charts of a report have in common."""
+    methods = dict.fromkeys(row["method"] for row in contents.datasets["frontier"])
+    return Look(contents.models, contents.tasks, tuple(methods), contents.comparison.baseline)
 
 
 def titled(contents: Contents, metric: str) -> str:
@@ -100,6 +48,17 @@ def titled(contents: Contents, metric: str) -> str:
     more = "better" if fact["measures"] == "quality" else "more diverse"
     arrow = arrow_of(fact["direction"])
     return f"{metric} ({arrow} {more})" if arrow else metric
+
+
+def is_reversed(contents: Contents, metric: str) -> bool:
+    """Whether lower values are more diverse, or better: then an axis runs the other way."""
+    return sign_of_direction(contents.metrics[metric]["direction"]) < 0
+
+
+def _axis_title(contents: Contents, named: str, metric: str) -> str:
+    if named == "difference":
+        return f"{metric} minus {contents.comparison.baseline}"
+    return titled(contents, metric)
 
 
 def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -> dict[str, str]:
@@ -158,7 +117,7 @@ def specification(
     """
     if name not in CHARTS:
         raise UnknownNameError.of("plot", name, CHARTS, "tofu-eval plot --help")
-    chart = CHARTS[name]
+    chart = make_charts(look_of(contents))[name]
     chosen = choose(contents, chart, choice)
     data = rows(contents, chart, chosen)
     if not data:
@@ -167,12 +126,22 @@ def specification(
             f"The chart '{name}' has nothing to draw for {said}. "
             f"Choose others: tofu-eval compare {contents.path}"
         )
+    spec = chart.spec
+    for channel, named in chart.axes.items():
+        metric = chosen["quality" if named == "quality" else "metric"]
+        side = spec["encoding"][channel]
+        side["axis"]["title"] = _axis_title(contents, named, metric)
+        if "scale" in side:
+            side["scale"]["reverse"] = is_reversed(contents, metric)
     return {
         "$schema": f"https://vega.github.io/schema/vega-lite/v{VERSION[0]}.json",
         "description": f"{chart.title}. {chart.about}",
+        "title": " · ".join([chart.title, *chosen.values()]),
         "data": {"values": data},
         "config": THEMES[theme]["config"],
-        **filled(chart.spec, settings(contents, data, chosen, theme)),
+        "width": WIDTH,
+        "height": max(60, LINE * len({(row.get("task"), row["model"]) for row in data})),
+        **spec,
     }
 
 
@@ -205,7 +174,7 @@ def draw(
         specification(contents, name, {**choice, "metric": metric}, theme=theme)
         for metric in dict.fromkeys(metrics) or [choice.get("metric")]
     ]
-    made = charts[0] if len(charts) == 1 else _stacked(charts, metrics)
+    made = charts[0] if len(charts) == 1 else _stacked(charts)
     made["background"] = THEMES[theme]["background"]
     made["padding"] = 8
     convert = converter()
@@ -216,17 +185,13 @@ def draw(
     return bytes(convert.vegalite_to_png(made, vl_version=VERSION, scale=PIXELS))
 
 
-def _stacked(charts: Sequence[Spec], titles: Sequence[str]) -> Spec:
-    """Charts one below the other, each under its title and with scales of its own."""
+def _stacked(charts: Sequence[Spec]) -> Spec:
+    """Charts one below the other, each with scales of its own."""
     shared = ("$schema", "config")
-    parts = [
-        {"title": title, **{key: value for key, value in chart.items() if key not in shared}}
-        for title, chart in zip(dict.fromkeys(titles), charts, strict=True)
-    ]
     return {
         **{key: charts[0][key] for key in shared},
-        "vconcat": parts,
-        "resolve": {"legend": {"color": "independent"}, "scale": {"color": "independent"}},
+        "vconcat": [{k: v for k, v in chart.items() if k not in shared} for chart in charts],
+        "resolve": {"scale": dict.fromkeys(("color", "shape", "fill"), "independent")},
     }
 
 

@@ -20,14 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from tofu_eval.analysis.direction import arrow_of
 from tofu_eval.core.templates import render_html
 from tofu_eval.core.types import digest
 from tofu_eval.core.version import __version__
 from tofu_eval.report import drawing
-from tofu_eval.report.charts import CHARTS
+from tofu_eval.report.charts import LINE, make_charts
 from tofu_eval.report.contents import Contents, Record
 from tofu_eval.report.formatting import estimate_text, p_text
-from tofu_eval.report.themes import SHAPES, THEMES
+from tofu_eval.report.themes import THEMES
 from tofu_eval.run.files import atomic_write
 
 SCRIPTS = ("base.js", "table.js", "charts.js", "explorer.js", "main.js")
@@ -134,7 +135,12 @@ def _data(contents: Contents) -> Record:
         "models": models,
         "tasks": contents.tasks,
         "metrics": {
-            name: {**fact, "title": drawing.titled(contents, name)}
+            name: {
+                **fact,
+                "title": drawing.titled(contents, name),
+                "arrow": arrow_of(fact["direction"]),
+                "reversed": drawing.is_reversed(contents, name),
+            }
             for name, fact in contents.metrics.items()
         },
         "leads": drawing.leads(contents),
@@ -150,11 +156,10 @@ def _data(contents: Contents) -> Record:
         "members": [model for members in contents.columns.values() for model in members],
         "explorer": contents.survey.texts,
         "method": contents.survey.method,
-        "charts": [asdict(chart) for chart in CHARTS.values()],
+        "charts": [asdict(c) for c in make_charts(drawing.look_of(contents)).values()],
         "schema": f"https://vega.github.io/schema/vega-lite/v{drawing.VERSION[0]}.json",
-        "line": drawing.LINE,
+        "line": LINE,
         "themes": THEMES,
-        "shapes": SHAPES,
         "about": _about(contents),
     }
 

@@ -11,11 +11,9 @@ from typing import Any
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
-SHAPES: Mapping[str, list[Any]] = {
-    "$shapes": ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"],
-    "$dashes": [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [1, 3]],
-}
-"""Cycles over the models."""
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [1, 3])
+"""Cycles over the models, as the colours of a theme are."""
 
 
 def _theme(background: str, ink: str, faint: str, colours: list[str]) -> dict[str, Any]:
@@ -34,9 +32,19 @@ def _theme(background: str, ink: str, faint: str, colours: list[str]) -> dict[st
                 "domainColor": faint,
                 "tickColor": faint,
                 "tickCount": 6,
+                "labelLimit": 200,
                 "labelOverlap": True,
             },
-            "legend": {**text, "symbolOpacity": 1, "symbolStrokeWidth": 2, "symbolSize": 80},
+            "legend": {
+                **text,
+                "columns": 4,
+                "symbolOpacity": 1,
+                "symbolStrokeWidth": 2,
+                "symbolSize": 80,
+            },
+            "range": {"category": colours},
+            "style": {"reference": {"color": ink, "stroke": ink}},
+            "title": {"color": ink, "fontSize": 13},
             "view": {"stroke": None},
         },
     }

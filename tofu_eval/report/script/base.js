@@ -97,9 +97,14 @@ function marked(text, found) {
   return nodes;
 }
 
+/** The beginning of a prompt, for where it stands as a name. */
+function firstLine(text, length) {
+  return text.trim().split("\n", 1)[0].slice(0, length);
+}
+
 /** What a metric's direction means, as an arrow. */
 function arrow(metric) {
-  return { higher: " ↑", lower: " ↓" }[data.metrics[metric].direction] ?? "";
+  return data.metrics[metric].arrow ? ` ${data.metrics[metric].arrow}` : "";
 }
 
 function later(wait, call) {

@@ -51,14 +51,27 @@ function startCharts(datasets, openPrompt) {
       return;
     }
     const theme = data.themes[document.documentElement.dataset.shown];
+    const width = Math.max(one.place.clientWidth, 200);
     const spec = {
       $schema: data.schema,
       description: `${one.chart.title}. ${one.chart.about} The table below it has the numbers.`,
       data: { values: one.rows },
       autosize: { type: "fit-x", contains: "padding" },
-      config: theme.config,
-      ...filled(one.chart.spec, settings(one, theme)),
+      width,
+      height: Math.max(60, data.line * new Set(one.rows.map((row) => `${row.task} ${row.model}`)).size),
+      config: {
+        ...theme.config,
+        axis: { ...theme.config.axis, labelLimit: Math.min(200, Math.round(width / 3)) },
+        legend: { ...theme.config.legend, columns: width < 420 ? 2 : 4 },
+      },
+      ...structuredClone(one.chart.spec),
     };
+    for (const [channel, named] of Object.entries(one.chart.axes)) { // what was chosen
+      const metric = named === "quality" ? choice.quality : choice.metric;
+      const side = spec.encoding[channel];
+      side.axis.title = named === "difference" ? `${metric} minus ${data.models[0]}` : data.metrics[metric].title;
+      if (side.scale) side.scale.reverse = data.metrics[metric].reversed;
+    }
     const made = await window.vegaEmbed(one.place, spec, {
       ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: tooltip(one.chart),
     });
@@ -94,61 +107,25 @@ function startCharts(datasets, openPrompt) {
     return chart.dataset === "estimates" ? rows.filter((row) => row.value !== null) : rows;
   }
 
-  function settings(one, theme) {
-    const kept = data.models.filter((model) => one.rows.some((row) => row.model === model));
-    const look = (cycle) => kept.map((model) => cycle[data.models.indexOf(model) % cycle.length]);
-    const methods = [...new Set(one.rows.map((row) => row.method))];
-    const cycled = (cycle) => methods.map((_, i) => cycle[i % cycle.length]);
-    const lower = (metric) => data.metrics[metric]?.direction === "lower";
-    const width = one.place.clientWidth;
-    const tops = one.rows.map((row) => row.value ?? 0);
-    return {
-      $width: Math.max(width, 200),
-      $height: Math.max(60, data.line * new Set(one.rows.map((row) => `${row.task} ${row.model}`)).size),
-      $label_limit: Math.min(200, Math.round(width / 3)),
-      $legend_columns: width < 420 ? 2 : 4,
-      $models: kept,
-      $tasks: data.tasks,
-      $colours: look(theme.colours),
-      $shapes: look(data.shapes.$shapes),
-      $dashes: look(data.shapes.$dashes),
-      $methods: methods,
-      $method_colours: cycled(theme.colours),
-      $method_shapes: cycled(data.shapes.$shapes),
-      $ink: theme.ink,
-      $metric_title: data.metrics[choice.metric].title,
-      $quality_title: data.metrics[choice.quality]?.title ?? "",
-      $difference_title: `${choice.metric} minus ${data.models[0]}`,
-      $reverse: lower(choice.metric),
-      $quality_reverse: lower(choice.quality),
-      $top: one.chart.name === "rarefaction" ? Math.max(...tops) * 1.05 : 0,
-    };
-  }
-
-  function filled(template, values) {
-    if (typeof template === "string") return template in values ? values[template] : template;
-    if (Array.isArray(template)) return template.map((value) => filled(value, values));
-    if (template === null || typeof template !== "object") return template;
-    return Object.fromEntries(Object.entries(template).map(([key, value]) => [key, filled(value, values)]));
-  }
-
   function fillTable(one) {
     const task = choice.task;
     // What a click on a point does, for the keyboard.
-    const opener = (id) => make("button", { type: "button", click: () => openPrompt(task, id) }, ...visible(id));
-    const rows = one.rows.map((row) => one.chart.columns.map((name) => (name === "prompt_id" ? () => opener(row[name]) : row[name])));
+    const opener = (row) => make("button", { type: "button", title: row.prompt_id, click: () => openPrompt(task, row.prompt_id) },
+      ...visible(firstLine(data.prompts[task][row.prompt][1], 80) || row.prompt_id));
+    const rows = one.rows.map((row) => one.chart.columns.map((name) => (name === "prompt_id" ? () => opener(row) : row[name])));
     const table = plainTable(one.chart.columns.map(words), rows, `${one.chart.title}, as a table`);
     one.behind.replaceChildren(one.behind.firstChild, make("div", {}, table));
   }
 
-  const words = (name) => name.replaceAll("_", " ");
+  const words = (name) => (name === "prompt_id" ? "prompt" : name.replaceAll("_", " "));
 
   function tooltip(chart) {
     const box = byId("tooltip");
     return (handler, event, item, value) => {
       box.hidden = !value || typeof item?.datum !== "object";
       if (box.hidden) return;
-      const lines = chart.columns.filter((name) => ![undefined, null, ""].includes(item.datum[name]))
+      const shown = chart.columns.filter((name) => name !== "prompt_id"); // its text stands below
+      const lines = shown.filter((name) => ![undefined, null, ""].includes(item.datum[name]))
         .map((name) => make("div", {}, make("span", {}, words(name)), make("b", {}, ...visible(number(item.datum[name])))));
       const prompt = data.prompts[choice.task]?.[item.datum.prompt];
       box.replaceChildren(...lines,

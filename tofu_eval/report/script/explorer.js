@@ -66,7 +66,7 @@ function startExplorer() {
       make("li", {}, make("button", {
         type: "button", "aria-current": from + i === state.at ? "true" : null, dir: "auto",
         click: () => { state.at = from + i; drawList(); show(); list.querySelector("[aria-current]").focus(); },
-      }, make("span", { class: "name" }, ...visible(firstLine(hit.record.prompt) || hit.record.id)),
+      }, make("span", { class: "name" }, ...visible(firstLine(hit.record.prompt, 140) || hit.record.id)),
       state.words ? make("span", { class: "hits" }, String(hit.count)) : null))));
     pages.replaceChildren();
     if (state.hits.length > PAGE_PROMPTS) {
@@ -74,8 +74,6 @@ function startExplorer() {
         (to) => { state.page = to; state.at = to * PAGE_PROMPTS; drawList(); show(); }, "prompts"));
     }
   }
-
-  const firstLine = (text) => text.trim().split("\n", 1)[0].slice(0, 140);
 
   function move(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -95,7 +93,7 @@ function startExplorer() {
     const record = hit.record;
     panel.replaceChildren(
       make("div", { class: "prompt" },
-        make("h3", {}, `Prompt ${record.id}`),
+        make("h3", { title: record.id }, `Prompt ${hit.i + 1} of ${data.explorer[state.task].length}`),
         ...long(record.prompt, record.prompt.length)),
       make("div", { class: "columns", role: "region", "aria-label": "Responses by model", tabindex: "0" }, ...data.members.map((model, i) => column(record, model, i))));
   }
@@ -223,7 +221,7 @@ function startExplorer() {
     refresh();
     const at = state.hits.findIndex((hit) => hit.record.id === id);
     if (at < 0) {
-      status.textContent = `The responses to prompt ${id} are not in this page.`;
+      status.textContent = "The responses to that prompt are not in this page.";
     } else {
       state.at = at;
       state.page = Math.floor(at / PAGE_PROMPTS);
