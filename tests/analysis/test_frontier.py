@@ -9,7 +9,7 @@ import pytest
 from support.frontier_runs import SWEEP, Models, made, manifest, scores, with_seeds
 
 from tofu_eval.analysis.bootstrap import resampled_means
-from tofu_eval.analysis.equal_quality import Contest, Member
+from tofu_eval.analysis.equal_quality import Contest, Member, decide
 from tofu_eval.analysis.equal_quality import contest as compare_at_equal_quality
 from tofu_eval.analysis.frontier import Frontier, frontier
 from tofu_eval.core.errors import ConfigError, DataError, UnknownNameError
@@ -26,10 +26,10 @@ def test_points_and_areas_by_hand() -> None:
     assert [(p.model, p.series, p.temperature) for p in found.points] == [
         (name, series, temperature) for name, (series, _, temperature, *_) in SWEEP.items()
     ]
-    assert [p.quality for p in found.points] == pytest.approx([0.9, 0.8, 0.4, 0.8, 0.6])
-    assert [p.diversity for p in found.points] == pytest.approx([2, 4, 6, 4.5, 6])
+    assert [p.quality for p in found.points] == pytest.approx([0.9, 0.8, 0.4, 0.8, 0.6, 0.4])
+    assert [p.diversity for p in found.points] == pytest.approx([2, 4, 6, 4.5, 6, 6.5])
     # sft-T1 is beaten by tofu-T0.5, sft-T1.5 by tofu-T1.
-    assert found.efficient == ("sft-T0.5", "tofu-T0.5", "tofu-T1")
+    assert found.efficient == ("sft-T0.5", "tofu-T0.5", "tofu-T1", "tofu-T1.5")
     # Rewards have no least value, so the worst mean is the reference; vendi's least value is 1.
     assert found.reference == pytest.approx((0.4, 1))
     sft, tofu = found.volumes
@@ -42,13 +42,15 @@ def test_points_and_areas_by_hand() -> None:
 def test_more_diverse_at_equal_quality_by_hand() -> None:
     found = contest(made())
     assert (found.series, found.other) == ("tofu", "sft")
-    # Both were sampled from quality 0.6 to 0.8. There tofu falls from 6 to 4.5, sft from 5 to 4.
-    assert found.qualities == pytest.approx((0.6, 0.8))
-    assert found.difference.value == pytest.approx((1 + 0.5) / 2)
+    # Both were sampled from quality 0.4 to 0.8. There tofu rises from 4.5 to 6 and 6.5, sft from 4
+    # to 6: apart by 0.5 at the ends and by 1 at 0.6.
+    assert (found.temperatures, found.wanted) == ((0.5, 1.0, 1.5), ())
+    assert found.qualities == pytest.approx((0.4, 0.8))
+    assert found.difference.value == pytest.approx(0.75)
     assert found.difference.sign == 1
     assert found.verdict == "more"
     assert found.hypervolume.value == pytest.approx(1.7 - 1.3)
-    cool, hot = found.at
+    cool, hot, _ = found.at
     assert (cool.temperature, hot.temperature) == (0.5, 1.0)
     assert (cool.difference.value, hot.difference.value) == pytest.approx((0.5, 1.0))
     # Halfway between sft at 1 and at 1.5.
@@ -60,6 +62,34 @@ def test_the_other_way_round_has_the_other_sign() -> None:
     assert (other.series, other.other, other.verdict) == ("sft", "tofu", "less")
     assert other.difference.value == pytest.approx(-float(one.difference.value or 0))
     assert other.difference.low == pytest.approx(-float(one.difference.high or 0))
+
+
+def test_grids_that_share_one_temperature_decide_nothing() -> None:
+    """A denser grid reaches more of one curve, so it would seem more diverse."""
+    models: Models = {
+        **{name: row for name, row in SWEEP.items() if row[0] == "sft"},
+        "tofu-T1": ("tofu", None, 1.0, 0.7, 9.0),
+        "tofu-T1.2": ("tofu", None, 1.2, 0.5, 9.5),
+    }
+    found = contest(made(models=models))
+    assert (found.verdict, found.wanted) == ("unclear", (0.5, 1.2, 1.5))
+    assert found.difference.sign == 1
+    assert found.p_adjusted is None
+
+
+def test_few_prompts_are_not_leant_on() -> None:
+    """Of four prompts a standard error is so uncertain that little is clear."""
+    clear = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        rows = [
+            Score(m, "open", f"p{i}", metric, float(mean + rng.normal(0, 0.5)), None, 10)
+            for m, (_, _, t, *_) in with_seeds([0.0]).items()
+            for i in range(4)
+            for metric, mean in (("reward", 1 - 0.2 * t), ("vendi", 3 + 2 * t))
+        ]
+        clear += contest(made(rows, with_seeds([0.0]))).verdict in ("more", "less")
+    assert clear <= 6
 
 
 def test_a_hotter_model_alone_is_not_more_diverse() -> None:
@@ -136,7 +166,7 @@ def test_lower_is_better_stands_with_a_minus() -> None:
     table = to_table(scores(), SCORE_SCHEMA)
     found = frontier(table, facts, task="open", quality="reward", diversity="vendi", resamples=50)
     assert found.signs == (1, -1)
-    assert [p.diversity for p in found.points] == pytest.approx([-2, -4, -6, -4.5, -6])
+    assert [p.diversity for p in found.points] == pytest.approx([-2, -4, -6, -4.5, -6, -6.5])
     assert found.reference == pytest.approx((0.4, -100))
     assert found.efficient == ("sft-T0.5",)
 
@@ -274,7 +304,7 @@ def test_a_point_that_is_only_hotter_is_put_beside_the_best_of_the_other() -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_series_that_is_only_hotter_is_seldom_called_better(seeds: int) -> None:
-    """200 studies of two series on one curve, sampled at other temperatures of it.
+    """200 studies of two series on one curve, at the same temperatures of it.
 
     With several seeds that differ among themselves, the interval over prompts alone would err in
     every fourth study. Of 300 studies of 100 prompts 5 to 6% were called clear.
@@ -285,7 +315,7 @@ def test_a_series_that_is_only_hotter_is_seldom_called_better(seeds: int) -> Non
         members, values = [], []
         hard = rng.normal(0, [[0.15], [1.0]], (2, 50))
         for seed in range(seeds):
-            for name, first in (("sft", 0.5), ("tofu", 0.65)):
+            for name, first in (("sft", 0.5), ("tofu", 0.5)):
                 luck = rng.normal(0, 0.3) if seeds > 1 else 0.0
                 for t in (first, first + 0.3, first + 0.6, first + 0.9):
                     mean = np.array([[1 - 0.3 * t], [6 * np.sqrt(t) + luck]])
@@ -293,7 +323,8 @@ def test_a_series_that_is_only_hotter_is_seldom_called_better(seeds: int) -> Non
                     members.append(Member(f"{name}-{seed}-{t}", name, seed, t))
                     values.append(mean + hard + noise)
         means = resampled_means(np.array(values), rng, 300)
-        found = compare_at_equal_quality("tofu", "sft", members, means, (0.0, 0.0))
+        made_here = compare_at_equal_quality("tofu", "sft", members, means, (0.0, 0.0), 50)
+        (found,) = decide([made_here])
         clear += found.verdict in ("more", "less")
         over_prompts += found.difference.sign != 0
     assert clear <= 0.1 * 200  # 5% are expected; 10% would be a chance of one in 500

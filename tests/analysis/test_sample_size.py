@@ -20,7 +20,7 @@ from tofu_eval.report.power_text import needs_text
 
 
 def versus(value: float, sd: float, n: int, low: float, high: float) -> Difference:
-    return Difference(value, low, high, n, 0, 0.01, 0.5, value / sd, sd)
+    return Difference(value, low, high, n, 0, 0.01, 0.5, value / sd, sd, p_adjusted=0.01, units=n)
 
 
 def cell(model: str, difference: Difference | None, spread: Components | None = None) -> Cell:
@@ -30,7 +30,8 @@ def cell(model: str, difference: Difference | None, spread: Components | None = 
 def of(*cells: Cell, tests: int = 1, seeds: dict[str, tuple[str, ...]] | None = None) -> Comparison:
     base = cell("base", None)
     row = Row("t", "vendi", "higher", (base, *cells))
-    return Comparison("base", ("base", *(c.model for c in cells)), (row,), tests, seeds or {})
+    models = ("base", *(c.model for c in cells))
+    return Comparison("base", models, (row,), tests, seeds or {}, level=0.05 / tests)
 
 
 def test_of_prompts() -> None:

@@ -137,7 +137,7 @@ def test_the_keyboard_is_enough(look: Look, fruit_page: Path) -> None:
     page = look(fruit_page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
-    page.get_by_role("button", name="p (Holm)").focus()
+    page.get_by_role("button", name="p (adjusted)").focus()
     page.keyboard.press("Enter")
     assert page.locator("th[aria-sort=ascending]").count() == 1
     first = page.locator(".prompts button").first

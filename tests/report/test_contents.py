@@ -49,7 +49,7 @@ def test_the_records_are_those_of_compare(run: Path, contents: Any) -> None:
             assert got["value"] == pytest.approx(cell.mean.value)
             if cell.difference is not None:
                 assert got["difference"] == pytest.approx(cell.difference.value)
-                assert got["p_holm"] == cell.p_holm
+                assert got["p_adjusted"] == cell.p_adjusted
                 assert got["d_z"] == cell.difference.effect
     assert next(rows, None) is None
     assert contents.answer == headline(contents.comparison)

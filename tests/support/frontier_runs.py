@@ -18,6 +18,7 @@ SWEEP: Models = {
     "sft-T1.5": ("sft", None, 1.5, 0.4, 6.0),
     "tofu-T0.5": ("tofu", None, 0.5, 0.8, 4.5),
     "tofu-T1": ("tofu", None, 1.0, 0.6, 6.0),
+    "tofu-T1.5": ("tofu", None, 1.5, 0.4, 6.5),
 }
 
 

@@ -4,10 +4,9 @@ Prompts are what is resampled, never responses: the prompts are the sample of th
 models answer the same ones. docs/statistics.md says what the intervals hold and what they do not.
 """
 
+from tofu_eval.analysis.clusters import spread_clusters, sum_clusters
 from tofu_eval.analysis.intervals import (
     BLOCKS,
-    INTERVALS,
-    RESAMPLES,
     Interval,
     Intervals,
     mean_interval,
@@ -16,8 +15,9 @@ from tofu_eval.analysis.intervals import (
     pseudo_values,
     within,
 )
-from tofu_eval.analysis.paired import Difference, holm, paired_difference, paired_differences
+from tofu_eval.analysis.paired import Difference, Pair, paired_difference, paired_differences
 from tofu_eval.analysis.power import MOST, Noise, detectable, fewest, power, prompts_needed
+from tofu_eval.analysis.ranks import Rank, rank_models, significantly_better
 from tofu_eval.analysis.seeds import (
     Components,
     Crossed,
@@ -25,24 +25,28 @@ from tofu_eval.analysis.seeds import (
     crossed_mean,
     crossed_power,
 )
+from tofu_eval.analysis.sign_flips import Column, Family, Test, least_p_value, sign_flip_tests
 
 __all__ = [
     "BLOCKS",
-    "INTERVALS",
     "MOST",
-    "RESAMPLES",
+    "Column",
     "Components",
     "Crossed",
     "Difference",
+    "Family",
     "Interval",
     "Intervals",
     "Noise",
+    "Pair",
+    "Rank",
+    "Test",
     "crossed_difference",
     "crossed_mean",
     "crossed_power",
     "detectable",
     "fewest",
-    "holm",
+    "least_p_value",
     "mean_interval",
     "mean_intervals",
     "method_of",
@@ -51,5 +55,10 @@ __all__ = [
     "power",
     "prompts_needed",
     "pseudo_values",
+    "rank_models",
+    "sign_flip_tests",
+    "significantly_better",
+    "spread_clusters",
+    "sum_clusters",
     "within",
 ]

@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from tofu_eval.analysis.compare import Comparison, How, compare
+from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.warnings import warnings_of
 from tofu_eval.core.errors import UnknownNameError
+from tofu_eval.run.responses import response_facts
 from tofu_eval.run.store import Run
 
 
@@ -38,7 +40,10 @@ def compare_run(
     baseline: str | None = None,
     *,
     models: Mapping[str, Mapping[str, Any]] | None = None,
-    interval: str = "bootstrap-t",
+    cluster: str | None = None,
+    margins: Mapping[str, float] | None = None,
+    min_responses: int = LEAST,
+    responses: int | None = None,
 ) -> Comparison:
     """Every model beside the baseline; seeds of one series are one model.
 
@@ -47,21 +52,41 @@ def compare_run(
         scores: of `chosen_scores`.
         baseline: a model or a series; by default the first that has scores.
         models: entries of run.json; by default the run's own.
-        interval: the kind of interval.
+        cluster: a field of the prompts by which they are clustered; by default what their task
+            says.
+        margins: margins of equivalence by metric.
+        min_responses: responses a prompt below which it is left out.
+        responses: the number of responses for all prompts; by default what the run was scored with.
     Raises:
-        UnknownNameError: the baseline has no scores.
+        UnknownNameError: the baseline has no scores, or `margins` names no metric of the run.
+        DataError: a prompt has no such field.
     """
     # What the run was scored with, whether or not it is still installed.
     facts = run.manifest.get("metrics", {})
+    chosen = run.manifest["settings"]
+    for name in margins or {}:
+        if name not in facts:
+            raise UnknownNameError.of("metric", name, facts, f"tofu-eval compare {run.path}")
     columns = seeds_together(models or run.manifest["models"])
     first = scores.column("model")[0].as_py()
     comparison = compare(
         scores,
         baseline or next((name for name, own in columns.items() if first in own), first),
         metrics={name: fact["direction"] for name, fact in facts.items()},
-        seed=run.manifest["settings"]["seed"],
+        smaller=run.equal_scores(),
         series=columns,
-        how=How(interval, facts),
+        how=How(
+            facts=facts,
+            lengths=_lengths(run, scores),
+            truncate=chosen.get("truncate") is not None,
+            metadata={
+                task: _metadata(run, task) for task in scores.column("task").unique().to_pylist()
+            },
+            cluster=cluster,
+            margins=margins or {},
+            min_responses=min_responses,
+            responses=responses or chosen.get("responses"),
+        ),
     )
     return replace(comparison, warnings=warnings_of(run, comparison, scores))
 
@@ -94,3 +119,17 @@ def seeds_together(models: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[s
             name = f"{name} ({len(members)} seeds)"
         columns[name] = tuple(members)
     return columns
+
+
+def _lengths(run: Run, scores: pa.Table) -> dict[tuple[str, str], float]:
+    """Mean characters of a response by model and task."""
+    places = scores.group_by(["model", "task"]).aggregate([]).to_pylist()
+    found = {
+        (row["model"], row["task"]): response_facts(run, row["model"], row["task"])
+        for row in places
+    }
+    return {place: facts.mean_characters for place, facts in found.items() if facts.count}
+
+
+def _metadata(run: Run, task: str) -> dict[str, Mapping[str, str]]:
+    return {prompt.id: prompt.metadata for prompt in run.prompts(task)}

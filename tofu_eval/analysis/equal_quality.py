@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal
 
 import numpy as np
 
-from tofu_eval.analysis.bootstrap import Estimated, estimated
+from tofu_eval.analysis.bootstrap import DEFINED, Estimated, estimated
+from tofu_eval.analysis.compare import ALPHA
 from tofu_eval.analysis.pareto import Floats, efficient, hypervolume, reached
 
 QUALITIES = 101
@@ -58,8 +59,14 @@ class Contest:
     are the 95% t-interval of their mean, None for fewer than two seeds. `hypervolume` is the
     difference of their areas.
 
-    `verdict` is "more" or "less" where the interval over prompts, and with two seeds or more also
-    that over seeds, excludes 0; "missing" where there is nothing to compare at equal quality.
+    `temperatures` are those at which both were sampled and compared: a denser grid reaches more of
+    the same curve. `wanted` are others, at which one of them is missing; where fewer than two are
+    shared and some are missing, there is no verdict before they are sampled. `prompts` counts what
+    the interval stands on.
+
+    `verdict` is "more" or "less" where `p_adjusted`, the p-value over prompts adjusted over all
+    contests of the frontier, is below 0.05 and with two seeds or more the interval over seeds
+    excludes 0 too; "missing" where there is nothing to compare at equal quality.
     """
 
     series: str
@@ -72,6 +79,10 @@ class Contest:
     hypervolume: Estimated
     at: tuple[At, ...]
     verdict: Verdict
+    temperatures: tuple[float | None, ...] = ()
+    wanted: tuple[float, ...] = ()
+    prompts: int = 0
+    p_adjusted: float | None = None
 
 
 def seeds_of(members: Sequence[Member], *series: str) -> list[int | None]:
@@ -95,8 +106,9 @@ def contest(
     members: Sequence[Member],
     means: Floats,
     reference: tuple[float, float],
-) -> Contest:
-    """Put one series beside the frontier of another.
+    prompts: int,
+) -> tuple[Contest, Floats]:
+    """Put one series beside the frontier of another, at the temperatures that both have.
 
     Args:
         series: who is asked about.
@@ -104,9 +116,15 @@ def contest(
         members: the models.
         means: (1 + resamples, models, 2): quality and diversity, the data first.
         reference: of the hypervolume.
+        prompts: that the means are of.
+    Returns: the contest, its verdict still open; and the difference in each row of `means`.
     """
     seeds = seeds_of(members, series, other)
-    pairs = [(places(members, series, seed), places(members, other, seed)) for seed in seeds]
+    shared, wanted = _grids(members, series, other)
+    pairs = [
+        (_sampled(members, series, seed, shared), _sampled(members, other, seed, shared))
+        for seed in seeds
+    ]
     apart = [_apart(means[:, us], means[:, them]) for us, them in pairs]
     ranges = [_range(means[0, us, 0], means[0, them, 0]) for us, them in pairs]
     areas = [
@@ -114,10 +132,11 @@ def contest(
         - hypervolume(means[:, them, 0], means[:, them, 1], reference)
         for us, them in pairs
     ]
-    difference = _over_seeds(apart, len(means))
+    column = np.mean(apart, axis=0) if apart else np.full(len(means), np.nan)
+    difference = estimated(column)
     by_seed = tuple(None if np.isnan(column[0]) else float(column[0]) for column in apart)
     low, high = _t_interval(by_seed)
-    return Contest(
+    found = Contest(
         series,
         other,
         None if difference.value is None else _mean_range(ranges),
@@ -127,8 +146,85 @@ def contest(
         high,
         _over_seeds(areas, len(means)),
         _by_temperature(series, members, means, pairs),
-        _verdict(difference, low, high),
+        "missing" if difference.value is None else "unclear",
+        shared,
+        wanted,
+        prompts,
     )
+    return found, column
+
+
+def decide(contests: Sequence[tuple[Contest, Floats]]) -> tuple[Contest, ...]:
+    """The contests with their verdicts, adjusted together.
+
+    Formula: max-T over the same resamples of prompts: p of a contest is how often the largest
+    |x* − x| / se of all contests reaches its |x| / se, brought from the normal to Student's scale
+    of n − 1, as few prompts say little of se. A contest without enough resamples has no p-value,
+    one whose grids do not meet none either.
+    """
+    tested = [i for i, (found, column) in enumerate(contests) if _is_testable(found, column)]
+    made = [found for found, _ in contests]
+    if not tested:
+        return tuple(made)
+    table = np.stack([contests[i][1] for i in tested])
+    drawn = table[:, 1:]
+    centred = np.where(np.isnan(drawn), 0.0, drawn - table[:, :1])
+    error = centred.std(axis=1)
+    error[error == 0] = np.finfo(np.float64).tiny
+    greatest = np.abs(centred / error[:, None]).max(axis=0)
+    for i, value, own in zip(tested, table[:, 0], error, strict=True):
+        found = made[i]
+        z = _deviate_of(abs(float(value)) / float(own), found.prompts)
+        p = (float((greatest >= z).sum()) + 1) / (len(greatest) + 1)
+        made[i] = replace(found, p_adjusted=p, verdict=_verdict(found, p))
+    return tuple(made)
+
+
+def _is_testable(found: Contest, column: Floats) -> bool:
+    defined = np.mean(~np.isnan(column[1:])) if len(column) > 1 else 0.0
+    met = not set(found.wanted) & set(found.temperatures)
+    return found.difference.value is not None and bool(defined >= DEFINED) and met
+
+
+def _deviate_of(t: float, prompts: int) -> float:
+    """The normal deviate whose tail is Student's beyond t, of so many prompts.
+
+    The bootstrap's standard error divides by n, Student's by n − 1.
+    """
+    from scipy.special import ndtri, stdtr
+
+    if prompts < 2:
+        return 0.0
+    tail = float(stdtr(prompts - 1, -t * sqrt((prompts - 1) / prompts)))
+    return float(-ndtri(max(tail, 1e-300)))
+
+
+def _grids(
+    members: Sequence[Member], series: str, other: str
+) -> tuple[tuple[float | None, ...], tuple[float, ...]]:
+    """The temperatures at which to compare, and those at which one of them is missing.
+
+    Those that both have, where there are two; else all, which shows something and decides nothing.
+    """
+    ours, theirs = (
+        {m.temperature for m in members if m.series == name} for name in (series, other)
+    )
+    shared, lacking = ours & theirs, ours ^ theirs
+    order = sorted(
+        ours | theirs if lacking and len(shared) < 2 else shared,
+        key=lambda t: (t is None, t or 0.0),
+    )
+    return tuple(order), tuple(sorted(t for t in lacking if t is not None))
+
+
+def _sampled(
+    members: Sequence[Member],
+    series: str,
+    seed: int | None,
+    temperatures: tuple[float | None, ...],
+) -> list[int]:
+    """Where the models of a series and seed at these temperatures stand."""
+    return [i for i in places(members, series, seed) if members[i].temperature in temperatures]
 
 
 def _apart(us: Floats, them: Floats) -> Floats:
@@ -229,10 +325,10 @@ def _t_interval(values: Sequence[float | None]) -> tuple[float | None, float | N
     return mean - half, mean + half
 
 
-def _verdict(difference: Estimated, low: float | None, high: float | None) -> Verdict:
-    if difference.value is None:
-        return "missing"
-    over_seeds = Estimated(difference.value, low, high)
-    if not difference.sign or (low is not None and over_seeds.sign != difference.sign):
+def _verdict(found: Contest, p_adjusted: float) -> Verdict:
+    value = found.difference.value or 0.0
+    over_seeds = Estimated(value, found.seeds_low, found.seeds_high)
+    sign = 1 if value > 0 else -1
+    if p_adjusted >= ALPHA or (found.seeds_low is not None and over_seeds.sign != sign):
         return "unclear"
-    return "more" if difference.sign > 0 else "less"
+    return "more" if sign > 0 else "less"

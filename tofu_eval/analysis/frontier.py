@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from tofu_eval.analysis.bootstrap import estimated, resampled_means
 from tofu_eval.analysis.direction import sign_of, worst_of
-from tofu_eval.analysis.equal_quality import Contest, Member, contest, places, seeds_of
+from tofu_eval.analysis.equal_quality import Contest, Member, contest, decide, places, seeds_of
 from tofu_eval.analysis.pareto import Floats, efficient, hypervolume
 from tofu_eval.analysis.shared_prompts import Common, common_prompts
 from tofu_eval.core.errors import ConfigError, UnknownNameError
@@ -151,7 +151,9 @@ def frontier(
         reference=reference,
         volumes=tuple(_volume(name, [name], members, means, reference) for name in names),
         of_all=_volume("all", names, members, means, reference),
-        contests=tuple(contest(*pair, members, means, reference) for pair in pairs),
+        contests=decide(
+            [contest(*pair, members, means, reference, len(common.prompts)) for pair in pairs]
+        ),
         prompts=len(common.prompts),
         dropped=common.dropped,
         lacking=common.lacking,

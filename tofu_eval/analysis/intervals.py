@@ -9,24 +9,16 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.core.errors import DataError, UnknownNameError
+from tofu_eval.core.errors import DataError
 
 Floats = NDArray[np.float64]
 Values = Sequence[float | None] | Floats
 
-RESAMPLES = 9999
-INTERVALS = ("bootstrap-t", "bca", "percentile")
-"""The kinds of interval; docs/statistics.md says what each holds."""
-
 LEVEL = 0.95
-_TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-_Z = 1.959963984540054
-"""Normal quantile of the upper tail."""
+METHOD = "mean, 95% bootstrap-t over prompts, second order, no resampling"
 _LARGEST = 1e150
 _BLOCK = 15_000
 """Numbers in work at once: 120 KB, which stays in a core's cache."""
-_CELLS = 2**20
-"""Numbers drawn at once: what keeps the memory of a large task small."""
 _ROUNDING = 1e-13
 """Spread relative to the mean, below which a row is looked at again for equal values."""
 _SAFE = (1e-60, 1e60)
@@ -69,50 +61,37 @@ class Intervals:
         )
 
 
-def mean_interval(
-    values: Values, *, method: str = "bootstrap-t", seed: int = 0, resamples: int = RESAMPLES
-) -> Interval:
-    """Mean over prompts with a 95% bootstrap interval. The order of the values does not matter.
+def mean_interval(values: Values, *, level: float = LEVEL) -> Interval:
+    """Mean over prompts with its bootstrap-t interval. The order of the values does not matter.
 
     Args:
         values: one a prompt; None and NaN are undefined and left out.
-        method: one of INTERVALS. "bootstrap-t" is that of `mean_intervals`; "bca" and
-            "percentile" are `scipy.stats.bootstrap`.
-        seed: decides the resamples of "bca" and "percentile"; "bootstrap-t" draws none.
-        resamples: how many.
+        level: what the interval is to hold.
     Returns: value None for no defined value, low and high None for fewer than two; where all are
-        equal, the interval is that value. BCa is undefined where no resample lies below (or
-        above) the mean, and where leaving out a prompt never changes it; the percentile interval
-        is given there, and `method` says so.
+        equal, the interval is that value.
     Raises:
         DataError: a value is infinite or above 1e150.
-        UnknownNameError: no interval has that name.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 12 to 14.
     """
-    if method not in INTERVALS:
-        raise UnknownNameError.of("interval", method, INTERVALS, "tofu-eval compare --help")
     table = numbers([values])
-    column = np.sort(table[~np.isnan(table)])
-    if method == "bootstrap-t" or len(column) < 2 or column[0] == column[-1]:
-        found = mean_intervals(column[None])[0]
-        return found if method == "bootstrap-t" else replace(found, method=_named(method))
-    return _resampled(column, method, np.random.default_rng(seed), resamples)
+    return mean_intervals(np.sort(table[~np.isnan(table)])[None], level=level)[0]
 
 
-def mean_intervals(table: Floats) -> Intervals:
-    """Mean and 95% bootstrap-t interval of every row of a table, without drawing resamples.
+def mean_intervals(table: Floats, *, level: float = LEVEL) -> Intervals:
+    """Mean and bootstrap-t interval of every row of a table, without drawing resamples.
 
     The studentised bootstrap takes the quantiles of (mean* − mean) / se* over resamples. For a mean
     they have an expansion in the skewness and excess kurtosis of the values, which this evaluates
     to its second term: the interval that ever more resamples approach, up to an error of n^(-3/2)
     of its width. Moments take two passes over the table.
 
-    Formula: [m − q(z) s/√n, m − q(−z) s/√n], s² = mean (x − m)², z = Φ⁻¹(0.975),
+    Formula: [m − q(z) s/√n, m − q(−z) s/√n], s² = mean (x − m)², z = Φ⁻¹((1 + level)/2),
         q(z) = t √(n/(n−1)) − p(z)/√n + (p p' − z p²/2 − r)(z)/n, p(z) = g (2z² + 1)/6,
         r(z) = z (k (z² − 3)/12 − g² (z⁴ + 2z² − 3)/18), g skewness, k excess kurtosis, and t
         Student's quantile for n − 1, which sums the expansion's terms without g and k.
     Args:
         table: (rows, prompts), a row a metric; NaN is undefined.
+        level: what the intervals are to hold.
     Returns: one a row, as `mean_interval` by index. What is in other rows, and where NaNs stand,
         changes no digit.
     Raises:
@@ -124,11 +103,11 @@ def mean_intervals(table: Floats) -> Intervals:
     counts = np.full(rows, prompts)
     if prompts == 0:
         nothing = np.full(rows, np.nan)
-        return Intervals(nothing, nothing, nothing, counts, _named("bootstrap-t"))
-    means, lows, highs = _bootstrap_t(table)
+        return Intervals(nothing, nothing, nothing, counts, METHOD)
+    means, lows, highs = _bootstrap_t(table, level)
     for row in np.flatnonzero(~np.isfinite(lows + highs)):
-        means[row], lows[row], highs[row], counts[row] = _alone(table[row])
-    return Intervals(means, lows, highs, counts, _named("bootstrap-t"))
+        means[row], lows[row], highs[row], counts[row] = _alone(table[row], level)
+    return Intervals(means, lows, highs, counts, METHOD)
 
 
 def within(interval: Interval, range: tuple[str, str] | None) -> Interval:
@@ -174,7 +153,7 @@ def numbers(rows: Sequence[Values]) -> Floats:
     return table
 
 
-def _bootstrap_t(table: Floats) -> tuple[Floats, Floats, Floats]:
+def _bootstrap_t(table: Floats, level: float) -> tuple[Floats, Floats, Floats]:
     """Means and ends of rows without a gap; NaN ends where a row needs a second look."""
     rows, n = table.shape
     means = table.mean(axis=1)
@@ -194,16 +173,18 @@ def _bootstrap_t(table: Floats) -> tuple[Floats, Floats, Floats]:
         spread = np.sqrt(second)
         doubtful = (spread < _SAFE[0]) | (spread > _SAFE[1]) | (spread <= _ROUNDING * abs(means))
         spread[doubtful] = np.nan
-        low, high = _quantiles(n, third / (n * spread * second), fourth / (n * second**2) - 3)
+        low, high = _quantiles(
+            n, third / (n * spread * second), fourth / (n * second**2) - 3, level
+        )
         scale = spread / np.sqrt(n)
         return means, means - high * scale, means - low * scale
 
 
-def _quantiles(n: int, skewness: Floats, kurtosis: Floats) -> tuple[Floats, Floats]:
-    """Those of the studentised mean at 2.5% and 97.5%."""
+def _quantiles(n: int, skewness: Floats, kurtosis: Floats, level: float) -> tuple[Floats, Floats]:
+    """Those of the studentised mean at both ends of the level."""
     if n < 2:
         return np.full_like(skewness, np.nan), np.full_like(skewness, np.nan)
-    z, student = _Z, _student(n)
+    z, student = _normal(level), _student(n, level)
     first = skewness * ((2 * z**2 + 1) / 6 / np.sqrt(n))
     # p p' − z p²/2 + g² z (z⁴ + 2z² − 3)/18 are all multiples of g²; the rest is that of k.
     squared = (2 * z**2 + 1) * z / 9 - z * (2 * z**2 + 1) ** 2 / 72
@@ -213,14 +194,21 @@ def _quantiles(n: int, skewness: Floats, kurtosis: Floats) -> tuple[Floats, Floa
 
 
 @cache
-def _student(n: int) -> float:
-    """Student's 97.5% quantile for n − 1, of a mean over a deviation that divides by n."""
+def _normal(level: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + level) / 2))
+
+
+@cache
+def _student(n: int, level: float) -> float:
+    """Student's upper quantile for n − 1, of a mean over a deviation that divides by n."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(n - 1, _TAILS[1]) * np.sqrt(n / (n - 1)))
+    return float(stdtrit(n - 1, (1 + level) / 2) * np.sqrt(n / (n - 1)))
 
 
-def _alone(row: Floats) -> tuple[float, float, float, int]:
+def _alone(row: Floats, level: float) -> tuple[float, float, float, int]:
     """One row with gaps, equal values or extreme ones: mean, ends and how many values."""
     numbers([row])  # refuses what is infinite
     column = row[~np.isnan(row)]
@@ -232,44 +220,11 @@ def _alone(row: Floats) -> tuple[float, float, float, int]:
         return least, least, least, n
     # As it is; else, where fourth powers are not finite, brought to [0, 1].
     for shift, scale in ((0.0, 1.0), (least, most - least)):
-        found = _bootstrap_t(((column - shift) / scale)[None])
+        found = _bootstrap_t(((column - shift) / scale)[None], level)
         mean, low, high = (shift + float(end[0]) * scale for end in found)
         if np.isfinite(low + high):
             break
     return mean, low, high, n
-
-
-def _resampled(column: Floats, method: str, rng: np.random.Generator, resamples: int) -> Interval:
-    from scipy.stats import bootstrap
-
-    def ends(kind: str) -> Floats:
-        found = bootstrap(
-            (column,),
-            np.mean,
-            n_resamples=resamples,
-            batch=max(1, _CELLS // len(column)),
-            vectorized=True,
-            method=kind,
-            confidence_level=LEVEL,
-            rng=rng,
-        ).confidence_interval
-        return np.array([found.low, found.high], dtype=np.float64)
-
-    name = _named(method, resamples)
-    with np.errstate(all="ignore"):
-        found = ends("BCa" if method == "bca" else method)
-    if np.isnan(found).any():
-        found, name = ends("percentile"), f"{_named('percentile', resamples)} (BCa is undefined)"
-    # Rounding alone can carry a mean beyond the values, or the mean beyond its interval.
-    value, low, high = np.clip([np.mean(column), *found], column[0], column[-1]).tolist()
-    return Interval(value, min(low, value), max(high, value), len(column), name)
-
-
-def _named(method: str, resamples: int = RESAMPLES) -> str:
-    if method == "bootstrap-t":
-        return "mean, 95% bootstrap-t over prompts, second order, no resampling"
-    name = {"bca": "BCa", "percentile": "percentile"}[method]
-    return f"mean, 95% {name} bootstrap over prompts, {resamples} resamples"
 
 
 def _number(end: str) -> float | None:

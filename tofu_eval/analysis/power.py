@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tofu_eval.analysis.sign_flips import EXACT, least_p_value
 from tofu_eval.core.errors import ConfigError
 
 MOST = 1_000_000
 """Prompts beyond which nobody goes."""
+
+FEW = 20
+"""Prompts below which the sign-flip test and the t-test are not the same."""
+_STUDIES = 1000
+"""Simulated studies of few prompts."""
+_FLIPS = 4096
+_HOPELESS = 1e6
+_EFFECTS = np.linspace(0.0, 6.0, 61)
+"""True standardised differences at which they are simulated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,8 @@ def power(n: int, effect: float, *, alpha: float = 0.05, kurtosis: float = 0.0) 
         alpha: the level of the test, in (0, 1).
         kurtosis: excess kurtosis k of the differences, at least -2.
     Returns: a probability; alpha where the effect is 0. The sign-flip test shares it;
-        benchmarks/statistics.py measures how nearly.
+        benchmarks/statistics.py measures how nearly. Below FEW prompts it is that of the exact test
+        itself, by simulated normal differences: 0 where no result could be so clear.
     Raises:
         ConfigError: n or alpha out of range.
     Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, section 2.3.
@@ -42,6 +55,8 @@ def power(n: int, effect: float, *, alpha: float = 0.05, kurtosis: float = 0.0) 
 
     if n < 2 or not 0 < alpha < 1:
         raise ConfigError(f"Power needs n >= 2 and alpha in (0, 1), got n={n}, alpha={alpha}.")
+    if n < FEW:
+        return _power_of_few(n, abs(effect), alpha)
     away = abs(effect) * np.sqrt(n)
     if away > 30:  # beyond what the noncentral t can be computed for, and certain
         return 1.0
@@ -51,6 +66,35 @@ def power(n: int, effect: float, *, alpha: float = 0.05, kurtosis: float = 0.0) 
     width = np.sqrt((1 + effect**2 * (kurtosis + 2) / 4) / (1 + effect**2 / 2))
     ends = [away + (end - mean) / width for end in (-bound, bound)]
     return 1 - _below(ends[1], n - 1, away) + _below(ends[0], n - 1, away)
+
+
+def _power_of_few(n: int, effect: float, alpha: float) -> float:
+    """That of the sign-flip test itself, read between simulated effects."""
+    if least_p_value(n) >= alpha:
+        return 0.0
+    if effect >= _EFFECTS[-1]:
+        return 1.0
+    seen = (_simulate_p_values(n) < alpha).mean(axis=1)
+    return float(np.interp(effect, _EFFECTS, np.maximum.accumulate(seen)))
+
+
+@cache
+def _simulate_p_values(n: int) -> NDArray[np.float64]:
+    """P-values of studies of n normal differences at each of _EFFECTS, (effects, studies)."""
+    rng = np.random.default_rng(n)
+    drawn = rng.standard_normal((n, _STUDIES))
+    every = n <= EXACT
+    if every:
+        signs = 2.0 * ((np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1) - 1
+    else:
+        signs = 2.0 * rng.integers(0, 2, (_FLIPS, n)) - 1
+    sums, ones, own = signs @ drawn, signs.sum(axis=1)[:, None], drawn.sum(axis=0)
+    found = np.empty((len(_EFFECTS), _STUDIES))
+    for place, effect in enumerate(_EFFECTS):
+        reach = np.abs(own + effect * n) * (1 - 1e-12)
+        count = (np.abs(sums + effect * ones) >= reach).sum(axis=0)
+        found[place] = count / len(signs) if every else (count + 1) / (len(signs) + 1)
+    return found
 
 
 def _below(end: float, df: int, away: float) -> float:
@@ -100,7 +144,7 @@ def detectable(
         alpha: the level of the test.
         kurtosis: excess kurtosis of the differences.
     Returns: d_z > 0; times the standard deviation of the differences it is in the metric's unit.
-        None for fewer than two prompts.
+        None for fewer than two prompts, or so few that no difference is ever so clear.
     """
     if n < 2:
         return None
@@ -111,6 +155,8 @@ def detectable(
 
     while not seen(high):
         high *= 2
+        if high > _HOPELESS:
+            return None
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if seen(middle) else (middle, high)

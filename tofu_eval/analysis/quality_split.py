@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from tofu_eval.analysis import Interval, mean_interval
 from tofu_eval.core.errors import DataError
-from tofu_eval.core.types import seed_of
 
 Column = Mapping[tuple[str, str | None], float | None]
 
@@ -75,9 +74,7 @@ def split_loss(
         "quality": [t - r for t, r in zip(totals, residuals, strict=True)],
         "residual": residuals,
     }
-    found = {
-        name: mean_interval(column, seed=seed_of(seed, every)) for name, column in parts.items()
-    }
+    found = {name: mean_interval(column) for name, column in parts.items()}
     total, quality = found["total"].value, found["quality"].value
     explained = quality / total if total and quality is not None else None
     return Split(**found, dropped=len(prompts) - len(totals), explained=explained)

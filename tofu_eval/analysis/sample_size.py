@@ -16,7 +16,7 @@ from tofu_eval.analysis import (
     power,
     prompts_needed,
 )
-from tofu_eval.analysis.compare import ALPHA, Cell, Comparison, Row, is_clear
+from tofu_eval.analysis.compare import Cell, Comparison, Row, is_clear
 
 TARGET = 0.8
 """The power that is asked for."""
@@ -55,8 +55,9 @@ def needs(
 ) -> tuple[Need, ...]:
     """What every difference of the comparison would take.
 
-    The level is 0.05 divided by the number of differences compared, which is what the smallest
-    p-value must stay below to be clear after Holm's adjustment: an upper bound for the others.
+    The level is what the smallest p-value of the comparison must stay below to be clear after the
+    adjustment: an upper bound for the others. Where prompts are clustered, `n` and `prompts` count
+    clusters.
 
     Args:
         comparison: of `compare`.
@@ -74,21 +75,21 @@ def needs(
 def _need(
     comparison: Comparison, row: Row, cell: Cell, noise: Mapping[tuple[str, str, str], Noise]
 ) -> Need:
-    found, alpha = cell.difference, ALPHA / max(1, comparison.tests)
-    value, n = (found.value, found.n) if found else (None, 0)
+    found, alpha = cell.difference, comparison.level
+    value, n = (found.value, found.units) if found else (None, 0)
     need = Need(row.task, row.metric, cell.model, value, is_clear(cell), n, alpha)
     if found is None or not found.effect or not found.sd:
         return need
     if cell.spread is not None:
         return _with_seeds(need, comparison, cell.spread)
     tails = found.kurtosis
-    least = detectable(n, target=TARGET, alpha=alpha, kurtosis=tails)
-    if least is None:
+    if n < 2:
         return need
+    least = detectable(n, target=TARGET, alpha=alpha, kurtosis=tails)
     need = replace(
         need,
         now=power(n, found.effect, alpha=alpha, kurtosis=tails),
-        detectable=least * found.sd,
+        detectable=None if least is None else least * found.sd,
         prompts=prompts_needed(found.effect, target=TARGET, alpha=alpha, kurtosis=tails),
     )
     sides = [
@@ -96,7 +97,7 @@ def _need(
         for model in (cell.model, comparison.baseline)
         if (place := (model, row.task, row.metric)) in noise
     ]
-    return need if len(sides) < 2 else _with_samples(need, sides, found.sd, least)
+    return need if len(sides) < 2 or least is None else _with_samples(need, sides, found.sd, least)
 
 
 def _with_samples(need: Need, sides: Sequence[Noise], sd: float, least: float) -> Need:

@@ -49,13 +49,18 @@ class Components:
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """A mean over prompts and seeds with its 95% interval and the p-value of its being 0."""
+    """A mean over prompts and seeds with its 95% interval and the p-value of its being 0.
+
+    `low_90` and `high_90` are the ends of the 90% interval.
+    """
 
     value: float
     low: float
     high: float
     p_value: float
     components: Components
+    low_90: float
+    high_90: float
 
 
 def crossed_mean(table: Floats) -> Crossed:
@@ -129,13 +134,15 @@ def _crossed(means: Floats, sides: list[Floats]) -> Crossed:
         rest += noise
     of_prompts = max(0.0, float(means.var(ddof=1)) / n - rest)
     parts = [(of_prompts, n - 1), *between]
-    reach = _half_width(1 - LEVEL, parts)
+    reach, reach_90 = (_half_width(1 - level, parts) for level in (LEVEL, 0.9))
     return Crossed(
         value,
         value - reach,
         value + reach,
         _p_value(abs(value), parts),
         Components(of_prompts, of_seeds, rest),
+        value - reach_90,
+        value + reach_90,
     )
 
 

@@ -5,14 +5,14 @@ Each is a record of numbers; the words are the report's, and every output shows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
 
 from tofu_eval.analysis.compare import ALPHA, Comparison
-from tofu_eval.analysis.shared_prompts import is_conditional
+from tofu_eval.analysis.sign_flips import least_p_value
 from tofu_eval.run.responses import ResponseFacts, response_facts
 from tofu_eval.run.store import Run
 
@@ -20,7 +20,6 @@ Kind = Literal[
     "no_common_prompts",
     "too_few_prompts",
     "unequal_responses",
-    "passing_responses",
     "lengths",
     "missing_responses",
     "few_prompts",
@@ -32,9 +31,6 @@ Kind = Literal[
 
 FEW = 20
 """Prompts, below which a 95% interval holds clearly less; measured in docs/statistics.md."""
-
-LENGTH_RATIO = 1.25
-"""Mean lengths that are further apart than this void what length moves."""
 
 MISSING_SHARE = 0.5
 """Where more of a model's responses are empty, filtered or failed, the others say little of it."""
@@ -80,43 +76,30 @@ def warnings_of(run: Run, comparison: Comparison, scores: pa.Table) -> tuple[Val
     facts = _response_facts(run, comparison)
     found = [
         *_unfinished_run(run),
-        *scores_warnings(comparison, scores, _biased_metrics(run)),
-        *_length_warnings(run, comparison, facts),
+        *scores_warnings(comparison, scores),
         *_state_warnings(comparison, facts),
         *(ValidityWarning("note", numbers={"text": note}) for note in run.manifest["notes"]),
     ]
     return tuple(sorted(found, key=lambda warning: not warning.voids))
 
 
-def scores_warnings(
-    comparison: Comparison, scores: pa.Table, biased: Iterable[str]
-) -> Iterator[ValidityWarning]:
+def scores_warnings(comparison: Comparison, scores: pa.Table) -> Iterator[ValidityWarning]:
     """Those that need no run: what the scores themselves tell.
 
     Args:
         comparison: made of the scores.
         scores: a table of SCORE_SCHEMA.
-        biased: the metrics whose expected value depends on how many responses a prompt has.
     """
     yield from _common_prompt_warnings(comparison, scores)
     yield from _prompt_count_warnings(comparison)
-    yield from _unequal_responses(comparison, scores, set(biased))
-    yield from _passing_responses(comparison, set(biased))
+    yield from _unequal_responses(comparison)
+    yield from _length_warnings(comparison)
     yield from _left_out_prompts(comparison)
-
-
-def least_p_value(prompts: int) -> float:
-    """The smallest p-value that a two-sided sign-flip test of so many prompts can have."""
-    return min(1.0, 2.0 ** (1 - prompts))
 
 
 def _unfinished_run(run: Run) -> Iterator[ValidityWarning]:
     if run.manifest["status"] != "complete":
         yield ValidityWarning("unfinished_run", numbers={"path": str(run.path)})
-
-
-def _biased_metrics(run: Run) -> set[str]:
-    return {name for name, fact in run.manifest.get("metrics", {}).items() if fact.get("bias")}
 
 
 def _common_prompt_warnings(comparison: Comparison, scores: pa.Table) -> Iterator[ValidityWarning]:
@@ -143,9 +126,8 @@ def _prompt_count_warnings(comparison: Comparison) -> Iterator[ValidityWarning]:
     few: dict[str, int] = {}
     for row in comparison.rows:
         for cell in row.cells:
-            paired = cell.difference.n if cell.difference else 0
-            flips = paired > 0 and cell.spread is None  # else it is a test of seeds too
-            if flips and least_p_value(paired) >= ALPHA:
+            paired = cell.difference.units if cell.difference else 0
+            if paired and cell.least_p >= ALPHA:
                 too_few.setdefault((row.task, cell.model, paired), []).append(row.metric)
             elif 1 < (count := paired or cell.mean.n) < FEW:
                 few[row.task] = min(count, few.get(row.task, FEW))
@@ -182,52 +164,39 @@ def _left_out_prompts(comparison: Comparison) -> Iterator[ValidityWarning]:
         )
 
 
-def _unequal_responses(
-    comparison: Comparison, scores: pa.Table, biased: set[str]
+def _unequal_responses(comparison: Comparison) -> Iterator[ValidityWarning]:
+    """Models whose biased metrics could not be compared at equal numbers of responses."""
+    yield from _withheld_warnings(comparison, "counts", "unequal_responses", "responses")
+
+
+def _length_warnings(comparison: Comparison) -> Iterator[ValidityWarning]:
+    """Models whose responses have another length, which may be all that a difference shows."""
+    yield from _withheld_warnings(comparison, "lengths", "lengths", "characters")
+
+
+def _withheld_warnings(
+    comparison: Comparison, reason: str, kind: Kind, counted: str
 ) -> Iterator[ValidityWarning]:
-    """Models whose biased metrics stand on other numbers of responses than the baseline's."""
-    columns = _column_of(comparison)
-    counts: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
-    names = ("model", "task", "metric", "prompt_id", "value", "n")
-    for model, task, metric, prompt, value, n in zip(
-        *(scores.column(name).to_pylist() for name in names), strict=True
-    ):
-        if metric in biased and prompt is not None and value is not None:
-            of_model = counts.setdefault((task, metric), {})
-            of_model.setdefault(columns.get(model, model), {})[prompt] = n
-    unequal: dict[tuple[str, str], list[str]] = {}
-    means: dict[tuple[str, str], tuple[float, float]] = {}
-    for (task, metric), of_model in counts.items():
-        base = of_model.get(comparison.baseline, {})
-        for model, own in of_model.items():
-            shared = [prompt for prompt in own if prompt in base]
-            if model == comparison.baseline or all(own[p] == base[p] for p in shared):
-                continue
-            unequal.setdefault((task, model), []).append(metric)
-            sides = (sum(side[p] for p in shared) / len(shared) for side in (own, base))
-            means.setdefault((task, model), (next(sides), next(sides)))
-    for (task, model), metrics in unequal.items():
-        responses, other = means[task, model]
+    """One for each model and task of what the comparison withholds for a reason."""
+    metrics: dict[tuple[str, str], list[str]] = {}
+    numbers: dict[tuple[str, str], dict[str, float | str]] = {}
+    for row in comparison.rows:
+        for cell in row.cells:
+            for why in cell.withheld:
+                if why.kind == reason:
+                    metrics.setdefault((row.task, cell.model), []).append(row.metric)
+                    numbers[row.task, cell.model] = {
+                        counted: why.ours,
+                        f"baseline_{counted}": why.theirs,
+                    }
+    for (task, model), names in metrics.items():
         yield ValidityWarning(
-            "unequal_responses",
+            kind,
             voids=True,
             task=task,
             models=(model,),
-            metrics=tuple(metrics),
-            numbers={"responses": responses, "baseline_responses": other},
-        )
-
-
-def _passing_responses(comparison: Comparison, biased: set[str]) -> Iterator[ValidityWarning]:
-    """Biased metrics of the responses that pass, whose number each model decides."""
-    metrics: dict[tuple[str, str], list[str]] = {}
-    for row in comparison.rows:
-        for cell in row.cells:
-            if is_conditional(row.metric) and row.metric in biased and cell.difference:
-                metrics.setdefault((row.task, cell.model), []).append(row.metric)
-    for (task, model), names in metrics.items():
-        yield ValidityWarning(
-            "passing_responses", voids=True, task=task, models=(model,), metrics=tuple(names)
+            metrics=tuple(names),
+            numbers=numbers[task, model],
         )
 
 
@@ -241,34 +210,6 @@ def _response_facts(run: Run, comparison: Comparison) -> dict[tuple[str, str], R
             if whole.count:
                 facts[column, task] = whole
     return facts
-
-
-def _length_warnings(
-    run: Run, comparison: Comparison, facts: Mapping[tuple[str, str], ResponseFacts]
-) -> Iterator[ValidityWarning]:
-    if run.manifest["settings"].get("truncate") is not None:
-        return  # what length moves was computed on texts of equal length
-    known = run.manifest.get("metrics", {})
-    sensitive = {name for name, fact in known.items() if fact.get("length_sensitive")}
-    for (model, task), own in facts.items():
-        base = facts.get((comparison.baseline, task))
-        rows = [row for row in comparison.rows if row.task == task]
-        metrics = tuple(row.metric for row in rows if row.metric in sensitive)
-        if base is None or not metrics or model == comparison.baseline:
-            continue
-        shorter, longer = sorted((own.mean_characters, base.mean_characters))
-        if longer > LENGTH_RATIO * shorter:
-            yield ValidityWarning(
-                "lengths",
-                voids=True,
-                task=task,
-                models=(model,),
-                metrics=metrics,
-                numbers={
-                    "characters": own.mean_characters,
-                    "baseline_characters": base.mean_characters,
-                },
-            )
 
 
 def _state_warnings(

@@ -28,13 +28,6 @@ FORMATS = ("table", "markdown", "csv", "json")
     help="These models are seeds of one method. A sweep says so itself.",
 )
 @click.option(
-    "--interval",
-    type=click.Choice(["bootstrap-t", "bca", "percentile"]),
-    default="bootstrap-t",
-    show_default=True,
-    help="Kind of 95% interval over prompts.",
-)
-@click.option(
     "--power", is_flag=True, help="How many prompts or samples would settle each question."
 )
 @click.option("--format", "style", type=click.Choice(FORMATS), default="table")
@@ -44,7 +37,6 @@ def command(
     metrics: tuple[str, ...],
     tasks: tuple[str, ...],
     series: tuple[str, ...],
-    interval: str,
     power: bool,
     style: str,
 ) -> None:
@@ -61,7 +53,7 @@ def command(
     opened = Run.open(run)
     if power and style not in ("table", "json"):
         raise ConfigError(f"--power comes as a table or as JSON, not as {style}. Use --format json")
-    comparison = compare_models(opened, baseline, metrics, tasks, interval, series)
+    comparison = compare_models(opened, baseline, metrics, tasks, series)
     if power:
         _print_needs(opened, comparison, style)
     else:
@@ -84,7 +76,6 @@ def compare_models(
     baseline: str | None = None,
     metrics: Sequence[str] = (),
     tasks: Sequence[str] = (),
-    interval: str = "bootstrap-t",
     series: Sequence[str] = (),
 ) -> Comparison:
     """The comparison of a run's models; seeds of one series are one model.
@@ -98,7 +89,7 @@ def compare_models(
 
     check_measured(run, metrics)
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
-    return compare_run(run, scores, baseline, models=_in_series(run, series), interval=interval)
+    return compare_run(run, scores, baseline, models=_in_series(run, series))
 
 
 def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, object]]:

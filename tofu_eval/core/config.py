@@ -33,10 +33,11 @@ class Settings(BaseModel):
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
     left out, each task's own. Several temperatures are a sweep: each model is asked at each of
     them. `data_dir` has data that would otherwise be downloaded. `truncate` cuts the responses to
-    that many words for the metrics that length moves; `tokenizer` says what the metrics over words
-    count; `unfinished` whether responses that stopped at the length limit are scored, `reasoning`
-    whether thoughts are, and `reasoning_tags` (`OPEN,CLOSE` each) how they begin and end beside the
-    usual ways; `workers` is how many processes score.
+    that many words for the metrics that length moves; `responses` compares all models at that
+    number of responses a prompt, in place of the smaller number of two models; `tokenizer` says
+    what the metrics over words count; `unfinished` whether responses that stopped at the length
+    limit are scored, `reasoning` whether thoughts are, and `reasoning_tags` (`OPEN,CLOSE` each) how
+    they begin and end beside the usual ways; `workers` is how many processes score.
     `isolate` puts each model into a process of its own; left out, where there is an accelerator.
     `system` is told to the model before each prompt, `chat_template_kwargs` and `reasoning_effort`
     to its chat template, `extra_body` to a server. `max_failed` is the share of a model's responses
@@ -77,6 +78,7 @@ class Settings(BaseModel):
     unfinished: Literal["keep", "drop"] = "keep"
     reasoning: Literal["strip", "keep"] = "strip"
     reasoning_tags: tuple[str, ...] = ()
+    responses: Annotated[int, Field(ge=2, strict=True)] | None = None
     workers: Count = 1
     embedding_model: str = EMBEDDING_MODEL
     embedding_engine: Literal["sentence-transformers", "vllm", "openai"] = "sentence-transformers"

@@ -73,6 +73,7 @@ class Tokens(Sequence[list[str]]):
         self.starts = starts
         self.words = words
         self._levels: dict[int, tuple[NDArray[np.int64], int]] = {}
+        self._whole: tuple[Tokens, NDArray[np.int64]] | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[str]]) -> Tokens:
@@ -82,6 +83,17 @@ class Tokens(Sequence[list[str]]):
         numbers: dict[str, int] = {}
         ids = [numbers.setdefault(word, len(numbers)) for row in rows for word in row]
         return cls(np.array(ids, dtype=np.int32), starts_of(map(len, rows)), list(numbers))
+
+    def take(self, keep: Sequence[int]) -> Tokens:
+        """Those of some of the texts; their words keep their numbers."""
+        lengths = self.lengths[np.asarray(keep, dtype=np.int64)]
+        starts = starts_of(lengths.tolist())
+        # Where each token of theirs stands among all.
+        first = self.starts[np.asarray(keep, dtype=np.int64)]
+        rows = np.repeat(first - starts[:-1], lengths) + np.arange(starts[-1])
+        taken = Tokens(self.ids[rows], starts, self.words)
+        taken._whole = (self, rows)
+        return taken
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -95,7 +107,7 @@ class Tokens(Sequence[list[str]]):
             before the n-gram does; no n-gram spans two texts.
         """
         if n not in self._levels:
-            self._levels[n] = self._interned(n)
+            self._levels[n] = self._interned(n) if self._whole is None else self._inherited(n)
         return self._levels[n]
 
     def counts(self, n: int) -> NDArray[np.int64]:
@@ -112,6 +124,18 @@ class Tokens(Sequence[list[str]]):
         from tofu_eval.core.ngram_kernels import clipped
 
         return clipped(*self.ngrams(n), self.starts)
+
+    def _inherited(self, n: int) -> tuple[NDArray[np.int64], int]:
+        """The n-grams of some of the texts, from those of all."""
+        from tofu_eval.core.ngram_kernels import intern
+
+        if self._whole is None:
+            return self._interned(n)
+        whole, rows = self._whole
+        numbers = whole.ngrams(n)[0][rows]
+        there = numbers >= 0
+        numbers[there], different = intern(numbers[there])
+        return numbers, different
 
     def _interned(self, n: int) -> tuple[NDArray[np.int64], int]:
         # numba takes half a second to import.

@@ -359,7 +359,8 @@ class Score:
 
     The `prompt_id` "block 3 of 20" of a corpus metric is a pseudo-value, for its interval.
 
-    Undefined is `value` null and a `reason`; `n` counts the responses it stands on.
+    Undefined is `value` null and a `reason`; `n` counts the responses it stands on: after texts
+    were cut to equal length, or of those that pass, where the metric has a condition.
     """
 
     model: str
@@ -369,6 +370,22 @@ class Score:
     value: float | None
     reason: str | None
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class EqualScore:
+    """A score at fewer responses than there are: the mean over subsets of `n` of them.
+
+    `noise` is its variance over other subsets; 0 where it is the mean over all.
+    """
+
+    model: str
+    task: str
+    prompt_id: str | None
+    metric: str
+    value: float | None
+    n: int
+    noise: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +451,18 @@ SCORE_SCHEMA = pa.schema(
         pa.field("value", pa.float64()),
         pa.field("reason", pa.string()),
         pa.field("n", pa.int32(), nullable=False),
+    ]
+)
+
+EQUAL_SCHEMA = pa.schema(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("prompt_id", pa.string()),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("n", pa.int32(), nullable=False),
+        pa.field("noise", pa.float64(), nullable=False),
     ]
 )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from math import comb
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,50 @@ def labels_of(labels: Labels) -> list[Hashable]:
             f"the equivalence of {undecided} of {len(numbers)} responses was not decided"
         )
     return [int(number) for number in numbers]
+
+
+def expected_sum(
+    counts: NDArray[np.int64], n: int, k: int, of_count: Callable[[NDArray[np.int64]], Any]
+) -> float:
+    """The mean over all subsets of k of n responses of a sum over classes.
+
+    Formula: sum over classes of E[f(J)], J hypergeometric: of c of n responses, J are among the k.
+
+    Args:
+        counts: the sizes of the classes; together at most n.
+        n: responses.
+        k: of them, 1 <= k <= n.
+        of_count: f of whole numbers (m,) >= 0; f(0) is 0.
+    """
+    from scipy.special import gammaln
+
+    def log_choose(n: Any, k: Any) -> Any:
+        return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+
+    sizes, times = np.unique(counts, return_counts=True)
+    size, taken = sizes[:, None], np.arange(1, k + 1)[None, :]
+    possible = (taken <= size) & (k - taken <= n - size)
+    taken_in, size_in = np.broadcast_arrays(taken, size)
+    j, c = taken_in[possible], size_in[possible]
+    chance = np.exp(log_choose(c, j) + log_choose(n - c, k - j) - log_choose(n, k))
+    weights = np.broadcast_to(times[:, None], possible.shape)[possible]
+    return float(np.sum(weights * chance * of_count(j)))
+
+
+def expected_classes(counts: NDArray[np.int64], n: int, k: int) -> float:
+    """How many classes k of n responses show on average.
+
+    Formula: sum over classes of 1 - C(n - c, k) / C(n, k), c the size of the class.
+    Source: Hurlbert, Ecology 52 (1971).
+    """
+    sizes, times = np.unique(counts, return_counts=True)
+    every = comb(n, k)
+    # In whole numbers, so that classes of their own give exactly k.
+    shown = sum(
+        int(time) * (every - comb(n - int(size), k))
+        for size, time in zip(sizes, times, strict=True)
+    )
+    return shown / every
 
 
 def counts_of(labels: Labels, *, least: int = 2) -> NDArray[np.int64]:

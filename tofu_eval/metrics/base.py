@@ -17,7 +17,13 @@ their diversity. Such a metric gets the truncated texts where a run sets `trunca
 
 **Bias.** Where the expected value depends on how many responses there are to a prompt, `bias` says
 which estimate it is and what corrects it, for the `method` of every number: "plug-in, grows with
-the responses; compare equal numbers". Empty for an estimate that does not depend on it.
+the responses; compare equal numbers". Empty for an estimate that does not depend on it. Such a
+metric is compared at equal numbers: where two models have other numbers of responses, the larger
+group's score is the mean over its subsets of the smaller number. `at_count` gives that mean where
+it has a closed form: the metric's own arguments and settings, and k; else subsets are drawn.
+
+**Condition.** `passing` says which responses count, of the last of the metric's needs:
+`conditional` makes such metrics. Their number is then that of the passing responses.
 
 **Human.** The accuracy with which the metric tells sets of responses that people call diverse in
 content from others (Tevet and Berant 2021, con_test; one threshold a file, mean of three files).
@@ -93,6 +99,9 @@ FALLS = "plug-in, falls with the number of responses: compare equal numbers"
 GROWS = "plug-in, grows with the number of responses: compare equal numbers"
 """The `bias` of an estimate that nothing corrects."""
 
+RAREFIED = "rarefied to k responses, unbiased"
+"""The `bias` of one that is made for a fixed number of responses."""
+
 METRICS: Registry[Metric] = Registry(
     "metric",
     "tofu_eval.metrics",
@@ -132,10 +141,17 @@ class Metric:
     human: float | None = None
     unit: str = ""
     reads: Reads = "answers"
+    at_count: Callable[..., float] | None = None
+    passing: Callable[[Any], list[int]] | None = None
 
     def __call__(self, *arrays: Any) -> float:
         """The metric's value on one group; raises MetricInputError where it is undefined."""
         return self.function(*arrays, **self.settings)
+
+    @property
+    def count_sensitive(self) -> bool:
+        """Whether its expected value depends on how many responses there are to a prompt."""
+        return bool(self.bias) and self.bias != RAREFIED
 
     @property
     def variant(self) -> str:
@@ -155,6 +171,7 @@ class Metric:
             "bias": self.bias,
             "human": self.human,
             "unit": self.unit,
+            "count_sensitive": self.count_sensitive,
             "package": METRICS.package(self.name.partition("[")[0], origin_of(self.function)),
         }
 
@@ -201,7 +218,7 @@ def metric(
 
     One function may be registered several times with different `settings`. `facts` are the
     other fields of `Metric`: measures, version, settings, length_sensitive, ordered, least,
-    identical, different, bias, human, unit.
+    identical, different, bias, human, unit, at_count.
 
     Raises:
         ConfigError: at registration, when `needs` or `settings` do not fit the function.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
+from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of, expected_classes, expected_sum
 from tofu_eval.metrics.base import metric
 
 
@@ -26,6 +26,13 @@ def entropy_miller_madow(labels: Labels) -> float:
     return max(0.0, -float(p @ np.log(p))) + (len(counts) - 1) / (2 * n)
 
 
+def entropy_at(labels: Labels, *, k: int) -> float:
+    """The mean of `entropy_miller_madow` over all subsets of k responses."""
+    counts, n = counts_of(labels), len(labels)
+    entropy = expected_sum(counts, n, k, lambda taken: -(taken / k) * np.log(taken / k))
+    return max(0.0, entropy) + (expected_classes(counts, n, k) - 1) / (2 * k)
+
+
 for _suffix, _need, _cost in FLAVOURS:
     metric(
         name=f"entropy_miller_madow{_suffix}",
@@ -37,4 +44,6 @@ for _suffix, _need, _cost in FLAVOURS:
         paper="doi:10.1162/089976603321780272",
         bias="corrected by Miller and Madow; what is left grows with the responses",
         different=None,
+        at_count=entropy_at,
+        length_sensitive=_need == "text",
     )(entropy_miller_madow)

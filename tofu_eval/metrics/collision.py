@@ -52,6 +52,7 @@ for _suffix, _need, _cost in FLAVOURS:
         cost=_cost,
         needs=(_need,),
         paper="doi:10.1038/163688a0",
+        length_sensitive=_need == "text",
     )(collision_probability)
     metric(
         name=f"collision_ratio{_suffix}",

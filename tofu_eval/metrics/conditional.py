@@ -7,9 +7,9 @@ their place: `vendi[reasoning]`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -112,28 +112,35 @@ def conditional(made: Metric, least: float | None, *, of: str = "reward") -> Met
     feature = "correct" if least is None else of
     test = feature if least is None else f"{feature}>={repr(least).removesuffix('.0')}"
 
-    @wraps(made.function)
-    def passing(*arrays: Any, **settings: Any) -> float:
-        keep = _passes(arrays[-1], least)
-        if made.measures == "diversity" and len(keep) < 2:
-            raise MetricInputError(f"fewer than two responses pass ({len(keep)})")
-        kept = [
-            _subset(need, array, keep) for need, array in zip(made.needs, arrays[:-1], strict=True)
-        ]
-        return made.function(*kept, **settings)
+    def among_passing(function: Callable[..., float]) -> Callable[..., float]:
+        @wraps(function)
+        def conditioned(*arrays: Any, **settings: Any) -> float:
+            keep = select_passing(arrays[-1], least)
+            if made.measures == "diversity" and len(keep) < 2:
+                raise MetricInputError(f"fewer than two responses pass ({len(keep)})")
+            return function(*take_responses(made.needs, arrays[:-1], keep), **settings)
+
+        return conditioned
 
     return replace(
         made,
         name=f"{made.name}[{test}]",
-        function=passing,
+        function=among_passing(made.function),
         needs=(*made.needs, feature),
         identical=None,
         different=None,
         human=None,
+        at_count=None if made.at_count is None else among_passing(made.at_count),
+        passing=partial(select_passing, least=least),
     )
 
 
-def _passes(quality: Any, least: float | None) -> list[int]:
+def select_passing(quality: Any, least: float | None) -> list[int]:
+    """Which responses pass.
+
+    Raises:
+        MetricInputError: the quality of one is unknown.
+    """
     rows = np.asarray(quality, dtype=np.float64).reshape(len(quality), -1)
     # Repeated judgements: their mean, of which one that cannot be read makes nothing.
     values = rows.mean(axis=1) if rows.size else rows.reshape(-1)
@@ -144,10 +151,14 @@ def _passes(quality: Any, least: float | None) -> list[int]:
     return [int(i) for i in np.flatnonzero(good)]
 
 
-def _subset(need: str, array: Any, keep: Sequence[int]) -> Any:
+def take_responses(needs: Sequence[str], arrays: Sequence[Any], keep: Sequence[int]) -> list[Any]:
+    """What a metric is given, of some of the responses alone; what is the prompt's stays."""
+    return [_take(need, array, keep) for need, array in zip(needs, arrays, strict=True)]
+
+
+def _take(need: str, array: Any, keep: Sequence[int]) -> Any:
     if need in OF_THE_PROMPT or need.startswith(REFERENCE):
         return array
     if isinstance(array, np.ndarray):
         return array[list(keep)]
-    rows = [array[i] for i in keep]
-    return Tokens.of(rows) if isinstance(array, Tokens) else rows
+    return array.take(keep) if isinstance(array, Tokens) else [array[i] for i in keep]

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics._answers import verdicts
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics._classes import expected_classes
+from tofu_eval.metrics.base import GROWS, metric
+
+
+def correct_answers_at(answers: ArrayLike, correct: ArrayLike, *, k: int) -> float:
+    """The mean of `distinct_correct_answers` over all subsets of k responses."""
+    return _expected(_right_answers(answers, correct), len(verdicts(correct)), k)
+
+
+def correct_solutions_at(texts: Sequence[str], correct: ArrayLike, *, k: int) -> float:
+    """The mean of `distinct_correct_solutions` over all subsets of k responses."""
+    return _expected(_right_texts(texts, correct), len(texts), k)
+
+
+def _expected(right: Counter[Any], n: int, k: int) -> float:
+    return expected_classes(np.array(list(right.values()), dtype=np.int64), n, k)
 
 
 @metric(
@@ -21,6 +38,8 @@ from tofu_eval.metrics.base import metric
     needs=("answer", "correct"),
     paper="arXiv:2504.05228",
     measures="quality",
+    bias=GROWS,
+    at_count=correct_answers_at,
 )
 def distinct_correct_answers(answers: ArrayLike, correct: ArrayLike) -> float:
     """Number of different correct answers to a prompt.
@@ -33,10 +52,7 @@ def distinct_correct_answers(answers: ArrayLike, correct: ArrayLike) -> float:
         Grows with n, so compare at equal n.
     Undefined: no responses.
     """
-    values, labels = verdicts(correct), np.asarray(answers).reshape(-1)
-    if len(labels) != len(values):
-        raise MetricInputError(f"{len(labels)} answers for {len(values)} verdicts")
-    return float(len(set(labels[values == 1].tolist())))
+    return float(len(_right_answers(answers, correct)))
 
 
 @metric(
@@ -48,6 +64,8 @@ def distinct_correct_answers(answers: ArrayLike, correct: ArrayLike) -> float:
     needs=("text", "correct"),
     paper="arXiv:2504.05228",
     measures="quality",
+    bias=GROWS,
+    at_count=correct_solutions_at,
 )
 def distinct_correct_solutions(texts: Sequence[str], correct: ArrayLike) -> float:
     """Number of different texts among the correct responses to a prompt.
@@ -60,7 +78,20 @@ def distinct_correct_solutions(texts: Sequence[str], correct: ArrayLike) -> floa
         differ in more than words are counted by `distinct_k[correct]`.
     Undefined: no responses.
     """
+    return float(len(_right_texts(texts, correct)))
+
+
+def _right_answers(answers: ArrayLike, correct: ArrayLike) -> Counter[int]:
+    """How often each correct answer was given."""
+    values, labels = verdicts(correct), np.asarray(answers).reshape(-1)
+    if len(labels) != len(values):
+        raise MetricInputError(f"{len(labels)} answers for {len(values)} verdicts")
+    return Counter(labels[values == 1].tolist())
+
+
+def _right_texts(texts: Sequence[str], correct: ArrayLike) -> Counter[str]:
+    """How often each correct text was given."""
     values = verdicts(correct)
     if len(texts) != len(values):
         raise MetricInputError(f"{len(texts)} texts for {len(values)} verdicts")
-    return float(len({" ".join(texts[i].split()) for i in np.flatnonzero(values == 1)}))
+    return Counter(" ".join(texts[i].split()) for i in np.flatnonzero(values == 1))

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from tofu_eval.metrics._classes import Labels, counts_of
+from tofu_eval.metrics._classes import Labels, counts_of, expected_classes
 from tofu_eval.metrics.base import GROWS, metric
+
+
+def distinct_k_at(classes: Labels, *, k: int) -> float:
+    """The mean of `distinct_k` over all subsets of k responses."""
+    return expected_classes(counts_of(classes), len(classes), k)
+
+
+def max_class_at(classes: Labels, *, k: int) -> float:
+    """The mean of `distinct_k@novelty-bench-1.0` over all subsets of k responses."""
+    return distinct_k_at(classes, k=k) - 1.0
 
 
 @metric(
@@ -17,6 +27,7 @@ from tofu_eval.metrics.base import GROWS, metric
     human=0.582,
     unit="classes",
     bias=GROWS,
+    at_count=distinct_k_at,
 )
 def distinct_k(classes: Labels) -> float:
     """How many functionally different responses there are among a prompt's k = n.
@@ -42,6 +53,7 @@ def distinct_k(classes: Labels) -> float:
     paper="arXiv:2504.05228",
     bias=GROWS,
     different=None,
+    at_count=max_class_at,
 )
 def max_class(classes: Labels) -> float:
     """NoveltyBench's published `distinct`; give it --equivalence novelty-bench-1.0.

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tofu_eval.core.errors import ConfigError
-from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
+from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of, expected_classes
 from tofu_eval.metrics.base import GROWS, metric
 
 
@@ -37,6 +37,14 @@ def hill_number(labels: Labels, *, q: float) -> float:
     return min(float(counts.sum()), max(1.0, number))
 
 
+def classes_at(labels: Labels, *, k: int, q: float) -> float:
+    """The mean of the Hill number of order 0 over all subsets of k responses: of the classes.
+
+    Of the other orders it has no closed form: they are powers of a sum, and are drawn.
+    """
+    return expected_classes(counts_of(labels), len(labels), k)
+
+
 for _suffix, _need, _cost in FLAVOURS:
     for _q in (0, 1, 2):
         metric(
@@ -49,4 +57,6 @@ for _suffix, _need, _cost in FLAVOURS:
             paper="doi:10.2307/1934352",
             bias=GROWS,
             settings={"q": float(_q)},
+            length_sensitive=_need == "text",
+            at_count=classes_at if _q == 0 else None,
         )(hill_number)

@@ -19,6 +19,7 @@ from tofu_eval.metrics.base import metric
     needs=("answer", "correct"),
     paper="arXiv:2203.11171",
     measures="quality",
+    bias="plug-in, moves with the number of responses: compare equal numbers",
 )
 def majority_vote(answers: ArrayLike, correct: ArrayLike) -> float:
     """Whether the most frequent answer is correct (self-consistency).

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import MetricInputError
-from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of
-from tofu_eval.metrics.base import metric
+from tofu_eval.metrics._classes import FLAVOURS, Labels, counts_of, expected_sum
+from tofu_eval.metrics.base import RAREFIED, metric
 
 
 def chao1(labels: Labels) -> float:
@@ -40,6 +40,13 @@ def good_turing_coverage(labels: Labels) -> float:
     """
     counts = counts_of(labels)
     return 1.0 - int((counts == 1).sum()) / int(counts.sum())
+
+
+def good_turing_at(labels: Labels, *, k: int) -> float:
+    """The mean of `good_turing_coverage` over all subsets of k responses."""
+    counts = counts_of(labels)
+    once = expected_sum(counts, len(labels), k, lambda taken: (taken == 1).astype(np.float64))
+    return 1.0 - once / k
 
 
 def rarefaction(labels: Labels) -> NDArray[np.float64]:
@@ -93,6 +100,7 @@ for _suffix, _need, _cost in FLAVOURS:
         paper="doi:10.1890/13-0133.1",
         bias="corrected by Chao: a lower bound of the classes there are",
         different=None,
+        length_sensitive=_need == "text",
     )(chao1)
     metric(
         name=f"good_turing_coverage{_suffix}",
@@ -103,6 +111,8 @@ for _suffix, _need, _cost in FLAVOURS:
         needs=(_need,),
         paper="doi:10.1093/biomet/40.3-4.237",
         bias="Good and Turing, of one response fewer; grows with the responses",
+        at_count=good_turing_at,
+        length_sensitive=_need == "text",
     )(good_turing_coverage)
     for _k in (5, 10):
         metric(
@@ -113,7 +123,8 @@ for _suffix, _need, _cost in FLAVOURS:
             cost=_cost,
             needs=(_need,),
             paper="doi:10.2307/1934145",
-            bias="rarefied to k responses, unbiased",
+            bias=RAREFIED,
             settings={"k": _k},
+            length_sensitive=_need == "text",
             least=_k,
         )(distinct_at_k)

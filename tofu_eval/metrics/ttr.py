@@ -1,4 +1,4 @@
-"""Type-token ratio over a moving window, which the length of a text does not move."""
+"""Type-token ratio over a moving window; the length of a text moves it below the window alone."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tofu_eval.metrics.base import metric
     cost="cpu",
     needs=("tokens",),
     paper="doi:10.1080/09296171003643098",
+    length_sensitive=True,  # a text below the window is a smaller window
     identical=None,  # that of the one text
 )
 def mattr(tokens: Sequence[Sequence[str]], window: int = 50) -> float:
@@ -31,7 +32,8 @@ def mattr(tokens: Sequence[Sequence[str]], window: int = 50) -> float:
         tokens: the words of each response; at least two responses.
         window: w, the tokens in a window, w >= 1.
     Returns: a share in (0, 1]; 1 = no word comes back within w tokens. It says how varied a
-        response is in itself, not how different the responses are from each other.
+        response is in itself, not how different the responses are from each other. Texts below
+        the window are smaller windows, of which more of the words are different.
     Undefined: fewer than two responses, or none with a word; an empty one is left out.
     """
     need_two(tokens)

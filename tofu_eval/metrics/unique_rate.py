@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tofu_eval.metrics._arrays import need_two
+from tofu_eval.metrics._classes import counts_of, expected_classes
 from tofu_eval.metrics.base import FALLS, metric
+
+
+def unique_rate_at(texts: Sequence[str], *, k: int) -> float:
+    """The mean of `unique_rate` over all subsets of k responses."""
+    return expected_classes(counts_of(texts), len(texts), k) / k
 
 
 @metric(
@@ -19,6 +25,8 @@ from tofu_eval.metrics.base import FALLS, metric
     human=0.503,
     unit="of the responses",
     bias=FALLS,
+    at_count=unique_rate_at,
+    length_sensitive=True,
 )
 def unique_rate(texts: Sequence[str]) -> float:
     """Share of different texts among a prompt's responses.
@@ -27,7 +35,8 @@ def unique_rate(texts: Sequence[str]) -> float:
         the ends.
     Args:
         texts: the n responses, n >= 2.
-    Returns: a share in [1/n, 1]; 1/n = all the same, 1 = no two the same.
+    Returns: a share in [1/n, 1]; 1/n = all the same, 1 = no two the same. Longer texts are seldom
+        equal, however alike they are.
     Undefined: fewer than two responses.
     Departs: the paper counts classes that a trained judge takes for equivalent; here only equal
         texts are equivalent, so paraphrases count as different.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from tofu_eval.core.config import Settings, settings
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.reasoning import read_tags
 from tofu_eval.core.types import (
+    EQUAL_SCHEMA,
     ESTIMATE_SCHEMA,
     SCORE_SCHEMA,
     Group,
@@ -35,6 +36,7 @@ from tofu_eval.engines.open import engine_of, group_shared, join_engines
 from tofu_eval.features.open import feature_models
 from tofu_eval.importers.rows import read_responses
 from tofu_eval.metrics import Metric
+from tofu_eval.pipeline.equal_counts import mean_lengths, score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.generate import build_requests, generate
 from tofu_eval.pipeline.inputs import Feature, settle_group
@@ -73,6 +75,7 @@ OF_SCORING = (
     "unfinished",
     "reasoning",
     "reasoning_tags",
+    "responses",
     "workers",
 )
 OF_FILES = (*OF_SCORING, "limit")
@@ -84,12 +87,21 @@ class Result:
     """Scores a prompt and estimates over prompts; tables as in `types.py`.
 
     `path` is the run directory, None where there is none; `notes` are remarks for the user.
+    `smaller` has scores at smaller numbers of responses, for comparisons at equal ones; `metrics`
+    what is known of each metric, `lengths` the mean characters of a response by model and task,
+    `metadata` what is known of the prompts by task and id, and `truncated` whether the texts were
+    cut to equal length.
     """
 
     scores: pa.Table
     estimates: pa.Table
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    smaller: pa.Table = field(default_factory=EQUAL_SCHEMA.empty_table)
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lengths: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    metadata: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    truncated: bool = False
 
     def to_arrow(self) -> pa.Table:
         """The estimates, a row per model, task and metric."""
@@ -306,6 +318,8 @@ def score(
             corpus, per_corpus, features, truncate=chosen.truncate, report=report
         )
     table = to_table(scores, SCORE_SCHEMA)
+    wanted = wanted_counts(table, scorers, fixed=chosen.responses)
+    smaller = score_smaller(groups, per_group, features, wanted, truncate=chosen.truncate)
     estimates = estimate(
         table,
         scorers,
@@ -313,7 +327,18 @@ def score(
         truncate=chosen.truncate,
         reading=reading_of(chosen).signature,
     )
-    return Result(table, to_table(estimates, ESTIMATE_SCHEMA))
+    metadata: dict[str, dict[str, Mapping[str, str]]] = {}
+    for group in groups:
+        metadata.setdefault(group.task, {})[group.prompt.id] = group.prompt.metadata
+    return Result(
+        table,
+        to_table(estimates, ESTIMATE_SCHEMA),
+        smaller=to_table(smaller, EQUAL_SCHEMA),
+        metrics={metric.name: metric.facts() for metric in scorers},
+        lengths=mean_lengths(groups),
+        metadata=metadata,
+        truncated=chosen.truncate is not None,
+    )
 
 
 def _corpora(groups: Iterable[Group]) -> Iterable[list[Group]]:

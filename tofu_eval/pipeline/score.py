@@ -191,7 +191,10 @@ def score_group(
     scores = []
     for metric in metrics:
         value, reason = None, None
+        n = group.states["responses"] if metric.needs == ("states",) else len(group.texts)
         try:
+            if metric.passing is not None:
+                n = len(metric.passing(inputs[metric.needs[-1]]))
             value = float(metric(*inputs.arguments(metric)))
             if not math.isfinite(value):
                 value, reason = None, f"the metric gave {value}"
@@ -204,7 +207,6 @@ def score_group(
                 "Leave it out with --metric, or run with --debug to see where."
             ) from error
         place = (group.model, group.task, group.prompt.id)
-        n = group.states["responses"] if metric.needs == ("states",) else len(group.texts)
         scores.append(Score(*place, metric.name, value, reason, n))
     return scores
 

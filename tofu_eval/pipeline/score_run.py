@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import pyarrow as pa
+
 from tofu_eval.core.config import Settings
 from tofu_eval.core.types import (
     ESTIMATE_SCHEMA,
     REFERENCE,
+    SCORE_SCHEMA,
     Estimate,
     Report,
     Score,
@@ -22,6 +25,7 @@ from tofu_eval.core.version import __version__
 from tofu_eval.features.base import FeatureModel, GroupFeature
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import Metric
+from tofu_eval.pipeline.equal_counts import score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.inputs import Feature
 from tofu_eval.pipeline.score import (
@@ -74,6 +78,8 @@ def score_run(
         _featurize_in_turn(places_of, indexed, scorers, features, report)
         for place, groups in indexed.items():
             _score_place(places_of[place], groups, scorers[place[1]], features, score, progress)
+    with run.timed("score"):
+        _score_equal(run, chosen, scorers, features, marks, report)
     for feature in features.values():
         _close(feature)
     estimates = _estimated(run, chosen, scorers, models, places, stale)
@@ -198,6 +204,39 @@ def _score_place(
             ),
             parts,
         )
+
+
+def _score_equal(
+    run: Run,
+    chosen: Settings,
+    scorers: Mapping[str, Sequence[Metric]],
+    features: Mapping[str, Feature],
+    marks: Mapping[tuple[str, str], str],
+    report: Report,
+) -> None:
+    """Score at smaller numbers of responses what other models have fewer of.
+
+    What that is depends on all models of a task: a model that is added later makes it anew.
+    """
+    for task, metrics in scorers.items():
+        models = [model for model, own in marks if own == task]
+        tables = [run.scores_of(model, task) for model in models]
+        whole = pa.concat_tables([SCORE_SCHEMA.empty_table(), *tables])
+        wanted = wanted_counts(whole, metrics, fixed=chosen.responses)
+        for model in models:
+            mine = {key: counts for key, counts in wanted.items() if key[0] == model}
+            mark = digest([marks[model, task], sorted([*key, *k] for key, k in mine.items())])
+            if run.equal_scores_mark(model, task) == mark or (
+                not mine and run.equal_scores_mark(model, task) is None
+            ):
+                continue
+            rows = chain.from_iterable(
+                score_smaller(
+                    chunk, metrics, features, mine, truncate=chosen.truncate, report=report
+                )
+                for _, chunk in Groups(run, model, task).chunks(SCORE_CHUNK)
+            )
+            run.write_equal_scores(model, task, rows, mark=mark)
 
 
 def _estimated(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.analysis import Interval, mean_interval
 from tofu_eval.core.errors import UnknownNameError
-from tofu_eval.core.types import Report, digest, no_report, seed_of
+from tofu_eval.core.types import Report, digest, no_report
 from tofu_eval.features.base import FeatureModel
 from tofu_eval.pipeline.inputs import featurize
 from tofu_eval.run.responses import Groups
@@ -84,7 +84,7 @@ def similarities(
                 for prompt, mean in means[model].items()
                 if prompt in means[other]
             ]
-            interval = mean_interval(values, seed=seed_of(seed, task, model, other))
+            interval = mean_interval(values)
             found.append(Similarity(task, model, other, interval))
     return found
 

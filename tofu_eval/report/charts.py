@@ -134,13 +134,13 @@ def make_charts(look: Look) -> dict[str, Chart]:
             "differences",
             "Difference to the baseline",
             "The mean difference to the baseline on the same prompts, with its 95% interval. A "
-            "filled mark is clear after Holm's adjustment; the dashed line is no difference. The "
+            "filled mark is clear after the adjustment; the dashed line is no difference. The "
             "table adds the effect size d_z and the share of prompts won.",
             "differences",
             ("metric",),
             (
                 *("task", "model", "difference", "difference_low", "difference_high"),
-                *("d_z", "won", "p_holm", "mark", "pairs"),
+                *("d_z", "won", "p_adjusted", "mark", "pairs"),
             ),
             {"x": "difference"},
             {

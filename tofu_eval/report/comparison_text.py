@@ -221,7 +221,7 @@ def comparison_records(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "difference_low": versus and versus.low,
                 "difference_high": versus and versus.high,
                 "p_value": versus and versus.p_value,
-                "p_holm": cell.p_holm,
+                "p_adjusted": cell.p_adjusted,
                 "pairs": versus and versus.n,
                 "dropped": versus and versus.dropped,
                 "higher": versus and versus.higher,
@@ -324,7 +324,7 @@ def _notes(comparison: Comparison) -> list[str]:
     if marks & {"*", "**"}:
         notes.append(
             "* the interval of the difference excludes 0; ** its sign-flip p-value is also below "
-            f"0.05 after Holm's adjustment for the {comparison.tests} differences compared."
+            f"0.05 after the adjustment (max-T) over the {comparison.tests} differences compared."
         )
     if "†" in marks:
         notes.append("† no verdict: what voids it stands above.")

@@ -23,6 +23,6 @@ def judgement_text(judgement: Judgement, baseline: str) -> str:
     if judgement.state == "unknown":
         why = reasons_text([evidence]) or f"{evidence.row.metric} is not defined for both"
         return f"{claim} ({why})"
-    p = evidence.cell.p_holm
+    p = evidence.cell.p_adjusted
     adjusted = "" if p is None else f", adjusted {p_text(p)}"
     return f"{claim} ({effect_text(evidence)}{adjusted})"

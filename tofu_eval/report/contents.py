@@ -176,7 +176,7 @@ def _estimate(finding: Finding) -> Record:
         "difference_high": versus and versus.high,
         "d_z": versus and versus.effect,
         "won": versus and won_share(row.direction, versus),
-        "p_holm": cell.p_holm,
+        "p_adjusted": cell.p_adjusted,
         "pairs": versus and versus.n,
         "mark": mark_text(finding),
         "turn": _turn_word(finding),

@@ -54,7 +54,6 @@ _REASONS: Mapping[Kind, str] = {
     "no_common_prompts": "no prompt in common",
     "too_few_prompts": "too few prompts for any result to be clear",
     "unequal_responses": "unequal numbers of responses",
-    "passing_responses": "unequal numbers of responses that pass",
     "lengths": "responses of unequal length",
     "missing_responses": "most responses missing",
 }
@@ -110,7 +109,7 @@ def _leading_record(verdict: Verdict) -> dict[str, Any]:
         "from": versus and versus.b_mean,
         "to": versus and versus.a_mean,
         "prompts": versus and versus.n,
-        "p_adjusted": leading and leading.cell.p_holm,
+        "p_adjusted": leading and leading.cell.p_adjusted,
     }
 
 
@@ -186,9 +185,9 @@ def _amount(finding: Finding) -> str:
     if versus.a_mean is not None and versus.b_mean is not None:
         ends = [estimate_text(value, None, None) for value in (versus.b_mean, versus.a_mean)]
         text += f", from {ends[0]} to {ends[1]} on {_prompts(finding)}"
-    if finding.cell.p_holm is None:
+    if finding.cell.p_adjusted is None:
         return text
-    return f"{text}, adjusted {p_text(finding.cell.p_holm)}"
+    return f"{text}, adjusted {p_text(finding.cell.p_adjusted)}"
 
 
 def _prompts(finding: Finding | None) -> str:
@@ -200,7 +199,7 @@ def _prompts(finding: Finding | None) -> str:
 
 
 def _adjusted(comparison: Comparison) -> str:
-    return f"p adjusted over {comparison.tests} differences (Holm)"
+    return f"p adjusted over {comparison.tests} differences (max-T)"
 
 
 def _agreement(verdict: Verdict) -> str:

@@ -171,7 +171,7 @@ def _texts(row: Record) -> Record:
     return {
         "mean_text": mean or ("undefined" if row["undefined"] else "—"),
         "difference_text": estimate_text(*versus, sign="+"),
-        "p_text": "" if row["p_holm"] is None else p_text(row["p_holm"]),
+        "p_text": "" if row["p_adjusted"] is None else p_text(row["p_adjusted"]),
     }
 
 

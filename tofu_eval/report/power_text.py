@@ -50,7 +50,7 @@ def _notes(found: tuple[Need, ...], with_samples: bool, with_seeds: bool) -> lis
     alpha = found[0].alpha if found else ALPHA
     notes = [
         "power: the chance that as many prompts as now find a true difference of that size, "
-        f"at p < {alpha:.2g} (0.05 over all differences, the strictest step of Holm).",
+        f"at p < {alpha:.2g} (0.05 over all differences, the strictest step of the adjustment).",
         f"seen: the smallest true difference that is found in {TARGET:.0%}; prompts: how many find "
         f"this one in {TARGET:.0%}.",
     ]

@@ -85,13 +85,6 @@ def _unequal_responses(warning: ValidityWarning, baseline: str) -> str:
     )
 
 
-def _passing_responses(warning: ValidityWarning, baseline: str) -> str:
-    return (
-        f"{_of(warning, baseline)} decides how many of its responses pass, and so does {baseline}; "
-        "their numbers move the value."
-    )
-
-
 def _lengths(warning: ValidityWarning, baseline: str) -> str:
     return (
         f"{_of(warning, baseline)} has responses of {_number(warning, 'characters')} characters on "
@@ -143,7 +136,6 @@ _WORDS: Mapping[Kind, Callable[[ValidityWarning, str], str]] = {
     "no_common_prompts": _no_common_prompts,
     "too_few_prompts": _too_few_prompts,
     "unequal_responses": _unequal_responses,
-    "passing_responses": _passing_responses,
     "lengths": _lengths,
     "missing_responses": _missing_responses,
     "unfinished_responses": _unfinished_responses,

@@ -29,10 +29,12 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.types import (
+    EQUAL_SCHEMA,
     ESTIMATE_SCHEMA,
     PROMPT_SCHEMA,
     RESPONSE_SCHEMA,
     SCORE_SCHEMA,
+    EqualScore,
     Estimate,
     Message,
     Prompt,
@@ -316,6 +318,36 @@ class Run:
 
     def _scores_folder(self, model: str, task: str) -> Path:
         return self.path / "scores" / model / task
+
+    def write_equal_scores(
+        self, model: str, task: str, rows: Iterable[EqualScore], *, mark: str
+    ) -> None:
+        """Replace the scores of one model on one task at smaller numbers of responses."""
+        table = to_table(rows, EQUAL_SCHEMA).replace_schema_metadata({"mark": mark})
+        write_parquet(self._equal_path(model, task), table)
+
+    def equal_scores_mark(self, model: str, task: str) -> str | None:
+        """Under which mark those were made; None where there are none."""
+        path = self._equal_path(model, task)
+        if not path.exists():
+            return None
+        with readable(path):
+            told = open_parquet(path).schema_arrow.metadata or {}
+        return str(told.get(b"mark", b"").decode())
+
+    def equal_scores(self) -> pa.Table:
+        """The scores at smaller numbers of responses of every model that has scores."""
+        paths = [
+            self._equal_path(model, task)
+            for model in self.manifest["models"]
+            for task in self.manifest["tasks"]
+            if self.has_scores(model, task)
+        ]
+        tables = [read_parquet(path, EQUAL_SCHEMA) for path in paths if path.exists()]
+        return pa.concat_tables([EQUAL_SCHEMA.empty_table(), *tables])
+
+    def _equal_path(self, model: str, task: str) -> Path:
+        return self.path / "equal_scores" / model / f"{task}.parquet"
 
     def write_estimates(self, rows: Iterable[Estimate]) -> None:
         """Replace the estimates."""

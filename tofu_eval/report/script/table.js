@@ -7,7 +7,7 @@ const COLUMNS = [
   { key: "model", title: "model" },
   { key: "value", title: "mean", more: " [95% interval]", numeric: true },
   { key: "difference", title: "difference", more: " [95% interval]", numeric: true },
-  { key: "p_holm", title: "p (Holm)", numeric: true },
+  { key: "p_adjusted", title: "p (adjusted)", numeric: true },
   { key: "turn", title: "result" },
   { key: "n", title: "prompts", numeric: true },
 ];
@@ -90,7 +90,7 @@ function startTable(estimates) {
         make("span", {}, row.mean_text)),
       cell("difference", numeric, row.difference_text
         ? make("span", {}, row.difference_text, row.mark ? make("b", {}, ` ${row.mark}`) : "") : null),
-      cell("p (Holm)", numeric, row.p_text ? row.p_text.replace(/^p (= )?/, "") : null),
+      cell("p (adjusted)", numeric, row.p_text ? row.p_text.replace(/^p (= )?/, "") : null),
       cell("result", { class: "result" }, make("span", { class: `chip ${row.turn || "unclear"}` }, result)),
       cell("prompts", numeric, row.undefined ? `${row.n} (${row.undefined} undefined)` : String(row.n)));
   }
