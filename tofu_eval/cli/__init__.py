@@ -31,6 +31,7 @@ COMMANDS = {
     "runs": "List, show, verify and clean runs.",
     "tasks": "List, show and check tasks.",
     "metrics": "List and show metrics.",
+    "importers": "List and show the formats of responses that are read.",
     "engines": "List engines.",
     "verifiers": "List what checks answers.",
     "losses": "List and show training losses.",

@@ -13,37 +13,82 @@ from tofu_eval.cli.options import baseline_option, given_values, output_option, 
 @click.command("score")
 @click.argument("files", nargs=-1, required=True, metavar="[NAME=]FILE...")
 @output_option
+@click.option("--task", default="responses", help="The task's name. Default: responses")
+@click.option(
+    "--input-format",
+    metavar="NAME",
+    help="How to read all files. Default: told by their fields. List: tofu-eval importers list",
+)
+@click.option("--prompt-field", metavar="FIELD", help="The field that has the prompt.")
+@click.option(
+    "--response-field",
+    "response_fields",
+    multiple=True,
+    metavar="FIELD",
+    help="The field that has the response or responses; repeated, a model each.",
+)
+@click.option("--id-field", metavar="FIELD", help="The field that has the prompt's id.")
+@click.option("--model-field", metavar="FIELD", help="The field that names the model.")
+@click.option(
+    "--prompts",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the prompts stand, by id, where they are not in the files.",
+)
 @baseline_option
 @scoring_options
 def command(
     files: tuple[str, ...],
     output: Path | None,
+    task: str,
+    input_format: str | None,
+    prompt_field: str | None,
+    response_fields: tuple[str, ...],
+    id_field: str | None,
+    model_field: str | None,
+    prompts: Path | None,
     baseline: str | None,
     log_json: bool,
     **options: Any,
 ) -> None:
-    """Score responses that you already have, from JSONL or Parquet; no model is needed.
+    """Score responses that you already have; no model is needed.
 
-    A row is a prompt with all its responses or one response:
+    FILE is JSONL, JSON, CSV, Parquet or Arrow, packed or not, a directory of such files, or - for
+    standard input. The formats of other tools are told by their fields: tofu-eval importers list.
+    What no tool wrote is a row a prompt, or a row a response:
 
     \b
-    {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}   (or "generations")
-    {"prompt": "Name a fruit.", "response": "apple"}              (or "generation")
+    {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}   (or "generations", …)
+    {"prompt": "Name a fruit.", "response": "apple"}              (or "completion", "output", …)
 
     "id" may stand beside or instead of "prompt"; "model" names the model where one file holds
     several. Otherwise NAME=FILE does, or the file's own name. "references" (a list of texts),
-    "logprob" and "finish_reason" are read too, for the metrics that need them.
+    "logprob", "finish_reason" and "correct" are read too, for the metrics that need them.
     """
     from tofu_eval.cli.compare import print_run
     from tofu_eval.cli.console import progress
     from tofu_eval.core.errors import ConfigError
+    from tofu_eval.importers.base import Options
     from tofu_eval.pipeline import evaluate as pipeline
 
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/y")
+    source = Options(
+        prompt=prompt_field,
+        responses=response_fields,
+        id=id_field,
+        model=model_field,
+        prompts=prompts,
+        format=input_format,
+    )
     with progress(log_json) as report:
         result = pipeline.score_files(
-            [_named(text) for text in files], output, report=report, **given_values(**options)
+            [_named(text) for text in files],
+            output,
+            task=task,
+            source=source,
+            report=report,
+            **given_values(**options),
         )
     print_run(result, baseline)
 

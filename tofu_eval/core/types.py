@@ -273,7 +273,8 @@ class Response:
     log-probability in nats (temperature 1, nothing cut off); null where the source has none.
     `correct` is what a file of responses says; no engine does. `reasoning` is what the model
     thought before it answered: kept, not scored, and no part of `text`; null where it did not
-    think. Where the limit fell into a thought, `text` is empty and the state `unfinished`.
+    think. Where the limit fell into a thought, `text` is empty and the state `unfinished`. `given`
+    has the features that a file says of it, by name: a class number, a reward.
     """
 
     key: str
@@ -289,6 +290,7 @@ class Response:
     correct: bool | None = None
     state: State = "finished"
     reasoning: str | None = None
+    given: Mapping[str, float] | None = None
 
 
 def has_text(state: State, text: str) -> bool:
@@ -439,6 +441,7 @@ RESPONSE_SCHEMA = pa.schema(
         pa.field("correct", pa.bool_()),
         pa.field("state", pa.string(), nullable=False),
         pa.field("reasoning", pa.string()),
+        pa.field("given", pa.map_(pa.string(), pa.float64())),
     ]
 )
 

@@ -1,449 +1,346 @@
-"""Responses that somebody already has: JSONL or Parquet in, prompts and rows out.
+"""Rows that any script may write: a prompt with all its responses, or one response.
 
-A row is either a prompt with all its responses or one response:
+Tool: none in particular; what no other importer knows is read as this.
+Version: none.
+Fields: the prompt is `prompt`, `input`, `instruction` (with `input`, where both are there),
+    `question`, `query` or `messages`, a text or a list of messages; the responses are
+    `responses`, `generations`, `completions`, `outputs`, `response`, `generation`, `completion`,
+    `output`, `generated_text`, `prediction` or `text`, each a text, a list of texts, or messages.
+    `id` may stand beside or instead of the prompt; `model` names the model; `references` (or
+    `reference`) has the prompt's human or target answers, one row of the prompt is enough.
+    `logprob` (of the whole response, nats), `finish_reason`, `reasoning`, `reward` and `correct`
+    (true or false) are said of a response; beside several each is a list, one a response. Null is
+    as if it were not there; a response that is null is a call that gave no text.
+Source: docs/inputs.md.
 
-    {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}     (or "generations")
-    {"prompt": "Name a fruit.", "response": "apple"}                (or "generation")
-
-`id` may stand beside or instead of `prompt`; `model` names the model where one file holds several.
-`references` has the prompt's human or target answers, a list of texts; one row of the prompt is
-enough. `logprob` (of the whole response, nats) and `finish_reason` are what the model's engine said
-of the response, `correct` (true or false) is what somebody found out about its answer; beside
-`responses` each is a list, one a response. Null is as if it were not there.
+Other names are given by --prompt-field, --response-field, --id-field and --model-field; several
+response fields are a table with a column a model.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
-import re
-import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from tofu_eval.core.types import Message
+from tofu_eval.importers.base import (
+    Answer,
+    File,
+    Options,
+    Record,
+    Row,
+    RowError,
+    fields_of,
+    importer,
+    kind_of,
+    texts_of,
+)
+from tofu_eval.importers.chat import answer_of, is_chat, prompt_of
 
-from tofu_eval.core.errors import DataError
-from tofu_eval.core.reasoning import settle_response
-from tofu_eval.core.types import LONGEST_NAME, RESPONSE_SCHEMA, Prompt, Response, digest, to_table
-
-MANY = ("responses", "generations")
-ONE = ("response", "generation")
-OF_RESPONSE = ("logprob", "finish_reason", "correct")
-COLUMNS = ("model", "prompt", "id", "references", *MANY, *ONE, *OF_RESPONSE)
-SURROGATE = re.compile("[\ud800-\udfff]")
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-SPOOLED = 4096
-"""Rows of a model that are held in memory, and that a part file of a run gets."""
-APART = "name them apart: tofu-eval score NAME=FILE …"
-
-
-class Rows:
-    """The responses of one model, in their order; all but the last few lie in a temporary file.
-
-    So a file of any size is checked to its end before anything of it enters a run.
-    """
-
-    def __init__(self) -> None:
-        self._batch: list[Response] = []
-        self._file: IO[bytes] | None = None
-        self._writer: Any = None
-        self._count = 0
-
-    def append(self, row: Response) -> None:
-        """Add one."""
-        self._batch.append(row)
-        self._count += 1
-        if len(self._batch) == SPOOLED:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with this object)
-                self._writer = pa.ipc.new_stream(self._file, RESPONSE_SCHEMA)
-            self._writer.write_table(to_table(self._batch, RESPONSE_SCHEMA))
-            self._batch = []
-
-    def batches(self) -> Iterator[list[Response]]:
-        """All rows, some thousand at a time."""
-        if self._file is not None:
-            self._file.flush()
-            end = self._file.tell()
-            self._file.seek(0)
-            for table in pa.ipc.open_stream(self._file):
-                yield [Response(**row) for row in table.to_pylist()]
-            self._file.seek(end)
-        if self._batch:
-            yield list(self._batch)
-
-    def __iter__(self) -> Iterator[Response]:
-        for batch in self.batches():
-            yield from batch
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rows) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
+PROMPTS = ("prompt", "instruction", "question", "query", "messages", "input")
+RESPONSES = (
+    *("responses", "generations", "response", "generation", "completions", "completion"),
+    *("outputs", "output", "generated_text", "prediction"),
+)
+LISTS = RESPONSES[:2]
+LAST_RESORT = "text"
+IDS = ("id", "prompt_id", "custom_id")
+REFERENCES = ("references", "reference")
+OF_RESPONSE = ("logprob", "finish_reason", "correct", "reasoning", "reward")
+COLUMNS = (
+    *("model", *IDS, *PROMPTS, *RESPONSES, LAST_RESORT, *REFERENCES, *OF_RESPONSE),
+    "reasoning_content",
+)
+NOT_PLAIN = frozenset((*IDS[1:], *REFERENCES, *OF_RESPONSE, "reasoning_content"))
+"""Fields of rows that take more than a look."""
 
 
-@dataclass
-class Responses:
-    """What a file held: prompts by id, rows by model, and remarks for the user.
+@dataclass(frozen=True)
+class Layout:
+    """Which fields of a file mean what, as its first row shows; `many` is found on the way."""
 
-    `names` has each model's name as it was written, before it became a folder's.
-    """
+    prompt: str | None
+    input: str | None
+    responses: tuple[str, ...]
+    ids: tuple[str, ...]
+    model: str
+    is_wide: bool
+    is_csv: bool
+    in_order: bool
 
-    prompts: dict[str, Prompt] = field(default_factory=dict)
-    rows: dict[str, Rows] = field(default_factory=dict)
-    sources: dict[str, dict[str, str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
-
-
-def read_responses(files: Sequence[tuple[str | None, Path]], task: str) -> Responses:
-    """Read one or more files of responses.
-
-    Args:
-        files: (model name or None, path); without a name, rows say `model`, or else the file's
-            name is the model's.
-        task: the task's name, written into each row.
-
-    Raises:
-        DataError: with file and line, for anything that is not as the module's docstring says.
-    """
-    found = Responses()
-    for name, path in files:
-        _File(found, path, name, task).read()
-    return found
+    def is_plain(self, row: Row) -> bool:
+        """Whether a row has a prompt, a response, their names, and nothing else that counts."""
+        usual = not (self.is_wide or self.is_csv or self.input) and self.prompt in row
+        named = self.ids == IDS and self.model == "model" and self.responses[0] not in LISTS
+        return usual and named and not row.keys() & NOT_PLAIN
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> tuple[Iterator[tuple[int, object]], str]:
-    """Read a JSONL or Parquet file whose rows mean something to the caller.
+@importer("rows", title="rows", fields=())
+def rows(file: File) -> Iterator[Record]:
+    """A row a prompt with all its responses, or a row a response; one form a file."""
+    columns = (*COLUMNS, *_named(file.options))
+    layout: Layout | None = None
+    form: bool | None = None
+    plain: Row = {}
+    asked = ""
+    for row in file.rows(columns):
+        if layout is None:
+            layout = find_layout(row, file)
+            plain = row if layout.is_plain(row) else {}
+            asked = layout.prompt or ""
+        if plain.keys() == row.keys():
+            text, prompt = row[layout.responses[0]], row[asked]
+            if type(text) is type(prompt) is str and form is not True:
+                form = False
+                yield Record((text,), prompt, row.get("id"), row.get("model"))
+                continue
+        if layout.is_csv:
+            row = _of_csv(row, layout)
+        for name in layout.responses:
+            record, is_many = _record(row, name, layout)
+            if form is None:
+                form = is_many
+            elif form != is_many:
+                raise RowError(f"'{name}' here, but the lines before have the other form")
+            yield record
 
-    Args:
-        path: the file; a pipe is read into memory.
-        columns: what is read of a Parquet file.
-    Returns: (line or row number from 1, row) pairs, and the file's SHA-256.
+
+def can_read(row: Row) -> bool:
+    """Whether a row has fields that rows may have."""
+    has_prompt = any(name in row for name in (*PROMPTS, *IDS))
+    return has_prompt and any(name in row for name in (*RESPONSES, LAST_RESORT))
+
+
+def find_layout(row: Row, file: File) -> Layout:
+    """Which fields mean what, by their names and by what the user says.
 
     Raises:
-        DataError: the file cannot be read, or (while iterating) a line is not JSON in UTF-8.
+        RowError: there are none, or several that may be the response.
     """
-    file, sha256 = _opened(path)
-
-    def rows() -> Iterator[tuple[int, object]]:
-        with file:
-            yield from _rows(path, file, columns)
-
-    return rows(), sha256
-
-
-@dataclass
-class _File:
-    """One file on its way into `found`."""
-
-    found: Responses
-    path: Path
-    name: str | None
-    task: str
-    replaced: int = 0
-    first_line: dict[tuple[str, str], int] = field(default_factory=dict)
-    shape: str | None = None
-
-    def read(self) -> None:
-        before = set(self.found.rows)
-        count = 0
-        file, sha256 = _opened(self.path)
-        source = {"kind": "file", "file": _shown(self.path.name), "sha256": sha256}
-        with file:
-            for line, row in _rows(self.path, file):
-                self._take(line, row, before)
-                count += 1
-        if not count:
-            raise self._empty()
-        for model in set(self.found.rows) - before:
-            self.found.sources[model] = source
-        if self.replaced:
-            self.found.notes.append(
-                f"{_shown(self.path)}: {self.replaced} texts had unpaired surrogates (half an "
-                "emoji, usually); each such half is scored as U+FFFD."
-            )
-
-    def _take(self, line: int, row: object, before: set[str]) -> None:
-        if not isinstance(row, dict):
-            raise self._error(line, f"expected a JSON object, got {_kind(row)}")
-        model = self._model(line, row)
-        if model in before:
-            raise self._error(
-                line,
-                f"model '{model}' has responses in an earlier file too; {APART}",
-            )
-        prompt = self._prompt(line, row)
-        texts = self._texts(line, row)
-        said = [self._said(line, row, name, len(texts)) for name in OF_RESPONSE]
-        rows = self.found.rows.setdefault(model, Rows())
-        mark = (model, prompt.id)
-        if self.shape == "many":
-            if mark in self.first_line:
-                raise self._error(
-                    line,
-                    f"prompt '{prompt.id}' of model '{model}' stands on line "
-                    f"{self.first_line[mark]} already; put its responses into one row",
-                )
-            self.first_line[mark] = line
-            start = 0
-        else:
-            start = self.first_line.get(mark, 0)
-            self.first_line[mark] = start + 1
-        for sample, (text, logprob, reason, correct) in enumerate(
-            zip(texts, *said, strict=True), start=start
-        ):
-            key = digest([self.task, model, prompt.id, sample, text])
-            place = (key, model, self.task, prompt.id, sample)
-            row = Response(*place, text, logprob=logprob, finish_reason=reason, correct=correct)
-            rows.append(settle_response(row))
-
-    def _model(self, line: int, row: Mapping[str, Any]) -> str:
-        """The model's name as a folder's, which no other name in these files may become too."""
-        written = row.get("model") if self.name is None else self.name
-        if written is None:
-            written = self.path.stem
-        if not isinstance(written, str):
-            raise self._error(line, f"'model' must be a string, got {_kind(written)}")
-        model = re.sub(r"[^A-Za-z0-9._-]+", "-", written).strip("-._")
-        if not model:
-            raise self._error(
-                line,
-                "a model's name needs a letter from A to Z or a digit, "
-                f"got '{_shortened(written)}'; name it: tofu-eval score NAME=FILE",
-            )
-        if len(model) > LONGEST_NAME:
-            raise self._error(
-                line,
-                f"a model's name may have at most {LONGEST_NAME} characters, got {len(model)} "
-                f"('{_shortened(written)}'); name it: tofu-eval score NAME=FILE",
-            )
-        first = self.found.names.setdefault(model, written)
-        if first != written:
-            raise self._error(
-                line,
-                f"the models '{first}' and '{written}' would both be called '{model}'; "
-                f"put each into a file of its own and {APART}",
-            )
-        return model
-
-    def _prompt(self, line: int, row: Mapping[str, Any]) -> Prompt:
-        text, id = row.get("prompt"), row.get("id")
-        if text is None and id is None:
-            raise self._error(line, f"expected 'prompt' or 'id', got {_fields(row)}")
-        if text is not None and not isinstance(text, str):
-            raise self._error(line, f"'prompt' must be a string, got {_kind(text)}")
-        text = self._clean(text or "")
-        name = digest(text)[:12] if id is None else self._id(line, id)
-        prompt = Prompt.of_text(name, text, references=self._references(line, row))
-        known = self.found.prompts.setdefault(name, prompt)
-        if known.text != text:
-            raise self._error(line, f"prompt '{name}' had another text before; ids must be unique")
-        if prompt.references and not known.references:
-            self.found.prompts[name] = prompt
-        elif prompt.references and prompt.references != known.references:
-            raise self._error(line, f"prompt '{name}' had other references before")
-        return prompt
-
-    def _references(self, line: int, row: Mapping[str, Any]) -> list[str]:
-        texts = row.get("references")
-        if texts is None:
-            return []
-        if not isinstance(texts, list):
-            raise self._error(line, f"'references' must be a list of strings, got {_kind(texts)}")
-        for place, text in enumerate(texts, start=1):
-            if not isinstance(text, str):
-                raise self._error(
-                    line, f"reference {place} of 'references' must be a string, got {_kind(text)}"
-                )
-        return [self._clean(text) for text in texts]
-
-    def _said(self, line: int, row: Mapping[str, Any], name: str, count: int) -> Sequence[Any]:
-        """What the row has under `name`, one value or None a response."""
-        values = row.get(name)
-        if values is None:
-            return [None] * count
-        if self.shape == "one":
-            values = [values]
-        elif not isinstance(values, list) or len(values) != count:
-            got = f"{len(values)} values" if isinstance(values, list) else _kind(values)
-            raise self._error(
-                line, f"'{name}' must be a list of one value a response ({count}), got {got}"
-            )
-        return [self._value(line, name, value) for value in values]
-
-    def _value(self, line: int, name: str, value: object) -> float | str | None:
-        if value is None:
-            return None
-        if name == "finish_reason":
-            if not isinstance(value, str):
-                raise self._error(line, f"'{name}' must be a string, got {_kind(value)}")
-            return self._clean(value)
-        if name == "correct":
-            if not isinstance(value, bool):
-                raise self._error(line, f"'{name}' must be true or false, got {_kind(value)}")
-            return value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._error(line, f"'{name}' must be a number, got {_kind(value)}")
-        if not -sys.float_info.max <= value <= 0:  # NaN is refused too
-            shown = _shortened(str(value))
-            raise self._error(
-                line, f"'{name}' must be at most 0, the log of a probability, got {shown}"
-            )
-        return float(value)
-
-    def _id(self, line: int, id: object) -> str:
-        if isinstance(id, float):
-            # pandas makes whole numbers floats as soon as one is missing; from 2**53 on that
-            # may have made one number of two.
-            if not id.is_integer() or abs(id) >= 2**53:
-                raise self._error(
-                    line,
-                    f"'id' must be a string or a whole number (as a float, below 2**53), got {id}",
-                )
-            id = int(id)
-        if isinstance(id, bool) or not isinstance(id, str | int):
-            raise self._error(line, f"'id' must be a string or a whole number, got {_kind(id)}")
-        return self._clean(str(id))
-
-    def _texts(self, line: int, row: Mapping[str, Any]) -> list[str]:
-        many = [name for name in MANY if name in row]
-        one = [name for name in ONE if name in row]
-        if len(many) + len(one) != 1:
-            raise self._error(line, f"expected one of {', '.join(MANY + ONE)}, got {_fields(row)}")
-        shape = "many" if many else "one"
-        if self.shape not in (None, shape):
-            raise self._error(
-                line, f"'{(many or one)[0]}' here, but the lines before have the other form"
-            )
-        self.shape = shape
-        value = row[(many or one)[0]]
-        if many and (not isinstance(value, list) or not value):
-            raise self._error(
-                line, f"'{many[0]}' must be a list of at least one string, got {_kind(value)}"
-            )
-        texts = value if many else [value]
-        for place, text in enumerate(texts, start=1):
-            if not isinstance(text, str):
-                where = f"response {place} of '{many[0]}'" if many else f"'{one[0]}'"
-                raise self._error(line, f"{where} must be a string, got {_kind(text)}")
-        return [self._clean(text) for text in texts]
-
-    def _clean(self, text: str) -> str:
-        """UTF-8, and so Parquet, cannot hold half of a surrogate pair."""
-        clean, halves = SURROGATE.subn("\ufffd", text)
-        self.replaced += bool(halves)
-        return clean
-
-    def _error(self, line: int, what: str) -> DataError:
-        unit = "row" if _is_parquet(self.path) else "line"
-        return DataError(
-            _shown(f"{self.path}, {unit} {line}: {what}. Mend that {unit} and try again.")
+    options = file.options
+    names = list(row) + [name for name in file.columns() if name not in row]
+    for flag, name in _flags(options):
+        if name not in names:
+            raise RowError(f"no field '{name}' ({flag}), got {fields_of(dict.fromkeys(names))}")
+    prompt = options.prompt or next((name for name in PROMPTS if name in row), None)
+    ids = (options.id,) if options.id else IDS
+    if prompt is None and not any(id in row for id in ids) and options.prompts is None:
+        raise RowError(
+            f"expected 'prompt' or 'id', got {fields_of(dict.fromkeys(names))}; name the fields: "
+            "--prompt-field FIELD (or --id-field FIELD and --prompts FILE), --response-field FIELD"
         )
+    responses = options.responses or (_response_field(row, prompt, names),)
+    if prompt in responses:
+        prompt = None
+    both = prompt == "instruction" and options.prompt is None and "input" in row
+    if prompt not in (None, "prompt") or responses[0] not in RESPONSES[:4] or options.responses:
+        file.say(_words(prompt, both, responses))
+    return Layout(
+        prompt,
+        "input" if both and "input" not in responses else None,
+        responses,
+        ids,
+        options.model or "model",
+        len(responses) > 1,
+        file.kind == "csv",
+        options.prompts is not None,
+    )
 
-    def _empty(self) -> DataError:
-        expected = (
-            "rows with the columns 'prompt' and 'responses'. Write it again and try again."
-            if _is_parquet(self.path)
-            else "one JSON object a line. "
-            'Example: {"prompt": "Name a fruit.", "responses": ["apple", "pear"]}'
+
+def _named(options: Options) -> list[str]:
+    return [name for _, name in _flags(options)]
+
+
+def _flags(options: Options) -> list[tuple[str, str]]:
+    named = [
+        ("--prompt-field", options.prompt),
+        ("--id-field", options.id),
+        ("--model-field", options.model),
+        *(("--response-field", name) for name in options.responses),
+    ]
+    return [(flag, name) for flag, name in named if name]
+
+
+def _response_field(row: Row, prompt: str | None, names: Sequence[str]) -> str:
+    found = [name for name in RESPONSES if name in row and name != prompt]
+    if not found and LAST_RESORT in row:
+        found = [LAST_RESORT]
+    if len(found) != 1:
+        hint = (
+            f"say which it is: --response-field {found[0]}"
+            if found
+            else "name it: --response-field FIELD (several are a column a model), or the "
+            "format: --input-format NAME"
         )
-        return DataError(f"{_shown(self.path)} is empty: expected {expected}")
+        raise RowError(
+            f"expected one of {', '.join(RESPONSES)}, got {fields_of(dict.fromkeys(names))}; {hint}"
+        )
+    return found[0]
 
 
-def _opened(path: Path) -> tuple[io.BufferedIOBase, str]:
-    """The file and its hash. A pipe gives its bytes only once, and so is kept in memory."""
-    try:
-        file: io.BufferedIOBase = path.open("rb")
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            with file:
-                file = io.BytesIO(file.read())
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
-        return file, sha256
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(
-            f"Cannot read {_shown(path)}: {reason}. Give a JSONL or Parquet file."
-        ) from error
+def _words(prompt: str | None, both: bool, responses: Sequence[str]) -> str:
+    asked = f"prompt from '{prompt}'" + (" and 'input'" if both else "")
+    if len(responses) > 1:
+        return f"{asked}, a model each from {', '.join(map(repr, responses))}"
+    return (
+        f"{asked}, response from '{responses[0]}'" if prompt else f"response from '{responses[0]}'"
+    )
 
 
-def _rows(
-    path: Path, file: io.BufferedIOBase, columns: Sequence[str] = COLUMNS
-) -> Iterator[tuple[int, object]]:
-    """Rows with their line (JSONL) or row (Parquet) number, counted from 1."""
-    return _parquet_rows(path, file, columns) if _is_parquet(path) else _json_rows(path, file)
+def _record(row: Row, name: str, layout: Layout) -> tuple[Record, bool]:
+    """A row as a record, and whether it has all responses of its prompt."""
+    if name not in row:
+        other = next((field for field in RESPONSES if field in row), None)
+        if other:
+            raise RowError(f"'{other}' here, but the lines before have '{name}'")
+        raise RowError(f"expected '{name}' as in the rows before, got {fields_of(row)}")
+    value = row[name]
+    id = row.get("id")
+    if id is None or layout.ids != IDS:
+        id = next((row[field] for field in layout.ids if row.get(field) is not None), None)
+    prompt = _prompt(row, layout)
+    if prompt is None and id is None and not layout.in_order:
+        raise RowError(f"expected '{layout.prompt or 'prompt'}' or 'id', got {fields_of(row)}")
+    is_many = isinstance(value, list) and not is_chat(value)
+    if name in LISTS and not is_many:
+        raise RowError(f"'{name}' must be a list of at least one string, got {kind_of(value)}")
+    values = value if is_many else [value]
+    answers: Sequence[Answer | str | None] = values
+    if set(map(type, values)) != {str}:
+        answers = [_answer(one, place, name, is_many) for place, one in enumerate(values, start=1)]
+        answers = answers or [Answer(None, state="failed")]
+    if said := [field for field in OF_RESPONSE if row.get(field) is not None]:
+        answers = _with_said(answers, row, said, is_many)
+    elif isinstance(row.get("reasoning_content"), str) and not is_many:
+        answers = [_joined(answers[0], {"reasoning": row["reasoning_content"]})]
+    model = name if layout.is_wide else row.get(layout.model)
+    references = _references(row) if "references" in row or "reference" in row else ()
+    return Record(answers, prompt, id, model, references, whole=is_many), is_many
 
 
-def _parquet_rows(
-    path: Path, file: io.BufferedIOBase, columns: Sequence[str]
-) -> Iterator[tuple[int, object]]:
-    """The columns that count; the others only by their name, which an error may list."""
-    try:
-        table = pq.ParquetFile(file)
-        names = table.schema_arrow.names
-        batches = table.iter_batches(columns=[name for name in columns if name in names])
-        rows = (dict.fromkeys(names) | row for batch in batches for row in batch.to_pylist())
-        yield from enumerate(rows, start=1)
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise DataError(
-            f"{_shown(path)} cannot be read as Parquet: {_shown(reason)}. "
-            "Write it again, or give it as JSONL."
-        ) from error
-
-
-def _json_rows(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[int, object]]:
-    for number, raw in enumerate(file, start=1):
-        try:
-            # A byte-order mark is only one at the start of the file.
-            text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            if text.strip():
-                yield number, json.loads(text)
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{_shown(path)}, line {number}: not UTF-8 (byte {error.start + 1} of the line). "
-                f"Convert the file: iconv -t UTF-8 {_shown(path.name)}"
-            ) from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{_shown(path)}, line {number}: not JSON: {error}. Expected one object a line; "
-                "mend that line and try again."
-            ) from error
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in (".parquet", ".pq")
-
-
-def _shown(text: object) -> str:
-    """On one line, and as UTF-8 can hold it: a file's name may be any bytes."""
-    return UNPRINTABLE.sub("\ufffd", str(text))
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 40 else f"{name[:40]}…"
-
-
-def _fields(row: Mapping[str, Any]) -> str:
-    return f"fields {', '.join(map(str, row))}" if row else "no fields"
-
-
-def _kind(value: object) -> str:
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
-    if value is None:
-        return "null"
+def _prompt(row: Row, layout: Layout) -> str | Sequence[Message] | None:
+    value = row.get(layout.prompt or "prompt")
+    if value is None or type(value) is str:
+        more = row.get(layout.input) if layout.input else None
+        return f"{value}\n\n{more}" if value and isinstance(more, str) and more.strip() else value
     if isinstance(value, list):
-        return "an empty list" if not value else "a list"
-    return names.get(type(value), "an object")
+        return prompt_of(value, layout.prompt or "prompt")
+    raise RowError(f"'{layout.prompt}' must be a string, got {kind_of(value)}")
+
+
+def _answer(value: object, place: int, name: str, is_many: bool) -> Answer | str | None:
+    if value is None or type(value) is str:
+        return value
+    where = f"response {place} of '{name}'" if is_many else f"'{name}'"
+    if is_chat(value) and isinstance(value, list):
+        said = [
+            turn for turn in value if turn.get("role", turn.get("from")) in ("assistant", "gpt")
+        ]
+        return answer_of(said[-1] if said else None)
+    if isinstance(value, Mapping):
+        for field in ("message", "text", "generated_text", "response", "output"):
+            if isinstance(value.get(field), str | Mapping):
+                reason = value.get("finish_reason")
+                return answer_of(value[field], finish_reason=reason)
+        if "content" in value:
+            return answer_of(value)
+    raise RowError(f"{where} must be a string, got {kind_of(value)}")
+
+
+def _with_said(
+    answers: Sequence[Answer | str | None], row: Row, fields: Sequence[str], is_many: bool
+) -> list[Answer | str | None]:
+    """The responses with what the row says of each."""
+    columns = {}
+    for field in fields:
+        values = row[field] if is_many else [row[field]]
+        if not isinstance(values, list) or len(values) != len(answers):
+            got = f"{len(values)} values" if isinstance(values, list) else kind_of(values)
+            raise RowError(
+                f"'{field}' must be a list of one value a response ({len(answers)}), got {got}"
+            )
+        columns[field] = [_value(field, value) for value in values]
+    return [
+        _joined(answer, {field: column[place] for field, column in columns.items()})
+        for place, answer in enumerate(answers)
+    ]
+
+
+def _joined(answer: Answer | str | None, said: Mapping[str, Any]) -> Answer:
+    if not isinstance(answer, Answer):
+        answer = Answer(answer)
+    reward = said.get("reward")
+    return Answer(
+        answer.text,
+        said.get("finish_reason") or answer.finish_reason,
+        said.get("logprob"),
+        said.get("correct"),
+        said.get("reasoning") or answer.reasoning,
+        answer.state,
+        None if reward is None else {"reward": reward},
+    )
+
+
+def _value(name: str, value: object) -> float | str | bool | None:
+    if value is None:
+        return None
+    if name in ("finish_reason", "reasoning"):
+        if not isinstance(value, str):
+            raise RowError(f"'{name}' must be a string, got {kind_of(value)}")
+        return value
+    if name == "correct":
+        if not isinstance(value, bool):
+            raise RowError(f"'{name}' must be true or false, got {kind_of(value)}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RowError(f"'{name}' must be a number, got {kind_of(value)}")
+    most = 0 if name == "logprob" else sys.float_info.max
+    if not -sys.float_info.max <= value <= most:  # NaN is refused too
+        expected = "at most 0, the log of a probability" if name == "logprob" else "finite"
+        raise RowError(f"'{name}' must be {expected}, got {str(value)[:40]}")
+    return float(value)
+
+
+def _references(row: Row) -> Sequence[str]:
+    value = row.get("references")
+    if value is None:
+        return texts_of(row.get("reference"), "reference")
+    if not isinstance(value, list):
+        raise RowError(f"'references' must be a list of strings, got {kind_of(value)}")
+    for place, text in enumerate(value, start=1):
+        if not isinstance(text, str):
+            raise RowError(
+                f"reference {place} of 'references' must be a string, got {kind_of(text)}"
+            )
+    return value
+
+
+def _of_csv(row: Row, layout: Layout) -> dict[str, Any]:
+    """A row of a table that knows texts only: numbers and truths read, empty cells left out."""
+    texts = {*layout.responses, layout.prompt, layout.input}
+    cells = {name: cell for name, cell in row.items() if name in texts or cell != ""}
+    for name in ("logprob", "reward"):
+        if name in cells:
+            try:
+                cells[name] = float(cells[name])
+            except ValueError as error:
+                raise RowError(f"'{name}' must be a number, got '{cells[name]:.40}'") from error
+    if "correct" in cells:
+        truths = {"true": True, "1": True, "false": False, "0": False}
+        cells["correct"] = truths.get(str(cells["correct"]).strip().lower(), cells["correct"])
+    for name in ("references", *(name for name in LISTS if name in layout.responses)):
+        if name in cells:
+            cells[name] = _list_in(cells[name])
+    return cells
+
+
+def _list_in(cell: str) -> list[Any]:
+    """The JSON list in a cell, or the cell as the only element."""
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        return [cell]
+    return value if isinstance(value, list) else [cell]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.config import settings
 from tofu_eval.core.errors import ConfigError, DataError
-from tofu_eval.core.types import Prompt, Report, digest, no_report
+from tofu_eval.core.types import Prompt, Report, digest, has_text, no_report
 from tofu_eval.core.version import __version__
 from tofu_eval.features.base import CHUNK, FeatureModel, fill
 from tofu_eval.features.calibration import Calibration, from_rewards, write_calibration
 from tofu_eval.features.open import open_reward_model
-from tofu_eval.importers.rows import read_responses
+from tofu_eval.importers.read import read_responses
 from tofu_eval.run import provenance
 from tofu_eval.run.files import atomic_write
 from tofu_eval.run.responses import Groups
@@ -87,10 +87,13 @@ def _pairs(source: Path) -> Iterator[tuple[Prompt, str]]:
                         for group in groups:
                             yield from ((group.prompt, text) for text in group.texts)
         return
-    found = read_responses([(None, source)], "responses")
+    found = read_responses([(None, source)], "responses", spool=Path())
     for rows in found.rows.values():
-        for batch in rows.batches():
-            yield from ((found.prompts[row.prompt_id], row.text) for row in batch)
+        yield from (
+            (found.prompts[row.prompt_id], row.text)
+            for row in rows
+            if has_text(row.state, row.text)
+        )
 
 
 def _known(source: Path, reward: FeatureModel) -> FeatureCache:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tofu_eval.core.config import Settings, settings
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
@@ -24,6 +25,7 @@ from tofu_eval.core.types import (
     SCORE_SCHEMA,
     Group,
     ModelSpec,
+    Prompt,
     Report,
     Score,
     Task,
@@ -33,8 +35,10 @@ from tofu_eval.core.types import (
 )
 from tofu_eval.engines.base import Engine
 from tofu_eval.engines.open import engine_of, group_shared, join_engines
+from tofu_eval.features.given import GivenFeature
 from tofu_eval.features.open import feature_models
-from tofu_eval.importers.rows import read_responses
+from tofu_eval.importers.base import Options
+from tofu_eval.importers.read import read_responses
 from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.equal_counts import mean_lengths, score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
@@ -78,6 +82,14 @@ OF_SCORING = (
     "responses",
     "workers",
 )
+MADE_BY = {
+    "equivalence": {"equivalence", "equivalence_model", "equivalence_threshold"},
+    "reward": {"reward_model"},
+    "reward_level": {"reward_model", "reward_calibration"},
+    "judge": {"judge_model"},
+}
+"""Features that a file may bring, and the settings that ask for them to be made anew."""
+
 OF_FILES = (*OF_SCORING, "limit")
 """The fields of `config.Settings` that matter where nothing is generated."""
 
@@ -228,15 +240,18 @@ def score_files(
     output: Path | str,
     *,
     task: str = "responses",
+    source: Options | None = None,
     report: Report = no_report,
     **options: Any,
 ) -> Result:
     """Score responses that somebody already has: the same tables, without a model.
 
     Args:
-        files: (model name or None, JSONL or Parquet path); see `ingest`.
+        files: (model name or None, file or directory, "-" for standard input) in any format of
+            `importers`.
         output: the run directory.
         task: the name under which the prompts stand in the tables.
+        source: what the files do not say: their format, names of fields, where the prompts are.
         report: told about progress as (stage, done, total).
         options: the fields of `config.Settings` that concern scoring.
 
@@ -245,12 +260,22 @@ def score_files(
     """
     chosen = _scoring_settings(options, OF_FILES)
     scorers = {check_name("task", task): metrics_of(chosen, ())}
-    features = feature_models(chosen, all_metrics(scorers))
-    found = read_responses(files, task)
+    found = read_responses(
+        files,
+        task,
+        spool=_folder_beside(Path(output)),
+        options=source,
+        tags=read_tags(chosen.reasoning_tags),
+        known=_known_prompts(Path(output), task),
+    )
+    given = _given_by_files(found.given, Path(output), task, chosen)
+    features = feature_models(chosen, all_metrics(scorers), given)
+    asked = {need for metric in all_metrics(scorers) for need in metric.needs}
+    features |= {name: GivenFeature(name) for name in sorted(given & asked)}
     prompts = tuple(found.prompts.values())
     if chosen.limit:
         prompts = prompts[: chosen.limit]
-    if not all(prompt.text for prompt in prompts):
+    if any(prompt.id in found.unasked and not prompt.text for prompt in prompts):
         _refuse_without_prompts(chosen, features, scorers[task])
     kept = {prompt.id for prompt in prompts}
     with Run.writing(output) as run:
@@ -260,14 +285,15 @@ def score_files(
             add_model(run, check_name("model", name), found.sources[name], "file", {})
             done = run.response_keys(name, task)
             count = len(done)
-            for batch in rows.batches():
-                left = [row for row in batch if row.key not in done and row.prompt_id in kept]
-                if left:
-                    run.add_responses(name, task, left)
+            for table in rows.tables():
+                left = _new_rows(table, done, kept if chosen.limit else None)
+                if len(left):
+                    run.add_response_table(name, task, left)
                     count += len(left)
             described = run.manifest["models"][name]
             # What `runs verify` counts against; no prompts and samples say it.
             described["responses"] = {**described.get("responses", {}), task: count}
+            described["given"] = {**described.get("given", {}), task: sorted(found.given[name])}
         run.save(notes=[*run.manifest["notes"], *found.notes])
         score_run(run, chosen, scorers, features, report)
         return _result(run)
@@ -360,6 +386,51 @@ def _scoring_settings(options: Mapping[str, Any], known: Sequence[str]) -> Setti
                 f"Known here: {', '.join(known)}."
             )
     return settings(options)
+
+
+def _given_by_files(
+    found: Mapping[str, set[str]], output: Path, task: str, chosen: Settings
+) -> set[str]:
+    """The features that the files of all models bring, those in the run included.
+
+    What the user names a model or a method for is made by that.
+    """
+    sets = list(found.values())
+    if (output / "run.json").exists():
+        models = Run.open(output).manifest["models"]
+        sets += [
+            set(model.get("given", {}).get(task, ()))
+            for name, model in models.items()
+            if name not in found and task in model.get("responses", {})
+        ]
+    given = set.intersection(*sets) if sets else set()
+    for name, settings_of in MADE_BY.items():
+        if chosen.model_fields_set & settings_of:
+            given.discard(name)
+    return given
+
+
+def _new_rows(table: pa.Table, done: set[str], kept: set[str] | None) -> pa.Table:
+    """The rows that a run lacks, of the prompts that are kept; None keeps all."""
+    if done:
+        keys = table.column("key").to_pylist()
+        table = table.filter(pa.array([key not in done for key in keys]))
+    if kept is not None:
+        table = table.filter(pc.is_in(table.column("prompt_id"), pa.array(list(kept))))
+    return table
+
+
+def _known_prompts(output: Path, task: str) -> list[Prompt]:
+    """The prompts of a task that a run has already."""
+    if not (output / "run.json").exists():
+        return []
+    run = Run.open(output)
+    return run.prompts(task) if run.has_prompts(task) else []
+
+
+def _folder_beside(output: Path) -> Path:
+    """The folder on whose disk the run will be: the nearest that is there."""
+    return next(folder for folder in output.absolute().parents if folder.is_dir())
 
 
 def _refuse_without_prompts(

@@ -25,7 +25,9 @@ TEMPORARY = ".tmp-"
 DAMAGED = ".damaged-"
 SUM_LENGTH = 16
 ROW_GROUP = 2048
-"""Rows that can be read without the others of their file: what bounds a reader's memory."""
+GROUP_BYTES = 1 << 23
+"""Rows that can be read without the others of their file, and about how many bytes these may have:
+what bounds a reader's memory."""
 
 PART = re.compile(r"part-(\d+)(?:-([0-9a-f]{16}))?\.parquet$")
 
@@ -99,8 +101,13 @@ def write_part(folder: Path, table: pa.Table, number: int | None = None) -> Path
 
 
 def _write_table(table: pa.Table, file: Any) -> None:
+    each = max(1, table.nbytes // max(1, len(table)))
     pq.write_table(
-        table, file, compression="zstd", write_page_checksum=True, row_group_size=ROW_GROUP
+        table,
+        file,
+        compression="zstd",
+        write_page_checksum=True,
+        row_group_size=max(1, min(ROW_GROUP, GROUP_BYTES // each)),
     )
 
 

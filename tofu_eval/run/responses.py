@@ -19,7 +19,7 @@ from tofu_eval.core.types import Group, Prompt, State, count_states, has_text
 from tofu_eval.run.files import read_row_group, row_groups
 from tofu_eval.run.store import Run
 
-COLUMNS = ("text", "finish_reason", "logprob", "correct", "state", "reasoning")
+COLUMNS = ("text", "finish_reason", "logprob", "correct", "state", "reasoning", "given")
 ROW_GROUPS_IN_MEMORY = 8
 
 
@@ -174,6 +174,7 @@ class Groups:
 
     def _group(self, prompt: Prompt, own: dict[str, list[Any]]) -> Group:
         texts, states, thoughts = own.pop("text"), own.pop("state"), own.pop("reasoning")
+        given = own.pop("given")
         kept, scored = self._reading.select(states, texts, thoughts)
         if set(own["correct"]) == {None}:
             del own["correct"]  # nobody has said it: a verifier may
@@ -182,7 +183,10 @@ class Groups:
             tuple(scored),
             self._model,
             self._task,
-            {name: tuple(rows[i] for i in kept) for name, rows in own.items()},
+            {
+                **{name: tuple(rows[i] for i in kept) for name, rows in own.items()},
+                **_given_features([given[i] for i in kept]),
+            },
             count_states(states, texts),
             tuple(thought for thought in thoughts if thought and thought.strip()),
         )
@@ -227,3 +231,10 @@ class Groups:
                 self._open.popitem(last=False)
         self._open.move_to_end(number)
         return self._open[number]
+
+
+def _given_features(rows: Sequence[Sequence[tuple[str, float]] | None]) -> dict[str, Any]:
+    """The features that a file says of every one of some responses."""
+    dicts = [dict(row or ()) for row in rows]
+    names = set(dicts[0]).intersection(*dicts) if dicts else ()
+    return {name: np.array([row[name] for row in dicts]) for name in sorted(names)}

@@ -204,6 +204,10 @@ class Run:
         folder = self.path / "responses" / model / task
         write_part(folder, to_table(rows, RESPONSE_SCHEMA))
 
+    def add_response_table(self, model: str, task: str, table: pa.Table) -> None:
+        """Save one batch of responses, a table of RESPONSE_SCHEMA, as a part file of its own."""
+        write_part(self.path / "responses" / model / task, table)
+
     def has_responses(self, *, model: str = "*", task: str = "*") -> bool:
         """Whether there are responses: of that model, to that task, or any."""
         parts = (self.path / "responses").glob(f"{model}/{task}/part-*.parquet")

@@ -23,7 +23,7 @@ from typing import Any
 from tofu_eval.core.errors import ConfigError, DataError, MissingDependencyError
 from tofu_eval.core.models import HUB_ID
 from tofu_eval.core.types import Message, digest
-from tofu_eval.importers.rows import read_rows
+from tofu_eval.importers.containers import read_rows
 
 COLUMNS = (
     *("prompt", "completion", "messages", "instruction", "input", "output", "completions"),
