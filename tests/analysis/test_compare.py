@@ -9,7 +9,8 @@ import pytest
 from tofu_eval.analysis import mean_interval, paired_difference
 from tofu_eval.analysis.compare import Cell, Comparison, How, compare
 from tofu_eval.core.errors import DataError, UnknownNameError
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 from tofu_eval.report.comparison_text import render
 
 METRICS = {"vendi": "higher", "self_bleu": "lower", "never_used": "none"}

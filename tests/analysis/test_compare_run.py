@@ -10,7 +10,8 @@ import pytest
 from tofu_eval.analysis import crossed_difference, crossed_mean
 from tofu_eval.analysis.compare import Cell, Comparison, compare
 from tofu_eval.analysis.compare_run import seeds_together
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 from tofu_eval.report.comparison_text import render
 
 MODELS: dict[str, dict[str, Any]] = {

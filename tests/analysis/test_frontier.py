@@ -13,7 +13,8 @@ from tofu_eval.analysis.equal_quality import Contest, Member, decide
 from tofu_eval.analysis.equal_quality import contest as compare_at_equal_quality
 from tofu_eval.analysis.frontier import Frontier, frontier
 from tofu_eval.core.errors import ConfigError, DataError, UnknownNameError
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 
 
 def contest(found: Frontier) -> Contest:

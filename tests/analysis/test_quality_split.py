@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from tofu_eval.analysis.quality_split import split_loss
 from tofu_eval.cli import main
 from tofu_eval.core.errors import DataError
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 
 NAMES = ("vendi", "vendi[correct]")
 

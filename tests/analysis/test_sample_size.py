@@ -15,7 +15,8 @@ from tofu_eval.analysis import (
 )
 from tofu_eval.analysis.compare import Cell, Comparison, Row, compare
 from tofu_eval.analysis.sample_size import needs
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 from tofu_eval.report.power_text import needs_text
 
 

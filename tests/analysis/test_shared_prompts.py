@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from tofu_eval.analysis.compare import compare
 from tofu_eval.analysis.shared_prompts import REASON, is_conditional, kept_prompts, on_kept_prompts
 from tofu_eval.cli import main
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 from tofu_eval.metrics import find
 
 GOOD = "vendi[reward>=0]"

@@ -6,7 +6,8 @@ import pytest
 
 from tofu_eval.analysis.compare import Comparison, How, compare
 from tofu_eval.analysis.warnings import ValidityWarning, scores_warnings
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 
 METRICS = {"vendi": "higher", "self_bleu": "lower"}
 

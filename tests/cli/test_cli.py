@@ -105,7 +105,7 @@ def test_tasks_and_metrics_are_listed_and_shown() -> None:
     shown = invoke("tasks", "show", "open-prompts")
     assert "licence" in shown.output
     listed = invoke("metrics", "list").output
-    for name in ("distinct_1", "self_bleu", "vendi", "mean_pairwise_cosine_distance@2604.16027"):
+    for name in ("distinct_1", "self_bleu", "vendi", "vendi@2604.16027"):
         assert any(line.split()[0] == name for line in listed.splitlines())
     assert "Formula:" in invoke("metrics", "show", "vendi").output
     assert "Did you mean 'vendi'" in refused("metrics", "show", "vendy")

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tofu_eval.core.config import RunFile, Settings, run_file, settings
+from tofu_eval.core.config import RunFile, Settings
 from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.sections import settings_of
+from tofu_eval.features.base import sections
+from tofu_eval.features.judge import JudgeSettings
+from tofu_eval.features.settings import read_run_file, read_settings
 
 DOC = (Path(__file__).parents[2] / "docs" / "config.md").read_text("utf-8")
-FORMATS = "base, sft, chat or a .jinja file, or a mapping with one of these for each model"
+FORMATS = (
+    "base, sft, chat, paper, paper-math or a .jinja file, "
+    "or a mapping with one of these for each model"
+)
 QUOTES = "(in quotes, where it looks like something else)"
 
 
@@ -20,7 +27,7 @@ def refused(text: str, folder: Path) -> str:
     path = folder / "run.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        run_file(path)
+        read_run_file(path)
     return str(caught.value).removeprefix(str(path))
 
 
@@ -39,7 +46,7 @@ def test_a_key_that_stands_twice_is_refused(text: str, message: str, tmp_path: P
 
 def test_a_merge_is_not_a_repetition(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("models: &all {a: X, b: Y}\nformat: {<<: *all, a: sft}\n")
-    assert run_file(tmp_path / "run.yaml").format == {"a": "sft", "b": "Y"}
+    assert read_run_file(tmp_path / "run.yaml").format == {"a": "sft", "b": "Y"}
 
 
 WRONG = [
@@ -61,7 +68,7 @@ def test_a_wrong_value_in_python_and_in_a_file(
     name: str, value: object, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        settings({name: value})
+        read_settings({name: value})
     assert str(caught.value) == message
     # A Python literal of these kinds is YAML as well.
     assert refused(f"{name}: {value!r}\n", tmp_path) == f": {message}"
@@ -74,7 +81,7 @@ def test_a_wrong_value_in_python_and_in_a_file(
         ("models: [a]", "models should be a mapping of names, got ['a']."),
         ("models: {a: 1}", f"models.a should be text {QUOTES}, got 1."),
         ("models: {1: a}", f"a name in models should be text {QUOTES}, got 1."),
-        ("1: a", "unknown setting '1'. Known: engine"),
+        ("1: a", "unknown setting '1'. Known: metrics"),
         ("seed: 2024-13-45", "not YAML: month must be in 1..12."),
     ],
 )
@@ -83,13 +90,13 @@ def test_what_only_a_file_can_say_wrongly(text: str, message: str, tmp_path: Pat
 
 
 def test_a_whole_number_is_a_temperature() -> None:
-    assert settings({"temperature": 1, "top_p": 1}).temperature == 1.0
+    assert read_settings({"temperature": 1, "top_p": 1}).temperature == 1.0
 
 
 def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", DOC, flags=re.DOTALL)
+    example, _ = re.findall(r"```yaml\n(.*?)```", DOC, flags=re.DOTALL)
     (tmp_path / "run.yaml").write_text(example)
-    file = run_file(tmp_path / "run.yaml")
+    file = read_run_file(tmp_path / "run.yaml")
     assert file.models == {
         "base": "models/base",
         "sft": "org/tuned@main",
@@ -100,14 +107,64 @@ def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
         ("open-prompts", "tasks/mine.yaml"),
     )
     given = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "output"})
-    assert settings(given).format == {"sft": "chat"}
+    assert read_settings(given).format == {"sft": "chat"}
+
+
+def test_the_example_of_sections_in_the_docs_is_right(tmp_path: Path) -> None:
+    _, example = re.findall(r"```yaml\n(.*?)```", DOC, flags=re.DOTALL)
+    (tmp_path / "run.yaml").write_text(example)
+    given = read_run_file(tmp_path / "run.yaml").model_dump(exclude_unset=True)
+    assert given == {
+        "reward": {"model": "models/reward", "engine": "vllm"},
+        "judge": {"model": "org/judge", "repeats": 3},
+        "equivalence": {"method": "judge"},
+    }
+    chosen = read_settings(given)
+    assert (chosen.section(JudgeSettings).repeats, chosen.section(JudgeSettings).max_tokens) == (
+        *(3, 512),
+    )
+
+
+WRONG_IN_SECTIONS = [
+    ("judge: {repeats: 0}", "judge.repeats should be greater than or equal to 1, got 0."),
+    ("judge: {repeats: true}", "judge.repeats should be a whole number, got True."),
+    ("harm: {threshold: 1.5}", "harm.threshold should be less than or equal to 1, got 1.5."),
+    (
+        "reward: a/model",
+        "reward should be a mapping with some of model, engine, base_url, calibration, "
+        "got 'a/model'.",
+    ),
+    (
+        "reward: {modle: x}",
+        "unknown setting 'reward.modle'. Did you mean 'reward.model'? "
+        "Known: reward.model, reward.engine, reward.base_url, reward.calibration.",
+    ),
+    ("reward_model: x", "unknown setting 'reward_model'. Did you mean 'reward.model'? Known: "),
+    ("equivalence_threshold: 1", "unknown setting 'equivalence_threshold'. Did you mean 'equi"),
+    (
+        "reward: {engine: tgi}",
+        "reward.engine should be 'transformers', 'vllm' or 'openai', got 'tgi'.",
+    ),
+    ("judge: {engine_args: [a]}", "judge.engine_args should be a mapping of names, got ['a']."),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG_IN_SECTIONS)
+def test_a_section_that_is_wrong(text: str, message: str, tmp_path: Path) -> None:
+    assert refused(text, tmp_path).startswith(f": {message}")
 
 
 def test_the_docs_have_every_field_and_its_default() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", DOC, flags=re.MULTILINE)
-    assert [name for name, _ in rows] == list(RunFile.model_fields)
-    left_out = dict(rows)
-    for name, field in Settings.model_fields.items():
-        if field.default is not None:
-            default = "false" if field.default is False else field.default
-            assert left_out[name] == f"`{default}`"
+    rows = re.findall(r"^\| `([\w.]+)` \| .* \| (.*) \|$", DOC, flags=re.MULTILINE)
+    declared = [one for kind in sections() for one in settings_of(kind) if is_built_in(kind)]
+    assert [name for name, _ in rows] == [*RunFile.model_fields, *(one.path for one in declared)]
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    defaults |= {one.path: one.default for one in declared}
+    for name, left_out in rows:
+        default = defaults.get(name)
+        if default not in (None, (), {}):
+            assert left_out == f"`{'false' if default is False else default}`"
+
+
+def is_built_in(kind: type) -> bool:
+    return kind.__module__.startswith("tofu_eval.")

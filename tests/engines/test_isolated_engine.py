@@ -82,7 +82,7 @@ def test_a_run_with_every_model_apart_equals_one_in_this_process(
         output = tmp_path / str(isolate)
         te.evaluate(
             {"m": tiny_chat_model}, task_of(6, 6), output, device="cpu", isolate=isolate,
-            reward_model=str(tiny_reward_model), metrics=["unique_rate", "vendi"],
+            reward={"model": str(tiny_reward_model)}, metrics=["unique_rate", "vendi"],
         )  # fmt: skip
         board = json.loads((output / "leaderboard.json").read_text())
         boards.append([{k: v for k, v in row.items() if k != "run"} for row in board["rows"]])

@@ -121,7 +121,7 @@ def test_a_real_model_that_cannot_judge_leaves_nulls(tiny_chat_model: Path, tmp_
         (["--equivalence-threshold", "3"], "equivalence_threshold should be less than or equal"),
         (
             ["--metric", "distinct_1[correct]", "--truncate", "5"],
-            "'distinct_1[correct]' cannot be computed on cut responses",
+            "'distinct_1[correct]' cannot be computed on truncated responses",
         ),
         (["--equivalence-model", "nowhere/at-all"], "Give another: --equivalence-model"),
     ],

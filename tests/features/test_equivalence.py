@@ -334,9 +334,8 @@ def test_through_the_pipeline(classifier: Path, nli_model: Path, tmp_path: Path)
         [("base", rows)],
         tmp_path / "run",
         metrics=metrics,
-        equivalence="classifier",
-        equivalence_model=str(classifier),
-        nli_model=str(nli_model),
+        equivalence={"method": "classifier", "model": str(classifier)},
+        nli={"model": str(nli_model)},
     )
     found = {row["metric"]: row for row in result.estimates.to_pylist()}
     assert 1 <= found["distinct_k"]["value"] <= 3
@@ -351,7 +350,10 @@ def test_a_run_is_scored_again_by_another_method_only(tmp_path: Path) -> None:
 
     def scored(method: str) -> list[float]:
         made = score_files(
-            [("base", rows)], tmp_path / "run", metrics=["distinct_k"], equivalence=method
+            [("base", rows)],
+            tmp_path / "run",
+            metrics=["distinct_k"],
+            equivalence={"method": method},
         )
         return made.scores.column("value").to_pylist()
 
@@ -368,7 +370,7 @@ def test_references_through_scores() -> None:
     made = te.score(
         Group(prompt, ("apple", "apple", "pear")),
         metrics=["reference_coverage", "reference_coverage_exact", "collision_ratio"],
-        equivalence="exact",
+        equivalence={"method": "exact"},
     )
     values = {row["metric"]: row["value"] for row in made.scores.to_pylist()}
     assert values["reference_coverage"] == values["reference_coverage_exact"] == 0.5

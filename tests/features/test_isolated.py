@@ -13,10 +13,10 @@ import pytest
 
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Prompt
-from tofu_eval.features.embedding import SentenceEmbedder
 from tofu_eval.features.isolated import Isolated, IsolatedClassifier, open_classifier
 from tofu_eval.features.pairs import PairClassifier
-from tofu_eval.features.reward import RewardModel
+from tofu_eval.features.sentence_embedder import SentenceEmbedder
+from tofu_eval.features.sequence_classifier import RewardModel
 
 PROMPT = Prompt.of_text("p", "Name a fruit.")
 PAIRS = [(PROMPT, text) for text in ("apple", "", "a long text " * 40, "apple")]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tofu_eval.core.types import Message, Prompt
-from tofu_eval.features.harm import HarmClassifier
-from tofu_eval.features.reward import RewardModel
+from tofu_eval.features.harm_classifier import HarmClassifier
+from tofu_eval.features.sequence_classifier import RewardModel
 
 CHAT = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}\n"

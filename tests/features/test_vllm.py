@@ -11,8 +11,8 @@ import pytest
 from support.vllm_server import serving
 
 from tofu_eval.core.types import Prompt
-from tofu_eval.features.embedding import SentenceEmbedder
-from tofu_eval.features.reward import RewardModel
+from tofu_eval.features.sentence_embedder import SentenceEmbedder
+from tofu_eval.features.sequence_classifier import RewardModel
 from tofu_eval.features.served import ServedEmbedder, ServedRewardModel
 from tofu_eval.features.vllm import VllmEmbedder, VllmRewardModel
 

@@ -5,7 +5,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tofu_eval.core.types import ESTIMATE_SCHEMA, Estimate, to_table
+from tofu_eval.core.tables import ESTIMATE_SCHEMA, to_table
+from tofu_eval.core.types import Estimate
 from tofu_eval.leaderboard import build_leaderboard
 
 

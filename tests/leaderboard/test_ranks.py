@@ -7,7 +7,8 @@ import pytest
 from support.boards import A, manifest_of, means, study
 
 from tofu_eval.core.errors import DataError
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 from tofu_eval.leaderboard import build_leaderboard
 from tofu_eval.leaderboard.prompt_scores import BOARD_SCORE_SCHEMA, of_prompts, of_run
 from tofu_eval.leaderboard.ranks import ranked

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import metric_facts as facts
 
 from tofu_eval.core.errors import (
     ConfigError,
@@ -23,7 +24,7 @@ from tofu_eval.core.errors import (
 from tofu_eval.core.tokens import TOKENISERS
 from tofu_eval.core.types import Prompt
 from tofu_eval.metrics import METRICS, Metric, metric
-from tofu_eval.metrics.base import INPUTS, VARIANTS
+from tofu_eval.metrics.base import VARIANTS
 
 BUILT_IN = [
     entry.item
@@ -131,6 +132,11 @@ def draw_rows(data: st.DataObject, made: Metric, count: int) -> dict[str, list[A
     }
 
 
+def least(made: Metric) -> int:
+    """How many responses a metric takes."""
+    return facts.LEAST.get(made.name, 2)
+
+
 def bounds(made: Metric, n: int) -> tuple[float, float]:
     """The range as numbers for n responses."""
     words = {"n": float(n), "1/n": 1 / n, "log2(n + 1)": math.log2(n + 1)}
@@ -144,14 +150,14 @@ def bounds(made: Metric, n: int) -> tuple[float, float]:
 def test_values_lie_in_the_range_whatever_the_order(
     made: Metric, data: st.DataObject, count: int
 ) -> None:
-    count = max(count, made.least)
+    count = max(count, least(made))
     rows = draw_rows(data, made, count)
     value = made(*arrays(made, rows))
     assert type(value) is float
     assert math.isfinite(value)
     low, high = bounds(made, count)
     assert low <= value <= high
-    if made.ordered:
+    if made.name in facts.ORDERED:
         return
     order = data.draw(st.permutations(range(count)))
     shuffled = {need: [rows[need][i] for i in order] for need in rows}
@@ -162,7 +168,7 @@ def test_values_lie_in_the_range_whatever_the_order(
 @examples
 @given(data=st.data(), count=st.integers(2, 5))
 def test_inputs_are_not_mutated(made: Metric, data: st.DataObject, count: int) -> None:
-    given_arrays = arrays(made, draw_rows(data, made, max(count, made.least)))
+    given_arrays = arrays(made, draw_rows(data, made, max(count, least(made))))
     before = copy.deepcopy(given_arrays)
     made(*given_arrays)
     for array, old in zip(given_arrays, before, strict=True):
@@ -184,9 +190,9 @@ def end(made: Metric, n: int, said: str | None, *, best: bool) -> float | None:
 @examples
 @given(data=st.data(), count=st.integers(2, 8))
 def test_identical_responses(made: Metric, data: st.DataObject, count: int) -> None:
-    count = max(count, made.least)
+    count = max(count, least(made))
     one = draw_rows(data, made, 1)
-    promised = end(made, count, made.identical, best=False)
+    promised = end(made, count, facts.IDENTICAL.get(made.name, "bound"), best=False)
     if promised is not None:
         value = made(*arrays(made, {need: row * count for need, row in one.items()}))
         # 100 ** (1/4) and square roots cost a few bits.
@@ -196,8 +202,8 @@ def test_identical_responses(made: Metric, data: st.DataObject, count: int) -> N
 @diverse
 @pytest.mark.parametrize("count", [2, 5, 8])
 def test_responses_that_share_nothing(made: Metric, count: int) -> None:
-    count = max(count, made.least)
-    promised = end(made, count, made.different, best=True)
+    count = max(count, least(made))
+    promised = end(made, count, facts.DIFFERENT.get(made.name, "bound"), best=True)
     if promised is not None:
         rows = {need: [DIFFERENT[need](i) for i in range(count)] for need in own_needs(made)}
         assert made(*arrays(made, rows)) == pytest.approx(promised, rel=1e-9, abs=1e-7)
@@ -209,7 +215,7 @@ def test_more_diversity_is_the_better_end(made: Metric) -> None:
     if made.direction == "none" or not set(own_needs(made)) <= DIFFERENT.keys():
         return
     rows = {
-        need: [DIFFERENT[need](i) for i in range(max(4, made.least))] for need in own_needs(made)
+        need: [DIFFERENT[need](i) for i in range(max(4, least(made)))] for need in own_needs(made)
     }
     same = {need: [row[0]] * len(row) for need, row in rows.items()}
     gain = made(*arrays(made, rows)) - made(*arrays(made, same))
@@ -367,8 +373,16 @@ def mine(texts: list[str], *, n: int) -> float:
     ("changes", "message"),
     [
         (
-            {"needs": ("texts",), "settings": {"n": 1}},
-            f"Metric 'mine' needs 'texts'; it can be given {', '.join(INPUTS)}.",
+            {"needs": "text", "settings": {"n": 1}},
+            "Metric 'mine' has needs='text'; expected a tuple of names, such as (\"text\",).",
+        ),
+        (
+            {"level": "prompt", "settings": {"n": 1}},
+            "Metric 'mine' has the level 'prompt'; expected 'group' or 'corpus'.",
+        ),
+        (
+            {"direction": "up", "settings": {"n": 1}},
+            "Metric 'mine' has the direction 'up'; expected 'higher', 'lower' or 'none'.",
         ),
         (
             {},

@@ -68,7 +68,7 @@ def groups() -> list[Group]:
 @pytest.fixture(scope="module")
 def result() -> te.Result:
     names = ["distinct_k", "distinct_k@novelty-bench-1.0", "utility_k", "collision_probability"]
-    return te.score(groups(), metrics=names, reward_calibration=SKYWORK)
+    return te.score(groups(), metrics=names, reward={"calibration": SKYWORK})
 
 
 def column(result: te.Result, metric: str) -> dict[str, float]:
@@ -130,7 +130,7 @@ def test_minilm() -> None:
     bare = [Group(group.prompt, group.texts) for group in groups()]
     names = ["mean_pairwise_cosine_distance", "vendi", "vendi@2604.16027"]
     path = str(package.get_model_path())
-    made = te.score(bare, metrics=names, embedding_model=path, device="cpu")
+    made = te.score(bare, metrics=names, embedding={"model": path}, device="cpu")
     for id, row in golden("golden.more.json").items():
         # In float32, equal texts are 1e-7 apart, of which the square root would show.
         distance = column(made, "mean_pairwise_cosine_distance")[id]

@@ -266,7 +266,7 @@ def test_what_has_made_no_response_can_still_be_changed(tmp_path: Path) -> None:
         ({"models": {"a/b": FakeEngine()}}, ConfigError, "Invalid model name 'a/b'"),
         ({"samples": 0}, ConfigError, "samples should be greater than or equal to 1, got 0"),
         ({"sample": 3}, ConfigError, "unknown setting 'sample'. Did you mean 'samples'"),
-        ({"metrics": ["reward"]}, ConfigError, "needs a reward model. Name one: --reward-model"),
+        ({"metrics": ["reward"]}, ConfigError, "needs a model that you name: --reward-model MODEL"),
         ({"format": {"tuned": "chat"}}, UnknownNameError, "Unknown model 'tuned'"),
         ({"temperature": 0.0}, ConfigError, "temperature 0 is greedy: all 3 samples"),
         ({"tasks": [make_task(count=0)]}, ConfigError, "Task 'fruit' has no prompts"),

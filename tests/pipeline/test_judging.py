@@ -230,10 +230,14 @@ def test_harm_by_a_classifier(tiny_reward_model: Path, file: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--metric", "judge_rating"], "The feature 'judge' needs a judge: --judge-model MODEL"),
+        (
+            ["--metric", "judge_rating"],
+            "The feature 'judge' needs a model that you name: --judge-model MODEL",
+        ),
         (
             ["--metric", "attack_success_rate_judged"],
-            "The feature 'harmful' needs a judge: --judge-model MODEL or --harm-model PATH_OR_ID",
+            "The feature 'harmful' needs a model that you name: --harm-model or --judge-model "
+            "MODEL",
         ),
         (
             ["--judge-model", "{m}", "--judge-repeats", "2", "--judge-temperature", "0"],
@@ -312,7 +316,7 @@ def test_a_calibration_of_its_own(many: Path, tiny_reward_model: Path, tmp_path:
     import yaml
 
     from tofu_eval.core.types import Prompt
-    from tofu_eval.features.reward import RewardModel
+    from tofu_eval.features.sequence_classifier import RewardModel
 
     output = tmp_path / "calibration.yaml"
     done = calibrate(many, tiny_reward_model, output)

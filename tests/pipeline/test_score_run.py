@@ -14,6 +14,8 @@ from click.testing import CliRunner
 import tofu_eval as te
 from tofu_eval.cli import main
 from tofu_eval.core.errors import StoreError
+from tofu_eval.features import FEATURES
+from tofu_eval.features.open import OpenFeature
 from tofu_eval.metrics import METRICS, metric
 from tofu_eval.pipeline import score_run as scoring
 from tofu_eval.pipeline.evaluate import score_files
@@ -313,7 +315,8 @@ def test_one_feature_model_is_in_memory_at_a_time_and_each_once(
     responses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truncate: int | None
 ) -> None:
     models = {"embedding": OneAtATime("embedding", 3), "reward": OneAtATime("reward", 1)}
-    monkeypatch.setattr("tofu_eval.pipeline.evaluate.feature_models", lambda *_, **__: models)
+    opened = {name: OpenFeature(FEATURES.get(name), model) for name, model in models.items()}
+    monkeypatch.setattr("tofu_eval.pipeline.evaluate.open_features", lambda *_, **__: opened)
     monkeypatch.setattr("tofu_eval.pipeline.score_run.SCORE_CHUNK", 4)
     metrics = ["vendi", "reward", "unique_rate"]
     rows = [json.loads(line) for line in responses.read_text("utf-8").splitlines()[:10]]

@@ -92,7 +92,7 @@ def test_an_unknown_task_is_named(scored: Path) -> None:
 
 
 def test_on_the_command_line(scored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tofu_eval.features.embedding as room
+    import tofu_eval.features.sentence_embedder as room
 
     monkeypatch.setattr(room, "SentenceEmbedder", lambda *_, **__: Embedder())
     table = CliRunner().invoke(main, ["similarity", str(scored)])

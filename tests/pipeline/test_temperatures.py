@@ -10,9 +10,9 @@ import pytest
 from support.fakes import FakeEngine
 
 import tofu_eval as te
-from tofu_eval.core.config import settings
 from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.types import Request, Response
+from tofu_eval.features.settings import read_settings
 from tofu_eval.leaderboard import read_leaderboard
 from tofu_eval.pipeline.temperatures import name_at, variants_of
 from tofu_eval.run.store import Run
@@ -186,8 +186,8 @@ def test_names() -> None:
 
 
 def test_what_is_a_sweep() -> None:
-    assert settings({"temperature": 0.7}).sweep is None
-    assert settings({}).sweep is None
-    assert settings({"temperature": [0.7]}).sweep == (0.7,)
-    assert settings({"temperature": [0.7, 1]}).sampling() == {}
-    assert settings({"temperature": 0}).sampling() == {"temperature": 0}
+    assert read_settings({"temperature": 0.7}).sweep is None
+    assert read_settings({}).sweep is None
+    assert read_settings({"temperature": [0.7]}).sweep == (0.7,)
+    assert read_settings({"temperature": [0.7, 1]}).sampling() == {}
+    assert read_settings({"temperature": 0}).sampling() == {"temperature": 0}

@@ -11,7 +11,8 @@ from support.frontier_runs import SWEEP, Models, made, manifest, scores, with_se
 
 from tofu_eval.analysis.frontier import Frontier, frontier
 from tofu_eval.core.errors import UnknownNameError
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 from tofu_eval.report.frontier_sentences import notes, sentences
 from tofu_eval.report.frontier_text import render_frontiers
 

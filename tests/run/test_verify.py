@@ -14,7 +14,7 @@ from support.fakes import FakeEngine
 import tofu_eval as te
 from tofu_eval.cli import main
 from tofu_eval.core.errors import StoreError
-from tofu_eval.core.types import RESPONSE_SCHEMA
+from tofu_eval.core.tables import RESPONSE_SCHEMA
 from tofu_eval.pipeline import evaluate as pipeline
 from tofu_eval.run.files import parts_of, write_parquet, write_part
 from tofu_eval.run.store import Run

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tofu_eval.core.types import ESTIMATE_SCHEMA, SCORE_SCHEMA, Estimate, Score, to_table
+from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Estimate, Score
 from tofu_eval.leaderboard import build_leaderboard
 from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.prompt_scores import of_run

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tofu_eval.analysis.frontier import Frontier, frontier
-from tofu_eval.core.types import SCORE_SCHEMA, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Score
 
 Models = dict[str, tuple[str, int | None, float, float, float]]
 """By name: series, seed, temperature, quality and diversity."""

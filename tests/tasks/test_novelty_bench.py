@@ -101,10 +101,12 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[te.Result]:
             TASK,
             home / "run",
             data_dir=home,
-            equivalence="judge",
-            judge_model="published-classes",
-            reward_model="published-points",
-            reward_calibration=str(home / "calibration.yaml"),
+            equivalence={"method": "judge"},
+            judge={"model": "published-classes"},
+            reward={
+                "model": "published-points",
+                "calibration": str(home / "calibration.yaml"),
+            },
             metrics=["distinct_k", "distinct_k@novelty-bench-1.0", "utility_k"],
         )
     finally:

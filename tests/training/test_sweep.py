@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tofu_eval.core.errors import ConfigError, UnknownNameError
-from tofu_eval.core.types import ESTIMATE_SCHEMA, SCORE_SCHEMA, Estimate, ModelSpec, to_table
+from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Estimate, ModelSpec
 from tofu_eval.pipeline.evaluate import Result
 from tofu_eval.training.sweep import grid, summarise_seeds, sweep
 

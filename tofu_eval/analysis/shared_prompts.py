@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.analysis.pareto import Floats
 from tofu_eval.core.errors import DataError, UnknownNameError
-from tofu_eval.core.types import SCORE_SCHEMA
+from tofu_eval.core.tables import SCORE_SCHEMA
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,9 +43,9 @@ def command(
     from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
     from tofu_eval.cli.options import formats_by_model, split_names
-    from tofu_eval.core.config import settings
     from tofu_eval.core.errors import ModelError
     from tofu_eval.core.models import parse_model
+    from tofu_eval.features.settings import read_settings
     from tofu_eval.pipeline.audit import audit
 
     fields = {
@@ -60,7 +60,7 @@ def command(
     }
     if formats:
         fields["format"] = formats_by_model(formats)
-    chosen = settings({name: value for name, value in fields.items() if value is not None})
+    chosen = read_settings({name: value for name, value in fields.items() if value is not None})
     seen = audit(split_names([parse_model(text) for text in models]), tasks, chosen, first=first)
     for model, task, prompt, ids, tokens in seen.samples:
         click.echo(printable(f"{model}, {task}, prompt {prompt}: {len(ids)} tokens"))

@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import given_values
+from tofu_eval.cli.options import given_values, option_of
+from tofu_eval.features.reward import RewardSettings
 
 
 @click.command("calibrate-reward")
 @click.argument("responses", type=click.Path(path_type=Path), metavar="RUN|FILE")
-@click.option("--reward-model", required=True, metavar="MODEL", help="As for run and score.")
+@option_of(RewardSettings, "model", required=True)
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path), help="The YAML file to write."
 )
-@click.option("--reward-engine", help="As for run and score.")
-@click.option("--reward-base-url", metavar="URL", help="As for run and score.")
+@option_of(RewardSettings, "engine")
+@option_of(RewardSettings, "base_url")
 @click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr.")
 def command(responses: Path, output: Path, log_json: bool, **options: Any) -> None:

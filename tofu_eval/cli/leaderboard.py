@@ -115,7 +115,7 @@ def show_command(
 
 def _of_run(path: Path, per_prompt: bool) -> Source:
     from tofu_eval.cli.console import note
-    from tofu_eval.core.types import ESTIMATE_SCHEMA, to_table
+    from tofu_eval.core.tables import ESTIMATE_SCHEMA, to_table
     from tofu_eval.leaderboard import build_leaderboard
     from tofu_eval.leaderboard.board import Source
     from tofu_eval.leaderboard.prompt_scores import of_run

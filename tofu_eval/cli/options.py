@@ -1,16 +1,17 @@
-"""Options that `run` and `score` share."""
+"""Options that `run` and `score` share; those of features come from the features themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
-from tofu_eval.core.config import EMBEDDING_MODEL, NLI_MODEL, Equivalence, Tokenizer
-
 if TYPE_CHECKING:
+    from tofu_eval.core.sections import Setting
     from tofu_eval.core.types import ModelSpec
 
 
@@ -32,236 +33,311 @@ class Temperatures(click.ParamType):  # type: ignore[type-arg]  # generic from C
         return found if "," in str(value) else found[0]
 
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-_JUDGING = (
-    click.option(
-        "--judge-model",
-        metavar="MODEL",
-        help="Chat model, or judge of a package, that rates responses from 0 to 5; also for "
-        "--equivalence judge.",
-    ),
-    click.option(
-        "--judge-template",
-        metavar="RUBRIC",
-        help="instruction, story or a .jinja file. Default: instruction",
-    ),
-    click.option("--judge-repeats", type=int, help="Judgements of each response. Default: 1"),
-    click.option(
-        "--judge-temperature", type=float, help="Default: 0; 0.7 where judgements are repeated."
-    ),
-    click.option("--judge-max-tokens", type=int, help="Longest judgement. Default: 512"),
-    click.option("--judge-format", help="chat or base (plain text). Default: chat"),
-    click.option("--judge-engine", help="As --engine, for the judge. Default: that of the models"),
-    click.option(
-        "--judge-engine-arg",
-        "judge_engine_args",
-        multiple=True,
-        metavar="NAME=VALUE",
-        callback=lambda _context, _option, texts: arguments("--judge-engine-arg", texts),
-        help="An argument for the judge's engine; repeatable.",
-    ),
-    click.option("--judge-base-url", metavar="URL", help="Where the judge's server is."),
-    click.option(
-        "--harm-model",
-        metavar="MODEL",
-        help="Text classifier that says what is harmful. Default: the judge",
-    ),
-    click.option("--harm-label", help="Its label that means harm."),
-    click.option("--harm-threshold", type=float, help="Least probability. Default: 0.5"),
-    click.option(
-        "--harm-input",
-        help="response, pair (with the prompt) or chat: what it reads. Default: chat where it has "
-        "a template, else response",
-    ),
-    click.option("--harm-template", metavar="RUBRIC", help="What the judge is asked about harm."),
-)
+WHAT = "What"
+SAMPLING = "Sampling"
+ENGINE = "Engine"
+SCORING = "Scoring"
+OTHER = "Other"
+
+_APART = "__"
+"""What stands between a section and its setting in the name of a parameter."""
+
+
+class Option(click.Option):
+    """An option that stands under a heading in `--help`."""
+
+    def __init__(self, *declarations: Any, heading: str = OTHER, **told: Any) -> None:
+        super().__init__(*declarations, **told)
+        self.heading = heading
+
+
+option = partial(click.option, cls=Option)
+
+
+class Command(click.Command):
+    """A command that scores: with the options of all features, and `--help` in groups."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own parameters, and those of the features that are known by now."""
+        return [*super().get_params(ctx), *_feature_options()]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; a Python file of metrics is run first, since it may bring options."""
+        for file in _metric_files(args):
+            from tofu_eval.metrics.base import METRICS
+
+            METRICS.in_file(file)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in groups, in the order in which these are first used."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "heading", OTHER), []).append(record)
+        groups[OTHER] = groups.pop(OTHER, [])
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+        for broken in _broken_features():
+            formatter.write_paragraph()
+            formatter.write_text(broken)
+
+
+def _metric_files(args: Sequence[str]) -> Iterator[str]:
+    """The Python files that a command line names as metrics."""
+    for i, text in enumerate(args):
+        option, equals, value = text.partition("=")
+        value = value if equals else args[i + 1] if i + 1 < len(args) else ""
+        if option == "--metric" and value.endswith(".py"):
+            yield value
+
+
+def _feature_options() -> list[click.Parameter]:
+    from tofu_eval.core.sections import settings_of, title_of
+    from tofu_eval.features.base import sections
+
+    return [_option_of(one, title_of(kind)) for kind in sections() for one in settings_of(kind)]
+
+
+def _broken_features() -> list[str]:
+    """Why the options of a feature are missing."""
+    from tofu_eval.features.base import FEATURES
+
+    return [f"{e.name} is broken: {e.error}" for e in FEATURES.entries() if e.error is not None]
+
+
+def _option_of(one: Setting, heading: str) -> Option:
+    """The option of a setting, of the type that its annotation says."""
+    kind = next((k for k in get_args(one.kind) if k is not NoneType), one.kind)
+    kind = one.kind if get_origin(one.kind) in (Literal, Mapping) else kind
+    told: dict[str, Any] = {"type": kind}
+    flag = one.flag
+    if get_origin(kind) is Literal:
+        told = {"type": click.Choice(list(map(str, get_args(kind))))}
+    elif kind is bool:
+        flag, told = f"{flag}/--no-{flag.removeprefix('--')}", {"default": None}
+    elif kind not in (int, float, str):  # a mapping
+        told = {"multiple": True, "callback": partial(_read_arguments, flag)}
+    default = "" if one.default is None else f" Default: {one.default}"
+    name = f"{one.section}{_APART}{one.name}"
+    return Option(
+        [flag, name], heading=heading, metavar=one.metavar, help=f"{one.help}{default}", **told
+    )
+
+
+def option_of(section: type, name: str, **changes: Any) -> Callable[[Decorated], Decorated]:
+    """Add the option of one setting of a section to a command; `changes` are of click's."""
+    from tofu_eval.core.sections import settings_of, title_of
+
+    (one,) = (setting for setting in settings_of(section) if setting.name == name)
+    made = _option_of(one, title_of(section))
+    for fact, value in changes.items():
+        setattr(made, fact, value)
+
+    def add(command: Decorated) -> Decorated:
+        vars(command).setdefault("__click_params__", []).append(made)
+        return command
+
+    return add
+
+
+def _read_arguments(
+    flag: str, _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, Any] | None:
+    return arguments(flag, texts)
+
 
 _SCORING = (
-    click.option(
+    option(
         "--metric",
         "metrics",
         multiple=True,
-        help="Only these metrics. List all: tofu-eval metrics list",
+        heading=SCORING,
+        help="Only these metrics: names, or Python files with metrics. List all: tofu-eval "
+        "metrics list",
     ),
-    click.option(
+    option(
         "--tokenizer",
-        type=click.Choice(get_args(Tokenizer)),
+        type=click.Choice(["auto", "published", "char"]),
+        heading=SCORING,
         help="What the metrics over words count: each its own words, and characters in scripts "
         "without spaces (auto); its published words alone; characters. Default: auto",
     ),
-    click.option(
+    option(
         "--unfinished",
         type=click.Choice(["keep", "drop"]),
+        heading=SCORING,
         help="Whether responses that stopped at the length limit are scored. Default: keep",
     ),
-    click.option(
+    option(
         "--reasoning",
         type=click.Choice(["strip", "keep"]),
+        heading=SCORING,
         help="Whether thoughts (<think>…</think>) are scored with the answer. Default: strip",
     ),
-    click.option(
+    option(
         "--reasoning-tags",
         multiple=True,
         metavar="OPEN,CLOSE",
+        heading=SCORING,
         help="How thoughts begin and end, beside the usual ways; repeatable.",
     ),
-    click.option(
+    option(
         "--truncate",
         type=int,
         metavar="WORDS",
-        help="Compute what length moves on responses cut to this many words; shorter ones are "
-        "left out there.",
+        heading=SCORING,
+        help="Compute what length moves on responses truncated to this many words; shorter ones "
+        "are left out there.",
     ),
-    click.option("--workers", type=int, help="Processes that score. Default: 1"),
-    click.option(
-        "--embedding-model",
-        metavar="MODEL",
-        help=f"sentence-transformers directory or Hub id. Default: {EMBEDDING_MODEL}",
+    option("--limit", type=int, heading=SCORING, help="Only the first N prompts of each task."),
+    option(
+        "--seed",
+        type=int,
+        heading=SCORING,
+        help="Seed of sampling and of the bootstrap. Default: 0",
     ),
-    click.option(
-        "--reward-model",
-        metavar="MODEL",
-        help="Sequence-classification model with one output, for the metric 'reward'.",
+    option("--workers", type=int, heading=SCORING, help="Processes that score. Default: 1"),
+    option(
+        "--device",
+        heading=SCORING,
+        help="cpu, cuda, cuda:1, mps. Default: the best there is.",
     ),
-    click.option(
-        "--embedding-engine",
-        help="sentence-transformers, vllm, or openai (a server). Default: sentence-transformers",
-    ),
-    click.option("--embedding-base-url", metavar="URL", help="Where that server is."),
-    click.option(
-        "--reward-engine",
-        help="transformers, vllm, or openai (a server of vLLM's). Default: transformers",
-    ),
-    click.option("--reward-base-url", metavar="URL", help="Where that server is."),
-    click.option(
-        "--equivalence",
-        type=click.Choice(get_args(Equivalence)),
-        help="How it is decided which responses are equivalent. Default: novelty-bench-1.0",
-    ),
-    click.option(
-        "--equivalence-model",
-        metavar="MODEL",
-        help="Classifier of pairs. Default: NoveltyBench's.",
-    ),
-    click.option(
-        "--equivalence-threshold",
-        type=float,
-        help="For word-overlap, embedding and classifier. Default: 0.5, 0.85, 0.102",
-    ),
-    click.option(
-        "--reward-calibration",
-        metavar="FILE|PRESET",
-        help="What a reward is worth, for utility_k. Default: the preset of the reward model.",
-    ),
-    *_JUDGING,
-    click.option("--nli-model", metavar="MODEL", help=f"For the nli metrics. Default: {NLI_MODEL}"),
-    click.option(
-        "--verifier",
-        metavar="NAME",
-        help="What checks answers: math, choice, text, …. Default: the task's own",
-    ),
-    click.option("--limit", type=int, help="Only the first N prompts of each task."),
-    click.option("--seed", type=int, help="Seed of sampling and of the bootstrap. Default: 0"),
-    click.option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
-    click.option(
+    option(
         "--isolate/--no-isolate",
         default=None,
+        heading=SCORING,
         help="Give each model a process of its own. Default: where there is an accelerator",
     ),
-    click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is."),
+    option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
 )
 
 _ASKING = (
-    click.option("--system", metavar="TEXT", help="What the model is told before each prompt."),
-    click.option(
+    option(
+        "--system",
+        metavar="TEXT",
+        heading=SAMPLING,
+        help="What the model is told before each prompt.",
+    ),
+    option(
         "--chat-template-kwarg",
         "chat_template_kwargs",
         multiple=True,
         metavar="NAME=VALUE",
         callback=lambda _context, _option, texts: pairs("--chat-template-kwarg", texts),
+        heading=SAMPLING,
         help="What the chat template is given, such as enable_thinking=false; repeatable.",
     ),
-    click.option(
-        "--reasoning-effort", metavar="WORD", help="How long a model thinks, in its own words."
-    ),
+    option("--reasoning-effort", metavar="WORD", help="How long a model thinks, in its own words."),
 )
 
 _DECODING = (
-    click.option("--top-k", type=int, help="Only the K most probable tokens. Default: all"),
-    click.option("--min-p", type=float, help="Only tokens at least P times the most probable one."),
-    click.option("--repetition-penalty", type=float, help="Above 1 makes repetitions rarer."),
-    click.option(
+    option(
+        "--top-k", type=int, heading=SAMPLING, help="Only the K most probable tokens. Default: all"
+    ),
+    option(
+        "--min-p",
+        type=float,
+        heading=SAMPLING,
+        help="Only tokens at least P times the most probable one.",
+    ),
+    option(
+        "--repetition-penalty",
+        type=float,
+        heading=SAMPLING,
+        help="Above 1 makes repetitions rarer.",
+    ),
+    option(
         "--stop",
         multiple=True,
         metavar="TEXT",
+        heading=SAMPLING,
         help="End a response before this text; repeatable.",
     ),
-    click.option(
+    option(
         "--seeds",
         type=click.Choice(["row", "run"]),
+        heading=SAMPLING,
         help="run: requests without seeds of their own (vllm, openai); faster, and not to be made "
         "again alike.",
     ),
-    click.option(
+    option(
         "--extra-body",
         multiple=True,
         metavar="NAME=VALUE",
         callback=lambda _context, _option, texts: pairs("--extra-body", texts),
+        heading=SAMPLING,
         help="What else stands in each request to a server; repeatable.",
     ),
-    click.option("--quantize", type=click.Choice(["nf4"]), help="Load the weights in 4 bits."),
-    click.option(
+    option(
+        "--quantize",
+        type=click.Choice(["nf4"]),
+        heading=SAMPLING,
+        help="Load the weights in 4 bits.",
+    ),
+    option(
         "--max-failed",
         type=float,
         metavar="SHARE",
+        heading=SAMPLING,
         help="The share of a model's responses that may fail. Default: 0.05",
     ),
-    click.option(
+    option(
         "--too-long",
         type=click.Choice(["fail", "skip"]),
+        heading=SAMPLING,
         help="What becomes of a prompt that leaves no room for its response. Default: fail",
     ),
 )
 
-output_option = click.option(
-    "--output", type=click.Path(path_type=Path), help="The run directory; an existing one goes on."
+output_option = option(
+    "--output",
+    type=click.Path(path_type=Path),
+    heading=WHAT,
+    help="The run directory; an existing one goes on.",
 )
 
-temperature_option = click.option(
+temperature_option = option(
     "--temperature",
     type=Temperatures(),
+    heading=SAMPLING,
     help="Default: the task's. 0 is greedy. Several (0.3,0.7,1.0) are a sweep: each model at each.",
 )
 
-data_dir_option = click.option(
+data_dir_option = option(
     "--data-dir",
     type=click.Path(path_type=Path),
+    heading=WHAT,
     help="Where the tasks' data is: TASK.jsonl, TASK.parquet or OWNER__NAME/. Default: download.",
 )
 
-baseline_option = click.option(
+baseline_option = option(
     "--baseline",
     metavar="MODEL",
+    heading=WHAT,
     help="Compare with this model in the table at the end. Default: the first.",
 )
 
 
-def scoring_options(command: Command) -> Command:
-    """Add what concerns scoring."""
-    for option in reversed(_SCORING):
-        command = option(command)
+def scoring_options(command: Decorated) -> Decorated:
+    """Add what concerns scoring, but for the options of features."""
+    for add in reversed(_SCORING):
+        command = add(command)
     return command
 
 
-def asking_options(command: Command) -> Command:
+def asking_options(command: Decorated) -> Decorated:
     """Add what shapes a prompt."""
     for option in reversed(_ASKING):
         command = option(command)
     return command
 
 
-def decoding_options(command: Command) -> Command:
+def decoding_options(command: Decorated) -> Decorated:
     """Add what shapes responses, beside the temperature, and what may fail."""
     for option in reversed(_DECODING):
         command = option(command)
@@ -305,8 +381,23 @@ def arguments(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
 
 
 def given_values(**options: Any) -> dict[str, Any]:
-    """The options that the user gave: not None, not an empty tuple."""
-    return {name: value for name, value in options.items() if value not in (None, ())}
+    """The options that the user gave: not None, not an empty tuple; a section's as one mapping."""
+    told: dict[str, Any] = {}
+    for name, value in options.items():
+        section, apart, setting = name.partition(_APART)
+        if value not in (None, ()):
+            part = told.setdefault(section, {}) if apart else told
+            part[setting if apart else name] = value
+    return told
+
+
+def merge_settings(file: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file and flags say together: a flag wins, also within a section."""
+    told = {**file, **flags}
+    for name, part in flags.items():
+        if isinstance(part, dict) and isinstance(file.get(name), dict):
+            told[name] = {**file[name], **part}
+    return told
 
 
 def names(text: str) -> list[str]:

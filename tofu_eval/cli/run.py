@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tofu_eval.cli.options import (
+    ENGINE,
+    SAMPLING,
+    WHAT,
+    Command,
     arguments,
     asking_options,
     baseline_option,
@@ -18,6 +22,8 @@ from tofu_eval.cli.options import (
     decoding_options,
     formats_by_model,
     given_values,
+    merge_settings,
+    option,
     output_option,
     scoring_options,
     split_names,
@@ -28,65 +34,97 @@ if TYPE_CHECKING:
     from tofu_eval.core.types import ModelSpec, Task
 
 
-@click.command("run")
-@click.option(
+@click.command("run", cls=Command)
+@option(
     "--model",
     "models",
     multiple=True,
     metavar="NAME=REF",
+    heading=WHAT,
     help="A local directory, a Hub id (@revision) or BASE+ADAPTER; repeat for each model.",
 )
-@click.option(
-    "--task", "tasks", multiple=True, metavar="NAME", help="A task's name or file; repeatable."
+@option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    heading=WHAT,
+    help="A task's name or file; repeatable.",
 )
-@click.option(
-    "--suite", "suites", multiple=True, metavar="NAME", help="All tasks of a suite: tasks suites."
+@option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME",
+    heading=WHAT,
+    help="All tasks of a suite: tasks suites.",
 )
 @data_dir_option
 @output_option
 @baseline_option
-@click.option(
+@option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
+    heading=WHAT,
     help="YAML file with the same settings; flags win over it.",
 )
-@click.option("--samples", type=int, help="Responses a prompt. Default: the task's.")
+@option("--samples", type=int, heading=SAMPLING, help="Responses a prompt. Default: the task's.")
 @temperature_option
-@click.option("--top-p", type=float, help="Nucleus size in (0, 1]. Default: the task's.")
-@click.option("--max-tokens", type=int, help="Longest response in tokens. Default: the task's.")
+@option(
+    "--top-p",
+    type=float,
+    heading=SAMPLING,
+    help="Nucleus size in (0, 1]. Default: the task's.",
+)
+@option(
+    "--max-tokens",
+    type=int,
+    heading=SAMPLING,
+    help="Longest response in tokens. Default: the task's.",
+)
 @decoding_options
-@click.option(
+@option(
     "--format",
     "formats",
     multiple=True,
     metavar="[MODEL=]FORMAT",
+    heading=SAMPLING,
     help="Prompt format: base, sft, chat, paper, paper-math or a .jinja file; for all models or "
     "for one.",
 )
 @asking_options
-@click.option(
+@option(
     "--engine",
+    heading=ENGINE,
     help="transformers, vllm, openai, ray. Default: vllm where there is a GPU for it, else "
     "transformers.",
 )
-@click.option(
+@option(
     "--engine-arg",
     "engine_args",
     multiple=True,
     metavar="NAME=VALUE",
+    heading=ENGINE,
     help="An argument for the engine, such as tensor_parallel_size=2; repeatable.",
 )
-@click.option(
+@option(
     "--base-url",
     "base_urls",
     multiple=True,
     metavar="[MODEL=]URL",
+    heading=ENGINE,
     help="Where the server of --engine openai is; for all models or for one.",
 )
-@click.option("--batch-size", type=int, help="Responses made at once. Default: 128")
-@click.option("--dtype", help="auto, float32, bfloat16 or float16.")
-@click.option("--trust-remote-code", is_flag=True, default=None, help="Run code from the model.")
+@option("--batch-size", type=int, heading=ENGINE, help="Responses made at once. Default: 128")
+@option("--dtype", heading=ENGINE, help="auto, float32, bfloat16 or float16.")
+@option(
+    "--trust-remote-code",
+    is_flag=True,
+    default=None,
+    heading=ENGINE,
+    help="Run code from the model.",
+)
 @scoring_options
 def command(
     models: tuple[str, ...],
@@ -111,14 +149,15 @@ def command(
     """
     from tofu_eval.cli.compare import print_run
     from tofu_eval.cli.console import progress
-    from tofu_eval.core.config import RunFile, run_file, settings
+    from tofu_eval.core.config import RunFile
     from tofu_eval.core.errors import ConfigError
     from tofu_eval.core.models import parse_model
+    from tofu_eval.features.settings import read_run_file, read_settings
     from tofu_eval.pipeline import evaluate as pipeline
     from tofu_eval.pipeline.temperatures import variants_of
     from tofu_eval.tasks import load_suite
 
-    file = run_file(config_file) if config_file else RunFile()
+    file = read_run_file(config_file) if config_file else RunFile()
     specs = {name: _spec(name, ref) for name, ref in file.models.items()}
     if models:
         specs = split_names([parse_model(text) for text in models])
@@ -126,8 +165,8 @@ def command(
     if output is None:
         raise ConfigError("No run directory. Name one: --output runs/x")
     fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "suites", "output"})
-    fields |= given_values(**options)
-    sweep = settings({"temperature": fields.get("temperature")}).sweep
+    fields = merge_settings(fields, given_values(**options))
+    sweep = read_settings({"temperature": fields.get("temperature")}).sweep
     if baseline is not None:
         _check_baseline(baseline, [v.name for v in variants_of(specs, sweep)], output)
     if isinstance(file.format, dict):  # the flags may have left out a model of the file's

@@ -7,32 +7,46 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import baseline_option, given_values, output_option, scoring_options
+from tofu_eval.cli.options import (
+    Command,
+    baseline_option,
+    given_values,
+    option,
+    output_option,
+    scoring_options,
+)
 
 
-@click.command("score")
+@click.command("score", cls=Command)
 @click.argument("files", nargs=-1, required=True, metavar="[NAME=]FILE...")
 @output_option
-@click.option("--task", default="responses", help="The task's name. Default: responses")
-@click.option(
+@option(
+    "--task", default="responses", heading="Reading", help="The task's name. Default: responses"
+)
+@option(
     "--input-format",
     metavar="NAME",
+    heading="Reading",
     help="How to read all files. Default: told by their fields. List: tofu-eval importers list",
 )
-@click.option("--prompt-field", metavar="FIELD", help="The field that has the prompt.")
-@click.option(
+@option("--prompt-field", metavar="FIELD", heading="Reading", help="The field that has the prompt.")
+@option(
     "--response-field",
     "response_fields",
     multiple=True,
     metavar="FIELD",
+    heading="Reading",
     help="The field that has the response or responses; repeated, a model each.",
 )
-@click.option("--id-field", metavar="FIELD", help="The field that has the prompt's id.")
-@click.option("--model-field", metavar="FIELD", help="The field that names the model.")
-@click.option(
+@option(
+    "--id-field", metavar="FIELD", heading="Reading", help="The field that has the prompt's id."
+)
+@option("--model-field", metavar="FIELD", heading="Reading", help="The field that names the model.")
+@option(
     "--prompts",
     type=click.Path(path_type=Path),
     metavar="FILE",
+    heading="Reading",
     help="Where the prompts stand, by id, where they are not in the files.",
 )
 @baseline_option

@@ -32,16 +32,15 @@ def command(
     of one origin that answer alike narrow what their users read together.
     """
     from tofu_eval.cli.console import progress
-    from tofu_eval.core.config import EMBEDDING_MODEL
     from tofu_eval.core.errors import ConfigError
-    from tofu_eval.features.embedding import SentenceEmbedder
+    from tofu_eval.features.open import open_feature
+    from tofu_eval.features.settings import stored_settings
     from tofu_eval.pipeline.similarity import similarities
     from tofu_eval.run.store import Run
 
     settings = Run.open(run).manifest.get("settings") or {}
-    embedder = SentenceEmbedder(
-        embedding_model or settings.get("embedding_model", EMBEDDING_MODEL), device=device
-    )
+    named = {"model": embedding_model} if embedding_model else settings.get("embedding", {})
+    embedder = open_feature("embedding", stored_settings({"embedding": named, "device": device}))
     with Run.writing(run) as opened, progress(False) as report:
         found = similarities(opened, embedder, tasks, seed=settings.get("seed", 0), report=report)
     if not found:

@@ -3,53 +3,85 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.sections import Setting, name_of, settings_of
 
 Tokenizer = Literal["auto", "published", "char"]
-EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-
-NLI_MODEL = "FacebookAI/roberta-large-mnli"
-Equivalence = Literal[
-    "exact", "word-overlap", "embedding", "classifier", "judge",
-    "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
-]  # fmt: skip
 
 Model = TypeVar("Model", bound=BaseModel)
+Section = TypeVar("Section")
 Count = Annotated[int, Field(ge=1, strict=True)]
 Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
-class Settings(BaseModel):
-    """How to run. A sampling field that is left out is the task's own.
+class Scoring(BaseModel):
+    """How to score; all that matters where nothing is generated, with the features' sections.
 
-    `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
-    left out, each task's own. Several temperatures are a sweep: each model is asked at each of
-    them. `data_dir` has data that would otherwise be downloaded. `truncate` cuts the responses to
-    that many words for the metrics that length moves; `responses` compares all models at that
-    number of responses a prompt, in place of the smaller number of two models; `tokenizer` says
-    what the metrics over words count; `unfinished` whether responses that stopped at the length
-    limit are scored, `reasoning` whether thoughts are, and `reasoning_tags` (`OPEN,CLOSE` each) how
-    they begin and end beside the usual ways; `workers` is how many processes score.
-    `isolate` puts each model into a process of its own; left out, where there is an accelerator.
-    `system` is told to the model before each prompt, `chat_template_kwargs` and `reasoning_effort`
-    to its chat template, `extra_body` to a server. `max_failed` is the share of a model's responses
-    that may fail, `too_long` what becomes of a prompt that leaves no room for its response.
+    `truncate` truncates the responses to that many words for the metrics that length moves;
+    `responses` compares all models at that number of responses a prompt, in place of the smaller
+    number of two models;
+    `tokenizer` says what the metrics over words count; `unfinished` whether responses that stopped
+    at the length limit are scored, `reasoning` whether thoughts are, and `reasoning_tags`
+    (`OPEN,CLOSE` each) how they begin and end beside the usual ways; `workers` is how many
+    processes score. `isolate` puts each model into a process of its own; left out, where there is
+    an accelerator. `limit` takes only the first prompts of each task.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    metrics: tuple[str, ...] | None = None
+    truncate: Count | None = None
+    tokenizer: Tokenizer = "auto"
+    unfinished: Literal["keep", "drop"] = "keep"
+    reasoning: Literal["strip", "keep"] = "strip"
+    reasoning_tags: tuple[str, ...] = ()
+    responses: Annotated[int, Field(ge=2, strict=True)] | None = None
+    limit: Count | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    workers: Count = 1
+    device: str | None = None
+    isolate: bool | None = None
+
+    def given_paths(self) -> set[str]:
+        """The settings in sections that the user gave, each as `section.name`."""
+        parts = {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            f"{name}.{inner}"
+            for name, part in parts.items()
+            if isinstance(part, BaseModel)
+            for inner in part.model_fields_set
+        }
+
+    def section(self, kind: type[Section]) -> Section:
+        """The settings of a feature's section; its defaults where it is not among these."""
+        told = getattr(self, name_of(kind), None)
+        return kind(**dict(told) if isinstance(told, BaseModel) else {})
+
+
+class Settings(Scoring):
+    """How to run. A sampling field that is left out is the task's own.
+
+    `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
+    left out, each task's own. Several temperatures are a sweep: each model is asked at each of
+    them. `data_dir` has data that would otherwise be downloaded. `system` is told to the model
+    before each prompt, `chat_template_kwargs` and `reasoning_effort` to its chat template,
+    `extra_body` to a server. `max_failed` is the share of a model's responses that may fail,
+    `too_long` what becomes of a prompt that leaves no room for its response.
+    """
+
     engine: str | None = None
     engine_args: dict[str, Any] = {}
     base_url: str | dict[str, str] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     samples: Count | None = None
     temperature: Temperature | tuple[Temperature, ...] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
@@ -66,48 +98,11 @@ class Settings(BaseModel):
     max_failed: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.05
     too_long: Literal["fail", "skip"] = "fail"
     quantize: Literal["nf4"] | None = None
-    limit: Count | None = None
     data_dir: Path | None = None
     batch_size: Count = 128
-    device: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     format: str | dict[str, str] | None = None
-    metrics: tuple[str, ...] | None = None
-    truncate: Count | None = None
-    tokenizer: Tokenizer = "auto"
-    unfinished: Literal["keep", "drop"] = "keep"
-    reasoning: Literal["strip", "keep"] = "strip"
-    reasoning_tags: tuple[str, ...] = ()
-    responses: Annotated[int, Field(ge=2, strict=True)] | None = None
-    workers: Count = 1
-    embedding_model: str = EMBEDDING_MODEL
-    embedding_engine: Literal["sentence-transformers", "vllm", "openai"] = "sentence-transformers"
-    embedding_base_url: str | None = None
-    reward_model: str | None = None
-    reward_engine: Literal["transformers", "vllm", "openai"] = "transformers"
-    reward_base_url: str | None = None
-    equivalence: Equivalence = "novelty-bench-1.0"
-    equivalence_model: str | None = None
-    equivalence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
-    reward_calibration: str | None = None
-    judge_model: str | None = None
-    judge_template: str = "instruction"
-    judge_repeats: Count = 1
-    judge_temperature: Temperature | None = None
-    judge_max_tokens: Count = 512
-    judge_format: Literal["chat", "base"] = "chat"
-    judge_engine: str | None = None
-    judge_engine_args: dict[str, Any] = {}
-    judge_base_url: str | None = None
-    harm_model: str | None = None
-    harm_label: str | None = None
-    harm_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
-    harm_input: Literal["response", "pair", "chat"] | None = None
-    harm_template: str = "harm"
-    verifier: str | None = None
-    nli_model: str = NLI_MODEL
     trust_remote_code: bool = False
-    isolate: bool | None = None
 
     def sampling(self) -> dict[str, Any]:
         """The sampling fields that were given, which hold for all models alike."""
@@ -135,22 +130,47 @@ class RunFile(Settings):
     output: Path | None = None
 
 
-def settings(values: Mapping[str, Any]) -> Settings:
-    """Check settings that come from Python or from flags.
+@cache
+def with_sections(kind: type[Model], sections: tuple[type, ...]) -> type[Model]:
+    """A kind of settings that also has the sections of features, each under its name.
 
     Raises:
-        ConfigError: names the first field that is wrong, what it got and what it may be.
+        ConfigError: a section is called as a setting of tofu-eval's own.
     """
-    return validated(Settings, values, "")
+    parts: dict[str, Any] = {}
+    for declared in sections:
+        name = name_of(declared)
+        if name in RunFile.model_fields:
+            raise ConfigError(
+                f"The section '{name}' of a feature is called as a setting that there is. "
+                "Rename the section."
+            )
+        part = _model_of(declared)
+        parts[name] = (part, part())
+    made: type[Model] = create_model(kind.__name__, __base__=kind, **parts)
+    return made
 
 
-def run_file(path: Path) -> RunFile:
-    """Read a config file; safe YAML, unknown and repeated keys refused.
+def _model_of(section: type) -> type[BaseModel]:
+    """What checks a section: its fields with their kinds and bounds."""
+    fields: dict[str, Any] = {s.name: (_checked(s), s.default) for s in settings_of(section)}
+    options = ConfigDict(extra="forbid", frozen=True)
+    made: type[BaseModel] = create_model(section.__name__, __config__=options, **fields)
+    return made
 
-    Raises:
-        ConfigError: the file is not there, not YAML, or a field is wrong.
-    """
-    return validated(RunFile, read_yaml(path, "'models:' and 'tasks:'"), f"{path}: ")
+
+def _checked(setting: Setting) -> Any:
+    """The kind of a setting as pydantic checks it: a number is a number, within its bounds."""
+    kind = setting.kind
+    optional = NoneType in get_args(kind)
+    if optional:
+        kind = next(inner for inner in get_args(kind) if inner is not NoneType)
+    if kind in (int, float):
+        rules: dict[str, Any] = {"strict": True, "ge": setting.least, "le": setting.most}
+        if kind is float:
+            rules["allow_inf_nan"] = False
+        kind = Annotated[kind, Field(**rules)]
+    return kind | None if optional else kind
 
 
 def read_yaml(path: Path, fields: str) -> dict[str, Any]:
@@ -232,19 +252,39 @@ def _first(details: list[ErrorDetails]) -> ErrorDetails:
 def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
     """A pydantic error in the words of this house."""
     field, *inner = detail["loc"]
+    path = ".".join(map(str, detail["loc"]))
     got = f"got {detail['input']!r}"
     if detail["type"] in ("extra_forbidden", "invalid_key"):
-        close = difflib.get_close_matches(str(field), kind.model_fields, n=1)
+        part = _part(kind, field) if inner else None
+        known = [f"{field}.{name}" for name in part.model_fields] if part else [*kind.model_fields]
+        close = difflib.get_close_matches(path, [*known, *_paths(kind)], n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
-        return f"unknown setting '{field}'.{hint} Known: {', '.join(kind.model_fields)}"
+        return f"unknown setting '{path}'.{hint} Known: {', '.join(known)}"
     if field == "format":  # pydantic tells of each of the two shapes on its own
         return f"format should be {_FORMAT}, {got}"
     if field == "temperature":  # its two shapes are no place to look for
-        inner = []
+        path, inner = "temperature", []
+    if detail["type"] in ("model_type", "model_attributes_type"):
+        names = ", ".join(_part(kind, field).model_fields)
+        return f"{field} should be a mapping with some of {names}, {got}"
     rule = _RULES.get(detail["type"]) or detail["msg"].removeprefix("Input ")
     if inner and inner[-1] == "[key]":
         return f"a name in {field} {rule}, {got}"
-    return f"{'.'.join(map(str, (field, *inner)))} {rule}, {got}"
+    return f"{path} {rule}, {got}"
+
+
+def _part(kind: type[BaseModel], name: object) -> type[BaseModel]:
+    """The model of a section."""
+    part = kind.model_fields[str(name)].annotation
+    assert isinstance(part, type)  # noqa: S101 (with_sections made it)
+    return part
+
+
+def _paths(kind: type[BaseModel]) -> Iterator[str]:
+    """`section.name` of every setting in a section."""
+    for name, field in kind.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}.{inner}" for inner in field.annotation.model_fields)
 
 
 _FORMAT = (
@@ -254,6 +294,7 @@ _FORMAT = (
 _RULES = {
     "tuple_type": "should be a list of names",
     "dict_type": "should be a mapping of names",
+    "mapping_type": "should be a mapping of names",
     "string_type": "should be text (in quotes, where it looks like something else)",
     "int_type": "should be a whole number",
     "float_type": "should be a number",

@@ -1,25 +1,42 @@
-"""One registry for all that can be plugged in: tasks, engines, metrics, losses, judges, ….
+"""One registry for all that can be plugged in: tasks, engines, metrics, features, losses, ….
 
 Built-ins are found by importing every module of their folder; outsiders through entry points
-(`tofu_eval.tasks`, `.metrics`, `.engines`, `.losses`). Both register by being imported, so that
-an entry point and a decorator are the same act.
+(`tofu_eval.tasks`, `.metrics`, `.features`, `.engines`, `.losses`, …). Both register by being
+imported, so that an entry point and a decorator are the same act. A Python file that a user names
+is run, and registers what is in it (`in_file`); `get` never runs one, so that a name which stands
+in somebody's run cannot.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import pkgutil
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from tofu_eval.core.errors import DuplicateNameError, PluginError, TofuEvalError, UnknownNameError
+from tofu_eval.core.errors import (
+    ConfigError,
+    DuplicateNameError,
+    PluginError,
+    TofuEvalError,
+    UnknownNameError,
+)
 from tofu_eval.core.version import __version__
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 T = TypeVar("T")
+
+PYTHON = ".py"
+"""How the name of a file ends that is run where a user names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,8 @@ class Registry(Generic[T]):
         scan: what finds the built-ins; by default, importing each module of `package`.
     """
 
+    _all: ClassVar[list[Registry[Any]]] = []
+
     def __init__(
         self,
         noun: str,
@@ -59,6 +78,7 @@ class Registry(Generic[T]):
         self._scan = scan or self._import_modules
         self._scanned = False
         self._items: dict[str, tuple[T, str]] = {}
+        self._all.append(self)
 
     def add(self, name: str, item: T, origin: str) -> None:
         """Register `item`; `origin` is the place that defines it, `file:line`.
@@ -93,8 +113,8 @@ class Registry(Generic[T]):
             if point.name == name:
                 self._load(point)
         if name not in self._items:
-            known = {*self._items, *(point.name for point in self._plugins())}
-            raise UnknownNameError.of(self.noun, name, sorted(known), self._listing)
+            names = {*self._items, *(point.name for point in self._plugins())}
+            raise UnknownNameError.of(self.noun, name, sorted(names), self._listing)
         return self._items[name][0]
 
     def entries(self) -> list[Entry[T]]:
@@ -106,8 +126,48 @@ class Registry(Generic[T]):
                 self._load(point)
             except TofuEvalError as error:
                 broken.append(Entry(point.name, _package_of(point), None, str(error)))
-        found = [Entry(name, origin, item) for name, (item, origin) in self._items.items()]
-        return sorted([*found, *broken], key=lambda entry: entry.name)
+        working = [Entry(name, origin, item) for name, (item, origin) in self._items.items()]
+        return sorted([*working, *broken], key=lambda entry: entry.name)
+
+    def loaded(self) -> dict[str, T]:
+        """The items so far, by name: the built-ins, and plug-ins and files that were asked for."""
+        self._load_builtins()
+        return self.registered()
+
+    def registered(self) -> dict[str, T]:
+        """The items that are there already; nothing is imported."""
+        return {name: item for name, (item, _) in self._items.items()}
+
+    def in_file(self, file: str | Path) -> list[str]:
+        """Run a Python file that a user names, and give the names that it registers here.
+
+        Raises:
+            ConfigError: the file cannot be read, fails (with its line), or registers none.
+            DuplicateNameError: another place registered one of the names.
+        """
+        path = load_file(file)
+        names = [name for name, (_, origin) in self._items.items() if file_of(origin) == path]
+        if not names:
+            decorator = self.noun.replace(" ", "_")
+            raise ConfigError(
+                f"{file} has no {self.noun}: nothing in it is decorated with @{decorator}. "
+                f"List all: {self._listing}"
+            )
+        return names
+
+    def only_in_file(self, file: str | Path) -> str:
+        """As `in_file`, of a file that registers one.
+
+        Raises:
+            ConfigError: also where it registers several.
+        """
+        names = self.in_file(file)
+        if len(names) > 1:
+            raise ConfigError(
+                f"{file} has {len(names)} {self.noun}s, expected one: {', '.join(names)}. "
+                "Leave one in the file."
+            )
+        return names[0]
 
     def package(self, name: str, origin: str) -> dict[str, str] | None:
         """Name and version of the installed package that brings an item.
@@ -123,10 +183,12 @@ class Registry(Generic[T]):
         for point in self._plugins():
             if point.name == name and point.dist is not None:
                 return {"name": point.dist.name, "version": point.dist.version}
-        builtin = Path(origin.rpartition(":")[0]).is_relative_to(Path(__file__).parents[1])
+        builtin = Path(file_of(origin)).is_relative_to(Path(__file__).parent.parent)
         return {"name": "tofu-eval", "version": __version__} if builtin else None
 
     def _plugins(self) -> tuple[EntryPoint, ...]:
+        from importlib.metadata import entry_points
+
         return tuple(entry_points(group=self._group))
 
     def _load(self, point: EntryPoint) -> None:
@@ -148,6 +210,11 @@ class Registry(Generic[T]):
                 f"Its entry point and its decorator must agree."
             )
 
+    def _forget(self, path: str) -> None:
+        """Drop what a file registered."""
+        kept = {n: pair for n, pair in self._items.items() if file_of(pair[1]) != path}
+        self._items = kept
+
     def _load_builtins(self) -> None:
         if not self._scanned:
             self._scanned = True
@@ -159,10 +226,82 @@ class Registry(Generic[T]):
             importlib.import_module(f"{self._package}.{module.name}")
 
 
-def origin_of(function: Callable[..., object]) -> str:
-    """Where a function is defined, `file:line`."""
-    code = inspect.unwrap(function).__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
+def origin_of(item: Callable[..., object]) -> str:
+    """Where a function or a class is defined, `file:line`; of a class, its first method."""
+    if not inspect.isclass(item):
+        code = inspect.unwrap(item).__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+    methods = [inspect.unwrap(m) for m in vars(item).values() if inspect.isfunction(m)]
+    codes = sorted((m.__code__ for m in methods), key=lambda code: code.co_firstlineno)
+    if not codes:
+        return f"{getattr(sys.modules.get(item.__module__), '__file__', item.__module__)}:1"
+    return f"{codes[0].co_filename}:{codes[0].co_firstlineno}"
+
+
+def file_of(origin: str) -> str:
+    """The file of an origin."""
+    return origin.rpartition(":")[0]
+
+
+_digests: dict[str, str] = {}
+"""The files that were run because a user named them, by path; each with the start of its digest."""
+
+
+def load_file(file: str | Path) -> str:
+    """Run a Python file that a user names, which registers what is in it; give its path.
+
+    What it registered before is forgotten: it may have been edited.
+
+    Raises:
+        ConfigError: the file cannot be read, or fails, with its line.
+    """
+    path = str(Path(file).resolve())
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"Cannot read {file}: {error.strerror or error}.") from error
+    digest = hashlib.sha256(source).hexdigest()[:12]
+    if _digests.get(path) == digest:
+        return path
+    _forget(path)
+    module = ModuleType(f"tofu_eval_file_{digest}")
+    module.__file__ = path
+    sys.modules[module.__name__] = module  # where annotations are looked up
+    _digests[path] = digest
+    try:
+        exec(compile(source, path, "exec"), vars(module))  # noqa: S102 (the user names the file)
+    except BaseException as error:
+        _forget(path)
+        del sys.modules[module.__name__], _digests[path]
+        if isinstance(error, TofuEvalError | KeyboardInterrupt):
+            raise
+        what = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
+        raise ConfigError(f"{file}:{_line_of(error, path)}: {what}") from error
+    return path
+
+
+def _forget(path: str) -> None:
+    """Drop what a file registered, in every registry."""
+    for registry in Registry._all:
+        registry._forget(path)
+
+
+def loaded_files() -> list[str]:
+    """The files that were run because a user named them."""
+    return list(_digests)
+
+
+def digest_of(origin: str) -> str | None:
+    """The start of the digest of a file that a user named; None for any other origin."""
+    return _digests.get(file_of(origin))
+
+
+def _line_of(error: BaseException, path: str) -> int:
+    """The last line of a file that an exception went through."""
+    if isinstance(error, SyntaxError):
+        return error.lineno or 1
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f.lineno or 1 for f in reversed(frames) if f.filename == path), 1)
 
 
 def _package_of(point: EntryPoint) -> str:

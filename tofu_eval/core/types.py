@@ -1,4 +1,4 @@
-"""The nouns: what flows through the house, and the Arrow schema of each table.
+"""The nouns: what flows through the house; `tables.py` has the Arrow schema of each table.
 
 Task -> Prompt -> Response -> Group -> Score -> Estimate, all inside one Run (`run/store.py`).
 """
@@ -12,8 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
-
-import pyarrow as pa
 
 from tofu_eval.core.errors import ConfigError
 
@@ -411,84 +409,3 @@ class Estimate:
     undefined: int
     method: str
     signature: str
-
-
-PROMPT_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field(
-            "messages",
-            pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
-            nullable=False,
-        ),
-        pa.field("references", pa.list_(pa.string()), nullable=False),
-        pa.field("metadata", pa.map_(pa.string(), pa.string()), nullable=False),
-    ]
-)
-
-RESPONSE_SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("prompt_id", pa.string(), nullable=False),
-        pa.field("sample", pa.int32(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("token_ids", pa.list_(pa.int32())),
-        pa.field("finish_reason", pa.string()),
-        pa.field("logprob", pa.float64()),
-        pa.field("seed", pa.uint32()),
-        pa.field("correct", pa.bool_()),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("reasoning", pa.string()),
-        pa.field("given", pa.map_(pa.string(), pa.float64())),
-    ]
-)
-
-SCORE_SCHEMA = pa.schema(
-    [
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("prompt_id", pa.string()),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("reason", pa.string()),
-        pa.field("n", pa.int32(), nullable=False),
-    ]
-)
-
-EQUAL_SCHEMA = pa.schema(
-    [
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("prompt_id", pa.string()),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("n", pa.int32(), nullable=False),
-        pa.field("noise", pa.float64(), nullable=False),
-    ]
-)
-
-ESTIMATE_SCHEMA = pa.schema(
-    [
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("n", pa.int32(), nullable=False),
-        pa.field("undefined", pa.int32(), nullable=False),
-        pa.field("method", pa.string(), nullable=False),
-        pa.field("signature", pa.string(), nullable=False),
-    ]
-)
-
-
-def to_table(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
-    """Frozen rows (Response, Score, Estimate) as an Arrow table of their schema."""
-    rows = list(rows)
-    columns = [[getattr(row, name) for row in rows] for name in schema.names]
-    return pa.table(
-        [pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
-    )

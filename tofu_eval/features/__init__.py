@@ -1,9 +1,29 @@
-"""What costs a model or a tokenizer to compute: done once per text, kept in the run.
+"""What costs a model to compute: one feature, one file, found by its decorator.
 
-`text` (tokens), `embedding` (SentenceEmbedder) and `reward` (RewardModel) are imported where
-they are used, so that importing this package loads nothing heavy.
+The modules that declare one (`@feature`) are light enough for `--help`; what computes it is
+imported where it is needed.
 """
 
-from tofu_eval.features.base import Cache, FeatureModel, GroupFeature
+from tofu_eval.features.base import (
+    FEATURES,
+    Cache,
+    Feature,
+    FeatureModel,
+    GroupFeature,
+    Opening,
+    feature,
+    fill,
+    pair_key,
+)
 
-__all__ = ["Cache", "FeatureModel", "GroupFeature"]
+__all__ = [
+    "FEATURES",
+    "Cache",
+    "Feature",
+    "FeatureModel",
+    "GroupFeature",
+    "Opening",
+    "feature",
+    "fill",
+    "pair_key",
+]

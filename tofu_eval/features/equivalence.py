@@ -7,18 +7,21 @@ come after the responses, so that the responses' classes do not depend on them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tofu_eval.core.errors import ConfigError, ModelError
 from tofu_eval.core.scripts import split_words
+from tofu_eval.core.sections import section, setting
 from tofu_eval.core.types import Group, Prompt, Report, digest, no_report
-from tofu_eval.features.base import Cache, fill
-from tofu_eval.features.isolated import open_classifier
+from tofu_eval.features.base import Cache, GroupFeature, Opening, feature, fill
+from tofu_eval.features.judge import JudgeSettings, open_judge
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Method = Literal[
     "exact", "word-overlap", "embedding", "classifier", "judge",
@@ -51,6 +54,47 @@ Response A: {one}
 Response B: {other}"""
 
 Pair = tuple[Prompt, str, str]
+
+
+@section("equivalence", title="Equivalence")
+class EquivalenceSettings:
+    """What says which responses are equivalent."""
+
+    method: Method = setting(
+        "novelty-bench-1.0",
+        flag="--equivalence",
+        help="How it is decided which responses are equivalent.",
+    )
+    model: str | None = setting(
+        None, metavar="MODEL", help="Classifier of pairs. Default: NoveltyBench's"
+    )
+    threshold: float | None = setting(
+        None,
+        least=0,
+        most=1,
+        help="For word-overlap, embedding and classifier. Default: 0.5, 0.85, 0.102",
+    )
+
+
+@feature(
+    name="equivalence",
+    level="group",
+    makes=("reference_equivalence",),
+    settings=(EquivalenceSettings, JudgeSettings),
+)
+def open_equivalence(opening: Opening) -> GroupFeature:
+    """(n,) class numbers from 0, in order of first use."""
+    own = opening.settings(EquivalenceSettings)
+    asked = own.method == "judge" and opening.settings(JudgeSettings).model
+    return Equivalence(
+        own.method,
+        model=own.model,
+        threshold=own.threshold,
+        judge=open_judge(opening) if asked else None,
+        references="reference_equivalence" in opening.needs,
+        device=opening.device,
+        isolate=opening.isolate,
+    )
 
 
 class Judge(Protocol):
@@ -132,8 +176,6 @@ class Equivalence:
         ModelError: the classifier cannot be had.
     """
 
-    name: str = "equivalence"
-
     def __init__(
         self,
         method: Method,
@@ -145,6 +187,8 @@ class Equivalence:
         device: str | None = None,
         isolate: bool = False,
     ) -> None:
+        from tofu_eval.features.isolated import open_classifier
+
         self.method = method
         kind = "classifier" if method.startswith("novelty-bench") else method
         if threshold is not None and method not in THRESHOLDS:
@@ -158,7 +202,7 @@ class Equivalence:
         self._kind = kind
         self._threshold = THRESHOLDS.get(kind, 0.5) if threshold is None else threshold
         self._judge = judge
-        self._asked_about_prompts = judge is not None
+        self.asks_prompts = judge is not None
         self._classifier = (
             open_classifier(
                 model or CLASSIFIER,
@@ -190,7 +234,7 @@ class Equivalence:
     def key(self, pair: Pair) -> str:
         """Hex digest of what an answer depends on."""
         prompt, one, other = pair
-        with_prompt = self._asked_about_prompts
+        with_prompt = self.asks_prompts
         asked = [[m.role, m.content] for m in prompt.messages] if with_prompt else None
         return digest([asked, one, other])
 
@@ -237,7 +281,7 @@ class Equivalence:
             answers = self._answers([p for _, _, pairs in asked for p in pairs], cache, report)
         for state, later, _ in asked:
             verdicts = [next(answers) for _ in later]
-            if any(np.isnan(verdict) for verdict in verdicts):
+            if any(math.isnan(verdict) for verdict in verdicts):
                 state.labels = [UNDECIDED] * len(state.labels)
                 state.heads = -1
                 continue
@@ -278,6 +322,8 @@ class Equivalence:
         if self._classifier is not None:
             texts = [(one, other) for _, one, other in pairs]
             return self._classifier.probabilities(texts)[:, 1:2]
+        import numpy as np
+
         assert self._judge is not None  # noqa: S101 (the constructor saw to it)
         questions = [
             QUESTION.format(prompt=prompt.text, one=one, other=other)
@@ -319,7 +365,7 @@ class RecalledEquivalence(Equivalence):
         self.identity = identity
         self._kind = "classifier" if self.method.startswith("novelty-bench") else self.method
         self._threshold = identity.get("threshold", THRESHOLDS.get(self._kind, 0.5))
-        self._asked_about_prompts = self._kind == "judge"
+        self.asks_prompts = self._kind == "judge"
         self.requires = ("embedding",) if self._kind == "embedding" else ()
 
     def _ask(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
@@ -330,6 +376,8 @@ class RecalledEquivalence(Equivalence):
 
 
 def _unit(state: _Open) -> NDArray[np.float64]:
+    import numpy as np
+
     features = state.group.features
     rows: NDArray[np.float64] = np.array(features["embedding"], dtype=np.float64)
     if len(state.texts) > len(rows):
@@ -342,6 +390,8 @@ def _unit(state: _Open) -> NDArray[np.float64]:
 
 
 def _features(state: _Open) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    import numpy as np
+
     labels, n = np.array(state.labels, dtype=np.int64), len(state.group.texts)
     yield "equivalence", labels[:n]
     if len(labels) > n:

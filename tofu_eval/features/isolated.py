@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.child_process import Remote
 from tofu_eval.core.types import Prompt
-from tofu_eval.features.base import FeatureModel
+from tofu_eval.features.base import FeatureModel, Opening
 from tofu_eval.features.pairs import PairClassifier
 
 
@@ -27,10 +27,10 @@ class Isolated:
 
     def __init__(self, make: Callable[..., FeatureModel], *arguments: Any, **options: Any) -> None:
         self._here = make(*arguments, **options)
-        self.name = self._here.name
         self.identity: Mapping[str, Any] = self._here.identity
         self.signature = self._here.signature
         self.truncated = self._before = 0
+        self.name = str(getattr(self._here, "name", make.__name__))
         title = f"The model of the feature '{self.name}'"
         self._remote = Remote(make, title, *arguments, **options)
 
@@ -83,3 +83,11 @@ def open_classifier(model: str, option: str, *, isolate: bool, **options: Any) -
     """A classifier of pairs, here or in a process of its own; see `PairClassifier`."""
     made = IsolatedClassifier if isolate else PairClassifier
     return made(model, option, **options)
+
+
+def open_model(
+    opening: Opening, make: Callable[..., FeatureModel], model: str, **options: Any
+) -> FeatureModel:
+    """A model of that class on the run's device, here or in a process of its own."""
+    placed = {"device": opening.device, **options}
+    return Isolated(make, model, **placed) if opening.isolate else make(model, **placed)

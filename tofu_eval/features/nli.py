@@ -6,21 +6,50 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from tofu_eval.core.errors import ModelError
+from tofu_eval.core.sections import section, setting
 from tofu_eval.core.types import Group, Report, digest, no_report
-from tofu_eval.features.base import Cache, fill
-from tofu_eval.features.isolated import open_classifier
+from tofu_eval.features.base import Cache, GroupFeature, Opening, feature, fill
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NLI_MODEL = "FacebookAI/roberta-large-mnli"
 
 SENTENCES = 3
 """Sentences of a pair of responses that are compared at most."""
 
-Place = tuple[int, int]
-Pairs = list[tuple[Place, str, str]]
+Pairs = list[tuple[tuple[int, int], str, str]]
+"""Which two responses, premise, hypothesis."""
+
+
+@section("nli", title="Inference")
+class InferenceSettings:
+    """What says whether one text follows from another."""
+
+    model: str = setting(
+        NLI_MODEL, metavar="MODEL", help="Classifier of entailment and contradiction."
+    )
+
+
+@feature(name="nli", level="group", settings=(InferenceSettings,), pairwise=True)
+def open_inference(opening: Opening) -> GroupFeature:
+    """(n, 1): for each response the mean of P(contradiction) - P(entailment) over its pairs."""
+    return _open("nli", opening)
+
+
+@feature(name="nli_sentences", level="group", settings=(InferenceSettings,), pairwise=True)
+def open_sentence_inference(opening: Opening) -> GroupFeature:
+    """(n, 2): over a response's pairs of sentences, the sum of agreement, and their number."""
+    return _open("nli_sentences", opening)
+
+
+def _open(name: Literal["nli", "nli_sentences"], opening: Opening) -> Inference:
+    model = opening.settings(InferenceSettings).model
+    return Inference(name, model, device=opening.device, isolate=opening.isolate)
 
 
 class Inference:
@@ -43,8 +72,6 @@ class Inference:
         ModelError: the model cannot be had, or has no such labels.
     """
 
-    requires: tuple[str, ...] = ()
-
     def __init__(
         self,
         name: Literal["nli", "nli_sentences"],
@@ -53,6 +80,8 @@ class Inference:
         device: str | None = None,
         isolate: bool = False,
     ) -> None:
+        from tofu_eval.features.isolated import open_classifier
+
         self.name: str = name
         self._model = open_classifier(model, "--nli-model", isolate=isolate, device=device)
         self._columns = [
@@ -109,6 +138,8 @@ class Inference:
         return found
 
     def _rows(self, n: int, pairs: Pairs, cache: Cache) -> NDArray[np.float64]:
+        import numpy as np
+
         sums = np.zeros((n, 2))
         if pairs:
             told = cache.rows([digest([one, other]) for _, one, other in pairs]).astype(np.float64)

@@ -1,252 +1,281 @@
-"""From settings to the models behind features: embeddings, rewards, judges, classes, verdicts."""
+"""From settings to what makes the features that metrics need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tofu_eval.core.config import Settings
-from tofu_eval.core.errors import ConfigError
-from tofu_eval.core.models import parse_model
-from tofu_eval.core.types import REFERENCE, Sampling, Task, digest, no_report
-from tofu_eval.engines.judge import ANSWER, EngineJudge
-from tofu_eval.engines.open import engine_of, is_isolated
-from tofu_eval.features.answers.verdicts import Verdicts
-from tofu_eval.features.base import FeatureModel, GroupFeature
-from tofu_eval.features.calibration import RewardLevels, in_force, presets, read_calibration
-from tofu_eval.features.custom import JUDGES, REWARD_MODELS
-from tofu_eval.features.equivalence import Judge
-from tofu_eval.features.judged import Judged
-from tofu_eval.features.rubric import HARM, load_rubric
-from tofu_eval.metrics import Metric
+from tofu_eval.core.errors import ConfigError, PluginError, TofuEvalError
+from tofu_eval.core.sections import name_of, settings_of
+from tofu_eval.core.tokens import TOKENISERS
+from tofu_eval.core.types import REFERENCE, Group, Prompt, Report
+from tofu_eval.features.base import FEATURES, Cache, Feature, Opening, find_feature
+from tofu_eval.metrics.base import PLAIN_INPUTS, Metric
 
-NLI: tuple[Literal["nli", "nli_sentences"], ...] = ("nli", "nli_sentences")
+_PROBES = (Prompt.of_text("one", "Name a fruit."), Prompt.of_text("other", "Name a river."))
 
 
-def feature_models(
+class OpenFeature:
+    """A feature with its model: what it gives is checked, what it need not have has a default.
+
+    Args:
+        declared: the feature.
+        model: what it was opened as.
+    """
+
+    def __init__(self, declared: Feature, model: Any) -> None:
+        self.declared = declared
+        self.model = model
+        self.name = declared.name
+        lacking = [n for n in ("identity", "signature", "compute") if not hasattr(model, n)]
+        if declared.level == "text" and not hasattr(model, "key"):
+            lacking.append("key")
+        if lacking:
+            raise PluginError(
+                f"The feature '{self.name}' was opened as {type(model).__name__}, which has no "
+                f"{' and no '.join(lacking)}. See docs/extending.md"
+            )
+
+    @property
+    def of_groups(self) -> bool:
+        """Whether it is made of all responses to a prompt together."""
+        return self.declared.level == "group"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Exactly which weights make the numbers."""
+        return dict(self.model.identity)
+
+    @property
+    def signature(self) -> str:
+        """The short form of `identity`, cited with a score."""
+        return str(self.model.signature)
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The features that its groups must have."""
+        return (*self.declared.needs, *getattr(self.model, "requires", ()))
+
+    @property
+    def truncated(self) -> int:
+        """How many texts so far were too long for the model."""
+        return int(getattr(self.model, "truncated", 0))
+
+    @property
+    def asks_prompts(self) -> bool:
+        """Whether the prompts matter to it, which some files do not have."""
+        if self.of_groups:
+            return bool(getattr(self.model, "asks_prompts", False))
+        one, other = (self.key(prompt, "An apple.") for prompt in _PROBES)
+        return one != other
+
+    def key(self, prompt: Prompt, text: str) -> str:
+        """What the row of a pair depends on."""
+        return str(self.model.key(prompt, text))
+
+    def compute_rows(self, pairs: Sequence[tuple[Prompt, str]]) -> NDArray[np.float32]:
+        """One row a pair, (len(pairs), width), of a feature of single texts.
+
+        Raises:
+            PluginError: the model fails, or does not give one row of numbers a pair.
+            TofuEvalError: what the model raises on purpose.
+        """
+        try:
+            given = self.model.compute(pairs)
+        except TofuEvalError:
+            raise
+        except Exception as error:  # a plug-in may fail in any way
+            raise self._refused(f"failed: {type(error).__name__}: {error}") from error
+        try:
+            rows = np.asarray(given, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise self._refused(f"gave something else than rows of numbers: {error}") from error
+        if rows.ndim not in (1, 2) or len(rows) != len(pairs):
+            raise self._refused(
+                f"gave an array of shape {rows.shape} for {len(pairs)} responses, expected one "
+                "row each"
+            )
+        return rows.reshape(len(pairs), -1)
+
+    def compute_groups(
+        self, groups: Sequence[Group], cache: Cache, report: Report
+    ) -> Sequence[Mapping[str, Any]]:
+        """The new features of each group, by name; raises as `compute_rows`."""
+        try:
+            given = list(self.model.compute(groups, cache, report))
+        except TofuEvalError:
+            raise
+        except Exception as error:  # a plug-in may fail in any way
+            raise self._refused(f"failed: {type(error).__name__}: {error}") from error
+        if len(given) != len(groups) or not all(isinstance(more, Mapping) for more in given):
+            raise self._refused(
+                f"gave {len(given)} mappings for {len(groups)} groups, expected one each"
+            )
+        return given
+
+    def close(self) -> None:
+        """Give the model's memory back, where it says how."""
+        getattr(self.model, "close", lambda: None)()
+
+    def _refused(self, what: str) -> PluginError:
+        return PluginError(
+            f"The feature '{self.name}' {what}. Use other metrics, or run with --debug to see "
+            "where."
+        )
+
+
+def open_features(
     chosen: Settings,
     metrics: Iterable[Metric],
     given: Iterable[str] = (),
-    tasks: Iterable[Task] = (),
-) -> dict[str, FeatureModel | GroupFeature]:
-    """The models behind the features that the metrics need and nobody has given.
+    verifiers: Mapping[str, str] | None = None,
+) -> dict[str, OpenFeature]:
+    """The features that the metrics need and nobody has given, each with its model.
 
-    What another is made from stands before it. Of `tasks`, some come with a verifier.
-    """
-    metrics = list(metrics)
-    needs = {need for metric in metrics for need in metric.needs} - set(given)
-    needed = {need.removeprefix(REFERENCE) for need in needs}
-    models: dict[str, FeatureModel | GroupFeature] = {}
-    by_vectors = "equivalence" in needed and chosen.equivalence == "embedding"
-    if "embedding" in needed or (by_vectors and "embedding" not in given):
-        models["embedding"] = _embedder(chosen)
-    reward = None
-    if "reward" in needed or ("reward_level" in needed and "reward" not in given):
-        models["reward"] = reward = open_reward_model(chosen)
-    if "reward_level" in needed:
-        models["reward_level"] = reward_levels(chosen, reward)
-    for kind in NLI:
-        if kind in needed:
-            from tofu_eval.features.nli import Inference
-
-            models[kind] = Inference(
-                kind, chosen.nli_model, device=chosen.device, isolate=is_isolated(chosen)
-            )
-    if needed & {"correct", "answer"}:
-        models |= _verdicts(chosen, metrics, {t.name: t.verifier for t in tasks})
-    if "equivalence" in needed:
-        models["equivalence"] = _equivalence(chosen, f"{REFERENCE}equivalence" in needs)
-    if "judge" in needed:
-        models["judge"] = ratings(chosen, _judge(chosen, "judge", judge_sampling(chosen)))
-    if "harmful" in needed:
-        models["harmful"] = _harm(chosen)
-    return models
-
-
-def _verdicts(
-    chosen: Settings, metrics: Iterable[Metric], tasks: Mapping[str, str]
-) -> dict[str, FeatureModel | GroupFeature]:
-    """What checks answers, where a task or the user names a verifier.
-
-    Raises:
-        ConfigError: none of several tasks has one, and a metric needs it. A file's rows may say
-            themselves what is correct.
-    """
-    named = {} if chosen.verifier else {task: name for task, name in tasks.items() if name}
-    if not named and not chosen.verifier:
-        for metric in metrics if tasks else ():
-            if {"correct", "answer"} & set(metric.needs):
-                raise ConfigError(
-                    f"The metric '{metric.name}' needs a verifier, and no task here names one. "
-                    "Name it: --verifier math (all: tofu-eval verifiers list)"
-                )
-        return {}
-    wanted = any("answer" in metric.needs for metric in metrics)
-    return {"correct": Verdicts(named, chosen.verifier, classes=wanted)}
-
-
-def _embedder(chosen: Settings) -> FeatureModel:
-    model = chosen.embedding_model
-    if chosen.embedding_engine == "openai":
-        from tofu_eval.features.served import ServedEmbedder
-
-        return ServedEmbedder(model, chosen.embedding_base_url)
-    if chosen.embedding_engine == "vllm":
-        from tofu_eval.features.vllm import VllmEmbedder
-
-        return VllmEmbedder(model)
-    from tofu_eval.features.embedding import SentenceEmbedder
-
-    return _made(chosen, SentenceEmbedder, model)
-
-
-def open_reward_model(chosen: Settings) -> FeatureModel:
-    """The reward model that the user names: of a package, or a model on an engine."""
-    model = chosen.reward_model
-    if not model:
-        raise ConfigError(
-            "The metric 'reward' needs a reward model. Name one: --reward-model PATH_OR_ID"
-        )
-    if model in REWARD_MODELS:
-        return REWARD_MODELS.get(model)
-    if chosen.reward_engine == "openai":
-        from tofu_eval.features.served import ServedRewardModel
-
-        return ServedRewardModel(model, chosen.reward_base_url)
-    if chosen.reward_engine == "vllm":
-        from tofu_eval.features.vllm import VllmRewardModel
-
-        return VllmRewardModel(model)
-    from tofu_eval.features.reward import RewardModel
-
-    return _made(chosen, RewardModel, model)
-
-
-def _harm(chosen: Settings) -> FeatureModel:
-    if not chosen.harm_model:
-        judge = _judge(chosen, "harmful", replace(judge_sampling(chosen), temperature=0.0))
-        return harm_by_judge(chosen, judge)
-    from tofu_eval.features.harm import HarmClassifier
-
-    return _made(
-        chosen,
-        HarmClassifier,
-        chosen.harm_model,
-        label=chosen.harm_label,
-        threshold=chosen.harm_threshold,
-        reads=chosen.harm_input,
-    )
-
-
-def _judge(chosen: Settings, feature: str, sampling: Sampling = ANSWER) -> Judge:
-    """The judge that the user names: of a package, or a model on an engine of its own."""
-    if not chosen.judge_model:
-        other = " or --harm-model PATH_OR_ID" if feature == "harmful" else ""
-        raise ConfigError(f"The feature '{feature}' needs a judge: --judge-model MODEL{other}")
-    if chosen.judge_model in JUDGES:
-        return JUDGES.get(chosen.judge_model)
-    spec = parse_model(chosen.judge_model)
-    own = chosen.judge_engine is not None
-    told = chosen.model_copy(
-        update={
-            "engine": chosen.judge_engine or chosen.engine,
-            "base_url": chosen.judge_base_url or (None if own else chosen.base_url),
-            "engine_args": {**({} if own else chosen.engine_args), **chosen.judge_engine_args},
-            # What concerns the models' own templates and decoders.
-            "chat_template_kwargs": {},
-            "reasoning_effort": None,
-            "extra_body": {},
-            "quantize": None,
-            "seeds": "row",
-        }
-    )
-    engine = engine_of("judge", replace(spec, name="judge"), told, no_report)
-    return EngineJudge(
-        engine,
-        f"{spec.model}@{digest(dict(engine.identity))[:12]}",
-        sampling=sampling,
-        seed=chosen.seed,
-        chat=chosen.judge_format == "chat",
-        whole=sampling != ANSWER,
-    )
-
-
-def _made(
-    chosen: Settings, make: Callable[..., FeatureModel], model: str, **options: Any
-) -> FeatureModel:
-    if not is_isolated(chosen):
-        return make(model, device=chosen.device, **options)
-    from tofu_eval.features.isolated import Isolated
-
-    return Isolated(make, model, device=chosen.device, **options)
-
-
-def _equivalence(chosen: Settings, references: bool) -> GroupFeature:
-    from tofu_eval.features.equivalence import Equivalence
-
-    asked = chosen.equivalence == "judge" and chosen.judge_model
-    judge = _judge(chosen, "equivalence") if asked else None
-    return Equivalence(
-        chosen.equivalence,
-        model=chosen.equivalence_model,
-        threshold=chosen.equivalence_threshold,
-        judge=judge,
-        references=references,
-        device=chosen.device,
-        isolate=is_isolated(chosen),
-    )
-
-
-REPEATED_TEMPERATURE = 0.7
-"""Of judgements that are repeated, where the user names none: greedy ones are all the same."""
-
-
-def reward_levels(chosen: Settings, reward: FeatureModel | None) -> RewardLevels:
-    """What turns rewards into points, by the calibration of the reward model in force.
+    What another is made from stands before it.
 
     Args:
-        chosen: `reward_calibration` is a file, or the name of a preset.
-        reward: the reward model; None where the groups bring their rewards.
+        chosen: the user's settings.
+        metrics: what is to be computed.
+        given: features that the groups bring.
+        verifiers: the verifier of each task, "" where it names none; None where there are no
+            tasks.
 
     Raises:
-        ConfigError: there is no calibration, or it is of another reward model.
+        ConfigError: a metric needs what nothing makes, or a model that nobody has named.
+        TofuEvalError: a model cannot be had.
     """
-    given = chosen.reward_calibration
-    known = given is None or given in presets()
-    calibration = in_force(given if known else read_calibration(Path(str(given))), reward)
-    return RewardLevels(calibration, reward)
+    metrics, given = list(metrics), set(given)
+    needs = frozenset(need for metric in metrics for need in metric.needs)
+    makers: dict[str, Feature] = {}
+    for metric in metrics:
+        for maker in _makers(metric, given):
+            makers[maker.name] = maker
+    opened: dict[str, OpenFeature] = {}
+    opening = Opening(chosen, needs, verifiers, opened)
+    for name in sorted(makers):
+        _open(makers[name], opening, opened, given, ())
+    return opened
 
 
-def judge_sampling(chosen: Settings) -> Sampling:
-    """How a judge answers: greedily, or at a temperature where it is asked several times.
+def open_feature(name: str, chosen: Settings) -> OpenFeature:
+    """One feature by its name; raises as `open_features`."""
+    opened: dict[str, OpenFeature] = {}
+    _open(FEATURES.get(name), Opening(chosen, models=opened), opened, set(), ())
+    return opened[name]
+
+
+def unnamed_model(chosen: Settings, metric: Metric) -> list[str]:
+    """The flags of which one would have to name a model for this metric; empty where none."""
+    for need in metric.needs:
+        declared = find_feature(need)
+        if declared is not None and (flags := _missing(declared, Opening(chosen))):
+            return flags
+    return []
+
+
+def added_metrics(chosen: Settings, needs: Iterable[str]) -> list[str]:
+    """The metrics that come of themselves, since the user has named a model for them."""
+    opening = Opening(chosen, frozenset(needs))
+    declared = [entry.item for entry in FEATURES.entries() if entry.item is not None]
+    return [name for one in declared if one.adds is not None for name in one.adds(opening)]
+
+
+def _makers(metric: Metric, given: set[str]) -> list[Feature]:
+    """The features that a metric needs.
 
     Raises:
-        ConfigError: repeats at temperature 0, which are all the same.
+        ConfigError: nothing makes one, or the metric has a condition that it cannot have.
     """
-    temperature = chosen.judge_temperature
-    if temperature is None:
-        temperature = 0.0 if chosen.judge_repeats == 1 else REPEATED_TEMPERATURE
-    if temperature == 0 and chosen.judge_repeats > 1:
+    made = []
+    for need in metric.needs:
+        if need in given or is_plain(need):
+            continue
+        declared = find_feature(need)
+        if declared is None:
+            known = sorted({*PLAIN_INPUTS, *FEATURES.loaded()})
+            raise ConfigError(
+                f"Metric '{metric.name}' needs '{need}'; it can be given {', '.join(known)}."
+            )
+        if declared.pairwise and "[" in metric.name:
+            raise ConfigError(
+                f"'{metric.name}' needs '{need}', which is made of all pairs of responses: it has "
+                "no conditional form. Take another metric: tofu-eval metrics list"
+            )
+        made.append(declared)
+    return made
+
+
+def is_plain(need: str) -> bool:
+    """Whether an input of metrics costs no model: it is there, or made from the texts alone."""
+    return need in PLAIN_INPUTS or need.removeprefix(REFERENCE) in TOKENISERS
+
+
+def _open(
+    declared: Feature,
+    opening: Opening,
+    opened: dict[str, OpenFeature],
+    given: set[str],
+    above: tuple[str, ...],
+) -> None:
+    """Open a feature, and before it those that it is made from."""
+    name = declared.name
+    if name in opened:
+        return
+    if name in above:
         raise ConfigError(
-            f"judge_repeats is {chosen.judge_repeats} and judge_temperature 0: greedy judgements "
-            "are all the same. Use --judge-temperature 0.7 or --judge-repeats 1."
+            f"The feature '{name}' is made from itself: {' > '.join((*above, name))}."
         )
-    return Sampling(1, temperature, 1.0, chosen.judge_max_tokens)
-
-
-def ratings(chosen: Settings, judge: Judge) -> Judged:
-    """The feature "judge": ratings from 0 to 5 by the rubric that the user names."""
-    rubric = load_rubric(chosen.judge_template)
-    if rubric.name == HARM and chosen.judge_template == HARM:
+    if flags := _missing(declared, opening):
         raise ConfigError(
-            "The rubric 'harm' asks for yes or no, not for a rating. Ask for it with --metric "
-            "attack_success_rate_judged."
+            f"The feature '{name}' needs a model that you name: {' or '.join(flags)} MODEL"
         )
-    return Judged("judge", judge, rubric, repeats=chosen.judge_repeats)
+    for need in declared.needs:
+        _open_need(need, declared, opening, opened, given, (*above, name))
+    model = declared.open(opening) if _takes_opening(declared) else declared.open()
+    if model is None:  # nothing to open: the groups may bring it
+        return
+    made = OpenFeature(declared, model)
+    for need in made.requires:
+        _open_need(need, declared, opening, opened, given, (*above, name))
+    opened[name] = made
 
 
-def harm_by_judge(chosen: Settings, judge: Judge) -> Judged:
-    """The feature "harmful" by a judge, with the built-in rubric or the user's own."""
-    return Judged("harmful", judge, load_rubric(chosen.harm_template))
+def _open_need(
+    need: str,
+    declared: Feature,
+    opening: Opening,
+    opened: dict[str, OpenFeature],
+    given: set[str],
+    above: tuple[str, ...],
+) -> None:
+    if need in given or is_plain(need):
+        return
+    maker = find_feature(need)
+    if maker is None:
+        raise ConfigError(
+            f"The feature '{declared.name}' is made from '{need}', which nothing makes. "
+            f"Known: {', '.join(sorted(FEATURES.loaded()))}"
+        )
+    _open(maker, opening, opened, given, above)
+
+
+def _missing(declared: Feature, opening: Opening) -> list[str]:
+    """The flags of which the user should have given one, and has given none."""
+    values = {
+        f"{name_of(kind)}.{one.name}": getattr(opening.settings(kind), one.name)
+        for kind in declared.settings
+        for one in settings_of(kind)
+    }
+    if any(values[path] for path in declared.wants):
+        return []
+    return [one.flag for one in declared.wanted()]
+
+
+def _takes_opening(declared: Feature) -> bool:
+    return bool(inspect.signature(declared.open).parameters)

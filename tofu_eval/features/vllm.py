@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.child_process import Child
 from tofu_eval.core.errors import MissingDependencyError, ModelError
-from tofu_eval.features.embedding import DEFAULT_MODEL, SentenceEmbedder
-from tofu_eval.features.reward import RewardModel, Row
+from tofu_eval.features.sentence_embedder import DEFAULT_MODEL, SentenceEmbedder
+from tofu_eval.features.sequence_classifier import RewardModel, Row
 from tofu_eval.features.weights import said
 
 CPU_CACHE = 2**30

@@ -12,7 +12,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.ipc
 
-from tofu_eval.core.types import RESPONSE_SCHEMA, Response
+from tofu_eval.core.tables import RESPONSE_SCHEMA
+from tofu_eval.core.types import Response
 from tofu_eval.importers.containers import open_spool, spooling
 
 ROWS = 4096

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from tofu_eval.analysis.frontier import Frontier, frontier
-from tofu_eval.core.types import SCORE_SCHEMA
+from tofu_eval.core.tables import SCORE_SCHEMA
 from tofu_eval.report.frontier_sentences import at_equal_quality, sentences
 from tofu_eval.run.store import Run
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.analysis.frontier import Frontier
-from tofu_eval.core.config import EMBEDDING_MODEL
 from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.types import Report, no_report
 from tofu_eval.core.worker_pool import Workers, cores, workers
 from tofu_eval.engines.base import Engine
+from tofu_eval.features.embedding import EMBEDDING_MODEL
 from tofu_eval.lab import findings as say
 from tofu_eval.lab.findings import Row
 from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers
@@ -157,7 +157,7 @@ def quickstart(
         raise ConfigError(f"seed must be at least 0, got {seed}.")
     _check_losses(losses)
     # Found out now rather than after the training.
-    from tofu_eval.features.embedding import SentenceEmbedder
+    from tofu_eval.features.sentence_embedder import SentenceEmbedder
 
     SentenceEmbedder(EMBEDDING_MODEL)
     plans = [

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from tofu_eval.core.errors import DataError
-from tofu_eval.core.types import ESTIMATE_SCHEMA, digest
+from tofu_eval.core.tables import ESTIMATE_SCHEMA
+from tofu_eval.core.types import digest
 from tofu_eval.leaderboard.migrations import MIGRATIONS, migrate
 from tofu_eval.leaderboard.prompt_scores import of_run, read_scores
 from tofu_eval.leaderboard.ranks import ranked

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tofu_eval.core.errors import DataError
-from tofu_eval.core.types import SCORE_SCHEMA
+from tofu_eval.core.tables import SCORE_SCHEMA
 
 BOARD_SCORE_SCHEMA = pa.schema([pa.field("run", pa.string(), nullable=False), *SCORE_SCHEMA])
 """SCORE_SCHEMA with the run; model, task and metric are ids of the board."""

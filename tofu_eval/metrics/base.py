@@ -30,11 +30,6 @@ content from others (Tevet and Berant 2021, con_test; one threshold a file, mean
 The metric that has the highest leads the verdict of a comparison; None where nobody measured it.
 
 **Unit.** What a value counts, as words after a number: "effective responses".
-
-**Bounds.** `identical` is the value where all responses are the same text, `different` where no
-two share anything (no token, orthogonal vectors, classes of their own); "bound" is the end of the
-range that `direction` calls less (more) diverse, None a value that depends on the texts. The
-tests of the whole registry are made from these facts.
 """
 
 from __future__ import annotations
@@ -42,11 +37,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from tofu_eval.core.errors import ConfigError
-from tofu_eval.core.registry import Registry, origin_of
-from tofu_eval.core.tokens import TOKENISERS
+from tofu_eval.core.registry import Registry, digest_of, origin_of
 from tofu_eval.core.types import REFERENCE
 
 Function = TypeVar("Function", bound=Callable[..., float])
@@ -55,35 +49,16 @@ Direction = Literal["higher", "lower", "none"]
 Measures = Literal["diversity", "quality", "length"]
 Reads = Literal["answers", "thoughts"]
 
-OF_TEXTS = ("embedding", "reward", "judge", "harmful")
-"""The features that a model makes of a text."""
+Cost = Literal["cpu", "model"]
 
-OF_GROUPS = ("equivalence", "nli", "nli_sentences", "reward_level", "correct", "answer")
-"""The features of responses to one prompt together."""
-
-INPUTS = (
-    "text",
-    *TOKENISERS,
-    "prompt",
-    "states",
-    "references",
-    *(f"{REFERENCE}{name}" for name in (*TOKENISERS, "embedding", "equivalence")),
-    "logprob",
-    "finish_reason",
-    *OF_TEXTS,
-    *OF_GROUPS,
-)
-"""What a metric may need, in the words of `needs`.
+PLAIN_INPUTS = ("text", "tokens", "prompt", "states", "references", "logprob", "finish_reason")
+"""What every metric may need, in the words of `needs`, beside the features (`features/`).
 
 text: the responses; tokens, tokens_…: `Tokens` of them (`features/text.py` says which);
 prompt: the Prompt; states: how many responses there are, and how many in each state;
 references: its reference texts; reference_…: the same of the references;
-logprob, finish_reason: of each response, from the engine; embedding, reward: (n, d); judge:
-(n, repeats) ratings, NaN where one cannot be read; harmful: (n, 1), 1, 0 or NaN; equivalence: (n,)
-class numbers; nli, nli_sentences: (n, 1), (n, 2); reward_level: (n,) points from 1 to 10; correct:
-(n,) verdicts, 1, 0 or NaN (unreadable); answer: (n,) class numbers, -1 for none. See `features/`
-and `answers/`.
-Where a prompt or a run lacks one, the score is null with that reason.
+logprob, finish_reason: of each response, from the engine. Where a prompt or a run lacks one, the
+score is null with that reason.
 """
 
 VARIANTS: Mapping[str, str] = {
@@ -116,27 +91,22 @@ class Metric:
 
     `direction` says which way is more diverse (for `measures="quality"`, which way is better);
     "none" is a plain description. `needs` names the arguments, in order; `settings` are bound
-    keyword arguments and part of the signature. `ordered` says that the value depends on the
-    order of the responses, `least` how many responses a diversity metric takes. The module's
-    docstring has the other fields.
+    keyword arguments and part of the signature. `cost` says whether it costs a model to compute.
+    The module's docstring has the other fields.
     """
 
     name: str
     function: Callable[..., float]
-    level: Level
     direction: Direction
-    range: tuple[str, str]
-    cost: Literal["cpu", "model"]
     needs: tuple[str, ...]
-    paper: str
+    level: Level = "group"
+    range: tuple[str, str] = ("-inf", "inf")
+    cost: Cost = "cpu"
+    paper: str = ""
     measures: Measures = "diversity"
     version: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     length_sensitive: bool = False
-    ordered: bool = False
-    least: int = 2
-    identical: str | None = "bound"
-    different: str | None = "bound"
     bias: str = ""
     human: float | None = None
     unit: str = ""
@@ -167,6 +137,7 @@ class Metric:
             "range": list(self.range),
             "paper": self.paper,
             "level": self.level,
+            "cost": self.cost,
             "length_sensitive": self.length_sensitive,
             "bias": self.bias,
             "human": self.human,
@@ -184,8 +155,11 @@ class Metric:
         """What to cite with a value: `vendi|v:1|q:1.0|embedding:<model and revision>`.
 
         Name, version, tokeniser, settings, feature models, the number of words that the texts
-        were cut to, and which responses were read how, each part where it applies.
+        were truncated to, which responses were read how, and of a file of the user's own its
+        digest, each part where it applies.
         """
+        from tofu_eval.core.tokens import TOKENISERS
+
         bound = {
             name: parameter.default
             for name, parameter in inspect.signature(self.function).parameters.items()
@@ -200,34 +174,59 @@ class Metric:
             parts.append(f"truncate:{truncate}")
         if self.reads == "answers" and self.needs != ("states",):
             parts += reading
+        if file := digest_of(origin_of(self.function)):
+            parts.append(f"file:{file}")
         return "|".join(parts)
 
 
 def metric(
     *,
     name: str,
-    level: Level,
     direction: Direction,
-    range: tuple[str, str],
-    cost: Literal["cpu", "model"],
     needs: tuple[str, ...],
-    paper: str,
-    **facts: Any,
+    level: Level = "group",
+    range: tuple[str, str] = ("-inf", "inf"),
+    cost: Cost | None = None,
+    paper: str = "",
+    measures: Measures = "diversity",
+    version: int = 1,
+    settings: Mapping[str, Any] | None = None,
+    length_sensitive: bool = False,
+    bias: str = "",
+    human: float | None = None,
+    unit: str = "",
+    at_count: Callable[..., float] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as a metric and return it unchanged.
 
-    One function may be registered several times with different `settings`. `facts` are the
-    other fields of `Metric`: measures, version, settings, length_sensitive, ordered, least,
-    identical, different, bias, human, unit, at_count.
+    One function may be registered several times with different `settings`.
+
+    Args:
+        name: what it is asked for by.
+        direction: which way is more diverse, see `Metric`.
+        needs: what the function is given, in order: of PLAIN_INPUTS, or features.
+        level: "group" or "corpus".
+        range: the least and the greatest value, as text ("n" is the number of responses).
+        cost: by default "model" where it needs a feature.
+        paper: where it is defined, "arXiv:…" or "doi:…".
+        measures: "diversity", "quality" or "length".
+        version: goes up with every change of its values.
+        settings: keyword arguments of the function.
+        length_sensitive: see the module's docstring.
+        bias: the same.
+        human: the same.
+        unit: the same.
+        at_count: the same.
 
     Raises:
-        ConfigError: at registration, when `needs` or `settings` do not fit the function.
+        ConfigError: at registration, when the facts do not fit the function or each other.
     """
 
     def register(function: Function) -> Function:
         made = Metric(
-            name, function, level, direction, range, cost, needs, paper,
-            **{**facts, "settings": dict(facts.get("settings") or {})},
+            name, function, direction, needs, level, range, cost or _cost_of(needs), paper,
+            measures, version, dict(settings or {}), length_sensitive, bias, human, unit,
+            at_count=at_count,
         )  # fmt: skip
         _check(made)
         METRICS.add(name, made, origin_of(function))
@@ -236,11 +235,26 @@ def metric(
     return register
 
 
+def _cost_of(needs: tuple[str, ...]) -> Cost:
+    """What a metric costs that does not say so: features are taken to cost a model."""
+    own = [need.removeprefix(REFERENCE) for need in needs]
+    return "cpu" if all(n in PLAIN_INPUTS or n.startswith("tokens") for n in own) else "model"
+
+
 def _check(made: Metric) -> None:
-    unknown = [need for need in made.needs if need not in INPUTS]
-    if unknown:
+    """Refuse facts that are none; whether something makes its needs is known when it is used."""
+    for fact, kind in (
+        ("level", Level), ("direction", Direction), ("measures", Measures), ("cost", Cost)
+    ):  # fmt: skip
+        allowed, told = get_args(kind), getattr(made, fact)
+        if told not in allowed:
+            raise ConfigError(
+                f"Metric '{made.name}' has the {fact} {told!r}; expected {_either(allowed)}."
+            )
+    if isinstance(made.needs, str) or not all(isinstance(n, str) for n in made.needs):
         raise ConfigError(
-            f"Metric '{made.name}' needs {unknown[0]!r}; it can be given {', '.join(INPUTS)}."
+            f"Metric '{made.name}' has needs={made.needs!r}; expected a tuple of names, such as "
+            '("text",).'
         )
     if made.level == "corpus" and "prompt" in made.needs:
         raise ConfigError(
@@ -260,3 +274,8 @@ def _check(made: Metric) -> None:
             f"Metric '{made.name}' takes {list(parameters)}, which does not fit "
             f"needs={made.needs} and settings={dict(made.settings)}."
         )
+
+
+def _either(names: tuple[str, ...]) -> str:
+    """'a', 'b' or 'c'."""
+    return f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"

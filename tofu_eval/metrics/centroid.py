@@ -19,7 +19,6 @@ from tofu_eval.metrics.base import GROWS, metric
     length_sensitive=True,
     paper="arXiv:2004.02990",
     bias=GROWS,
-    different=None,
 )
 def centroid_distance(embeddings: ArrayLike) -> float:
     """How far in meaning a response is from the responses' common direction on average.

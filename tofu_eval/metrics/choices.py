@@ -57,7 +57,6 @@ for _function in (acc, acc_norm):
         needs=("text", "logprob", "prompt"),
         paper="arXiv:2405.14782",
         measures="quality",
-        ordered=True,
     )(_function)
 
 

@@ -43,7 +43,6 @@ for _suffix, _need, _cost in FLAVOURS:
         needs=(_need,),
         paper="doi:10.1162/089976603321780272",
         bias="corrected by Miller and Madow; what is left grows with the responses",
-        different=None,
         at_count=entropy_at,
         length_sensitive=_need == "text",
     )(entropy_miller_madow)

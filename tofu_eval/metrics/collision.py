@@ -62,5 +62,4 @@ for _suffix, _need, _cost in FLAVOURS:
         cost=_cost,
         needs=(_need, "references" if _need == "text" else "reference_equivalence"),
         paper="doi:10.1038/163688a0",
-        identical=None,
     )(collision_ratio)

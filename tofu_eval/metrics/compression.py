@@ -55,9 +55,6 @@ for _name in ("gzip", "xz"):
             bias=FALLS if _function is compression_diversity else GROWS,
             settings={"algorithm": _name},
             length_sensitive=True,
-            ordered=True,
-            identical=None,
-            different=None,
         )(_function)
 
 
@@ -71,9 +68,6 @@ for _name in ("gzip", "xz"):
     paper="arXiv:2403.00553",
     bias=GROWS,
     length_sensitive=True,
-    ordered=True,
-    identical=None,
-    different=None,
 )
 def compression_ratio_twice(texts: Sequence[str]) -> float:
     """The gzip compression ratio of the package `diversity` 0.3: compressed twice.

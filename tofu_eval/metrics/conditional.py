@@ -12,13 +12,9 @@ from dataclasses import replace
 from functools import partial, wraps
 from typing import Any
 
-import numpy as np
-
 from tofu_eval.core.errors import ConfigError, MetricInputError
-from tofu_eval.core.tokens import TOKENISERS, Tokens
 from tofu_eval.core.types import REFERENCE
 from tofu_eval.metrics.base import METRICS, Metric
-from tofu_eval.metrics.pass_at_k import ORDERS, register
 
 PATTERN = re.compile(
     r"(?P<name>[^\[\]]+)\[(correct|(?P<of>reward|judge)>=(?P<least>-?\d+(\.\d+)?(e[+-]?\d+)?))\]"
@@ -26,8 +22,6 @@ PATTERN = re.compile(
 
 OF_THE_PROMPT = ("prompt", "references")
 OF_TEXTS_ALONE = ("text", "embedding", "equivalence", "nli", "nli_sentences")
-PAIRWISE = ("nli", "nli_sentences")
-"""Means over all pairs of a group, which cannot be had again for some of the responses."""
 
 
 def find(name: str) -> Metric:
@@ -59,6 +53,8 @@ def of_thoughts(made: Metric) -> Metric:
     Raises:
         ConfigError: the metric is not made of texts alone, or says how good an answer is.
     """
+    from tofu_eval.core.tokens import TOKENISERS
+
     if made.measures == "quality" or not set(made.needs) <= {*OF_TEXTS_ALONE, *TOKENISERS}:
         raise ConfigError(
             f"'{made.name}' says something about answers, which thoughts are not: it has no form "
@@ -76,16 +72,17 @@ def of_thoughts(made: Metric) -> Metric:
         name=f"{made.name}[reasoning]",
         function=of_some,
         reads="thoughts",
-        identical=None,
-        different=None,
     )
 
 
 def _plain(name: str) -> Metric:
     """The metric of a name without a condition; `pass_at_K` for any K."""
     order = re.fullmatch(r"pass_at_([1-9]\d{0,5})", name)
-    if order and int(order[1]) not in ORDERS:
-        register(int(order[1]))
+    if order:
+        from tofu_eval.metrics.pass_at_k import ORDERS, register
+
+        if int(order[1]) not in ORDERS:
+            register(int(order[1]))
     return METRICS.get(name)
 
 
@@ -99,16 +96,7 @@ def conditional(made: Metric, least: float | None, *, of: str = "reward") -> Met
         made: a metric.
         least: a raw reward or a rating; None stands for the feature "correct".
         of: "reward" or "judge".
-
-    Raises:
-        ConfigError: the metric is made of pairs of responses.
     """
-    for need in made.needs:
-        if need in PAIRWISE:
-            raise ConfigError(
-                f"'{made.name}' needs '{need}', which is made of all pairs of responses: it has no "
-                "conditional form. Take another metric: tofu-eval metrics list"
-            )
     feature = "correct" if least is None else of
     test = feature if least is None else f"{feature}>={repr(least).removesuffix('.0')}"
 
@@ -127,8 +115,6 @@ def conditional(made: Metric, least: float | None, *, of: str = "reward") -> Met
         name=f"{made.name}[{test}]",
         function=among_passing(made.function),
         needs=(*made.needs, feature),
-        identical=None,
-        different=None,
         human=None,
         at_count=None if made.at_count is None else among_passing(made.at_count),
         passing=partial(select_passing, least=least),
@@ -141,6 +127,8 @@ def select_passing(quality: Any, least: float | None) -> list[int]:
     Raises:
         MetricInputError: the quality of one is unknown.
     """
+    import numpy as np
+
     rows = np.asarray(quality, dtype=np.float64).reshape(len(quality), -1)
     # Repeated judgements: their mean, of which one that cannot be read makes nothing.
     values = rows.mean(axis=1) if rows.size else rows.reshape(-1)
@@ -157,6 +145,10 @@ def take_responses(needs: Sequence[str], arrays: Sequence[Any], keep: Sequence[i
 
 
 def _take(need: str, array: Any, keep: Sequence[int]) -> Any:
+    import numpy as np
+
+    from tofu_eval.core.tokens import Tokens
+
     if need in OF_THE_PROMPT or need.startswith(REFERENCE):
         return array
     if isinstance(array, np.ndarray):

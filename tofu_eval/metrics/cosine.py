@@ -18,7 +18,6 @@ from tofu_eval.metrics.base import metric
     length_sensitive=True,
     paper="arXiv:2004.02990",
     human=0.790,
-    different="1",
 )
 def mean_pairwise_cosine_distance(embeddings: ArrayLike) -> float:
     """How far apart in meaning two responses are on average.
@@ -34,29 +33,3 @@ def mean_pairwise_cosine_distance(embeddings: ArrayLike) -> float:
     distance = 1.0 - (float(total @ total) - n) / (n * (n - 1))
     # Rounding can leave equal rows a few bits below 0.
     return max(0.0, distance)
-
-
-@metric(
-    name="mean_pairwise_cosine_distance@2604.16027",
-    level="group",
-    direction="higher",
-    range=("0", "2"),
-    cost="model",
-    needs=("embedding",),
-    length_sensitive=True,
-    paper="arXiv:2604.16027",
-    different="1",
-)
-def sbert_diversity(embeddings: ArrayLike) -> float:
-    """Semantic diversity as arXiv:2604.16027 reports it; give it its own encoder.
-
-    Formula: 1 - mean over i < j of cos(x_i, x_j), with --embedding-model
-        sentence-transformers/all-mpnet-base-v2.
-    Args:
-        embeddings: (n, d) floats, n >= 2, no zero rows; rows are brought to unit length.
-    Returns: a mean in [0, n / (n - 1)]; 0 = all the same direction, 1 = orthogonal.
-    Undefined: fewer than two responses, a row of zeros or with a number that is not finite.
-    Reproduces: the same number as mean_pairwise_cosine_distance; the published code differs only
-        for fewer than two responses, where it reports 0 and here it is undefined.
-    """
-    return mean_pairwise_cosine_distance(embeddings)

@@ -42,7 +42,6 @@ for _n in (1, 2, 3, 4):
         bias=FALLS,
         settings={"n": _n},
         length_sensitive=True,
-        identical=None,  # 1/n times the share within the one text
     )(distinct)
 
 
@@ -57,7 +56,6 @@ for _n in (1, 2, 3, 4):
     human=0.735,
     bias=FALLS,
     length_sensitive=True,
-    identical=None,
 )
 def ngram_diversity(tokens: Sequence[Sequence[str]], n: int = 3) -> float:
     """Share of different n-grams, averaged over the orders 1 to n.
@@ -83,8 +81,6 @@ def ngram_diversity(tokens: Sequence[Sequence[str]], n: int = 3) -> float:
     paper="arXiv:2403.00553",
     bias=FALLS,
     length_sensitive=True,
-    ordered=True,
-    identical=None,
 )
 def ngram_diversity_sum(texts: Sequence[str], n: int = 4) -> float:
     """The n-gram diversity score of the package `diversity` 0.3: four ratios summed.
@@ -116,8 +112,6 @@ def ngram_diversity_sum(texts: Sequence[str], n: int = 4) -> float:
     paper="arXiv:2202.13587",
     bias="corrected for the number of words, not for what texts share",
     length_sensitive=True,
-    identical=None,
-    different=None,
 )
 def ead(tokens: Sequence[Sequence[str]], vocabulary: int = 30522) -> float:
     """Expectation-adjusted distinct: different words over those expected at this length.
@@ -145,8 +139,6 @@ def ead(tokens: Sequence[Sequence[str]], vocabulary: int = 30522) -> float:
     paper="arXiv:2604.16027",
     bias=FALLS,
     length_sensitive=True,
-    identical=None,
-    different=None,
 )
 def ead_orders(texts: Sequence[str], n: int = 5, vocabulary: int = 50257) -> float:
     """EAD as arXiv:2604.16027 reports it: averaged over the orders 1 to 5.

@@ -52,7 +52,6 @@ def distinct_k(classes: Labels) -> float:
     needs=("equivalence",),
     paper="arXiv:2504.05228",
     bias=GROWS,
-    different=None,
     at_count=max_class_at,
 )
 def max_class(classes: Labels) -> float:

@@ -43,6 +43,4 @@ for _n in (1, 2, 3, 4):
         bias=GROWS,
         settings={"n": _n},
         length_sensitive=True,
-        identical=None,  # that of the one text
-        different=None,
     )(ngram_entropy)

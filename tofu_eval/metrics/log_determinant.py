@@ -21,7 +21,6 @@ from tofu_eval.metrics.base import GROWS, metric
     length_sensitive=True,
     paper="arXiv:1207.6083",
     bias=GROWS,
-    identical="log2(n + 1)",
 )
 def log_determinant(embeddings: ArrayLike) -> float:
     """Volume that the responses' embeddings span, in bits.

@@ -19,7 +19,6 @@ from tofu_eval.metrics.base import FALLS, metric
     length_sensitive=True,
     paper="arXiv:2004.02990",
     bias=FALLS,
-    different="1",
 )
 def nearest_neighbour_distance(embeddings: ArrayLike) -> float:
     """How far in meaning a response is from the one most like it, on average.

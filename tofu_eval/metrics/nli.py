@@ -18,8 +18,6 @@ from tofu_eval.metrics.base import metric
     cost="model",
     needs=("nli",),
     paper="arXiv:2205.01497",
-    identical=None,
-    different=None,
 )
 def nli_diversity(contrasts: ArrayLike) -> float:
     """How much more the responses contradict than entail each other.
@@ -45,8 +43,6 @@ def nli_diversity(contrasts: ArrayLike) -> float:
     cost="model",
     needs=("nli_sentences",),
     paper="arXiv:2604.16027",
-    identical=None,
-    different=None,
 )
 def nli_sentence_diversity(sums: ArrayLike) -> float:
     """NLI diversity as arXiv:2604.16027 reports it; give it its own model.

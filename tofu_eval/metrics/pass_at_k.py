@@ -45,7 +45,6 @@ def register(k: int) -> None:
         paper="arXiv:2107.03374",
         measures="quality",
         settings={"k": k},
-        least=k,
     )(pass_at_k)
 
 

@@ -20,8 +20,6 @@ from tofu_eval.metrics.cosine import mean_pairwise_cosine_distance
     paper="arXiv:2004.02990",
     bias=FALLS,
     measures="quality",
-    identical=None,
-    different=None,
 )
 def reference_diversity_distance(embeddings: ArrayLike, references: ArrayLike) -> float:
     """How far the responses' diversity is from the references', whichever is greater.
@@ -70,6 +68,4 @@ for _suffix, _needs in (
         paper="arXiv:1904.06991",
         bias=GROWS,
         measures="quality",
-        identical=None,
-        different=None,
     )(reference_coverage)

@@ -99,7 +99,6 @@ for _suffix, _need, _cost in FLAVOURS:
         needs=(_need,),
         paper="doi:10.1890/13-0133.1",
         bias="corrected by Chao: a lower bound of the classes there are",
-        different=None,
         length_sensitive=_need == "text",
     )(chao1)
     metric(
@@ -126,5 +125,4 @@ for _suffix, _need, _cost in FLAVOURS:
             bias=RAREFIED,
             settings={"k": _k},
             length_sensitive=_need == "text",
-            least=_k,
         )(distinct_at_k)

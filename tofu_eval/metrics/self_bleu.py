@@ -61,7 +61,6 @@ def self_bleu(tokens: Sequence[Sequence[str]]) -> float:
     paper="arXiv:2408.16673",
     bias=GROWS,
     length_sensitive=True,
-    identical=None,  # a text of fewer than four tokens scores 0 without effective order
 )
 def self_bleu_gem(tokens: Sequence[Sequence[str]]) -> float:
     """Mean BLEU of each response against the others, by sacreBLEU's defaults for a corpus.
@@ -88,8 +87,6 @@ def self_bleu_gem(tokens: Sequence[Sequence[str]]) -> float:
     needs=("text", "prompt"),
     paper="arXiv:2408.16673",
     length_sensitive=True,
-    ordered=True,
-    different=None,  # the template's own words are in every text
 )
 def self_bleu_at_gem(texts: Sequence[str], prompt: Prompt, template: str = "llama-3.1") -> float:
     """The "self-BLEU" diversity that arXiv:2408.16673 reports: 100 minus a mean BLEU.
@@ -131,7 +128,6 @@ def self_bleu_at_gem(texts: Sequence[str], prompt: Prompt, template: str = "llam
     paper="arXiv:1802.01886",
     bias=GROWS,
     length_sensitive=True,
-    identical=None,  # a text of fewer than four tokens lacks the higher orders
 )
 def self_bleu_texygen(
     tokens: Sequence[Sequence[str]],

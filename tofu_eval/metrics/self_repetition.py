@@ -21,7 +21,6 @@ from tofu_eval.metrics.base import GROWS, metric
     paper="arXiv:2403.00553",
     bias=GROWS,
     length_sensitive=True,
-    identical=None,
 )
 def self_repetition(tokens: Sequence[Sequence[str]], n: int = 4) -> float:
     """How often the n-grams of a response stand in the other responses, on a log scale.

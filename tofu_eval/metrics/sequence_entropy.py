@@ -21,8 +21,6 @@ from tofu_eval.metrics.base import metric
     needs=("logprob",),
     paper="arXiv:2302.09664",
     length_sensitive=False,
-    identical=None,
-    different=None,
 )
 def sequence_entropy(logprobs: ArrayLike) -> float:
     """Entropy of the model's distribution over whole responses, in nats.

@@ -25,9 +25,6 @@ from tofu_eval.metrics.base import FALLS, metric
     paper="doi:10.1214/aoms/1177729694",
     measures="quality",
     bias=FALLS,
-    least=1,
-    identical=None,
-    different=None,
 )
 def target_kl(texts: Sequence[str], prompt: Prompt) -> float:
     """How far the answers are from their target distribution, in nats.
@@ -144,8 +141,6 @@ def _fold(text: str) -> str:
     needs=("text", "prompt"),
     paper="doi:10.1038/163688a0",
     measures="quality",
-    identical=None,
-    different=None,
 )
 def target_collision_ratio(texts: Sequence[str], prompt: Prompt) -> float:
     """How often two answers agree, over how often two draws from their target would.
@@ -177,9 +172,6 @@ def target_collision_ratio(texts: Sequence[str], prompt: Prompt) -> float:
     paper="doi:10.1002/0471200611",
     measures="quality",
     bias=FALLS,
-    least=1,
-    identical=None,
-    different=None,
 )
 def target_total_variation(texts: Sequence[str], prompt: Prompt) -> float:
     """The share of answers that would have to change to follow their target distribution.
@@ -206,9 +198,6 @@ def target_total_variation(texts: Sequence[str], prompt: Prompt) -> float:
     needs=("text", "prompt"),
     paper="arXiv:2404.10859",
     measures="quality",
-    least=1,
-    identical=None,
-    different=None,
 )
 def target_unparsable_rate(texts: Sequence[str], prompt: Prompt) -> float:
     """The share of responses that the other target metrics leave out.

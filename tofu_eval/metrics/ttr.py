@@ -21,7 +21,6 @@ from tofu_eval.metrics.base import metric
     needs=("tokens",),
     paper="doi:10.1080/09296171003643098",
     length_sensitive=True,  # a text below the window is a smaller window
-    identical=None,  # that of the one text
 )
 def mattr(tokens: Sequence[Sequence[str]], window: int = 50) -> float:
     """Moving-average type-token ratio: different words in a window of fixed size.

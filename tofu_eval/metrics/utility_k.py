@@ -22,9 +22,6 @@ from tofu_eval.metrics.base import FALLS, metric
     bias=FALLS,
     measures="quality",
     version=2,
-    ordered=True,
-    identical=None,
-    different=None,
 )
 def utility_k(classes: Labels, levels: ArrayLike, patience: float = 0.8) -> float:
     """Quality of the new responses, for a user who reads on with a given patience.

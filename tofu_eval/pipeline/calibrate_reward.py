@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.core.config import settings
 from tofu_eval.core.errors import ConfigError, DataError
 from tofu_eval.core.types import Prompt, Report, digest, has_text, no_report
 from tofu_eval.core.version import __version__
-from tofu_eval.features.base import CHUNK, FeatureModel, fill
+from tofu_eval.features.base import CHUNK, fill
 from tofu_eval.features.calibration import Calibration, from_rewards, write_calibration
-from tofu_eval.features.open import open_reward_model
+from tofu_eval.features.open import OpenFeature, open_feature
+from tofu_eval.features.settings import read_settings
 from tofu_eval.importers.read import read_responses
 from tofu_eval.run import provenance
 from tofu_eval.run.files import atomic_write
@@ -35,7 +35,7 @@ def calibrate_reward(
             reads it. They should be of models and prompts like those to be scored.
         output: the YAML file to write; it must not exist.
         report: told about progress as (stage, done, total).
-        options: `reward_model`, `reward_engine`, `reward_base_url`, `device`, `isolate`.
+        options: the section `reward`, `device`, `isolate`.
 
     Raises:
         ConfigError: no reward model, or the output exists.
@@ -45,7 +45,7 @@ def calibrate_reward(
     source, output = Path(source), Path(output)
     if output.exists():
         raise ConfigError(f"{output} exists. Name another --output, or delete it first.")
-    reward = open_reward_model(settings(options))
+    reward = open_feature("reward", read_settings(options))
     pairs = list(_pairs(source))
     if not all(prompt.text for prompt, _ in pairs):
         raise DataError(
@@ -55,9 +55,7 @@ def calibrate_reward(
     keys = [reward.key(*pair) for pair in pairs]
     cache = _known(source, reward)
     _score(cache, dict(zip(keys, pairs, strict=True)), reward, report)
-    close = getattr(reward, "close", None)
-    if close is not None:
-        close()
+    reward.close()
     rewards = cache.rows(keys)[:, 0] if keys else np.empty(0)
     made = from_rewards(rewards, reward.identity, reward.signature, str(source))
     text = write_calibration(
@@ -96,11 +94,11 @@ def _pairs(source: Path) -> Iterator[tuple[Prompt, str]]:
         )
 
 
-def _known(source: Path, reward: FeatureModel) -> FeatureCache:
+def _known(source: Path, reward: OpenFeature) -> FeatureCache:
     """The rewards that a run holds already; the cache is in memory, the run stays as it is."""
     cache = FeatureCache()
     if source.is_dir():
-        kept = Run.open(source).features("reward", digest(dict(reward.identity)))
+        kept = Run.open(source).features("reward", digest(reward.identity))
         keys = kept.keys()
         for start in range(0, len(keys), CHUNK):
             some = keys[start : start + CHUNK]
@@ -111,10 +109,10 @@ def _known(source: Path, reward: FeatureModel) -> FeatureCache:
 def _score(
     cache: FeatureCache,
     pairs: Mapping[str, tuple[Prompt, str]],
-    reward: FeatureModel,
+    reward: OpenFeature,
     report: Report,
 ) -> None:
     def compute(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
-        return reward.compute([pairs[key] for key in some]), 0
+        return reward.compute_rows([pairs[key] for key in some]), 0
 
     fill(cache, pairs, compute, stage="rewards", report=report)

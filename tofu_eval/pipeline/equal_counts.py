@@ -20,9 +20,10 @@ import pyarrow.compute as pc
 from tofu_eval.analysis.equal_counts import LEAST, block_count
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.types import EqualScore, Group, Report, no_report, seed_of
+from tofu_eval.features.base import find_feature
 from tofu_eval.metrics import Metric
-from tofu_eval.metrics.conditional import PAIRWISE, take_responses
-from tofu_eval.pipeline.inputs import Feature, Inputs
+from tofu_eval.metrics.conditional import take_responses
+from tofu_eval.pipeline.inputs import Inputs, KeptFeature
 from tofu_eval.pipeline.score import featurize_groups
 
 SUBSETS = 4
@@ -91,7 +92,7 @@ def score_at_counts(
 def score_smaller(
     groups: Iterable[Group],
     metrics: Sequence[Metric],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     wanted: Wanted,
     *,
     truncate: int | None = None,
@@ -134,7 +135,8 @@ def mean_lengths(groups: Iterable[Group]) -> dict[tuple[str, str], float]:
 
 def _divisible(metric: Metric) -> bool:
     """Whether what it needs can be had of some of the responses."""
-    return not any(need in PAIRWISE for need in metric.needs)
+    makers = map(find_feature, metric.needs)
+    return not any(maker is not None and maker.pairwise for maker in makers)
 
 
 def _score_at(

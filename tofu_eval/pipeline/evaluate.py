@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tofu_eval.core.config import Settings, settings
+from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.reasoning import read_tags
+from tofu_eval.core.tables import EQUAL_SCHEMA, ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
 from tofu_eval.core.types import (
-    EQUAL_SCHEMA,
-    ESTIMATE_SCHEMA,
-    SCORE_SCHEMA,
     Group,
     ModelSpec,
     Prompt,
@@ -31,20 +29,29 @@ from tofu_eval.core.types import (
     Task,
     check_name,
     no_report,
-    to_table,
 )
 from tofu_eval.engines.base import Engine
 from tofu_eval.engines.open import engine_of, group_shared, join_engines
+from tofu_eval.features.base import Feature
 from tofu_eval.features.given import GivenFeature
-from tofu_eval.features.open import feature_models
+from tofu_eval.features.open import OpenFeature, open_features
+from tofu_eval.features.settings import read_scoring_settings, read_settings
 from tofu_eval.importers.base import Options
 from tofu_eval.importers.read import read_responses
 from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.equal_counts import mean_lengths, score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.generate import build_requests, generate
-from tofu_eval.pipeline.inputs import Feature, settle_group
-from tofu_eval.pipeline.plan import check_lists, formats_of, left_out, metrics_of, mixed, plan_of
+from tofu_eval.pipeline.inputs import KeptFeature, settle_group
+from tofu_eval.pipeline.plan import (
+    Plan,
+    check_lists,
+    formats_of,
+    left_out,
+    metrics_of,
+    mixed,
+    plan_of,
+)
 from tofu_eval.pipeline.run_json import add_model, add_prompts, add_series, add_tasks, begin, record
 from tofu_eval.pipeline.score import score_corpus, score_groups, scoring_pool
 from tofu_eval.pipeline.score_run import SCORE_CHUNK, all_metrics, reading_of, score_run, signatures
@@ -56,42 +63,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-OF_SCORING = (
-    "metrics",
-    "embedding_model",
-    "embedding_engine",
-    "embedding_base_url",
-    "reward_model",
-    "reward_engine",
-    "reward_base_url",
-    "isolate",
-    "equivalence",
-    "equivalence_model",
-    "equivalence_threshold",
-    "reward_calibration",
-    *(name for name in Settings.model_fields if name.startswith(("judge_", "harm_"))),
-    "nli_model",
-    "verifier",
-    "seed",
-    "device",
-    "truncate",
-    "tokenizer",
-    "unfinished",
-    "reasoning",
-    "reasoning_tags",
-    "responses",
-    "workers",
-)
 MADE_BY = {
-    "equivalence": {"equivalence", "equivalence_model", "equivalence_threshold"},
-    "reward": {"reward_model"},
-    "reward_level": {"reward_model", "reward_calibration"},
-    "judge": {"judge_model"},
+    "equivalence": {"equivalence.method", "equivalence.model", "equivalence.threshold"},
+    "reward": {"reward.model"},
+    "reward_level": {"reward.model", "reward.calibration"},
+    "judge": {"judge.model"},
 }
 """Features that a file may bring, and the settings that ask for them to be made anew."""
-
-OF_FILES = (*OF_SCORING, "limit")
-"""The fields of `config.Settings` that matter where nothing is generated."""
 
 
 @dataclass(frozen=True)
@@ -157,14 +135,14 @@ def evaluate(
         TofuEvalError: anything wrong with the arguments, before anything is generated; a model
             or a disk that fails, with everything finished so far kept.
     """
-    chosen = settings(options)
+    chosen = read_settings(options)
     tags = read_tags(chosen.reasoning_tags)
     tasks = [tasks] if isinstance(tasks, str | Path | Task) else tasks
     plans = [plan_of(load_task(task), chosen) for task in tasks]
     check_lists(models, plans, chosen)
     # Everything that can be wrong is found out before hours of generation.
     scorers = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
-    features = feature_models(chosen, all_metrics(scorers), tasks=[plan.task for plan in plans])
+    features = open_features(chosen, all_metrics(scorers), verifiers=_verifiers(plans))
     engines = {name: engine_of(name, model, chosen, report) for name, model in models.items()}
     formats = {
         name: formats_of(name, model, engines[name].identity, plans, chosen)
@@ -226,13 +204,13 @@ def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
     Raises:
         TofuEvalError: anything wrong with them.
     """
-    chosen = settings(options)
+    chosen = read_settings(options)
     plans = [plan_of(load_task(task), chosen) for task in tasks]
     for variant in variants_of(["model"], chosen.sweep):
         for plan in plans:
             variant.plan(plan)
     metrics = [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)]
-    feature_models(chosen, metrics, tasks=[plan.task for plan in plans])
+    open_features(chosen, metrics, verifiers=_verifiers(plans))
 
 
 def score_files(
@@ -258,7 +236,7 @@ def score_files(
     Raises:
         TofuEvalError: a malformed file, with its line; an unknown metric; a full disk.
     """
-    chosen = _scoring_settings(options, OF_FILES)
+    chosen = read_scoring_settings(options)
     scorers = {check_name("task", task): metrics_of(chosen, ())}
     found = read_responses(
         files,
@@ -269,14 +247,16 @@ def score_files(
         known=_known_prompts(Path(output), task),
     )
     given = _given_by_files(found.given, Path(output), task, chosen)
-    features = feature_models(chosen, all_metrics(scorers), given)
+    features = open_features(chosen, all_metrics(scorers), given)
     asked = {need for metric in all_metrics(scorers) for need in metric.needs}
-    features |= {name: GivenFeature(name) for name in sorted(given & asked)}
+    for name in sorted(given & asked):
+        declared = Feature(name, GivenFeature, level="group")
+        features[name] = OpenFeature(declared, GivenFeature(name))
     prompts = tuple(found.prompts.values())
     if chosen.limit:
         prompts = prompts[: chosen.limit]
     if any(prompt.id in found.unasked and not prompt.text for prompt in prompts):
-        _refuse_without_prompts(chosen, features, scorers[task])
+        _refuse_without_prompts(features, scorers[task])
     kept = {prompt.id for prompt in prompts}
     with Run.writing(output) as run:
         begin(run, chosen)
@@ -320,14 +300,14 @@ def score(
     """
     if metrics is not None:
         options["metrics"] = metrics
-    chosen = _scoring_settings(options, OF_SCORING)
+    chosen = read_scoring_settings(options, limit=False)
     groups = [groups] if isinstance(groups, Group) else list(groups)
     tags = read_tags(chosen.reasoning_tags)
     groups = [settle_group(group, reading_of(chosen), tags) for group in groups]
     scorers = metrics_of(chosen, ())
     given = _given(groups)
-    models = feature_models(chosen, scorers, given)
-    features = {name: Feature(model, FeatureCache()) for name, model in models.items()}
+    opened = open_features(chosen, scorers, given)
+    features = {name: KeptFeature(one, FeatureCache()) for name, one in opened.items()}
     per_group = [metric for metric in scorers if metric.level == "group"]
     per_corpus = [metric for metric in scorers if metric.level == "corpus"]
     scores: list[Score] = []
@@ -349,7 +329,7 @@ def score(
     estimates = estimate(
         table,
         scorers,
-        signatures(models),
+        signatures(opened),
         truncate=chosen.truncate,
         reading=reading_of(chosen).signature,
     )
@@ -378,14 +358,8 @@ def _corpora(groups: Iterable[Group]) -> Iterable[list[Group]]:
 # What a run stands on
 
 
-def _scoring_settings(options: Mapping[str, Any], known: Sequence[str]) -> Settings:
-    for name in options:
-        if name not in known:
-            raise ConfigError(
-                f"The setting '{name}' has no meaning where nothing is generated. "
-                f"Known here: {', '.join(known)}."
-            )
-    return settings(options)
+def _verifiers(plans: Sequence[Plan]) -> dict[str, str]:
+    return {plan.task.name: plan.task.verifier for plan in plans}
 
 
 def _given_by_files(
@@ -405,7 +379,7 @@ def _given_by_files(
         ]
     given = set.intersection(*sets) if sets else set()
     for name, settings_of in MADE_BY.items():
-        if chosen.model_fields_set & settings_of:
+        if chosen.given_paths() & settings_of:
             given.discard(name)
     return given
 
@@ -433,13 +407,10 @@ def _folder_beside(output: Path) -> Path:
     return next(folder for folder in output.absolute().parents if folder.is_dir())
 
 
-def _refuse_without_prompts(
-    chosen: Settings, features: Iterable[str], metrics: Iterable[Metric]
-) -> None:
+def _refuse_without_prompts(features: Mapping[str, OpenFeature], metrics: Iterable[Metric]) -> None:
     """Of rows that have only ids, refuse what would be asked about an empty prompt."""
     asks = {
-        **{f"the feature '{name}'": name in features for name in ("reward", "judge", "harmful")},
-        "the judge of equivalence": "equivalence" in features and chosen.equivalence == "judge",
+        **{f"the feature '{name}'": one.asks_prompts for name, one in features.items()},
         **{f"the metric '{m.name}'": "prompt" in m.needs for m in metrics},
     }
     for what, wanted in asks.items():

@@ -17,7 +17,8 @@ from tofu_eval.core.reasoning import Tag, split_reasoning, state_of
 from tofu_eval.core.scripts import truncate_words
 from tofu_eval.core.tokens import TOKENISERS
 from tofu_eval.core.types import REFERENCE, Group, Prompt, Report, count_states
-from tofu_eval.features.base import FeatureModel, GroupFeature, fill
+from tofu_eval.features.base import fill
+from tofu_eval.features.open import OpenFeature
 from tofu_eval.features.text import tokens
 from tofu_eval.metrics import Metric
 from tofu_eval.run.responses import Reading
@@ -38,17 +39,17 @@ CORPUS = "the whole corpus"
 
 
 @dataclass(frozen=True)
-class Feature:
-    """A feature's model and the rows that it has made so far."""
+class KeptFeature:
+    """A feature that is open, and the rows that it has made so far."""
 
-    model: FeatureModel | GroupFeature
+    feature: OpenFeature
     cache: FeatureCache
 
 
 def with_features(
     groups: Sequence[Group],
     metrics: Sequence[Metric],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     report: Report,
 ) -> list[Group]:
     """The groups with the features that the metrics need; those of one text come first."""
@@ -59,91 +60,85 @@ def with_features(
 def of_texts(
     groups: Sequence[Group],
     metrics: Sequence[Metric],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     report: Report,
 ) -> list[Group]:
     """The groups with the features of single texts that the metrics need."""
     groups = list(groups)
-    needs = needed(metrics, [feature.model for feature in features.values()])
-    for feature in _asked(needs, features):
-        if not isinstance(feature.model, GroupFeature):
-            groups = featurize(groups, feature.model, feature.cache, report, needs)
+    needs = needed(metrics, features)
+    for kept in _asked(needs, features):
+        if not kept.feature.of_groups:
+            groups = featurize(groups, kept, report, needs)
     return groups
 
 
 def of_groups(
     groups: Sequence[Group],
     metrics: Sequence[Metric],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     report: Report,
 ) -> list[Group]:
     """The groups with the features of all responses together that the metrics need."""
     groups = list(groups)
-    needs = needed(metrics, [feature.model for feature in features.values()])
-    for feature in _asked(needs, features):
-        if isinstance(feature.model, GroupFeature):
-            made = feature.model.compute(groups, feature.cache, report)
+    for kept in _asked(needed(metrics, features), features):
+        if kept.feature.of_groups:
+            rows = kept.feature.compute_groups(groups, kept.cache, report)
             groups = [
                 replace(group, features={**group.features, **more})
-                for group, more in zip(groups, made, strict=True)
+                for group, more in zip(groups, rows, strict=True)
             ]
     return groups
 
 
-def _asked(needs: Iterable[str], features: Mapping[str, Feature]) -> list[Feature]:
+def _asked(needs: Iterable[str], features: Mapping[str, KeptFeature]) -> list[KeptFeature]:
     wanted = {need.removeprefix(REFERENCE) for need in needs}
-    return [feature for name, feature in features.items() if name in wanted]
+    return [kept for kept in features.values() if wanted & {*kept.feature.declared.names}]
 
 
-def needed(
-    metrics: Iterable[Metric], models: Iterable[FeatureModel | GroupFeature]
-) -> frozenset[str]:
+def needed(metrics: Iterable[Metric], features: Mapping[str, KeptFeature]) -> frozenset[str]:
     """All inputs that the metrics need, and what the features among them are made from."""
     needs = {need for metric in metrics for need in metric.needs}
-    for model in reversed(list(models)):
-        if model.name in needs or f"{REFERENCE}{model.name}" in needs:
-            needs.update(getattr(model, "requires", ()))
+    for kept in reversed([*features.values()]):  # what another is made from stands before it
+        if kept in _asked(needs, features):
+            needs.update(kept.feature.requires)
     return frozenset(needs)
 
 
 def featurize(
-    groups: Sequence[Group],
-    model: FeatureModel,
-    cache: FeatureCache,
-    report: Report,
-    needs: Iterable[str] = (),
+    groups: Sequence[Group], kept: KeptFeature, report: Report, needs: Iterable[str] = ()
 ) -> list[Group]:
     """The groups with one more feature; texts that the cache knows are not computed again.
 
     The references get it too where `needs` has "reference_NAME".
     """
-    of_references = f"{REFERENCE}{model.name}" in needs
+    feature, cache = kept.feature, kept.cache
+    of_references = f"{REFERENCE}{feature.name}" in needs
     texts = [
         (*group.texts, *(group.prompt.references if of_references else ())) for group in groups
     ]
     keys = [
-        [model.key(group.prompt, text) for text in row]
+        [feature.key(group.prompt, text) for text in row]
         for group, row in zip(groups, texts, strict=True)
     ]
     pairs = {
         key: (group.prompt, text)
-        for group, row, own in zip(groups, keys, texts, strict=True)
-        for key, text in zip(row, own, strict=True)
+        for group, row_keys, row in zip(groups, keys, texts, strict=True)
+        for key, text in zip(row_keys, row, strict=True)
     }
 
     def compute(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
-        before = model.truncated
-        return model.compute([pairs[key] for key in some]), model.truncated - before
+        before = feature.truncated
+        return feature.compute_rows([pairs[key] for key in some]), feature.truncated - before
 
-    fill(cache, pairs, compute, stage=f"{model.name}s", report=report)
-    made = []
+    fill(cache, pairs, compute, stage=f"{feature.name}s", report=report)
+    featured = []
     for group, row in zip(groups, keys, strict=True):
         n = len(group.texts)
-        more = {model.name: cache.rows(row[:n])}
+        more = {feature.name: cache.rows(row[:n])}
         if of_references and group.prompt.references:
-            more[f"{REFERENCE}{model.name}"] = cache.rows(row[n:])
-        made.append(replace(group, features={**group.features, **more}))
-    return made
+            more[f"{REFERENCE}{feature.name}"] = cache.rows(row[n:])
+        featured.append(replace(group, features={**group.features, **more}))
+    return featured
 
 
 def cut(group: Group, words: int) -> Group:

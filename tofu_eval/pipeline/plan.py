@@ -25,6 +25,7 @@ from tofu_eval.core.types import (
     digest,
 )
 from tofu_eval.engines.base import Engine
+from tofu_eval.features.open import added_metrics, unnamed_model
 from tofu_eval.metrics import Metric, find
 from tofu_eval.tasks import Format, format_of, load_format, with_data
 
@@ -40,14 +41,6 @@ DEFAULT_METRICS = (
     "vendi",
 )
 """What is measured where neither the task nor the user says otherwise."""
-
-MODELS_OF = {
-    "reward": ("reward_model",),
-    "reward_level": ("reward_model",),
-    "judge": ("judge_model",),
-    "harmful": ("harm_model", "judge_model"),
-}
-"""Features that a task's metrics may need, and which settings name what makes them."""
 
 
 def plan_of(task: Task, chosen: Settings) -> Plan:
@@ -95,16 +88,14 @@ def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     """
     names = list(chosen.metrics or of_task or DEFAULT_METRICS)
     if not chosen.metrics:
-        names = [name for name in names if not _unnamed(chosen, name)]
-    if chosen.reward_model and "reward" not in names:
-        names.append("reward")
-    if chosen.judge_model:
-        names += _of_judge(chosen, names)
+        names = [name for name in names if not unnamed_model(chosen, find(name))]
+    needs = {need for name in names for need in find(name).needs}
+    names += added_metrics(chosen, needs)
     for name in names:
         if chosen.truncate and "[" in name and not name.endswith("[reasoning]"):
             raise ConfigError(
-                f"'{name}' cannot be computed on cut responses: how good one is, is known of the "
-                "whole. Leave out --truncate, or the condition."
+                f"'{name}' cannot be computed on truncated responses: how good one is, is known "
+                "of the whole. Leave out --truncate, or the condition."
             )
     metrics = [find(name) for name in dict.fromkeys(names)]
     return [replace(m, needs=retokenize(m.needs, chosen.tokenizer)) for m in metrics]
@@ -116,36 +107,12 @@ def left_out(chosen: Settings, task: Task) -> list[str]:
         return []
     wanted: dict[tuple[str, ...], list[str]] = {}
     for name in task.metrics:
-        if settings := _unnamed(chosen, name):
-            wanted.setdefault(settings, []).append(name)
+        if flags := unnamed_model(chosen, find(name)):
+            wanted.setdefault(tuple(flags), []).append(name)
     return [
-        f"{task.name}: without {' or '.join('--' + s.replace('_', '-') for s in settings)}, "
-        f"not computed: {', '.join(names)}"
-        for settings, names in wanted.items()
+        f"{task.name}: without {' or '.join(flags)}, not computed: {', '.join(names)}"
+        for flags, names in wanted.items()
     ]
-
-
-def _unnamed(chosen: Settings, metric: str) -> tuple[str, ...]:
-    """The settings of which one would have to name a model for this metric; empty where none."""
-    for need in find(metric).needs:
-        settings = MODELS_OF.get(need, ())
-        if settings and not any(getattr(chosen, setting) for setting in settings):
-            return settings
-    return ()
-
-
-def _of_judge(chosen: Settings, names: Sequence[str]) -> list[str]:
-    """The metrics of a judge that the user names; one named for something else rates nothing."""
-    needs = {need for name in names for need in find(name).needs}
-    elsewhere = chosen.equivalence == "judge" or ("harmful" in needs and not chosen.harm_model)
-    more = []
-    if "judge" in needs or not elsewhere:
-        more = ["judge_rating", "judge_unparsable_rate"]
-        if chosen.judge_repeats > 1:
-            more += ["judge_agreement", "judge_exact_agreement"]
-    if "harmful" in needs and not chosen.harm_model:
-        more.append("harm_unparsable_rate")
-    return [name for name in more if name not in names]
 
 
 def formats_of(

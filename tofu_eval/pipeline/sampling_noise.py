@@ -9,9 +9,10 @@ from tofu_eval.analysis import Noise
 from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError, TofuEvalError
 from tofu_eval.core.types import Group, digest
-from tofu_eval.features.open import feature_models
+from tofu_eval.features.open import open_features
+from tofu_eval.features.settings import stored_settings
 from tofu_eval.metrics import Metric, find
-from tofu_eval.pipeline.inputs import Feature
+from tofu_eval.pipeline.inputs import KeptFeature
 from tofu_eval.pipeline.score import score_groups
 from tofu_eval.pipeline.score_run import SCORE_CHUNK
 from tofu_eval.run.responses import Groups
@@ -61,11 +62,11 @@ def _half(group: Group, start: int) -> Group:
 
 def _ready(
     run: Run, metrics: Sequence[str]
-) -> tuple[list[Metric], Mapping[str, Feature], list[str]]:
+) -> tuple[list[Metric], Mapping[str, KeptFeature], list[str]]:
     """The metrics whose features the run holds already: nothing is computed by a model here."""
-    chosen = Settings.model_validate(run.manifest["settings"])
+    chosen = stored_settings(run.manifest["settings"])
     known: list[Metric] = []
-    features: dict[str, Feature] = {}
+    features: dict[str, KeptFeature] = {}
     remarks = []
     for name in metrics:
         try:
@@ -79,11 +80,11 @@ def _ready(
     return known, features, remarks
 
 
-def _cached(run: Run, chosen: Settings, metric: Metric) -> Iterator[tuple[str, Feature]]:
+def _cached(run: Run, chosen: Settings, metric: Metric) -> Iterator[tuple[str, KeptFeature]]:
     """The features that a metric needs, with the rows that the run has."""
     made = run.manifest.get("features", {})
-    for name, model in feature_models(chosen, [metric]).items():
-        identity = dict(model.identity)
+    for name, feature in open_features(chosen, [metric]).items():
+        identity = feature.identity
         if digest(made.get(name, {}).get("identity")) != digest(identity):
             raise ConfigError(f"the run's '{name}' was made by another model than there is now.")
-        yield name, Feature(model, run.features(name, digest(identity)))
+        yield name, KeptFeature(feature, run.features(name, digest(identity)))

@@ -29,8 +29,8 @@ from tofu_eval.core.types import (
 )
 from tofu_eval.metrics import Metric, find
 from tofu_eval.pipeline.inputs import (
-    Feature,
     Inputs,
+    KeptFeature,
     cut,
     of_groups,
     of_texts,
@@ -46,7 +46,7 @@ Scorer = Callable[[Sequence[Group], Sequence[Metric], int | None], list[list[Sco
 def featurize_groups(
     groups: Sequence[Group],
     metrics: Sequence[Metric],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     *,
     truncate: int | None = None,
     report: Report = no_report,
@@ -78,7 +78,7 @@ def _halves(
 def score_groups(
     groups: Sequence[Group],
     metrics: Sequence[Metric],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     *,
     truncate: int | None = None,
     report: Report = no_report,
@@ -114,7 +114,7 @@ def copies(texts: Mapping[str, Sequence[str]]) -> list[str]:
 def score_corpus(
     groups: Iterable[Group],
     metrics: Sequence[Metric],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     *,
     truncate: int | None = None,
     report: Report = no_report,

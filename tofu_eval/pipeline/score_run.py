@@ -11,23 +11,15 @@ from typing import Any
 import pyarrow as pa
 
 from tofu_eval.core.config import Settings
-from tofu_eval.core.types import (
-    ESTIMATE_SCHEMA,
-    REFERENCE,
-    SCORE_SCHEMA,
-    Estimate,
-    Report,
-    Score,
-    digest,
-    to_table,
-)
+from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
+from tofu_eval.core.types import REFERENCE, Estimate, Report, Score, digest
 from tofu_eval.core.version import __version__
-from tofu_eval.features.base import FeatureModel, GroupFeature
+from tofu_eval.features.open import OpenFeature
 from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.equal_counts import score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
-from tofu_eval.pipeline.inputs import Feature
+from tofu_eval.pipeline.inputs import KeptFeature
 from tofu_eval.pipeline.score import (
     Scorer,
     featurize_groups,
@@ -47,7 +39,7 @@ def score_run(
     run: Run,
     chosen: Settings,
     scorers: Mapping[str, Sequence[Metric]],
-    models: Mapping[str, FeatureModel | GroupFeature],
+    models: Mapping[str, OpenFeature],
     report: Report,
 ) -> None:
     """Featurize, score and estimate every model on these tasks; write the leaderboard.
@@ -67,7 +59,7 @@ def score_run(
         metrics={**run.manifest.get("metrics", {}), **facts},
     )
     features = {
-        name: Feature(model, run.features(name, digest(dict(model.identity))))
+        name: KeptFeature(model, run.features(name, digest(model.identity)))
         for name, model in models.items()
     }
     with run.timed("score"), scoring_pool(chosen.workers) as score:
@@ -80,8 +72,8 @@ def score_run(
             _score_place(places_of[place], groups, scorers[place[1]], features, score, progress)
     with run.timed("score"):
         _score_equal(run, chosen, scorers, features, marks, report)
-    for feature in features.values():
-        _close(feature)
+    for kept in features.values():
+        kept.feature.close()
     estimates = _estimated(run, chosen, scorers, models, places, stale)
     scored |= marks
     states = _states(run, stale)
@@ -140,7 +132,7 @@ def _featurize_in_turn(
     places: Mapping[tuple[str, str], _Place],
     indexed: Mapping[tuple[str, str], Groups],
     scorers: Mapping[str, Sequence[Metric]],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     report: Report,
 ) -> None:
     """Have each feature model but the last see all texts, then give its memory back.
@@ -160,19 +152,14 @@ def _featurize_in_turn(
                         chunk, metrics, some, truncate=place.truncate, report=report
                     )
                     deque(halves, maxlen=0)
-        _close(features[name])
-
-
-def _close(feature: Feature) -> None:
-    """Give the memory of a feature's model back, where it says how."""
-    getattr(feature.model, "close", lambda: None)()
+        features[name].feature.close()
 
 
 def _score_place(
     place: _Place,
     groups: Groups,
     metrics: Sequence[Metric],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     score: Scorer,
     progress: _Progress,
 ) -> None:
@@ -210,7 +197,7 @@ def _score_equal(
     run: Run,
     chosen: Settings,
     scorers: Mapping[str, Sequence[Metric]],
-    features: Mapping[str, Feature],
+    features: Mapping[str, KeptFeature],
     marks: Mapping[tuple[str, str], str],
     report: Report,
 ) -> None:
@@ -243,7 +230,7 @@ def _estimated(
     run: Run,
     chosen: Settings,
     scorers: Mapping[str, Sequence[Metric]],
-    models: Mapping[str, FeatureModel | GroupFeature],
+    models: Mapping[str, OpenFeature],
     places: Sequence[tuple[str, str]],
     stale: Sequence[tuple[str, str]],
 ) -> list[Estimate]:
@@ -303,7 +290,7 @@ def _told_states(
     return remarks
 
 
-def _cut_by_models(features: Mapping[str, Feature]) -> list[str]:
+def _cut_by_models(features: Mapping[str, KeptFeature]) -> list[str]:
     """A remark for each feature model that did not read all texts to their ends."""
     return [
         f"{feature.cache.truncated} different texts are longer than the model behind '{name}' "
@@ -313,11 +300,11 @@ def _cut_by_models(features: Mapping[str, Feature]) -> list[str]:
     ]
 
 
-def _made_by(features: Mapping[str, Feature]) -> dict[str, Any]:
+def _made_by(features: Mapping[str, KeptFeature]) -> dict[str, Any]:
     """The features' part of run.json."""
     return {
         name: {
-            "identity": dict(feature.model.identity),
+            "identity": feature.feature.identity,
             "truncated": feature.cache.truncated,
         }
         for name, feature in features.items()
@@ -386,7 +373,7 @@ def _mark(
     model: str,
     task: str,
     metrics: Sequence[Metric],
-    models: Mapping[str, FeatureModel | GroupFeature],
+    models: Mapping[str, OpenFeature],
     chosen: Settings,
 ) -> str:
     """Digest of all that a model's scores on a task depend on."""
@@ -428,6 +415,6 @@ def all_metrics(scorers: Mapping[str, Sequence[Metric]]) -> list[Metric]:
     return list({m.name: m for metrics in scorers.values() for m in metrics}.values())
 
 
-def signatures(features: Mapping[str, FeatureModel | GroupFeature]) -> dict[str, str]:
+def signatures(features: Mapping[str, OpenFeature]) -> dict[str, str]:
     """The short names of the feature models, as a metric's signature cites them."""
     return {name: model.signature for name, model in features.items()}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tofu_eval.analysis import Interval, mean_interval
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.types import Report, digest, no_report
-from tofu_eval.features.base import FeatureModel
-from tofu_eval.pipeline.inputs import featurize
+from tofu_eval.features.open import OpenFeature
+from tofu_eval.pipeline.inputs import KeptFeature, featurize
 from tofu_eval.run.responses import Groups
 from tofu_eval.run.store import Run
 
@@ -44,7 +44,7 @@ class Mean:
 
 def similarities(
     run: Run,
-    embedder: FeatureModel,
+    embedder: OpenFeature,
     tasks: Sequence[str] = (),
     *,
     seed: int = 0,
@@ -102,12 +102,12 @@ def between(one: Mean, other: Mean) -> float:
 
 
 def _means(
-    run: Run, model: str, task: str, embedder: FeatureModel, report: Report
+    run: Run, model: str, task: str, embedder: OpenFeature, report: Report
 ) -> Mapping[str, Mean]:
-    cache = run.features(embedder.name, digest(dict(embedder.identity)))
+    kept = KeptFeature(embedder, run.features(embedder.name, digest(embedder.identity)))
     means = {}
     for _, chunk in Groups(run, model, task).chunks(CHUNK):
-        for group in featurize(chunk, embedder, cache, report):
+        for group in featurize(chunk, kept, report):
             rows = np.asarray(group.features[embedder.name], dtype=np.float64)
             means[group.prompt.id] = Mean(rows.mean(axis=0), len(rows))
     return means

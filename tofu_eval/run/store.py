@@ -28,20 +28,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import StoreError
-from tofu_eval.core.types import (
+from tofu_eval.core.tables import (
     EQUAL_SCHEMA,
     ESTIMATE_SCHEMA,
     PROMPT_SCHEMA,
     RESPONSE_SCHEMA,
     SCORE_SCHEMA,
-    EqualScore,
-    Estimate,
-    Message,
-    Prompt,
-    Response,
-    Score,
     to_table,
 )
+from tofu_eval.core.types import EqualScore, Estimate, Message, Prompt, Response, Score
 from tofu_eval.run.files import (
     PART,
     TEMPORARY,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.errors import StoreError
-from tofu_eval.core.types import RESPONSE_SCHEMA, digest, seed_of
+from tofu_eval.core.tables import RESPONSE_SCHEMA
+from tofu_eval.core.types import digest, seed_of
 from tofu_eval.run.files import (
     DAMAGED,
     TEMPORARY,

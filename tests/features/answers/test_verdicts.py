@@ -140,7 +140,9 @@ def test_a_file_through_the_command_line(tmp_path: Path) -> None:
     for _ in range(2):  # the second time all is kept
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 0, done.output
-    result = score_files([(None, file)], tmp_path / "run", verifier="math", metrics=METRICS)
+    result = score_files(
+        [(None, file)], tmp_path / "run", verifier={"name": "math"}, metrics=METRICS
+    )
     values = {(row["prompt_id"], row["metric"]): row["value"] for row in result.scores.to_pylist()}
     first, second = dict.fromkeys(row["prompt_id"] for row in result.scores.to_pylist())
     assert [values[first, name] for name in METRICS] == [
@@ -189,7 +191,7 @@ def test_no_task_with_a_verifier() -> None:
 
     with pytest.raises(ConfigError, match=r"^The metric 'accuracy' needs a verifier, and no task"):
         check(["open-prompts"], metrics=["accuracy"])
-    check(["open-prompts"], metrics=["accuracy"], verifier="text")
+    check(["open-prompts"], metrics=["accuracy"], verifier={"name": "text"})
 
 
 def test_the_list_of_verifiers() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import Prompt
-from tofu_eval.features.harm import HarmClassifier
+from tofu_eval.features.harm_classifier import HarmClassifier
 
 FRUIT = Prompt.of_text("p", "Name a fruit.")
 TEXTS = ["an apple", "", "the old river", "the mat", "Name a fruit"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import Prompt
-from tofu_eval.features.reward import RewardModel, Row
+from tofu_eval.features.sequence_classifier import RewardModel, Row
 
 Input = Literal["response", "pair", "chat"]
 """What the classifier reads: the response alone, prompt and response, or their chat."""

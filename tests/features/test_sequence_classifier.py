@@ -11,7 +11,7 @@ import pytest
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.types import Message, Prompt
-from tofu_eval.features.reward import RewardModel
+from tofu_eval.features.sequence_classifier import RewardModel
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}\n"

@@ -13,7 +13,7 @@ import pytest
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.types import Prompt
-from tofu_eval.features.embedding import DEFAULT_MODEL, SentenceEmbedder
+from tofu_eval.features.sentence_embedder import DEFAULT_MODEL, SentenceEmbedder
 
 PROMPT = Prompt.of_text("p", "Name a fruit.")
 TEXTS = ["an apple", "", "a very long answer about pears " * 9, "plum 🍑", "an apple", "fig"]
@@ -80,7 +80,7 @@ def test_the_key_depends_on_the_text_alone(embedder: SentenceEmbedder) -> None:
 def test_identity_is_known_before_anything_heavy_is_imported(tiny_embedder: Path) -> None:
     code = (
         "import sys\n"
-        "from tofu_eval.features.embedding import SentenceEmbedder\n"
+        "from tofu_eval.features.sentence_embedder import SentenceEmbedder\n"
         f"made = SentenceEmbedder({str(tiny_embedder)!r})\n"
         "print(made.name, made.identity['kind'], made.identity['id'], made.signature)\n"
         "print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])"

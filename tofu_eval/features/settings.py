@@ -1,0 +1,109 @@
+"""A user's settings, checked: those of the run and the sections of all features that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tofu_eval.core.config import RunFile, Scoring, Settings, read_yaml, validated, with_sections
+from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.registry import PYTHON
+from tofu_eval.core.sections import name_of, settings_of
+from tofu_eval.features.base import sections
+
+
+def read_settings(values: Mapping[str, Any]) -> Settings:
+    """Check settings that come from Python or from flags.
+
+    Args:
+        values: the fields of `Settings`, and for each section a mapping of its fields. Python
+            files among the metrics, or where a reward model, a judge or a verifier is named, are
+            run.
+
+    Raises:
+        ConfigError: names the first field that is wrong, what it got and what it may be; or a file
+            fails.
+    """
+    values = _with_files(values)
+    return _checked(values)
+
+
+def read_scoring_settings(values: Mapping[str, Any], *, limit: bool = True) -> Settings:
+    """Check settings where nothing is generated; `limit` says whether that one has a meaning.
+
+    Raises:
+        ConfigError: as `read_settings`, and for a setting that has no meaning here.
+    """
+    values = _with_files(values)
+    own = [name for name in Scoring.model_fields if limit or name != "limit"]
+    known = [*own, *map(name_of, sections())]
+    for name in values:
+        if name not in known and (name in RunFile.model_fields or name == "limit"):
+            raise ConfigError(
+                f"The setting '{name}' has no meaning where nothing is generated. "
+                f"Known here: {', '.join(known)}."
+            )
+    return _checked(values)
+
+
+def read_run_file(path: Path) -> RunFile:
+    """Read a config file; safe YAML, unknown and repeated keys refused.
+
+    Raises:
+        ConfigError: the file is not there, not YAML, or a field is wrong.
+    """
+    values = _with_files(read_yaml(path, "'models:' and 'tasks:'"))
+    kind: type[RunFile] = with_sections(RunFile, tuple(sections()))
+    return validated(kind, values, f"{path}: ")
+
+
+def stored_settings(values: Mapping[str, Any]) -> Settings:
+    """The settings of a run that was made before, perhaps by another: no file is run.
+
+    The sections of features that are not installed here are left out.
+    """
+    known = {*Settings.model_fields, *map(name_of, sections())}
+    return _checked({name: value for name, value in values.items() if name in known})
+
+
+def load_metric_files(metrics: object) -> object:
+    """Metrics as a user names them, each Python file run and replaced by the metrics in it.
+
+    Raises:
+        ConfigError: a file fails, or has no metric.
+    """
+    from tofu_eval.metrics.base import METRICS
+
+    if not isinstance(metrics, list | tuple):
+        return metrics  # which is no list of names, as its check says
+    names: list[object] = []
+    for name in metrics:
+        names += METRICS.in_file(name) if str(name).endswith(PYTHON) else [name]
+    return names
+
+
+def _checked(values: Mapping[str, Any]) -> Settings:
+    kind: type[Settings] = with_sections(Settings, tuple(sections()))
+    return validated(kind, values, "")
+
+
+def _with_files(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the names of what is in Python files, where the user names such files."""
+    values = dict(values)
+    if "metrics" in values:
+        values["metrics"] = load_metric_files(values["metrics"])
+    for kind in sections():
+        part = values.get(name_of(kind))
+        if isinstance(part, Mapping):
+            values[name_of(kind)] = {**part, **_names_in_files(kind, part)}
+    return values
+
+
+def _names_in_files(kind: type, part: Mapping[str, Any]) -> dict[str, str]:
+    """Of a section, the settings that name a Python file, with the name of what is in it."""
+    return {
+        one.name: one.registry().only_in_file(text)
+        for one in settings_of(kind)
+        if one.registry is not None and (text := str(part.get(one.name))).endswith(PYTHON)
+    }
