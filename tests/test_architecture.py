@@ -26,7 +26,7 @@ BELOW = {
     "metrics": GROUND,
     "features": {*GROUND, "engines", "metrics"},
     "analysis": {*GROUND, "run"},
-    "leaderboard": {*GROUND, "run", "analysis"},
+    "leaderboard": {*GROUND, "run", "analysis", "metrics"},
     "report": {*GROUND, "run", "metrics", "features", "analysis"},
     "pipeline": OUTER - {"report"},
     "training": {*GROUND, "run", "importers", "tasks", "pipeline"},

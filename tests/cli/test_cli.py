@@ -143,7 +143,7 @@ def test_tasks_check(tmp_path: Path) -> None:
 
 def test_leaderboard_show_validate_and_nonsense(scored: Path) -> None:
     board = scored / "leaderboard.json"
-    assert "valid, schema version 2, 2 models" in invoke("leaderboard", "validate", board).output
+    assert "valid, schema version 3, 2 models" in invoke("leaderboard", "validate", board).output
     assert "unique_rate" in invoke("leaderboard", "show", board).output
     value = json.loads(board.read_text())
     value["rows"][0]["value"] = "nonsense"

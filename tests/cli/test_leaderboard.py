@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
+from support.boards import reseal
+from support.commands import invoke, refused
 
-from tofu_eval.cli import main
 from tofu_eval.leaderboard import read_leaderboard
+from tofu_eval.leaderboard.exports import EXPORTS
 
 WORDS = [f"word{number}" for number in range(13)]
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def done(*arguments: object) -> str:
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def refused(*arguments: object) -> str:
-    """The one line of a refusal."""
-    result = invoke(*arguments)
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.strip().splitlines()
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +59,9 @@ def board(runs: list[Path], tmp_path: Path) -> Path:
 
 
 def test_build_of_several_runs_ranks_them_together(board: Path) -> None:
-    assert "valid, schema version 2, 3 models, 1 tasks, 6 rows, 120 per-prompt rows" in done(
-        "leaderboard", "validate", board
-    )
+    told = done("leaderboard", "validate", board)
+    assert "valid, schema version 3, 3 models, 1 tasks, 6 rows; made anew from 120" in told
+    assert "per-prompt rows: 6 values, 6 intervals, the ranks of 1 blocks. sha256:" in told
     lines = done("leaderboard", "show", board, "--metric", "distinct_1").splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.split()[:2] for line in lines[3:6]] == [["1", "base"], ["2", "tofu"], ["3", "sft"]]
@@ -80,10 +72,12 @@ def test_build_and_merge_are_the_same(runs: list[Path], board: Path, tmp_path: P
         done("leaderboard", "build", run, "--scores", "--output", tmp_path / f"{number}.json")
     out = tmp_path / "merged.json"
     done("leaderboard", "merge", tmp_path / "0.json", tmp_path / "1.json", "--output", out)
-    assert read_leaderboard(out)["rows"] == read_leaderboard(board)["rows"]
+    one, other = read_leaderboard(out), read_leaderboard(board)
+    assert replace(one, scores=()) == replace(other, scores=())
+    assert [file.sha256 for file in one.scores] == [file.sha256 for file in other.scores]
     # Onto itself: what is there is replaced, and no old per-prompt rows are left.
     done("leaderboard", "merge", out, tmp_path / "0.json", "--output", out)
-    assert len(list(tmp_path.glob("merged-*.parquet"))) == 1
+    assert len(list(tmp_path.glob("merged-*.parquet"))) == 2
     done("leaderboard", "validate", out)
 
 
@@ -97,18 +91,40 @@ def test_build_overwrites_boards_only(runs: list[Path], tmp_path: Path) -> None:
 def test_a_board_of_a_run_says_what_its_run_said(runs: list[Path], tmp_path: Path) -> None:
     done("leaderboard", "build", runs[0], "--output", tmp_path / "b.json")
     assert read_leaderboard(tmp_path / "b.json") == read_leaderboard(runs[0] / "leaderboard.json")
+    # Its numbers are made anew from the run that it lies in.
+    told = done("leaderboard", "validate", runs[0] / "leaderboard.json")
+    assert "made anew from 80 per-prompt rows: 4 values, 4 intervals" in told
+    told = done("leaderboard", "validate", tmp_path / "b.json")
+    assert "no per-prompt rows to make its numbers anew from" in told
 
 
 def test_validate_holds_values_against_their_per_prompt_rows(board: Path) -> None:
-    from tofu_eval.leaderboard import write_leaderboard
+    def narrow(content: dict[str, Any]) -> None:
+        row = content["rows"][0]
+        row.update(value=row["value"] + 1e-3, low=None, high=None)
 
-    changed = read_leaderboard(board)
-    row = changed["rows"][0]
-    row.update(value=row["value"] + 1e-3, low=None, high=None)
-    write_leaderboard(board, changed)  # a forger who knows how to hash
+    reseal(board, narrow)  # a forger who knows how to hash
     line = refused("leaderboard", "validate", board)
     assert "both.json at $.rows[0].value: expected 0." in line
     assert "which its per-prompt rows give" in line
+    assert line == refused("leaderboard", "publish", board, "--to", board.parent / "public")
+
+
+def test_the_schema_is_printed(board: Path) -> None:
+    schema = json.loads(done("leaderboard", "schema"))
+    Draft202012Validator(schema).validate(json.loads(board.read_text("utf-8")))
+    assert schema["$id"] == "urn:tofu-eval:leaderboard:3"
+
+
+def test_the_formats_and_their_flags_are_those_that_are_registered(board: Path) -> None:
+    told = done("leaderboard", "export", "--help")
+    for entry in EXPORTS.entries():
+        assert entry.name in told
+        assert entry.item is not None
+        assert all(option.flag in told for option in entry.item.options)
+    line = refused("leaderboard", "export", board, "--format", "csv", "--dataset", "a/b")
+    assert "--dataset is no option of --format csv" in line
+    assert "is not one of" in invoke("leaderboard", "export", board, "--format", "pdf").output
 
 
 def test_cite_says_exactly_what_a_value_is(board: Path) -> None:
@@ -116,7 +132,7 @@ def test_cite_says_exactly_what_a_value_is(board: Path) -> None:
     value, cited = line.split("  ")
     assert float(value) > 0
     assert cited.startswith("distinct_1|v:1|")
-    for part in ("|tofu-eval:", "|model:sft|", "|task:responses|v:1|digest:", "|run:"):
+    for part in ("|tofu-eval:0", "|n:4|", "|model:sft|", "|task:responses|v:1|digest:", "|run:"):
         assert part in cited
 
 
@@ -141,7 +157,12 @@ def test_publish_says_what_does_not_fit_together(board: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("style", "expected"),
-    [("csv", "task,task_version"), ("markdown", "| metric | rank"), ("latex", "\\toprule")],
+    [
+        ("csv", "task,task_version"),
+        ("markdown", "| metric | rank"),
+        ("text", "95% interval"),
+        ("latex", "\\toprule"),
+    ],
 )
 def test_export_of_tables(board: Path, tmp_path: Path, style: str, expected: str) -> None:
     text = done("leaderboard", "export", board, "--format", style)

@@ -7,7 +7,7 @@ import pytest
 
 from tofu_eval.core.tables import ESTIMATE_SCHEMA, to_table
 from tofu_eval.core.types import Estimate
-from tofu_eval.leaderboard import build_leaderboard
+from tofu_eval.leaderboard import Board, build_leaderboard
 
 
 def facts(direction: str = "higher", range: tuple[str, str] = ("1", "n")) -> dict[str, Any]:
@@ -18,6 +18,7 @@ def facts(direction: str = "higher", range: tuple[str, str] = ("1", "n")) -> dic
         "measures": "diversity",
         "range": list(range),
         "paper": "arXiv:2210.02410",
+        "package": {"name": "tofu-eval", "version": "0.1.0"},
     }
 
 
@@ -79,5 +80,5 @@ def estimates() -> pa.Table:
 
 
 @pytest.fixture
-def board(estimates: pa.Table, manifest: dict[str, Any]) -> dict[str, Any]:
+def board(estimates: pa.Table, manifest: dict[str, Any]) -> Board:
     return build_leaderboard(estimates, manifest)

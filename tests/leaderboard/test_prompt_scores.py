@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.boards import A, source
+from support.boards import A, B, source
 
 from tofu_eval.core.errors import DataError
-from tofu_eval.leaderboard import read_leaderboard, read_scores
-from tofu_eval.leaderboard.merge import merge
-from tofu_eval.leaderboard.prompt_scores import BOARD_SCORE_SCHEMA, check_scores
-from tofu_eval.leaderboard.publishing import save
+from tofu_eval.leaderboard import Board, merge, read_leaderboard, read_scores
+from tofu_eval.leaderboard.prompt_scores import BOARD_SCORE_SCHEMA
+from tofu_eval.leaderboard.publishing import save_board
 
 
 @pytest.fixture
-def board(manifest: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    return save(tmp_path / "b.json", merge([source(manifest, A, {"base": 5.0, "sft": 3.0})]))
+def board(manifest: dict[str, Any], tmp_path: Path) -> Board:
+    return save_board(tmp_path / "b.json", merge([source(manifest, A, {"base": 5.0, "sft": 3.0})]))
 
 
-def touched(board: dict[str, Any], folder: Path, table: pa.Table, rows: int | None = None) -> str:
+def touched(board: Board, folder: Path, table: pa.Table, rows: int | None = None) -> str:
     """What is said of another table under the board's hash."""
-    path = folder / board["scores"]["file"]
-    pq.write_table(table, path)
-    sum = hashlib.sha256(path.read_bytes()).hexdigest()
-    told = {**board["scores"], "sha256": sum, "rows": len(table) if rows is None else rows}
+    (file,) = board.scores
+    pq.write_table(table, folder / file.file)
+    return complaint(board, folder, len(table) if rows is None else rows)
+
+
+def complaint(board: Board, folder: Path, rows: int) -> str:
+    """What is said of the file that is there, where the board has its checksum."""
+    (file,) = board.scores
+    checksum = hashlib.sha256((folder / file.file).read_bytes()).hexdigest()
+    other = replace(board, scores=(replace(file, sha256=checksum, rows=rows),))
     with pytest.raises(DataError) as caught:
-        read_scores({**board, "scores": told}, folder)
+        read_scores(other, folder)
     return str(caught.value)
 
 
-def test_they_are_what_was_measured(board: dict[str, Any], tmp_path: Path) -> None:
+def test_they_are_what_was_measured(board: Board, tmp_path: Path) -> None:
     assert read_leaderboard(tmp_path / "b.json") == board
     scores = read_scores(board, tmp_path)
     assert scores is not None
     assert scores.schema == BOARD_SCORE_SCHEMA
-    assert board["scores"]["rows"] == len(scores) == 80
-    check_scores(board, scores, "b.json")
+    assert board.scores[0].rows == len(scores) == 80
 
 
-def test_a_file_that_is_gone_or_another_is_named(board: dict[str, Any], tmp_path: Path) -> None:
-    path = tmp_path / board["scores"]["file"]
+def test_a_file_a_run(manifest: dict[str, Any], tmp_path: Path) -> None:
+    both = merge([source(manifest, A, {"base": 5.0}), source(manifest, B, {"sft": 3.0})])
+    board = save_board(tmp_path / "b.json", both)
+    assert [file.file[:19] for file in board.scores] == [f"b-{A}-", f"b-{B}-"]
+    one = save_board(tmp_path / "c.json", merge([source(manifest, A, {"base": 5.0})]))
+    assert one.scores[0].sha256 == board.scores[0].sha256  # whatever else is published
+
+
+def test_a_file_that_is_gone_or_another_is_named(board: Board, tmp_path: Path) -> None:
+    path = tmp_path / board.scores[0].file
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(DataError, match=r"expected the SHA-256 [0-9a-f]{64} that the board says"):
         read_scores(board, tmp_path)
@@ -53,7 +66,7 @@ def test_a_file_that_is_gone_or_another_is_named(board: dict[str, Any], tmp_path
         read_scores(board, tmp_path)
 
 
-def test_a_table_of_something_else_is_named(board: dict[str, Any], tmp_path: Path) -> None:
+def test_a_table_of_something_else_is_named(board: Board, tmp_path: Path) -> None:
     scores = read_scores(board, tmp_path)
     assert scores is not None
     assert "no table of per-prompt rows" in touched(board, tmp_path, scores.drop(["value"]))
@@ -64,19 +77,7 @@ def test_a_table_of_something_else_is_named(board: dict[str, Any], tmp_path: Pat
     assert "expected 7 rows, as the board says, got 80" in touched(board, tmp_path, scores, 7)
     stranger = scores.set_column(2, "task", pa.array(["another"] * len(scores)))
     assert "has per-prompt rows of" in touched(board, tmp_path, stranger)
-    path = tmp_path / board["scores"]["file"]
-    path.write_bytes(b"PAR1, or so it says")
-    sum = hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(DataError, match="no table of per-prompt rows"):
-        read_scores({**board, "scores": {**board["scores"], "sha256": sum}}, tmp_path)
-
-
-def test_numbers_that_they_do_not_give_are_named(board: dict[str, Any], tmp_path: Path) -> None:
-    scores = read_scores(board, tmp_path)
-    with pytest.raises(DataError, match=r"b at \$\.rows\[0\]\.n: expected 39, .* got 40"):
-        check_scores(board, scores.slice(1), "b")
-    board["rows"][1].update(method="mean, of something", value=3.5)
-    with pytest.raises(
-        DataError, match=r"b at \$\.rows\[1\]\.value: expected 3\.0\d+, .* got 3\.5"
-    ):
-        check_scores(board, scores, "b")
+    of_another = scores.set_column(0, "run", pa.array([B] * len(scores)))
+    assert f"expected rows of the run {A}" in touched(board, tmp_path, of_another)
+    (tmp_path / board.scores[0].file).write_bytes(b"PAR1, or so it says")
+    assert "no table of per-prompt rows" in complaint(board, tmp_path, 80)

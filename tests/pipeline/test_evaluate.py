@@ -62,12 +62,13 @@ def test_tables_estimates_and_leaderboard(tmp_path: Path) -> None:
         assert row["value"] == pytest.approx(sum(values) / 5)
         assert row["low"] <= row["value"] <= row["high"]
         assert row["n"] == 5
-        assert row["signature"].startswith(f"{metric}|v:1|")
+        assert row["signature"].startswith(f"{metric}|v:1")
     # Three words instead of ten: the narrower model is narrower.
     assert rows["sft", "distinct_1"]["value"] < rows["base", "distinct_1"]["value"]
     assert rows["sft", "self_bleu"]["value"] > rows["base", "self_bleu"]["value"]
     board = json.loads((tmp_path / "run" / "leaderboard.json").read_text("utf-8"))
-    assert {(r["model"], r["metric"]): r["value"] for r in board["rows"]} == {
+    names = {model["id"]: model["name"] for model in board["models"]}
+    assert {(names[r["model"]], r["metric"]): r["value"] for r in board["rows"]} == {
         place: row["value"] for place, row in rows.items()
     }
     assert len(result.to_pandas()) == result.estimates.num_rows
@@ -107,17 +108,17 @@ def test_run_json_says_where_its_numbers_come_from(
     assert second["id"] == first["id"]
     assert [machine["cores"] for machine in second["machines"]] == [8, 2]
     assert second["tokens"] == first["tokens"]
-    (run,) = read_leaderboard(tmp_path / "run" / "leaderboard.json")["runs"]
-    assert (run["id"], run["machines"]) == (second["id"], second["machines"])
-    assert run["places"][0] == {
-        "model": "base", "task": "fruit", "prompt_format": "base", "tokens": 90
-    }  # fmt: skip
+    board = read_leaderboard(tmp_path / "run" / "leaderboard.json")
+    (run,) = board.runs
+    assert (run.id, list(run.machines)) == (second["id"], second["machines"])
+    cells = {board.model_by_id[cell.model].name: cell for cell in run.cells}
+    assert (cells["base"].prompt_format, cells["base"].tokens) == ("base", 90)
 
 
 def test_the_board_of_a_run_is_ranked(tmp_path: Path) -> None:
     evaluate(tmp_path / "run")
-    rows = read_leaderboard(tmp_path / "run" / "leaderboard.json")["rows"]
-    told = {(row["rank"], row["better_than"]) for row in rows if row["metric"] == "distinct_1"}
+    rows = read_leaderboard(tmp_path / "run" / "leaderboard.json").rows
+    told = {(row.rank, row.better_than) for row in rows if row.metric == "distinct_1"}
     assert told == {(1, 0)}  # of five prompts, no sign-flip p-value is below 2/32
 
 
@@ -220,7 +221,8 @@ def test_a_call_with_fewer_tasks_keeps_the_others(tmp_path: Path) -> None:
         whole.estimates.sort_by([(p, "ascending") for p in places])
     )
     board = json.loads((tmp_path / "run" / "leaderboard.json").read_text("utf-8"))
-    assert {row["task"] for row in board["rows"]} == {"fruit", "second"}
+    names = {task["id"]: task["name"] for task in board["tasks"]}
+    assert {names[row["task"]] for row in board["rows"]} == {"fruit", "second"}
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_run_json_says_series_and_temperature(tmp_path: Path) -> None:
     assert manifest["tasks"]["fruit"]["sampling"]["temperature"] == 1.0  # the task's own
     assert result.scores.column("model").unique().to_pylist() == NAMES
     board = read_leaderboard(tmp_path / "run" / "leaderboard.json")
-    assert [model["name"] for model in board["models"]] == NAMES
+    assert [model.name for model in board.models] == NAMES
     assert verify(tmp_path / "run").problems == ()
 
 

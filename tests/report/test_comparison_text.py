@@ -167,7 +167,7 @@ def test_markdown_shows_names_as_they_are(comparison: Comparison) -> None:
     row = Row("a|b", "<b>*x*`\ny", "none", comparison.rows[0].cells)
     lines = render(Comparison("base", comparison.models, (row,), 0), "markdown").splitlines()
     start = lines.index(r"### a\|b")
-    assert lines[start + 4].startswith(r"| &lt;b>\*x\*\` y | base |")
+    assert lines[start + 4].startswith(r"| &lt;b&gt;\*x\*\`\\ny | base |")
 
 
 def test_csv_and_json_hold_the_same_numbers(comparison: Comparison) -> None:
@@ -221,12 +221,13 @@ def test_a_record_says_all(comparison: Comparison) -> None:
     assert line["reasons"] == "2: fewer than 2 responses; 1: no | n-grams"
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x", "\tx"])
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x", " =x", "＝x", "\t=x"])
 def test_no_spreadsheet_runs_a_name(comparison: Comparison, name: str) -> None:
     row = Row("task", name, "none", comparison.rows[0].cells)
     text = render(Comparison("base", comparison.models, (row,), 0), "csv")
     lines = list(csv.DictReader(io.StringIO(text)))
-    assert lines[0]["metric"] == f"'{name}"
+    shown = name if name == "\t=x" else f"'{name}"
+    assert lines[0]["metric"] == shown.replace("\t", "\\t")
     assert lines[1]["difference"] == "-7.81"
 
 

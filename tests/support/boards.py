@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,9 +15,9 @@ import pyarrow.compute as pc
 
 from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
 from tofu_eval.core.types import Estimate, Score
-from tofu_eval.leaderboard import build_leaderboard
-from tofu_eval.leaderboard.board import Source
-from tofu_eval.leaderboard.prompt_scores import of_run
+from tofu_eval.leaderboard.board import Board, BoardRow, Source
+from tofu_eval.leaderboard.build import board_of_run
+from tofu_eval.leaderboard.schema import HASH, content_hash
 
 A, B, C = ("a" * 16, "b" * 16, "c" * 16)
 
@@ -50,7 +54,11 @@ def manifest_of(manifest: dict[str, Any], id: str, *models: str, **changes: Any)
         name: {"identity": {"files": {"w": name}}, "engine": "hf", "prompt_format": {}}
         for name in models
     }
-    return {**copy.deepcopy(manifest), "id": id, "models": described, **changes}
+    # Another seed, so that what several runs measured are measurements of their own.
+    settings = {"seed": int(id[:2], 16)}
+    return {
+        **copy.deepcopy(manifest), "id": id, "models": described, "settings": settings, **changes
+    }  # fmt: skip
 
 
 def source(
@@ -60,9 +68,36 @@ def source(
     *,
     name: str = "",
     per_prompt: bool = True,
+    scores: pa.Table | None = None,
     **changes: Any,
 ) -> Source:
-    scores = study(levels)
+    """The board of such a run."""
+    table = study(levels) if scores is None else scores
     told = manifest_of(manifest, id, *levels, **changes)
-    board = build_leaderboard(means(scores), told, scores)
-    return Source(name or f"{id[0]}.json", board, of_run(id, scores) if per_prompt else None)
+    made = board_of_run(means(table), told, table, name=name or f"{id[0]}.json")
+    return made if per_prompt else replace(made, scores=None)
+
+
+def name_of(board: Board, row: BoardRow) -> str:
+    """What the model of a row is called."""
+    return board.model_by_id[row.model].name
+
+
+def ranks(board: Board) -> dict[str, int | None]:
+    """The rank of each model, by name."""
+    return {name_of(board, row): row.rank for row in board.rows}
+
+
+def with_row(board: Board, place: int, **changes: Any) -> Board:
+    """The board with another row in the place of one."""
+    rows = list(board.rows)
+    rows[place] = replace(rows[place], **changes)
+    return replace(board, rows=tuple(rows))
+
+
+def reseal(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a board's file as somebody does who knows how to make its hash."""
+    content = json.loads(path.read_text("utf-8"))
+    change(content)
+    content[HASH] = content_hash(content)
+    path.write_text(json.dumps(content), "utf-8")

@@ -21,6 +21,7 @@ from tofu_eval.analysis import (
     least_p_value,
     mean_interval,
     method_of,
+    paired,
     paired_differences,
     spread_clusters,
     within,
@@ -331,10 +332,7 @@ def compare(
 
 def excludes_zero(cell: Cell) -> bool:
     """Whether the interval of the difference to the baseline lies on one side of 0."""
-    found = cell.difference
-    if found is None or found.low is None or found.high is None:
-        return False
-    return not found.low <= 0 <= found.high
+    return cell.difference is not None and paired.excludes_zero(cell.difference)
 
 
 def is_clear(cell: Cell) -> bool:

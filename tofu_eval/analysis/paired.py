@@ -136,6 +136,19 @@ class _Sides:
         return cls(pair, tuple(known), np.array(list(known.values())), ends, column)
 
 
+def excludes_zero(difference: Difference) -> bool:
+    """Whether the interval lies on one side of 0."""
+    if difference.low is None or difference.high is None:
+        return False
+    return not difference.low <= 0 <= difference.high
+
+
+def is_significant(difference: Difference, *, alpha: float = 0.05) -> bool:
+    """Whether a difference stands in its family: by its adjusted test and by its interval."""
+    p = difference.p_adjusted
+    return excludes_zero(difference) and p is not None and p < alpha
+
+
 def subtract_common(
     a: Mapping[Any, float | None], b: Mapping[Any, float | None]
 ) -> dict[Any, float]:

@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.analysis.clusters import sum_clusters
-from tofu_eval.analysis.paired import subtract_common
-from tofu_eval.analysis.sign_flips import Column, sign_flip_tests
+from tofu_eval.analysis.paired import Pair, is_significant, paired_differences
 
 ALPHA = 0.05
 """The chance that any model of a block is called better than one that it does not differ from."""
@@ -30,14 +28,13 @@ class Rank:
     """The place of one model in its block.
 
     `rank` is 1 + the number of models that are significantly better, directly or through a chain;
-    `best` and `worst` are the ranks that the evidence leaves open: with 95% confidence for all
+    from `rank` to `last` are the ranks that the evidence leaves open: with 95% confidence for all
     models of the block together the true rank lies between them. `better_than` and `worse_than`
-    count the models that it differs from significantly, directly or through a chain.
+    count the models that it differs from significantly itself.
     """
 
     rank: int
-    best: int
-    worst: int
+    last: int
     better_than: int
     worse_than: int
 
@@ -59,8 +56,7 @@ def rank_models(
         task: whose prompts they are, for the signs of the flips.
         clusters: the cluster of each prompt, where they have any.
         alpha: the level of the block.
-    Returns: by model; none at all where there are several models and no two of them have two
-        prompts in common.
+    Returns: by model; of several models those alone that have two prompts in common with another.
     """
     models = list(values)
     better, tested = significantly_better(
@@ -70,18 +66,19 @@ def rank_models(
         clusters=clusters,
         alpha=alpha,
     )
-    if len(models) > 1 and not tested:
-        return {}
     above = chain(better)
+    above &= ~above.T  # where chains close to a circle, nobody stands before the others
+    there = [True] if len(models) == 1 else [bool(row.any()) for row in tested]
+    count = sum(there)
     return {
         model: Rank(
-            rank=1 + int((above[:, i] & ~above[i]).sum()),
-            best=1 + int((above[:, i] & ~above[i]).sum()),
-            worst=len(models) - int((above[i] & ~above[:, i]).sum()),
-            better_than=int((above[i] & ~above[:, i]).sum()),
-            worse_than=int((above[:, i] & ~above[i]).sum()),
+            rank=1 + int(above[:, i].sum()),
+            last=count - int(above[i].sum()),
+            better_than=int(better[i].sum()),
+            worse_than=int(better[:, i].sum()),
         )
         for i, model in enumerate(models)
+        if there[i]
     }
 
 
@@ -92,23 +89,22 @@ def significantly_better(
     task: str = "",
     clusters: Mapping[Any, str] | None = None,
     alpha: float = ALPHA,
-) -> tuple[NDArray[np.bool_], bool]:
-    """(models, models): whether the one is significantly better than the other.
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(models, models): whether the one is significantly better, and whether there was a test.
 
     Args: as `rank_models`.
-    Returns: the matrix; and whether any two had two units in common, so that there was a test.
     """
-    better = np.zeros((len(columns), len(columns)), dtype=np.bool_)
+    better, was_tested = np.zeros((2, len(columns), len(columns)), dtype=np.bool_)
     pairs = list(combinations(range(len(columns)), 2))
-    if not pairs:
-        return better, False
-    tested = [_column(columns[i], columns[j], task, clusters) for i, j in pairs]
-    family = sign_flip_tests(tested, alpha=alpha)
-    for (i, j), column, test in zip(pairs, tested, family.tests, strict=True):
-        if test.adjusted is not None and test.adjusted < alpha:
-            first = (float(column.values.sum()) > 0) == higher
-            better[(i, j) if first else (j, i)] = True
-    return better, any(test.p_value is not None for test in family.tests)
+    differences, _ = paired_differences(
+        [Pair(columns[i], columns[j], task, clusters) for i, j in pairs], alpha=alpha
+    )
+    for (i, j), difference in zip(pairs, differences, strict=True):
+        was_tested[i, j] = was_tested[j, i] = difference.p_adjusted is not None
+        if is_significant(difference, alpha=alpha):
+            first = (difference.value or 0.0) > 0
+            better[(i, j) if first == higher else (j, i)] = True
+    return better, was_tested
 
 
 def chain(better: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -118,9 +114,3 @@ def chain(better: NDArray[np.bool_]) -> NDArray[np.bool_]:
         above |= above[:, middle, None] & above[middle]
     np.fill_diagonal(above, False)
     return above
-
-
-def _column(a: ByPrompt, b: ByPrompt, task: str, clusters: Mapping[Any, str] | None) -> Column:
-    known = subtract_common(a, b)
-    units: Mapping[Any, float] = known if clusters is None else sum_clusters(known, clusters)
-    return Column(np.array(list(units.values())), [f"{task}\n{unit}" for unit in units])

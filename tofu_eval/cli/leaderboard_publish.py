@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tofu_eval.cli.options import given_values
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tofu_eval.leaderboard.publishing import Plan
-
-TABLES = ("csv", "markdown", "latex")
-FORMATS = (*TABLES, "eval-results", "model-index", "every-eval-ever")
-RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
+    from tofu_eval.leaderboard.board import Source
+    from tofu_eval.leaderboard.exports import Export
+    from tofu_eval.leaderboard.publishing import Changes
 
 
 @click.command("publish")
@@ -30,14 +26,16 @@ RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 @click.option("--create-pr", is_flag=True, help="With --hub: as a pull request.")
 @click.option("--private", is_flag=True, help="With --hub: where the repository is made now.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
-def publish(file: Path, dry_run: bool, message: str | None, **where: Any) -> None:
+def publish_command(file: Path, dry_run: bool, message: str | None, **where: Any) -> None:
     """Merge a leaderboard into the one that is published at a place.
 
-    Several people may publish to one place at once: nobody's rows are lost.
+    Several people may publish to one place at once: nobody's rows are lost. A board whose numbers
+    `validate` refuses is not published.
     """
     from tofu_eval.cli.console import note
     from tofu_eval.core.errors import ConfigError
-    from tofu_eval.leaderboard.board import open_board
+    from tofu_eval.leaderboard.file import open_board
+    from tofu_eval.leaderboard.validate import validate
 
     place = [name for name in ("to", "git", "hub") if where[name]]
     if len(place) != 1:
@@ -52,17 +50,18 @@ def publish(file: Path, dry_run: bool, message: str | None, **where: Any) -> Non
                 f"--{option.replace('_', '-')} belongs to --{to}, got --{place[0]}. Leave it out."
             )
     source = open_board(file)
-    runs = ", ".join(run["id"] for run in source.board["runs"])
-    words = message or f"tofu-eval leaderboard: {len(source.board['rows'])} rows of run {runs}"
-    made = _publish(source, place[0], where, message=words, dry_run=dry_run)
-    for remark in made.remarks:
+    validate(source)
+    runs = ", ".join(run.id for run in source.board.runs)
+    words = message or f"tofu-eval leaderboard: {len(source.board.rows)} rows of run {runs}"
+    changes = _publish(source, place[0], where, message=words, dry_run=dry_run)
+    for remark in changes.remarks:
         note(remark)
-    _say(made, dry_run)
+    _print_changes(changes, dry_run)
 
 
 def _publish(
-    source: Any, place: str, where: Mapping[str, Any], *, message: str, dry_run: bool
-) -> Plan:
+    source: Source, place: str, where: Mapping[str, Any], *, message: str, dry_run: bool
+) -> Changes:
     from tofu_eval.leaderboard.publishing import publish_directory, publish_git, publish_hub
 
     if place == "to":
@@ -82,95 +81,155 @@ def _publish(
     )
 
 
-def _say(made: Plan, dry_run: bool) -> None:
-    if not made.write:
-        click.echo(f"{made.place}: has it all already, {made.rows} rows.")
+def _print_changes(changes: Changes, dry_run: bool) -> None:
+    if not changes.write:
+        click.echo(f"{changes.place}: has it all already, {changes.rows} rows.")
         return
     would = "would have" if dry_run else "has"
     click.echo(
-        f"{made.place}: {would} {made.rows} rows, {made.added} new, {made.replaced} replaced."
+        f"{changes.place}: {would} {changes.rows} rows, {changes.added} new, "
+        f"{changes.replaced} replaced."
     )
-    for name, content in made.write.items():
+    for name, content in changes.write.items():
         click.echo(f"  write   {name}  {len(content)} bytes")
-    for name in made.remove:
+    for name in changes.remove:
         click.echo(f"  remove  {name}")
 
 
-@click.command("export")
+class ExportCommand(click.Command):
+    """A command whose formats, and their flags, are those that are registered."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The flags of every format, and those of its own."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *_options_of_formats(), help_option]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A line a format."""
+        from tofu_eval.leaderboard.exports import EXPORTS
+
+        with formatter.section("Formats"):
+            formatter.write_dl(
+                [
+                    (entry.name, entry.item.help if entry.item else f"broken: {entry.error}")
+                    for entry in EXPORTS.entries()
+                ]
+            )
+
+
+def _options_of_formats() -> list[click.Parameter]:
+    """`--format`, and the flags of all formats, each once."""
+    from tofu_eval.leaderboard.exports import EXPORTS, Option
+
+    entries = EXPORTS.entries()
+    named: dict[str, list[tuple[str, Option]]] = {}
+    for entry in entries:
+        for option in entry.item.options if entry.item else ():
+            named.setdefault(option.name, []).append((entry.name, option))
+    options: list[click.Parameter] = [
+        click.Option(
+            ["--format", "format_name"],
+            type=click.Choice([entry.name for entry in entries]),
+            required=True,
+            help="One of those below.",
+        )
+    ]
+    for name, users in named.items():
+        option = users[0][1]
+        choices = {choice: None for _, other in users for choice in other.choices}
+        limited = all(other.choices for _, other in users)
+        options.append(
+            click.Option(
+                [option.flag, name],
+                type=click.Choice(list(choices)) if limited else click.STRING,
+                metavar=None if limited else option.metavar,
+                help=f"For {', '.join(user for user, _ in users)}: {option.help}.",
+            )
+        )
+    return options
+
+
+@click.command("export", cls=ExportCommand)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--format", "style", type=click.Choice(FORMATS), required=True)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="A file; of every-eval-ever a directory; of model-index a card whose other content "
-    "stays. Default: standard output.",
+    help="A file; a folder where a format makes several. Default: standard output.",
 )
-@click.option("--model", "models", multiple=True, help="Only these models.")
+@click.option("--model", "models", multiple=True, help="Only these models, by name or id.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")
 @click.option("--metric", "metrics", multiple=True, help="Only these metrics.")
-@click.option("--dataset", metavar="ORG/NAME", help="For eval-results: the Hub's benchmark.")
-@click.option("--source-url", metavar="URL", help="For the Hub: where the board is published.")
-@click.option("--organization", help="For every-eval-ever: who measured.")
-@click.option(
-    "--relationship",
-    type=click.Choice(RELATIONSHIPS),
-    help="For every-eval-ever: what they are to the models' makers.",
-)
-@click.option("--developer", help="For every-eval-ever: of models that are not from the Hub.")
-def export(
+def export_command(
     file: Path,
-    style: str,
     output: Path | None,
     models: tuple[str, ...],
     tasks: tuple[str, ...],
     metrics: tuple[str, ...],
-    **options: str | None,
+    format_name: str,
+    **flags: str | None,
 ) -> None:
-    """Write a leaderboard for spreadsheets, papers, the Hub, and 'Every Eval Ever'."""
-    from tofu_eval.leaderboard import exports, read_leaderboard
+    """Write a leaderboard for spreadsheets, papers, the Hub, and whoever brings a format."""
+    from tofu_eval.leaderboard.exports import EXPORTS
+    from tofu_eval.leaderboard.file import read_leaderboard
     from tofu_eval.leaderboard.view import select
 
+    chosen = EXPORTS.get(format_name)
+    arguments = _arguments(chosen, {name: value for name, value in flags.items() if value})
     board = select(read_leaderboard(file), models=models, tasks=tasks, metrics=metrics)
-    if style in TABLES:
-        _write(output, getattr(exports, f"as_{style}")(board))
-    elif style == "every-eval-ever":
-        by = exports.Evaluator(**_needed(style, options, "organization", "relationship"),
-                               **given_values(developer=options["developer"]))  # fmt: skip
-        _write_all(output, exports.every_eval_ever(board, by))
-    elif style == "eval-results":
-        needed = _needed(style, options, "dataset")
-        model = _one_model(board)
-        text = exports.eval_results(board, model, source=options["source_url"], **needed)
-        _write(output, text)
+    if chosen.amends:
+        arguments["there"] = _text_of(output)
+    made = chosen.function(board, **arguments)
+    if isinstance(made, str):
+        _write(output, made)
     else:
-        model = _one_model(board)
-        _write(
-            output,
-            exports.model_index(board, model, card=output, source=options["source_url"]),
-        )
+        for name, text in made.items():
+            _write(None if output is None else _inside(output, name), text)
 
 
-def _needed(style: str, options: Mapping[str, str | None], *names: str) -> dict[str, Any]:
+def _arguments(chosen: Export, given: Mapping[str, str]) -> dict[str, Any]:
+    """The flags of a format, as arguments of its function."""
     from tofu_eval.core.errors import ConfigError
 
-    for name in names:
-        if not options[name]:
+    known = {option.name: option for option in chosen.options}
+    for name in given:
+        if name not in known:
             raise ConfigError(
-                f"--format {style} needs --{name}. See: tofu-eval leaderboard export -h"
+                f"--{name.replace('_', '-')} is no option of --format {chosen.name}. Leave it out. "
+                "See: tofu-eval leaderboard export -h"
             )
-    return {name: options[name] for name in names}
+    for option in chosen.options:
+        if option.required and option.name not in given:
+            raise ConfigError(
+                f"--format {chosen.name} needs {option.flag}. See: tofu-eval leaderboard export -h"
+            )
+    return dict(given)
 
 
-def _one_model(board: Mapping[str, Any]) -> str:
-    from tofu_eval.core.errors import ConfigError
+def _text_of(path: Path | None) -> str | None:
+    """The text of a file that is amended; None where there is none yet."""
+    from tofu_eval.core.errors import DataError
 
-    found: list[str] = list(dict.fromkeys(row["model"] for row in board["rows"]))
-    if len(found) != 1:
-        raise ConfigError(
-            f"This format is of one model, the board has {len(found)}: {', '.join(found)}. "
-            "Name one: --model NAME"
+    if path is None or not path.exists():
+        return None
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"Cannot read {path}: {error}. Write to another file: --output FILE"
+        ) from error
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The path of a file of several below the folder that the user named, and nowhere else."""
+    from tofu_eval.core.errors import PluginError
+
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise PluginError(
+            f"The export names the file '{name}', expected one below {folder}. Nothing is written "
+            "there."
         )
-    return found[0]
+    return path
 
 
 def _write(output: Path | None, text: str) -> None:
@@ -181,8 +240,3 @@ def _write(output: Path | None, text: str) -> None:
     else:
         write_bytes(output, text.encode("utf-8"))
         click.echo(f"{output}: {len(text.encode('utf-8'))} bytes.")
-
-
-def _write_all(folder: Path | None, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        _write(None if folder is None else folder / name, text)

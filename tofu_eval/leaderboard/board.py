@@ -1,257 +1,340 @@
-"""What a leaderboard holds, made from a run's tables; and the file, whole and checked.
+"""What a leaderboard holds: runs, tasks, models, metrics, and a row a value.
 
-`schemas/` says what it looks like; `schema.py` says what a schema cannot.
+A `Board` is a value: what changes one makes another. `file.py` reads and writes it, `build.py`
+makes one of a run, `merge.py` one of several.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from tofu_eval.core.errors import DataError
-from tofu_eval.core.tables import ESTIMATE_SCHEMA
-from tofu_eval.core.types import digest
-from tofu_eval.leaderboard.migrations import MIGRATIONS, migrate
-from tofu_eval.leaderboard.prompt_scores import of_run, read_scores
-from tofu_eval.leaderboard.ranks import ranked
-from tofu_eval.leaderboard.schema import CURRENT, HASH, check, content_hash, short
-from tofu_eval.run.files import write_bytes
-
-Board = dict[str, Any]
+from tofu_eval.leaderboard.schema import CURRENT, content_hash
 
 FROM_FILE = "file"
 """The engine of a model whose responses came as a file."""
 
-_TASK = ("version", "digest", "prompts", "sampling", "licence", "citation")
-_MODEL = ("identity", "engine", "series", "seed", "temperature")
-_METRIC = ("version", "direction", "measures", "range", "paper")
+Json = dict[str, Any]
+RowKey = tuple[str, str, str, str]
+"""Run, model, task and metric: which row of a board something is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What made a run."""
+
+    name: str
+    version: str
+    git_revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunCell:
+    """A model on a task in a run: how prompts were put, how many tokens were generated."""
+
+    model: str
+    task: str
+    prompt_format: str | None
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRun:
+    """Where rows come from, on which machines, with which packages, in how many seconds."""
+
+    id: str
+    tool: Tool
+    created: str
+    finished: str | None
+    seed: int | None
+    machines: tuple[Mapping[str, Any], ...]
+    packages: Mapping[str, str]
+    seconds: Mapping[str, float]
+    cells: tuple[RunCell, ...]
+
+    def is_later(self, than: BoardRun) -> bool:
+        """Whether it was scored after another state of the same run."""
+        return (self.finished or "") > (than.finished or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The installed package that brings a task or a metric."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoardTask:
+    """A task; `id` is made of what its values depend on, see `merge_ids.py`."""
+
+    id: str
+    name: str
+    version: int
+    digest: str
+    prompts: int
+    sampling: Mapping[str, Any] | None
+    licence: str
+    citation: str
+    package: Package | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoardModel:
+    """A model; `id` is made of its weights, and its names are labels.
+
+    `aliases` are other names of the same model. `label` is empty but where one run holds two
+    models that nothing else tells apart.
+    """
+
+    id: str
+    name: str
+    aliases: tuple[str, ...]
+    label: str
+    identity: Mapping[str, Any]
+    engine: str
+    series: str | None
+    seed: int | None
+    temperature: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoardMetric:
+    """A metric; `bias` says how the number of responses moves an estimate, and what corrects it.
+
+    Values of one that is `count_sensitive` compare at equal numbers of responses only.
+    """
+
+    id: str
+    name: str
+    version: int
+    level: str
+    direction: str
+    measures: str
+    range: tuple[str, str]
+    bias: str
+    count_sensitive: bool
+    paper: str
+    package: Package | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRow:
+    """One value: a model by a metric on a task in a run.
+
+    `responses` is the number of responses to every prompt that the value was made at; None where it
+    differs from prompt to prompt, or nobody said it. `rank` to `rank_last` are the ranks that the
+    row may have among those that it compares with; `unranked` says why there are none.
+    """
+
+    run: str
+    model: str
+    task: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    undefined: int
+    responses: int | None
+    method: str
+    signature: str
+    rank: int | None = None
+    rank_last: int | None = None
+    better_than: int | None = None
+    worse_than: int | None = None
+    unranked: str | None = None
+
+    @property
+    def key(self) -> RowKey:
+        """Which row of the board this is."""
+        return self.run, self.model, self.task, self.metric
+
+    @property
+    def is_best(self) -> bool:
+        """Whether nothing is shown to be better: what exports print bold."""
+        return self.rank is not None and self.worse_than == 0
+
+    def without_rank(self) -> BoardRow:
+        """The same measurement, not ranked."""
+        return replace(
+            self, rank=None, rank_last=None, better_than=None, worse_than=None, unranked=None
+        )
+
+
+RANK_FIELDS = ("rank", "rank_last", "better_than", "worse_than", "unranked")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresFile:
+    """The file of one run's per-prompt rows beside the board."""
+
+    run: str
+    file: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard, in one order whatever order it was put together in."""
+
+    runs: tuple[BoardRun, ...] = ()
+    tasks: tuple[BoardTask, ...] = ()
+    models: tuple[BoardModel, ...] = ()
+    metrics: tuple[BoardMetric, ...] = ()
+    rows: tuple[BoardRow, ...] = ()
+    scores: tuple[ScoresFile, ...] = ()
+
+    version: ClassVar[int] = CURRENT
+    """Of the schema that its file has."""
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of its content; the same for the same content on every machine."""
+        return content_hash(self.to_json())
+
+    @cached_property
+    def run_by_id(self) -> Mapping[str, BoardRun]:
+        """Its runs by id."""
+        return {run.id: run for run in self.runs}
+
+    @cached_property
+    def task_by_id(self) -> Mapping[str, BoardTask]:
+        """Its tasks by id."""
+        return {task.id: task for task in self.tasks}
+
+    @cached_property
+    def model_by_id(self) -> Mapping[str, BoardModel]:
+        """Its models by id."""
+        return {model.id: model for model in self.models}
+
+    @cached_property
+    def metric_by_id(self) -> Mapping[str, BoardMetric]:
+        """Its metrics by id."""
+        return {metric.id: metric for metric in self.metrics}
+
+    def to_json(self) -> Json:
+        """What its file holds, but for the hash."""
+        return {
+            "schema_version": CURRENT,
+            "runs": [_run_json(run) for run in self.runs],
+            "tasks": [_item_json(task) for task in self.tasks],
+            "models": [_item_json(model) for model in self.models],
+            "metrics": [_item_json(metric) for metric in self.metrics],
+            "rows": [{name: getattr(row, name) for name in ROW_FIELDS} for row in self.rows],
+            "scores": [_item_json(file) for file in self.scores],
+        }
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> Board:
+        """The board of what a file holds, which must be checked already."""
+        return cls(
+            runs=tuple(map(_run_of, content["runs"])),
+            tasks=tuple(BoardTask(**_with_package(item)) for item in content["tasks"]),
+            models=tuple(
+                BoardModel(**{**item, "aliases": tuple(item["aliases"])})
+                for item in content["models"]
+            ),
+            metrics=tuple(
+                BoardMetric(**{**_with_package(item), "range": tuple(item["range"])})
+                for item in content["metrics"]
+            ),
+            rows=tuple(BoardRow(**row) for row in content["rows"]),
+            scores=tuple(ScoresFile(**file) for file in content["scores"]),
+        )
+
+    def ordered(self) -> Board:
+        """The same in the one order that boards have, without what no row refers to."""
+        used = [{row.key[i] for row in self.rows} for i in range(4)]
+        runs, models, tasks, metrics = used
+        return replace(
+            self,
+            runs=_kept(self.runs, runs),
+            tasks=_kept(self.tasks, tasks),
+            models=_kept(self.models, models),
+            metrics=_kept(self.metrics, metrics),
+            rows=tuple(sorted(self.rows, key=_row_order)),
+            scores=tuple(sorted(self.scores, key=lambda file: file.run)),
+        )
+
+
+ROW_FIELDS = tuple(one.name for one in fields(BoardRow))
 
 
 @dataclass(frozen=True)
 class Source:
-    """A board that takes part in a merge: what messages call it, and its per-prompt rows."""
+    """A board with its per-prompt rows where there are any; `name` is what messages call it."""
 
     name: str
-    board: Mapping[str, Any]
-    scores: pa.Table | None = None
+    board: Board
+    scores: pa.Table | None = field(default=None, compare=False)
 
 
-def build_leaderboard(
-    estimates: pa.Table, manifest: Mapping[str, Any], scores: pa.Table | None = None
-) -> Board:
-    """The content of a leaderboard of one run.
+def bound_of(end: str, responses: int | None) -> float | None:
+    """An end of a metric's range as a number; None where nobody knows it.
 
-    Args:
-        estimates: a table of ESTIMATE_SCHEMA.
-        manifest: run.json; of `metrics`, those that the estimates name.
-        scores: a table of SCORE_SCHEMA, for the ranks; without it they are null.
-    Returns: what `write_leaderboard` takes, which is also what finds a missing part.
-    Raises:
-        DataError: the scores hold two values for one prompt.
+    `n` is the number of responses to a prompt.
     """
-    rows = estimates.select(ESTIMATE_SCHEMA.names).to_pylist()
-    run = _run(manifest, rows)
-    named = {row["metric"] for row in rows}
-    metrics = [
-        {"id": name, "name": name, **_pick(facts, _METRIC), "package": facts.get("package")}
-        for name, facts in manifest.get("metrics", {}).items()
-        if name in named
-    ]
-    directions = {metric["id"]: metric.get("direction", "none") for metric in metrics}
-    told = of_run(run["id"], scores)
-    models = manifest["models"]
-    # Nobody knows how the responses in a file were drawn.
-    generated = {row["task"] for row in rows if models[row["model"]]["engine"] != FROM_FILE}
-    return {
-        "schema_version": CURRENT,
-        "runs": [run],
-        "tasks": [
-            {
-                "id": name,
-                "name": name,
-                **_pick(facts, _TASK),
-                **({} if name in generated else {"sampling": None}),
-                "package": facts.get("package"),
-            }
-            for name, facts in manifest["tasks"].items()
-        ],
-        "models": [
-            {"id": name, "name": name, **_pick(facts, _MODEL)}
-            for name, facts in manifest["models"].items()
-        ],
-        "metrics": metrics,
-        "rows": ranked([{"run": run["id"], **row} for row in rows], directions, told),
-        "scores": None,
-    }
-
-
-def sealed(board: Mapping[str, Any]) -> Board:
-    """The board with the hash of its content; it must be checked for all else."""
-    content = {name: value for name, value in board.items() if name != HASH}
-    return {"schema_version": content.pop("schema_version"), HASH: content_hash(board), **content}
-
-
-def open_board(file: Path) -> Source:
-    """A leaderboard with its per-prompt rows, where it has any."""
-    board = read_leaderboard(file)
-    return Source(str(file), board, read_scores(board, file.parent))
-
-
-def write_leaderboard(path: Path | str, board: Mapping[str, Any]) -> Board:
-    """Check a leaderboard and write it atomically, with its hash.
-
-    Returns: what `read_leaderboard` would.
-    Raises:
-        DataError: it is not a valid leaderboard; nothing is written.
-        StoreError: the disk is full or read-only; the file that was there is untouched.
-    """
-    path = Path(path)
-    made, text = text_of(board, path)
-    write_bytes(path, text)
-    return made
-
-
-def text_of(board: Mapping[str, Any], name: object = "The leaderboard") -> tuple[Board, bytes]:
-    """A board, sealed, and the text of its file; `name` is what messages call it.
-
-    Raises:
-        DataError: it is not a valid leaderboard.
-    """
-    remedy = "Nothing is written: correct what it was built from, then run the same command again."
+    if responses is not None and end in ("n", "1/n"):
+        return float(responses) if end == "n" else 1 / responses
     try:
-        # What is checked is what a reader would find.
-        content = json.loads(json.dumps(board))
-        if isinstance(content, dict):
-            content = {**content, HASH: "sha256:" + "0" * 64}
-        check(content, name, remedy, hashed=False)
-        made = sealed(content)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"{name} cannot be made: {error}. {remedy}") from error
-    return made, _text(made).encode("utf-8")
+        bound = float(end)
+    except ValueError:
+        return None
+    return None if math.isnan(bound) else bound
 
 
-def read_leaderboard(path: Path | str) -> Board:
-    """Read a leaderboard, check it, and bring it to the current version of the schema.
-
-    Raises:
-        DataError: there is no such file, or it is not a valid leaderboard; says where and why.
-    """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"Cannot read the leaderboard {path}: {error.strerror or error}. "
-            "Make one: tofu-eval run … --output DIR writes DIR/leaderboard.json"
-        ) from error
-    return parse_leaderboard(content, path)
+def _row_order(row: BoardRow) -> tuple[str, ...]:
+    return row.task, row.metric, row.signature, row.model, row.run
 
 
-def parse_leaderboard(content: bytes, name: object) -> Board:
-    """The same of a file's bytes; `name` is what messages call it."""
-    remedy = "Undo the change, or make it again: run the command that made it."
-    try:
-        # Editors on Windows put a byte-order mark before what they save.
-        text = content.decode("utf-8-sig")
-        board = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
-        version = _version(board, name)
-        check(board, name, remedy, version=version)
-        if version != CURRENT:
-            board = migrate(board)
-            check(board, name, remedy)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{name}, line {error.lineno} column {error.colno}: this is not JSON ({error.msg}). "
-            f"{remedy}"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name}, byte {error.start}: expected UTF-8, got {error.object[error.start]:#04x}. "
-            f"{remedy}"
-        ) from error
-    except RecursionError as error:
-        raise DataError(f"{name}: its brackets are nested too deep to be read. {remedy}") from error
-    except ValueError as error:  # of _object, and numbers without a canonical form
-        raise DataError(f"{name}: {error}. {remedy}") from error
-    return dict(board)
+def _kept(items: Iterable[Any], used: set[str]) -> tuple[Any, ...]:
+    return tuple(sorted((item for item in items if item.id in used), key=_reading_order))
 
 
-def _version(board: Any, name: object) -> int:
-    """Which schema a board is to be held against: its own where it is known."""
-    version = board.get("schema_version") if isinstance(board, dict) else None
-    if type(version) is int and version > CURRENT:
-        raise DataError(
-            f"{name} has schema version {version}, this tofu-eval reads up to {CURRENT}. "
-            "Get a newer one: pip install --upgrade tofu-eval"
-        )
-    return version if type(version) is int and version in MIGRATIONS else CURRENT
+def _reading_order(item: Any) -> tuple[str, str]:
+    return getattr(item, "name", ""), item.id
 
 
-def _run(manifest: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Where the rows come from. Runs of before there were ids get one from what they are."""
-    models, tasks = manifest["models"], manifest["tasks"]
-    who = [manifest.get("created"), *([name, models[name]["identity"]] for name in models)]
-    machine = [manifest["machine"]] if "machine" in manifest else []
-    packages = [facts.get("package") for facts in (*tasks.values(), *manifest["metrics"].values())]
-    return {
-        "id": manifest.get("id")
-        or digest([*who, *([t, tasks[t].get("digest")] for t in tasks)])[:16],
-        **_pick(manifest, ("tool", "created")),
-        "finished": manifest.get("finished"),
-        "seed": manifest.get("settings", {}).get("seed"),
-        "machines": manifest.get("machines", machine),
-        "packages": {
-            **manifest.get("versions", {}),
-            **{package["name"]: package["version"] for package in packages if package},
-        },
-        "seconds": manifest.get("timings", {}),
-        "places": [
-            {
-                "model": model,
-                "task": task,
-                "prompt_format": models[model].get("prompt_format", {}).get(task),
-                "tokens": manifest.get("tokens", {}).get(model, {}).get(task),
-            }
-            for model, task in dict.fromkeys((row["model"], row["task"]) for row in rows)
-        ],
-    }
-
-
-def _text(board: Mapping[str, Any]) -> str:
-    """JSON with a line an item, so that a version-control system shows what changed."""
-    fields = []
-    for name, value in board.items():
-        if isinstance(value, list) and value:
-            items = ",\n".join(f"    {_json(item)}" for item in value)
-            fields.append(f"  {_json(name)}: [\n{items}\n  ]")
+def _item_json(item: Any) -> Json:
+    content = {one.name: getattr(item, one.name) for one in fields(item)}
+    for name, value in content.items():
+        if isinstance(value, Package | Tool):
+            content[name] = _item_json(value)
         else:
-            fields.append(f"  {_json(name)}: {_json(value)}")
-    return "{\n" + ",\n".join(fields) + "\n}\n"
+            content[name] = _in_order(value)
+    return content
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+def _in_order(value: Any) -> Any:
+    """JSON whose objects have their fields in alphabetical order: one text for one content."""
+    if isinstance(value, Mapping):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the field {short(twice)} stands twice in one object")
-    return made
+def _run_json(run: BoardRun) -> Json:
+    return {**_item_json(run), "cells": [_item_json(cell) for cell in run.cells]}
 
 
-def _integer(digits: str) -> int | float:
-    # Python refuses to convert thousands of digits; as a float they are infinite, which the
-    # schema refuses with their place.
-    return int(digits) if len(digits) < 400 else float(digits)
+def _run_of(content: Json) -> BoardRun:
+    return BoardRun(
+        **{
+            **content,
+            "tool": Tool(**content["tool"]),
+            "machines": tuple(content["machines"]),
+            "cells": tuple(RunCell(**cell) for cell in content["cells"]),
+        }
+    )
 
 
-def _pick(source: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-    return {field: source[field] for field in fields if field in source}
+def _with_package(item: Json) -> Json:
+    package = item["package"]
+    return {**item, "package": None if package is None else Package(**package)}

@@ -1,88 +1,69 @@
-"""What is the same in several boards, and what it is called where they become one."""
+"""Ids that say what a thing is: the same on every board, whatever it is called there.
+
+An id is a function of all that a value depends on, and of nothing else. So a second `base` does not
+rename the first, the same file under another name is the same model, and boards that are put
+together in any order call a thing by one id.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tofu_eval.core.types import digest
-from tofu_eval.leaderboard.board import Source
-from tofu_eval.leaderboard.schema import short
+from tofu_eval.leaderboard.board import FROM_FILE, BoardMetric, BoardModel, BoardTask
 
-Item = dict[str, Any]
+OURS = "tofu-eval"
+"""The package whose metrics need no digest: their names are one namespace."""
 
-SAME: Mapping[str, Callable[[Item], list[Any]]] = {
-    "task": lambda item: [item[f] for f in ("name", "version", "digest", "sampling")],
-    "model": lambda item: [
-        *(item[f] for f in ("name", "identity", "engine")),
-        *(item.get(f) for f in ("series", "seed", "temperature")),
-    ],
-    "metric": lambda item: [
-        *(item[f] for f in ("name", "version", "direction", "measures", "range")),
-        (item["package"] or {}).get("name"),
-    ],
-}
-"""What makes two things the same, by noun."""
+_NAMES_OF_FILES = frozenset({"file", "path"})
+"""What an identity may say of a file that is where it lay, not what is in it."""
 
 
-class Labels:
-    """The things of all boards, each once, and what each board's ids become."""
+def task_id(task: BoardTask) -> str:
+    """`NAME#` and the start of a digest of name, version, prompts and sampling."""
+    facts = [task.name, task.version, task.digest, dict(task.sampling) if task.sampling else None]
+    return f"{task.name}#{digest(facts)[:8]}"
 
-    def __init__(self, sources: Sequence[Source], remarks: list[str]) -> None:
-        self._things: dict[str, dict[str, Item]] = {noun: {} for noun in SAME}
-        self._keys: dict[tuple[int, str, str], str] = {}
-        for number, source in enumerate(sources):
-            for noun in SAME:
-                for item in source.board[f"{noun}s"]:
-                    self._add(number, source.name, noun, item, remarks)
-        self._ids = {noun: self._label(noun, remarks) for noun in SAME}
 
-    def _add(self, number: int, name: str, noun: str, item: Item, remarks: list[str]) -> None:
-        key = digest(SAME[noun](item))
-        self._keys[number, noun, item["id"]] = key
-        known = self._things[noun].setdefault(key, item)
-        for fact in sorted(known.keys() | item.keys()):
-            if fact != "id" and known.get(fact) != item.get(fact):
-                remarks.append(
-                    f"{name} says {fact} {short(item.get(fact))} of the {noun} "
-                    f"'{item['name']}', another board {short(known.get(fact))}: the latter is kept"
-                )
+def model_id(model: BoardModel) -> str:
+    """The start of a digest of weights (or responses), engine, seed and temperature.
 
-    def _label(self, noun: str, remarks: list[str]) -> dict[str, str]:
-        named = defaultdict(list)
-        for key, item in self._things[noun].items():
-            named[item["name"]].append(key)
-        ids = {}
-        for name, keys in named.items():
-            for key in keys:
-                ids[key] = name if len(keys) == 1 else f"{name}#{key[:8]}"
-            if len(keys) > 1:
-                differ = ", ".join(self._differences(noun, keys))
-                remarks.append(
-                    f"{len(keys)} different {noun}s are called '{name}' and are kept apart "
-                    f"({', '.join(ids[key] for key in keys)}): they differ in {differ}"
-                )
-        return ids
+    Its names and its series are labels, and no part of it.
+    """
+    facts = [model.identity, model.engine, model.seed, model.temperature, model.label]
+    return digest(facts)[:16]
 
-    def _differences(self, noun: str, keys: Sequence[str]) -> Iterator[str]:
-        items = [self._things[noun][key] for key in keys]
-        for fact in dict.fromkeys(fact for item in items for fact in item):
-            if fact != "id" and any(item.get(fact) != items[0].get(fact) for item in items):
-                yield fact
 
-    def of(self, number: int, noun: str, id: str) -> str:
-        """What an id of one board is called in the merged one."""
-        return self._ids[noun][self._keys[number, noun, id]]
+def metric_id(metric: BoardMetric) -> str:
+    """The name of a metric of this package, with its version where that is not the first.
 
-    def items(self, noun: str) -> list[Item]:
-        """All things of a noun, under their ids."""
-        ids = self._ids[noun]
-        return [{**item, "id": ids[key]} for key, item in self._things[noun].items()]
+    Of others with `#` and the start of a digest: of a package the name and version, of the user's
+    own file all that is known of it.
+    """
+    if metric.package is not None and metric.package.name == OURS:
+        return metric.name if metric.version == 1 else f"{metric.name}#v{metric.version}"
+    facts: list[Any] = [metric.name, metric.version]
+    if metric.package is not None:
+        facts.append(metric.package.name)
+    else:
+        facts += [metric.level, metric.direction, metric.measures, metric.range]
+        facts += [metric.bias, metric.count_sensitive]
+    return f"{metric.name}#{digest(facts)[:8]}"
 
-    def relabel(self, number: int, row: Mapping[str, Any]) -> Item:
-        """A row of one board, as it is called in the merged one."""
-        return {
-            name: self.of(number, name, value) if name in SAME else value
-            for name, value in row.items()
-        }
+
+def content_identity(identity: Mapping[str, Any], engine: str) -> dict[str, Any]:
+    """An identity without the names of the files that responses came in."""
+    if engine != FROM_FILE:
+        return dict(identity)
+    return {key: _without_names(value) for key, value in identity.items() if _is_content(key)}
+
+
+def _without_names(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_names(item) for key, item in value.items() if _is_content(key)}
+    return [_without_names(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _is_content(key: str) -> bool:
+    return key not in _NAMES_OF_FILES

@@ -1,110 +1,162 @@
-"""The per-prompt rows of a board: a Parquet file beside it, whose hash the board holds."""
+"""The per-prompt rows of a board: a Parquet file a run beside it, whose hash the board holds.
+
+A run's file is called by the run and by its content. So what others publish changes nothing of it,
+and a board and its rows are replaced together: new rows lie beside the old ones until the new board
+does.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tofu_eval.analysis.intervals import Interval, mean_intervals, within
 from tofu_eval.core.errors import DataError
 from tofu_eval.core.tables import SCORE_SCHEMA
+from tofu_eval.leaderboard.board import Board, BoardMetric, RowKey, ScoresFile
 
 BOARD_SCORE_SCHEMA = pa.schema([pa.field("run", pa.string(), nullable=False), *SCORE_SCHEMA])
 """SCORE_SCHEMA with the run; model, task and metric are ids of the board."""
 
-Place = tuple[str, str, str, str]
-"""Run, model, task and metric: which row of a board something is of."""
+KEY = ("run", "model", "task", "metric")
+_ORDER = [(name, "ascending") for name in ("task", "metric", "model", "run", "prompt_id")]
+_SUM_LENGTH = 16
 
-PLACE = ("run", "model", "task", "metric")
-SUM_LENGTH = 16
-
-
-def place_of(row: Mapping[str, Any]) -> Place:
-    """Which row of a board this is of."""
-    return row["run"], row["model"], row["task"], row["metric"]
+ReadFile = Callable[[str], bytes | None]
+"""The content of a file by its name, None where there is none."""
 
 
-def places_of(scores: pa.Table) -> set[Place]:
+def row_keys(scores: pa.Table) -> set[RowKey]:
     """Which rows of a board have per-prompt rows."""
-    return {place_of(row) for row in scores.group_by(list(PLACE)).aggregate([]).to_pylist()}
+    keys = scores.group_by(list(KEY)).aggregate([]).to_pylist()
+    return {(key["run"], key["model"], key["task"], key["metric"]) for key in keys}
 
 
-def of_run(run: str, scores: pa.Table | None) -> pa.Table:
-    """The scores of a run as rows of a board; no rows for None."""
-    if scores is None:
-        return BOARD_SCORE_SCHEMA.empty_table()
-    column = pa.array([run] * len(scores), pa.string())
-    return scores.select(SCORE_SCHEMA.names).add_column(0, BOARD_SCORE_SCHEMA.field(0), column)
+def in_order(scores: pa.Table) -> pa.Table:
+    """The rows in the one order that files have them in."""
+    return scores.select(BOARD_SCORE_SCHEMA.names).sort_by(_ORDER).combine_chunks()
 
 
-def of_prompts(scores: pa.Table) -> pa.Table:
+def defining_scores(scores: pa.Table) -> pa.Table:
     """The rows that an interval and a test stand on.
 
-    A value of the whole corpus has no prompt; where the place has rows of prompts, or of blocks of
-    them, beside it, it is not one of them.
+    A value of the whole corpus has no prompt; where it has rows of prompts, or of blocks of them,
+    beside it, it is not one of them.
     """
     whole = pc.is_null(scores.column("prompt_id"))
     if not pc.any(whole).as_py():
         return scores
-    others = places_of(scores.filter(pc.invert(whole)))
+    others = row_keys(scores.filter(pc.invert(whole)))
     keep = np.ones(len(scores), dtype=np.bool_)
     for index in np.flatnonzero(whole.to_numpy()).tolist():
-        place = tuple(scores.column(name)[index].as_py() for name in PLACE)
-        keep[index] = place not in others
+        key = tuple(scores.column(name)[index].as_py() for name in KEY)
+        keep[index] = key not in others
     return scores.filter(pa.array(keep))
 
 
-def pack(scores: pa.Table, stem: str) -> tuple[dict[str, Any], bytes]:
-    """What a board says of its per-prompt rows, and the file's bytes.
+def of_rows(scores: pa.Table, keys: Iterable[RowKey]) -> pa.Table:
+    """The per-prompt rows of these rows of a board."""
+    wanted = set(keys)
+    if row_keys(scores) <= wanted:
+        return scores
+    columns = zip(*(scores.column(name).to_pylist() for name in KEY), strict=True)
+    return scores.filter(pa.array([key in wanted for key in columns], pa.bool_()))
 
-    The file is called by its content, so that a board and its rows are replaced together: the new
-    rows lie beside the old ones until the new board does.
+
+def union(tables: Iterable[pa.Table]) -> pa.Table:
+    """The per-prompt rows of several boards, each once, in order.
+
+    Raises:
+        DataError: two boards hold different values of one prompt in one run.
     """
-    sink = pa.BufferOutputStream()
-    pq.write_table(scores.select(BOARD_SCORE_SCHEMA.names), sink, compression="zstd")
-    content = sink.getvalue().to_pybytes()
-    sum = hashlib.sha256(content).hexdigest()
-    file = f"{stem}-{sum[:SUM_LENGTH]}.parquet"
-    return {"file": file, "sha256": sum, "rows": len(scores)}, content
+    whole = pa.concat_tables([BOARD_SCORE_SCHEMA.empty_table(), *tables])
+    names = BOARD_SCORE_SCHEMA.names
+    distinct = whole.group_by(names).aggregate([]).select(names).cast(BOARD_SCORE_SCHEMA)
+    cells = [*KEY, "prompt_id"]
+    counted = distinct.group_by(cells).aggregate([([], "count_all")])
+    twice = counted.filter(pc.greater(counted.column("count_all"), 1))
+    if len(twice):
+        cell = twice.select(cells).slice(0, 1).to_pylist()[0]
+        raise DataError(
+            f"Two boards hold different values of '{cell['metric']}' for prompt "
+            f"'{cell['prompt_id']}' of '{cell['task']}', model {cell['model']}, in the run "
+            f"{cell['run']}, or one board holds two. One of them was changed: take the one that "
+            "its maker published."
+        )
+    return in_order(distinct)
 
 
-def read_scores(board: Mapping[str, Any], folder: Path) -> pa.Table | None:
+def pack(scores: pa.Table, stem: str) -> dict[ScoresFile, bytes]:
+    """What a board says of its per-prompt rows, and the bytes of each file."""
+    files = {}
+    for run in sorted(scores.column("run").unique().to_pylist()):
+        own = in_order(scores.filter(pc.equal(scores.column("run"), run)))
+        sink = pa.BufferOutputStream()
+        pq.write_table(own, sink, compression="zstd")
+        content = sink.getvalue().to_pybytes()
+        checksum = hashlib.sha256(content).hexdigest()
+        name = f"{stem}-{run}-{checksum[:_SUM_LENGTH]}.parquet"
+        files[ScoresFile(run, name, checksum, len(own))] = content
+    return files
+
+
+def read_scores(board: Board, folder: Path) -> pa.Table | None:
     """The per-prompt rows of a board in `folder`; None where it has none.
 
     Raises:
-        DataError: the file is missing, is another than the board says, is no such table, or has
+        DataError: a file is missing, is another than the board says, is no such table, or has
             rows of what is not in the board.
     """
-    described = board["scores"]
-    if described is None:
+
+    def read(name: str) -> bytes:
+        path = folder / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"Cannot read the per-prompt rows {path}: {error.strerror or error}. Copy that "
+                "file beside the board, or build it without: tofu-eval leaderboard build RUN "
+                "--output FILE"
+            ) from error
+
+    return parse_scores(board, read, str(folder))
+
+
+def parse_scores(board: Board, read: ReadFile, place: str) -> pa.Table | None:
+    """The same where `read` gives a file's bytes; `place` is what messages call where they lie."""
+    if not board.scores:
         return None
-    path = folder / described["file"]
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"Cannot read the per-prompt rows {path}: {error.strerror or error}. Copy that file "
-            "beside the board, or build it without: tofu-eval leaderboard build RUN --output FILE"
-        ) from error
-    return parse_scores(board, content, path)
+    tables = []
+    for file in board.scores:
+        content = read(file.file)
+        if content is None:
+            raise DataError(
+                f"{place} has a board and not its per-prompt rows {file.file}. Put that file back, "
+                "or publish to another place."
+            )
+        tables.append(_parsed(file, content, f"{place}/{file.file}"))
+    table = pa.concat_tables(tables)
+    for key in sorted(row_keys(table) - {row.key for row in board.rows}):
+        raise DataError(f"{place} has per-prompt rows of {key}, the board none. {_REMEDY}")
+    return table
 
 
-def parse_scores(board: Mapping[str, Any], content: bytes, name: object) -> pa.Table:
-    """The same of a file's bytes; `name` is what messages call it."""
-    remedy = "Get the file that belongs to the board, or build both again."
-    described = board["scores"]
-    found = hashlib.sha256(content).hexdigest()
-    if found != described["sha256"]:
+_REMEDY = "Get the file that belongs to the board, or build both again."
+
+
+def _parsed(file: ScoresFile, content: bytes, name: str) -> pa.Table:
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != file.sha256:
         raise DataError(
-            f"{name}: expected the SHA-256 {described['sha256']} that the board says, got {found}. "
-            f"{remedy}"
+            f"{name}: expected the SHA-256 {file.sha256} that the board says, got {checksum}. "
+            f"{_REMEDY}"
         )
     try:
         # One file, no dataset discovery, and no extension types of the file's own choice.
@@ -112,45 +164,61 @@ def parse_scores(board: Mapping[str, Any], content: bytes, name: object) -> pa.T
         table = table.select(BOARD_SCORE_SCHEMA.names).cast(BOARD_SCORE_SCHEMA)
     except (pa.ArrowException, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(f"{name} is no table of per-prompt rows: {reason}. {remedy}") from error
-    if len(table) != described["rows"]:
+        raise DataError(f"{name} is no table of per-prompt rows: {reason}. {_REMEDY}") from error
+    if len(table) != file.rows:
         raise DataError(
-            f"{name}: expected {described['rows']} rows, as the board says, got {len(table)}. "
-            f"{remedy}"
+            f"{name}: expected {file.rows} rows, as the board says, got {len(table)}. {_REMEDY}"
         )
-    for place in places_of(table) - {place_of(row) for row in board["rows"]}:
-        raise DataError(f"{name} has per-prompt rows of {place}, the board none. {remedy}")
+    if strangers := set(table.column("run").unique().to_pylist()) - {file.run}:
+        raise DataError(
+            f"{name}: expected rows of the run {file.run}, got those of {min(strangers)}. {_REMEDY}"
+        )
     return table
 
 
-def check_scores(board: Mapping[str, Any], scores: pa.Table, name: object) -> None:
-    """Refuse per-prompt rows that do not give the board's numbers.
+Values = Mapping[str | None, float | None]
+
+
+def values_by_row(scores: pa.Table) -> dict[RowKey, Values]:
+    """Value by prompt id for each row of a board.
 
     Raises:
-        DataError: a row's counts, or the value of a mean, are others than its per-prompt rows say.
+        DataError: two values for one prompt.
     """
-    nulls = pc.CountOptions("only_null")
-    told = (
-        of_prompts(scores)
-        .group_by(list(PLACE))
-        .aggregate([("value", "mean"), ("value", "count"), ("value", "count", nulls)])
-    )
-    told = told.rename_columns([*PLACE, "value", "n", "undefined"])
-    found = {place_of(row): row for row in told.to_pylist()}
-    for i, row in enumerate(board["rows"]):
-        own = found.get(place_of(row), row)
-        for fact in ("n", "undefined", "value"):
-            if fact == "value" and not row["method"].startswith("mean"):
-                continue
-            if not _agree(row[fact], own[fact]):
-                raise DataError(
-                    f"{name} at $.rows[{i}].{fact}: expected {own[fact]}, which its per-prompt "
-                    f"rows give, got {row[fact]}. Get the board from who made it, or build it anew."
-                )
+    lists = scores.group_by(list(KEY)).aggregate([("prompt_id", "list"), ("value", "list")])
+    values: dict[RowKey, Values] = {}
+    for row in lists.to_pylist():
+        column = dict(zip(row["prompt_id_list"], row["value_list"], strict=True))
+        if len(column) < len(row["value_list"]):
+            raise DataError(
+                f"The per-prompt rows hold two values of '{row['metric']}' for one prompt of "
+                f"'{row['task']}', model '{row['model']}', expected one. Build the board again: "
+                "tofu-eval leaderboard build RUN --scores --output FILE"
+            )
+        values[row["run"], row["model"], row["task"], row["metric"]] = column
+    return values
 
 
-def _agree(one: float | None, other: float | None) -> bool:
+def interval_of(values: Values, metric: BoardMetric) -> Interval:
+    """The mean over prompts with its 95% interval, as estimates are made."""
+    column = np.sort(np.array(list(values.values()), dtype=np.float64))
+    return within(mean_intervals(column[None])[0], metric.range)
+
+
+def responses_by_row(scores: pa.Table) -> dict[RowKey, int | None]:
+    """The number of responses that all prompts with a value have; None where they differ."""
+    defined = scores.filter(pc.is_valid(scores.column("value")))
+    ends = defined.group_by(list(KEY)).aggregate([("n", "min"), ("n", "max")])
+    return {
+        (row["run"], row["model"], row["task"], row["metric"]): (
+            row["n_min"] if row["n_min"] == row["n_max"] else None
+        )
+        for row in ends.to_pylist()
+    }
+
+
+def is_close(one: float | None, other: float | None) -> bool:
+    """Whether two numbers agree but for the rounding of sums in another order."""
     if one is None or other is None:
         return one is other
-    # Sums in another order differ by rounding.
     return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)

@@ -1,75 +1,116 @@
-"""The ranks of a board's rows: those of one task, metric and signature are ranked together.
+"""Ranks that say no more than the tests of `compare` carry.
 
-The test, and what a rank is, are `analysis`'s: the same that `compare` says.
+The rows of one task, metric and signature are ranked together; of a metric that is biased in the
+number of responses, those of one such number. Every pair is tested on the prompts that both have,
+as `compare` tests a difference, and the p-values of the block are adjusted together. A row's rank
+is 1 + the number of rows that are significantly better, directly or through a chain of such; its
+last rank leaves below it those that are significantly worse in the same sense. So a row is never
+outranked by one that it significantly beats, and rows that no test tells apart share their ranks.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
-from tofu_eval.analysis import rank_models
-from tofu_eval.core.errors import DataError
-from tofu_eval.leaderboard.prompt_scores import PLACE, Place, of_prompts, place_of
+from tofu_eval.analysis.equal_counts import LEAST
+from tofu_eval.analysis.ranks import Rank, rank_models
+from tofu_eval.leaderboard.board import BoardMetric, BoardRow
+from tofu_eval.leaderboard.prompt_scores import defining_scores, values_by_row
+
+BlockKey = tuple[str, str, str, int | None]
+"""Task, metric, signature and, where it matters, the number of responses."""
+
+NO_DIRECTION = "the metric has no better end"
+NO_VALUE = "no prompt has a value"
+NO_SCORES = "not all rows that compare have per-prompt rows"
+TOO_FEW = "fewer than two responses to a prompt"
+UNEQUAL = "the number of responses differs from prompt to prompt"
+FEW_PROMPTS = "fewer than two prompts that another row has too"
 
 
-def ranked(
-    rows: Iterable[Mapping[str, Any]], directions: Mapping[str, str], scores: pa.Table
-) -> list[dict[str, Any]]:
-    """The rows of a board with their ranks; null where a direction or the scores are missing.
+def block_key(row: BoardRow, metric: BoardMetric) -> BlockKey:
+    """Which rows a row is ranked with."""
+    return row.task, row.metric, row.signature, row.responses if metric.count_sensitive else None
+
+
+def reason_unranked(row: BoardRow, metric: BoardMetric) -> str | None:
+    """Why a row can have no rank whatever its per-prompt rows are; None where it can."""
+    if metric.direction == "none":
+        return NO_DIRECTION
+    if row.value is None:
+        return NO_VALUE
+    if metric.count_sensitive and row.responses is None:
+        return UNEQUAL
+    if metric.count_sensitive and row.responses is not None and row.responses < LEAST:
+        return TOO_FEW
+    return None
+
+
+def group_by_block(
+    rows: Iterable[BoardRow], metrics: Mapping[str, BoardMetric]
+) -> dict[BlockKey, list[BoardRow]]:
+    """The rows that can be ranked, by what they are ranked with."""
+    blocks: dict[BlockKey, list[BoardRow]] = defaultdict(list)
+    for row in rows:
+        metric = metrics[row.metric]
+        if reason_unranked(row, metric) is None:
+            blocks[block_key(row, metric)].append(row)
+    return blocks
+
+
+def rank_rows(
+    rows: Iterable[BoardRow],
+    metrics: Mapping[str, BoardMetric],
+    scores: pa.Table,
+    tasks: Mapping[str, str],
+) -> tuple[BoardRow, ...]:
+    """The rows of a board with their ranks, or with why they have none.
 
     Args:
-        rows: of a board.
-        directions: "higher", "lower" or "none" is better, by metric id.
+        rows: of a board, in any order.
+        metrics: of the board, by id.
         scores: per-prompt values, a table of BOARD_SCORE_SCHEMA.
+        tasks: what each task is called by its id: as in a run, so that the random flips of a
+            prompt are those of `compare`.
 
     Raises:
         DataError: the scores hold two values for one prompt.
     """
-    made = [{**row, "rank": None, "better_than": None, "worse_than": None} for row in rows]
-    values = by_place(of_prompts(scores))
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in made:
-        if row["value"] is not None and directions[row["metric"]] != "none":
-            groups[row["task"], row["metric"], row["signature"]].append(row)
-    for key, members in groups.items():
-        if all(place_of(row) in values for row in members):
-            _rank(members, values, directions[key[1]] == "higher", key[0])
-    return made
+    bare = [row.without_rank() for row in rows]
+    values = values_by_row(defining_scores(scores))
+    ranked = {
+        row.key: replace(row, unranked=reason_unranked(row, metrics[row.metric])) for row in bare
+    }
+    for key, members in group_by_block(bare, metrics).items():
+        if not all(row.key in values for row in members):
+            ranked |= {row.key: replace(row, unranked=NO_SCORES) for row in members}
+            continue
+        members.sort(key=lambda row: row.key)
+        ranks = rank_models(
+            {str(i): values[row.key] for i, row in enumerate(members)},
+            higher=metrics[key[1]].direction == "higher",
+            task=tasks[key[0]],
+        )
+        for row in _rank_block(members, ranks):
+            ranked[row.key] = row
+    return tuple(ranked[row.key] for row in bare)
 
 
-def by_place(scores: pa.Table) -> dict[Place, dict[str | None, float | None]]:
-    """Value by prompt id for each place of a table of BOARD_SCORE_SCHEMA.
-
-    Raises:
-        DataError: two values for one prompt.
-    """
-    lists = scores.group_by(list(PLACE)).aggregate([("prompt_id", "list"), ("value", "list")])
-    found: dict[Place, dict[str | None, float | None]] = {}
-    for row in lists.to_pylist():
-        column = dict(zip(row["prompt_id_list"], row["value_list"], strict=True))
-        if len(column) < len(row["value_list"]):
-            raise DataError(
-                f"The per-prompt rows hold two values of '{row['metric']}' for one prompt of "
-                f"'{row['task']}', model '{row['model']}', expected one. Build the board again: "
-                "tofu-eval leaderboard build RUN --scores --output FILE"
-            )
-        found[place_of(row)] = column
-    return found
-
-
-def _rank(
-    rows: Sequence[dict[str, Any]],
-    values: Mapping[Place, Mapping[str | None, float | None]],
-    higher: bool,
-    task: str,
-) -> None:
-    """Write the ranks of one group into its rows."""
-    columns = {str(i): values[place_of(row)] for i, row in enumerate(rows)}
-    for i, rank in rank_models(columns, higher=higher, task=task).items():
-        rows[int(i)].update(
-            rank=rank.rank, better_than=rank.better_than, worse_than=rank.worse_than
+def _rank_block(rows: Sequence[BoardRow], ranks: Mapping[str, Rank]) -> Iterator[BoardRow]:
+    """The rows of one block, ranked; `ranks` are by their places."""
+    for i, row in enumerate(rows):
+        rank = ranks.get(str(i))
+        if rank is None:
+            yield replace(row, unranked=FEW_PROMPTS)
+            continue
+        yield replace(
+            row,
+            rank=rank.rank,
+            rank_last=rank.last,
+            better_than=rank.better_than,
+            worse_than=rank.worse_than,
         )

@@ -1,4 +1,4 @@
-"""Whether a board is what it says: its schema, its hash, and what a schema cannot say."""
+"""Whether what a file holds is a board: its schema, its hash, and what a schema cannot say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
@@ -15,11 +16,18 @@ from typing import Any
 import rfc8785
 
 from tofu_eval.core.errors import DataError
+from tofu_eval.leaderboard.migrations import MIGRATIONS
 
-CURRENT = 2
+CURRENT = 3
 """The version of the schema that is written."""
 
 HASH = "hash"
+NOT_CONTENT = (HASH, "$schema")
+
+NOUNS = ("run", "model", "task", "metric")
+"""What a row names; together they say which row it is."""
+
+_RANKS = ("rank", "rank_last", "better_than", "worse_than")
 
 _EXPECTED = {
     "const": "{}",
@@ -31,11 +39,15 @@ _EXPECTED = {
     "minLength": "a text that is not empty",
     "minItems": "{} items",
     "maxItems": "{} items",
+    "uniqueItems": "each item once",
 }
 """What to say of a value that breaks a keyword of the schema."""
 
-_NOUNS = {1: ("model", "task", "metric"), 2: ("run", "model", "task", "metric")}
-"""What a row of each version names; together they say which row it is."""
+
+def schema_text() -> str:
+    """The JSON Schema of the current version, as its file has it."""
+    file = resources.files(__package__).joinpath("schemas", f"{CURRENT}.json")
+    return file.read_text("utf-8")
 
 
 def check(
@@ -47,8 +59,9 @@ def check(
         board: what JSON holds.
         where: the file, for the message.
         remedy: what to do, the end of the message.
-        version: of the schema that it is held against.
-        hashed: whether the hash must fit too, where the version has one.
+        version: of the schema that it is held against; of one that is not the current, the schema
+            is all that is looked at.
+        hashed: whether the hash must fit too.
 
     Raises:
         DataError: `WHERE at PLACE: expected …, got …. REMEDY`
@@ -56,9 +69,11 @@ def check(
     error = _first_error(board, _validator(version))
     if error is not None:
         raise DataError(f"{where} at {error.json_path}: {_explain(error)}. {remedy}")
-    for place, problem in _contradictions(board, version):
+    if version != CURRENT:
+        return
+    for place, problem in _contradictions(board):
         raise DataError(f"{where} at {place}: {problem}. {remedy}")
-    if hashed and version >= 2:
+    if hashed:
         try:
             wanted = content_hash(board)
         except rfc8785.CanonicalizationError as problem:
@@ -71,20 +86,26 @@ def check(
 
 
 def content_hash(board: Mapping[str, Any]) -> str:
-    """SHA-256 of all fields but `hash`, as canonical JSON (RFC 8785).
+    """SHA-256 of all fields but `hash` and `$schema`, as canonical JSON (RFC 8785).
 
     Raises:
         rfc8785.CanonicalizationError: a number that has no canonical form: not finite, or an
             integer beyond 2^53.
     """
-    content = {name: value for name, value in board.items() if name != HASH}
+    content = {name: value for name, value in board.items() if name not in NOT_CONTENT}
     return f"sha256:{hashlib.sha256(rfc8785.dumps(content)).hexdigest()}"
 
 
-def short(value: object) -> str:
-    """A value as JSON, cut to what fits into a message."""
-    text = json.dumps(value)
+def shortened(value: object) -> str:
+    """A value as JSON, truncated to what fits into a message."""
+    text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "…"
+
+
+def block_of(row: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Which rows a row compares with, as JSON has them: see `ranks.block_key`."""
+    responses = row["responses"] if metrics[row["metric"]]["count_sensitive"] else None
+    return row["task"], row["metric"], row["signature"], responses
 
 
 def _first_error(board: Any, validator: Any) -> Any:
@@ -92,7 +113,7 @@ def _first_error(board: Any, validator: Any) -> Any:
 
     Rows are many and alike: where all of them hold as columns, the validator need not see them.
     """
-    row = validator.schema["properties"]["rows"]["items"]
+    row = validator.schema.get("properties", {}).get("rows", {}).get("items", {})
     rows = board.get("rows") if isinstance(board, dict) else None
     if not isinstance(rows, list) or "properties" not in row:
         return next(validator.iter_errors(board), None)
@@ -130,87 +151,124 @@ def _columns_hold(rows: list[Any], schema: Mapping[str, Any], validator: Any) ->
             tried = {(type(value), value) for value in column if type(value) is not float}
         except TypeError:  # a list or an object
             return False
-        own = validator.evolve(schema=field)
+        of_field = validator.evolve(schema=field)
         ends = (min(floats), max(floats)) if floats else ()
-        if not all(own.is_valid(value) for value in (*ends, *(value for _, value in tried))):
+        if not all(of_field.is_valid(value) for value in (*ends, *(value for _, value in tried))):
             return False
     return True
 
 
-def _contradictions(board: dict[str, Any], version: int) -> Iterator[tuple[str, str]]:
+def _contradictions(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(JSON path, what is wrong) of all that the schema lets pass."""
-    nouns, key = _NOUNS[version], "name" if version == 1 else "id"
-    for place, time in _times(board, version):
-        try:
-            datetime.fromisoformat(time)
-        except ValueError:
-            yield place, f"expected a time, got {short(time)}"
-    names: dict[str, set[str]] = {}
-    for noun in nouns:
-        names[noun] = set()
-        for i, item in enumerate(board[f"{noun}s"]):
-            if item[key] in names[noun]:
-                yield f"$.{noun}s[{i}]", f"the {noun} {short(item[key])} stands twice"
-            names[noun].add(item[key])
-            if item[key] != item.get("name", item[key]) and not item[key].startswith(
-                f"{item['name']}#"
-            ):
-                yield (
-                    f"$.{noun}s[{i}].id",
-                    f"expected {short(item['name'])}, got {short(item[key])}",
-                )
-    for i, run in enumerate(board["runs"] if version >= 2 else ()):
-        yield from _unknown(f"$.runs[{i}].places", run["places"], ("model", "task"), names)
-    yield from _unknown("$.rows", board["rows"], nouns, names)
-    for i, row in enumerate(board["rows"]):
-        if problem := _not_an_estimate(row) or (version >= 2 and _not_a_rank(row)):
-            yield f"$.rows[{i}]", problem
-
-
-def _times(board: dict[str, Any], version: int) -> Iterator[tuple[str, str]]:
-    if version == 1:
-        yield "$.created", board["created"]
-        return
     for i, run in enumerate(board["runs"]):
         for field in ("created", "finished"):
-            if run[field] is not None:
-                yield f"$.runs[{i}].{field}", run[field]
+            if run[field] is not None and not _is_time(run[field]):
+                yield f"$.runs[{i}].{field}", f"expected a time, got {shortened(run[field])}"
+    ids: dict[str, set[str]] = {}
+    for noun in NOUNS:
+        ids[noun] = set()
+        for i, item in enumerate(board[f"{noun}s"]):
+            if item["id"] in ids[noun]:
+                yield f"$.{noun}s[{i}]", f"the {noun} {shortened(item['id'])} stands twice"
+            ids[noun].add(item["id"])
+    for i, run in enumerate(board["runs"]):
+        yield from _unknown(f"$.runs[{i}].cells", run["cells"], ("model", "task"), ids)
+    yield from _unknown("$.rows", board["rows"], NOUNS, ids)
+    yield from _unknown("$.scores", board["scores"], ("run",), ids)
+    for i, row in enumerate(board["rows"]):
+        if problem := _not_an_estimate(row) or _not_a_rank(row):
+            yield f"$.rows[{i}]", problem
+    yield from _impossible_ranks(board)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unknown(
-    where: str, rows: list[dict[str, Any]], nouns: tuple[str, ...], names: Mapping[str, set[str]]
+    where: str, rows: list[dict[str, Any]], nouns: tuple[str, ...], ids: Mapping[str, set[str]]
 ) -> Iterator[tuple[str, str]]:
     """Rows that name what is not listed, or that stand twice."""
     seen: dict[tuple[str, ...], int] = {}
     for i, row in enumerate(rows):
         for noun in nouns:
-            if row[noun] not in names[noun]:
+            if row[noun] not in ids[noun]:
                 yield (
                     f"{where}[{i}].{noun}",
-                    f"expected one of the {noun}s listed, got {short(row[noun])}",
+                    f"expected one of the {noun}s listed, got {shortened(row[noun])}",
                 )
-        place = tuple(row[noun] for noun in nouns)
-        if place in seen:
-            what = f"{', '.join(nouns[:-1])} and {nouns[-1]}"
-            yield f"{where}[{i}]", f"the same {what} as {where}[{seen[place]}]"
-        seen[place] = i
+        key = tuple(row[noun] for noun in nouns)
+        if key in seen:
+            what = " and ".join(filter(None, (", ".join(nouns[:-1]), nouns[-1])))
+            yield f"{where}[{i}]", f"the same {what} as {where}[{seen[key]}]"
+        seen[key] = i
 
 
 def _not_an_estimate(row: dict[str, Any]) -> str | None:
     value, low, high = row["value"], row["low"], row["high"]
     if (value is None) != (row["n"] == 0):
-        return f"expected value null where n is 0 and only there, got {short(value)}, n {row['n']}"
+        return (
+            f"expected value null where n is 0 and only there, got {shortened(value)}, n {row['n']}"
+        )
     if (low is None) != (high is None) or (value is None and low is not None):
-        return f"expected low and high together, got {short(low)} and {short(high)}"
+        return f"expected low and high together, got {shortened(low)} and {shortened(high)}"
     if low is not None and not low <= value <= high:
         return f"expected low <= value <= high, got {low} <= {value} <= {high}"
     return None
 
 
 def _not_a_rank(row: dict[str, Any]) -> str | None:
-    told = [row[name] for name in ("rank", "better_than", "worse_than")]
-    if len({value is None for value in told}) == 2 or (told[0] and row["value"] is None):
-        return f"expected rank, better_than and worse_than together, of a value, got {short(told)}"
+    ranks = [row[name] for name in _RANKS]
+    if len({value is None for value in ranks}) == 2 or (ranks[0] and row["value"] is None):
+        return f"expected {', '.join(_RANKS)} together, of a value, got {shortened(ranks)}"
+    if (ranks[0] is None) != (row["unranked"] is not None):
+        return "expected either a rank or why there is none (unranked), got " + (
+            "neither" if ranks[0] is None else "both"
+        )
+    return None
+
+
+def _impossible_ranks(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Ranks that no comparison of so many rows can give."""
+    metrics = {metric["id"]: metric for metric in board["metrics"]}
+    blocks: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for i, row in enumerate(board["rows"]):
+        if row["rank"] is not None:
+            blocks[block_of(row, metrics)].append(i)
+    for members in blocks.values():
+        ranks = Counter(board["rows"][i]["rank"] for i in members)
+        for i in sorted(members, key=lambda i: -_highest(board["rows"][i])):
+            if problem := _impossible_rank(board["rows"][i], len(members), ranks):
+                yield f"$.rows[{i}].rank", problem
+        better, worse = (
+            sum(board["rows"][i][name] for i in members) for name in ("better_than", "worse_than")
+        )
+        if better != worse:
+            yield (
+                f"$.rows[{members[0]}].better_than",
+                f"expected as many rows that are better as worse, over the {len(members)} that it "
+                f"compares with, got {better} and {worse}",
+            )
+
+
+def _highest(row: dict[str, Any]) -> int:
+    return int(max(row["rank"], row["rank_last"]))
+
+
+def _impossible_rank(row: dict[str, Any], count: int, ranks: Mapping[int, int]) -> str | None:
+    rank, last = row["rank"], row["rank_last"]
+    better, worse = row["better_than"], row["worse_than"]
+    if not rank <= last <= count:
+        return f"expected rank <= rank_last <= {count}, the rows that compare, got {rank}, {last}"
+    above = sum(number for other, number in ranks.items() if other < rank)
+    if rank - 1 > above:
+        return f"expected {rank - 1} rows of lower ranks, got {above}"
+    if better + worse > count - 1:
+        return f"expected at most {count - 1} rows better and worse, got {better} and {worse}"
     return None
 
 
@@ -222,16 +280,27 @@ def _explain(error: Any) -> str:
         return f"the field '{missing}' is missing"
     if keyword == "additionalProperties":
         extra = next(name for name in got if name not in error.schema["properties"])
-        return f"the field {short(extra)} is not known"
+        return f"the field {shortened(extra)} is not known"
     if keyword == "type":
         names = wanted if isinstance(wanted, list) else [wanted]
-        return f"expected {' or '.join(names)}, got {short(got)}"
-    return f"expected {_EXPECTED[keyword].format(short(wanted))}, got {short(got)}"
+        return f"expected {' or '.join(names)}, got {shortened(got)}"
+    return f"expected {_EXPECTED[keyword].format(shortened(wanted))}, got {shortened(got)}"
+
+
+def _validator(version: int) -> Any:
+    """The validator of a version's schema."""
+    if version == CURRENT:
+        return _current_validator()
+    return _validator_of(MIGRATIONS[version].schema)
 
 
 @cache
-def _validator(version: int) -> Any:
-    """The validator of a version's schema, for which only a finite number is a number."""
+def _current_validator() -> Any:
+    return _validator_of(json.loads(schema_text()))
+
+
+def _validator_of(schema: Mapping[str, Any]) -> Any:
+    """A validator for which only a finite number is a number."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
@@ -242,8 +311,7 @@ def _validator(version: int) -> Any:
             "string": lambda _, value: isinstance(value, str) and _is_encodable(value),
         }
     )
-    file = resources.files(__package__).joinpath("schemas", f"{version}.json")
-    return extend(Draft202012Validator, type_checker=types)(json.loads(file.read_text("utf-8")))
+    return extend(Draft202012Validator, type_checker=types)(schema)
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from tofu_eval.analysis import mean_intervals, method_of, within
 from tofu_eval.core.types import Estimate
-from tofu_eval.core.version import __version__
 from tofu_eval.metrics import Metric
 
 
@@ -56,7 +55,7 @@ def estimate(
                     n=interval.n,
                     undefined=len(column) - interval.n,
                     method=method_of(interval, level=made.level, bias=made.bias),
-                    signature=f"{signature}|tofu-eval:{__version__}",
+                    signature=signature,
                 )
             )
     return estimates

@@ -93,7 +93,9 @@ def score_run(
         finished=provenance.now(),
     )
     scores = run.scores() if estimates else None
-    board = build_leaderboard(to_table(estimates, ESTIMATE_SCHEMA), run.manifest, scores)
+    board = build_leaderboard(
+        to_table(estimates, ESTIMATE_SCHEMA), run.manifest, scores, run.equal_scores()
+    )
     write_leaderboard(run.path / "leaderboard.json", board)
 
 

@@ -1,15 +1,8 @@
-"""A board for others: spreadsheets, papers, the Hub, the 'Every Eval Ever' project."""
+"""A board for others: spreadsheets, papers, the Hub, the 'Every Eval Ever' project.
 
-from tofu_eval.leaderboard.exports.every_eval_ever import Evaluator, every_eval_ever
-from tofu_eval.leaderboard.exports.hub import eval_results, model_index
-from tofu_eval.leaderboard.exports.tables import as_csv, as_latex, as_markdown
+One file an export; `base.py` says what one is.
+"""
 
-__all__ = [
-    "Evaluator",
-    "as_csv",
-    "as_latex",
-    "as_markdown",
-    "eval_results",
-    "every_eval_ever",
-    "model_index",
-]
+from tofu_eval.leaderboard.exports.base import EXPORTS, Export, Files, Option, export
+
+__all__ = ["EXPORTS", "Export", "Files", "Option", "export"]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,16 @@ from typing import Any, Literal, get_args
 
 from tofu_eval.core.errors import ConfigError, DataError
 from tofu_eval.core.types import check_name, digest
-from tofu_eval.leaderboard.view import Row
+from tofu_eval.leaderboard.board import (
+    FROM_FILE,
+    Board,
+    BoardMetric,
+    BoardModel,
+    BoardRow,
+    BoardRun,
+    bound_of,
+)
+from tofu_eval.leaderboard.exports.base import Option, export
 
 SCHEMA_VERSION = "0.3.0"
 COLLECTION = "tofu-eval"
@@ -43,7 +53,27 @@ class Evaluator:
         check_name("developer", self.developer)
 
 
-def every_eval_ever(board: Mapping[str, Any], by: Evaluator) -> dict[str, str]:
+@export(
+    name="every-eval-ever",
+    help="a record a run and model, data/tofu-eval/DEVELOPER/MODEL/UUID.json",
+    options=(
+        Option("organization", "who measured", required=True),
+        Option(
+            "relationship",
+            "what they are to the models' makers",
+            required=True,
+            choices=get_args(Relationship),
+        ),
+        Option("developer", "of models that are not from the Hub"),
+    ),
+)
+def every_eval_ever(
+    board: Board,
+    *,
+    organization: str,
+    relationship: Relationship,
+    developer: str = "unknown",
+) -> dict[str, str]:
     """The records by their path, `data/tofu-eval/DEVELOPER/MODEL/UUID.json`.
 
     The same board gives the same paths. Rows without a value are left out: a score is a number
@@ -51,47 +81,43 @@ def every_eval_ever(board: Mapping[str, Any], by: Evaluator) -> dict[str, str]:
 
     Args:
         board: a leaderboard.
-        by: who measured.
+        organization: who measured.
+        relationship: what they are to the models' makers.
+        developer: of models that are not from the Hub.
 
     Raises:
+        ConfigError: no such relationship, or a developer that can be no folder.
         DataError: the board has no value.
     """
+    by = Evaluator(organization, relationship, developer)
+    rows_of: dict[tuple[str, str], list[BoardRow]] = defaultdict(list)
+    for row in board.rows:
+        if row.value is not None:
+            rows_of[row.run, row.model].append(row)
     files = {}
-    models = {model["id"]: model for model in board["models"]}
-    for run in board["runs"]:
-        for id, model in models.items():
-            rows = [
-                row
-                for row in board["rows"]
-                if (row["run"], row["model"]) == (run["id"], id) and row["value"] is not None
-            ]
-            if rows:
-                record = _record(board, run, model, rows, by)
-                sum = hashlib.sha256(record["evaluation_id"].encode()).digest()
-                name = str(uuid.UUID(bytes=sum[:16], version=4))
-                developer = record["model_info"]["developer"]
-                folder = f"data/{COLLECTION}/{developer}/{model['name']}"
-                text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-                files[f"{folder}/{name}.json"] = f"{text}\n"
+    for (run, id), rows in rows_of.items():
+        model = board.model_by_id[id]
+        record = _record(board, board.run_by_id[run], model, rows, by)
+        checksum = hashlib.sha256(record["evaluation_id"].encode()).digest()
+        name = str(uuid.UUID(bytes=checksum[:16], version=4))
+        folder = f"data/{COLLECTION}/{record['model_info']['developer']}/{model.name}"
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+        files[f"{folder}/{name}.json"] = f"{text}\n"
     if not files:
         raise DataError("The board has no value to export. Look: tofu-eval leaderboard show FILE")
     return files
 
 
 def _record(
-    board: Mapping[str, Any],
-    run: Mapping[str, Any],
-    model: Mapping[str, Any],
-    rows: list[Row],
-    by: Evaluator,
+    board: Board, run: BoardRun, model: BoardModel, rows: list[BoardRow], by: Evaluator
 ) -> dict[str, Any]:
-    when = run["finished"] or run["created"]
+    when = run.finished or run.created
     seconds = str(int(datetime.fromisoformat(when).timestamp()))
     info = _model(model, by)
     return {
         "schema_version": SCHEMA_VERSION,
-        # The run's id keeps apart what one second would not.
-        "evaluation_id": f"{COLLECTION}-{run['id']}/{info['id']}/{seconds}",
+        # The run's id, and the model's, keep apart what a second and a name would not.
+        "evaluation_id": f"{COLLECTION}-{run.id}-{model.id}/{info['id']}/{seconds}",
         "evaluation_timestamp": when,
         "retrieved_timestamp": seconds,
         "source_metadata": {
@@ -101,10 +127,10 @@ def _record(
             "evaluator_relationship": by.relationship,
         },
         "eval_library": {
-            "name": run["tool"]["name"],
-            "version": run["tool"]["version"],
+            "name": run.tool.name,
+            "version": run.tool.version,
             "additional_details": _texts(
-                {"git_revision": run["tool"]["git_revision"], "packages": run["packages"]}
+                {"git_revision": run.tool.git_revision, "packages": run.packages}
             ),
         },
         "model_info": info,
@@ -112,55 +138,57 @@ def _record(
     }
 
 
-def _model(model: Mapping[str, Any], by: Evaluator) -> dict[str, Any]:
+def _model(model: BoardModel, by: Evaluator) -> dict[str, Any]:
     """Who the model is: its Hub id where it has one, else the developer that the user names."""
     # With an adapter, the base's id is not the model's.
-    part = model["identity"].get("adapter", model["identity"].get("model"))
-    hub = part.get("id") if isinstance(part, dict) and part.get("kind") == "hub" else None
-    full = hub if isinstance(hub, str) and "/" in hub else f"{by.developer}/{model['name']}"
-    served = model["identity"].get("kind") == "server" or model["engine"] == "file"
+    part = model.identity.get("adapter", model.identity.get("model"))
+    hub = part.get("id") if isinstance(part, Mapping) and part.get("kind") == "hub" else None
+    full = hub if isinstance(hub, str) and "/" in hub else f"{by.developer}/{model.name}"
+    served = model.identity.get("kind") == "server" or model.engine == FROM_FILE
     return {
-        "name": model["name"],
+        "name": model.name,
         "id": full,
         "developer": check_name("developer", full.partition("/")[0]),
-        "inference_engine": {"name": model["engine"]},
+        "inference_engine": {"name": model.engine},
         "additional_details": _texts(
             {
                 "deployment_type": "unknown" if served else "self_deployed",
                 "model_availability": "open_weights" if hub else "unknown",
-                "identity": model["identity"],
-                "identity_digest": digest(model["identity"]),
-                **{name: model.get(name) for name in ("series", "seed", "temperature")},
+                "identity": model.identity,
+                "identity_digest": digest(model.identity),
+                "tofu_eval_id": model.id,
+                **{name: getattr(model, name) for name in ("series", "seed", "temperature")},
             }
         ),
     }
 
 
 def _results(
-    board: Mapping[str, Any], run: Mapping[str, Any], rows: list[Row], when: str
+    board: Board, run: BoardRun, rows: list[BoardRow], when: str
 ) -> Iterator[dict[str, Any]]:
-    tasks = {task["id"]: task for task in board["tasks"]}
-    metrics = {metric["id"]: metric for metric in board["metrics"]}
-    places = {(place["model"], place["task"]): place for place in run["places"]}
+    cells = {(cell.model, cell.task): cell for cell in run.cells}
     for row in rows:
-        task, metric = tasks[row["task"]], metrics[row["metric"]]
-        place = places.get((row["model"], row["task"]), {})
-        sampling = task["sampling"] or {}
+        task, metric = board.task_by_id[row.task], board.metric_by_id[row.metric]
+        cell = cells.get((row.model, row.task))
+        sampling = task.sampling or {}
         yield {
-            "evaluation_result_id": digest([run["id"], row["model"], row["task"], row["metric"]]),
-            "evaluation_name": f"{COLLECTION}.{task['name']}",
+            "evaluation_result_id": digest([*row.key, row.signature]),
+            "evaluation_name": f"{COLLECTION}.{task.name}",
             "source_data": {
-                "dataset_name": task["name"],
+                "dataset_name": task.name,
                 "source_type": "other",
                 "additional_details": _texts(
-                    {name: task[name] for name in ("version", "digest", "licence", "citation")}
+                    {
+                        name: getattr(task, name)
+                        for name in ("version", "digest", "licence", "citation")
+                    }
                 ),
             },
             "evaluation_timestamp": when,
-            "metric_config": _metric(metric, sampling.get("samples")),
+            "metric_config": _metric(metric, row.responses or sampling.get("samples")),
             "score_details": {
-                "score": row["value"],
-                "details": _texts({name: row[name] for name in _DETAILS}),
+                "score": row.value,
+                "details": _texts({name: getattr(row, name) for name in _DETAILS}),
                 "uncertainty": _uncertainty(row),
             },
             "generation_config": {
@@ -172,72 +200,65 @@ def _results(
                 "additional_details": _texts(
                     {
                         "samples_per_prompt": sampling.get("samples"),
-                        "prompt_format": place.get("prompt_format"),
-                        "generated_tokens": place.get("tokens"),
+                        "prompt_format": cell and cell.prompt_format,
+                        "generated_tokens": cell and cell.tokens,
                     }
                 ),
             },
         }
 
 
-_DETAILS = ("signature", "method", "undefined", "rank", "better_than", "worse_than")
+_DETAILS = (
+    "signature", "method", "undefined", "responses", "rank", "rank_last", "better_than",
+    "worse_than", "unranked",
+)  # fmt: skip
 
 
-def _metric(metric: Mapping[str, Any], samples: int | None) -> dict[str, Any]:
-    package = metric["package"] or {}
-    low, high = (_bound(text, samples) for text in metric["range"])
+def _metric(metric: BoardMetric, responses: int | None) -> dict[str, Any]:
+    low, high = (_bound(end, responses) for end in metric.range)
     scale = {"score_type": "continuous", "min_score": low, "max_score": high}
     return {
-        "evaluation_description": metric["paper"],
-        "metric_id": f"{COLLECTION}.{metric['name']}",
-        "metric_name": metric["name"],
-        "metric_kind": metric["measures"],
+        "evaluation_description": metric.paper,
+        "metric_id": f"{COLLECTION}.{metric.name}",
+        "metric_name": metric.name,
+        "metric_kind": metric.measures,
         "metric_parameters": {
-            "version": metric["version"],
-            "direction": metric["direction"],
-            "range": " to ".join(metric["range"]),
-            "package": package.get("name"),
-            "package_version": package.get("version"),
+            "version": metric.version,
+            "direction": metric.direction,
+            "range": " to ".join(metric.range),
+            "package": metric.package and metric.package.name,
+            "package_version": metric.package and metric.package.version,
         },
-        "lower_is_better": metric["direction"] == "lower",
+        "lower_is_better": metric.direction == "lower",
         # The project's validator, stricter than its schema, wants both ends of what is continuous.
         **({} if low is None or high is None else scale),
     }
 
 
-def _bound(text: str, samples: int | None) -> float | str | None:
-    """An end of a metric's range as the schema has it; null where nobody knows it.
-
-    `n` is the number of responses to a prompt.
-    """
-    known: dict[str, float | str] = {"inf": "Infinity", "-inf": "-Infinity"}
-    if samples is not None:
-        known |= {"n": float(samples), "1/n": 1 / samples}
-    if text in known:
-        return known[text]
-    try:
-        bound = float(text)
-    except ValueError:
-        return None
-    return bound if math.isfinite(bound) else None
+def _bound(end: str, responses: int | None) -> float | str | None:
+    """An end of a metric's range as the schema has it; None where nobody knows it."""
+    if end in ("inf", "-inf"):
+        return "Infinity" if end == "inf" else "-Infinity"
+    bound = bound_of(end, responses)
+    return bound if bound is None or math.isfinite(bound) else None
 
 
-def _uncertainty(row: Row) -> dict[str, Any]:
-    found: dict[str, Any] = {"num_samples": row["n"]}
-    if row["low"] is not None:
-        found["confidence_interval"] = {
-            "lower": row["low"],
-            "upper": row["high"],
+def _uncertainty(row: BoardRow) -> dict[str, Any]:
+    uncertainty: dict[str, Any] = {"num_samples": row.n}
+    if row.low is not None:
+        uncertainty["confidence_interval"] = {
+            "lower": row.low,
+            "upper": row.high,
             "confidence_level": 0.95,
-            "method": row["method"],
+            "method": row.method,
         }
-    return found
+    return uncertainty
 
 
 def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
     """Facts as the schema has them: texts, and none that is not known."""
     return {
-        name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        name: value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=dict)
         for name, value in facts.items()
         if value is not None
     }

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tofu_eval.core.errors import StoreError
-from tofu_eval.leaderboard.board import Source, read_leaderboard, write_leaderboard
+from tofu_eval.leaderboard.board import Board, Source
+from tofu_eval.leaderboard.file import file_content, read_leaderboard
 from tofu_eval.leaderboard.merge import Merged
-from tofu_eval.leaderboard.prompt_scores import pack
-from tofu_eval.leaderboard.publishing.plan import Plan, plan
+from tofu_eval.leaderboard.publishing.changes import Changes, changes_of, pack_board
 from tofu_eval.run.files import locked, write_bytes
 
 WAIT = 300.0
 """Seconds to wait for others who publish to the same directory."""
 
 
-def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) -> Plan:
+def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) -> Changes:
     """Merge a board into the one of a directory, which is made if need be.
 
     Readers see the old board or the new one, each with its per-prompt rows, and never half of one.
@@ -32,14 +31,14 @@ def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) ->
         StoreError: the directory cannot be written, or others publish for longer than WAIT.
     """
     if dry_run:
-        return planned(folder, source)
+        return directory_changes(folder, source)
     with locked(folder, wait=WAIT):
-        made = planned(folder, source)
-        apply(folder, made)
-    return made
+        changes = directory_changes(folder, source)
+        write_changes(folder, changes)
+    return changes
 
 
-def save(path: Path, merged: Merged) -> dict[str, Any]:
+def save_board(path: Path, merged: Merged) -> Board:
     """Write a board as one file, with its per-prompt rows beside it; an older board is replaced.
 
     Returns: the board as it was written.
@@ -47,27 +46,28 @@ def save(path: Path, merged: Merged) -> dict[str, Any]:
         DataError: the board is not valid, or the file there is no board: it is not overwritten.
         StoreError: the disk is full or read-only; what was there is untouched.
     """
-    old = read_leaderboard(path)["scores"] if path.exists() else None
-    board = dict(merged.board)
-    if merged.scores is not None:
-        board["scores"], content = pack(merged.scores, path.stem)
-        write_bytes(path.parent / board["scores"]["file"], content)
-    made = write_leaderboard(path, board)
-    if old is not None and old != board["scores"]:
-        (path.parent / old["file"]).unlink(missing_ok=True)
-    return made
+    before = read_leaderboard(path).scores if path.exists() else ()
+    write, board = pack_board(merged, path.stem, None)
+    content = file_content(board, path)
+    for name, table in write.items():
+        write_bytes(path.parent / name, table)
+    write_bytes(path, content)
+    for file in before:
+        if file.file not in write:
+            (path.parent / file.file).unlink(missing_ok=True)
+    return board
 
 
-def planned(folder: Path, source: Source) -> Plan:
+def directory_changes(folder: Path, source: Source) -> Changes:
     """What a directory would get."""
-    return plan(str(folder), lambda name: _read(folder / name), source)
+    return changes_of(str(folder), lambda name: _read(folder / name), source)
 
 
-def apply(folder: Path, made: Plan) -> None:
-    """Write what a plan says: the board last, so that what it refers to is there before it is."""
-    for name, content in made.write.items():
+def write_changes(folder: Path, changes: Changes) -> None:
+    """Write them: the board last, so that what it refers to is there before it is."""
+    for name, content in changes.write.items():
         write_bytes(folder / name, content)
-    for name in made.remove:
+    for name in changes.remove:
         (folder / name).unlink(missing_ok=True)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.leaderboard.board import Source
-from tofu_eval.leaderboard.publishing.directory import WAIT, apply, planned
-from tofu_eval.leaderboard.publishing.plan import Plan
+from tofu_eval.leaderboard.publishing.changes import Changes
+from tofu_eval.leaderboard.publishing.directory import WAIT, directory_changes, write_changes
 from tofu_eval.run.files import locked
 
 ATTEMPTS = 5
@@ -19,7 +19,7 @@ TIMEOUT = 120.0
 
 def publish_git(
     folder: Path, source: Source, *, message: str, push: bool = False, dry_run: bool = False
-) -> Plan:
+) -> Changes:
     """Merge a board into the one of a git working tree, and commit it.
 
     Only the board's own files are committed; whatever else is changed there stays as it is. With
@@ -45,34 +45,34 @@ def publish_git(
             "a plain directory: --to"
         )
     if dry_run:
-        return planned(folder, source)
+        return directory_changes(folder, source)
     with locked(Path(_git(folder, "rev-parse", "--absolute-git-dir")) / "tofu-eval", wait=WAIT):
         for attempt in range(ATTEMPTS):
             if push:
                 _git(folder, "pull", "--ff-only", "--quiet")
-            made = planned(folder, source)
-            if made.write:
-                _commit(folder, made, message)
-            if not push or _pushed(folder, last=attempt == ATTEMPTS - 1):
-                return made
+            changes = directory_changes(folder, source)
+            if changes.write:
+                _commit(folder, changes, message)
+            if not push or _push(folder, last=attempt == ATTEMPTS - 1):
+                return changes
     raise AssertionError("the last attempt returns or raises")
 
 
-def _commit(folder: Path, made: Plan, message: str) -> None:
-    files = [*made.write, *made.remove]
-    if changed := _git(folder, "status", "--porcelain", "--", *files):
+def _commit(folder: Path, changes: Changes, message: str) -> None:
+    files = [*changes.write, *changes.remove]
+    if status := _git(folder, "status", "--porcelain", "--", *files):
         raise StoreError(
-            f"{folder} has changes that are not committed: {changed.splitlines()[0].strip()}. "
+            f"{folder} has changes that are not committed: {status.splitlines()[0].strip()}. "
             "Commit them or take them back, then publish again."
         )
-    apply(folder, made)
+    write_changes(folder, changes)
     tracked = set(_git(folder, "ls-files", "--", *files).splitlines())
-    files = [name for name in files if name in made.write or name in tracked]
+    files = [name for name in files if name in changes.write or name in tracked]
     _git(folder, "add", "--force", "--all", "--", *files)
     _git(folder, "commit", "--quiet", "--message", message, "--", *files)
 
 
-def _pushed(folder: Path, *, last: bool) -> bool:
+def _push(folder: Path, *, last: bool) -> bool:
     """Push; where others were first, take our one commit back and say False."""
     try:
         _git(folder, "push", "--quiet")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tofu_eval.core.errors import MissingDependencyError, StoreError, TofuEvalError
 from tofu_eval.leaderboard.board import Source
-from tofu_eval.leaderboard.publishing.plan import Plan, plan
+from tofu_eval.leaderboard.publishing.changes import Changes, changes_of
 
 ATTEMPTS = 5
 """How often to start again where others commit in between."""
@@ -29,7 +29,7 @@ def publish_hub(
     private: bool | None = None,
     dry_run: bool = False,
     client: Any = None,
-) -> Plan:
+) -> Changes:
     """Merge a board into the one of a dataset repository, which is made if need be.
 
     The commit names the one that it stands on, and the Hub refuses it where somebody else was
@@ -58,7 +58,7 @@ def publish_hub(
         raise MissingDependencyError.of("Publishing to the Hub", "huggingface-hub", "hf") from error
     client = client or hub.HfApi()
     for attempt in range(ATTEMPTS):
-        with _explained(repo):
+        with _explaining(repo):
             try:
                 head = client.repo_info(repo, repo_type="dataset", revision=revision).sha
             except errors.RepositoryNotFoundError:
@@ -66,24 +66,24 @@ def publish_hub(
                 if not dry_run:
                     client.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
                     head = client.repo_info(repo, repo_type="dataset", revision=revision).sha
-            made = plan(repo, partial(_read, client, repo, head), source)
-            if dry_run or not made.write:
-                return made
-            changes = [
-                *(hub.CommitOperationAdd(name, content) for name, content in made.write.items()),
-                *(hub.CommitOperationDelete(name) for name in made.remove),
+            changes = changes_of(repo, partial(_read, client, repo, head), source)
+            if dry_run or not changes.write:
+                return changes
+            operations = [
+                *(hub.CommitOperationAdd(name, content) for name, content in changes.write.items()),
+                *(hub.CommitOperationDelete(name) for name in changes.remove),
             ]
             try:
                 client.create_commit(
                     repo,
-                    changes,
+                    operations,
                     commit_message=message,
                     repo_type="dataset",
                     revision=revision,
                     create_pr=create_pr,
                     parent_commit=head,
                 )
-                return made
+                return changes
             except errors.HfHubHTTPError as error:
                 if error.response.status_code not in _MOVED or attempt == ATTEMPTS - 1:
                     raise
@@ -105,7 +105,7 @@ def _read(client: Any, repo: str, revision: str | None, name: str) -> bytes | No
 
 
 @contextmanager
-def _explained(repo: str) -> Iterator[None]:
+def _explaining(repo: str) -> Iterator[None]:
     """Whatever the Hub's client raises, in one line."""
     try:
         yield

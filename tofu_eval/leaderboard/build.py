@@ -1,0 +1,299 @@
+"""The leaderboard of one run, made from the run's tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from tofu_eval.core.errors import DataError
+from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA
+from tofu_eval.core.types import digest
+from tofu_eval.leaderboard.block_counts import scores_at_block_counts
+from tofu_eval.leaderboard.board import (
+    FROM_FILE,
+    Board,
+    BoardMetric,
+    BoardModel,
+    BoardRow,
+    BoardRun,
+    BoardTask,
+    Package,
+    RowKey,
+    RunCell,
+    Source,
+    Tool,
+)
+from tofu_eval.leaderboard.merge_ids import content_identity, metric_id, model_id, task_id
+from tofu_eval.leaderboard.prompt_scores import (
+    BOARD_SCORE_SCHEMA,
+    Values,
+    defining_scores,
+    in_order,
+    interval_of,
+    responses_by_row,
+    values_by_row,
+)
+from tofu_eval.leaderboard.ranks import rank_rows
+
+Names = dict[str, dict[str, str]]
+"""By noun: the id on the board of what a run calls by a name."""
+
+
+def build_leaderboard(
+    estimates: pa.Table,
+    manifest: Mapping[str, Any],
+    scores: pa.Table | None = None,
+    smaller: pa.Table | None = None,
+) -> Board:
+    """The leaderboard of a run; `board_of_run` has its per-prompt rows too."""
+    return board_of_run(estimates, manifest, scores, smaller=smaller).board
+
+
+def board_of_run(
+    estimates: pa.Table,
+    manifest: Mapping[str, Any],
+    scores: pa.Table | None = None,
+    *,
+    smaller: pa.Table | None = None,
+    name: str = "The run",
+) -> Source:
+    """The leaderboard of one run, with the per-prompt rows as the board calls them.
+
+    Args:
+        estimates: a table of ESTIMATE_SCHEMA.
+        manifest: run.json; of `metrics`, those that the estimates name.
+        scores: a table of SCORE_SCHEMA, for the ranks and the numbers of responses.
+        smaller: a table of EQUAL_SCHEMA: the scores at smaller numbers of responses, from which
+            those that a metric needs to be ranked are taken.
+        name: what messages call the board.
+    Raises:
+        DataError: the scores hold two values for one prompt.
+    """
+    try:
+        return _board_of_run(estimates, manifest, scores, smaller, name)
+    except KeyError as error:
+        raise DataError(
+            f"run.json of {name} lacks {error}, expected what a run writes there. Score it again: "
+            "tofu-eval rescore RUN"
+        ) from error
+
+
+def _board_of_run(
+    estimates: pa.Table,
+    manifest: Mapping[str, Any],
+    scores: pa.Table | None,
+    smaller: pa.Table | None,
+    name: str,
+) -> Source:
+    rows = estimates.select(ESTIMATE_SCHEMA.names).to_pylist()
+    run = _run(manifest, rows)
+    tasks = {key: _task(key, facts, manifest, rows) for key, facts in manifest["tasks"].items()}
+    models = _models(manifest["models"], rows)
+    used = {row["metric"] for row in rows}
+    metrics = {
+        key: _metric(key, facts)
+        for key, facts in manifest.get("metrics", {}).items()
+        if key in used
+    }
+    ids: Names = {
+        noun: {key: item.id for key, item in items.items()}
+        for noun, items in (("task", tasks), ("model", models), ("metric", metrics))
+    }
+    changed: set[tuple[str, str, str]] = set()
+    if scores is not None:
+        sensitive = {key for key, metric in metrics.items() if metric.count_sensitive}
+        fixed = manifest.get("settings", {}).get("responses")
+        scores, changed = scores_at_block_counts(scores, smaller, sensitive, fixed=fixed)
+    table = _scores(run.id, scores, ids)
+    responses = responses_by_row(table)
+    values = values_by_row(defining_scores(table)) if changed else {}
+    board_rows: dict[RowKey, BoardRow] = {}
+    for row in rows:
+        named = {noun: ids[noun].get(row[noun], row[noun]) for noun in ids}
+        made = BoardRow(run=run.id, responses=None, **{**row, **named})
+        made = replace(made, responses=responses.get(made.key))
+        if (row["model"], row["task"], row["metric"]) in changed:
+            made = _estimated_anew(made, values[made.key], metrics[row["metric"]])
+        board_rows.setdefault(made.key, made)
+    cells = {(ids["model"][c.model], ids["task"][c.task]): c for c in run.cells}
+    run = replace(
+        run,
+        cells=tuple(
+            replace(cell, model=model, task=task) for (model, task), cell in sorted(cells.items())
+        ),
+    )
+    names_of_tasks = {task.id: task.name for task in tasks.values()}
+    by_id = {metric.id: metric for metric in metrics.values()}
+    board = Board(
+        runs=(run,),
+        tasks=tuple({item.id: item for item in tasks.values()}.values()),
+        models=_each_once(models.values()),
+        metrics=tuple(by_id.values()),
+        rows=rank_rows(board_rows.values(), by_id, table, names_of_tasks),
+    )
+    return Source(name, board.ordered(), None if scores is None else table)
+
+
+def _run(manifest: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> BoardRun:
+    """Where the rows come from; its cells are still called as the run calls them."""
+    models, tasks = manifest["models"], manifest["tasks"]
+    machine = [manifest["machine"]] if "machine" in manifest else []
+    packages = [facts.get("package") for facts in (*tasks.values(), *manifest["metrics"].values())]
+    tokens = manifest.get("tokens", {})
+    return BoardRun(
+        id=manifest["id"],
+        tool=Tool(**manifest["tool"]),
+        created=manifest["created"],
+        finished=manifest.get("finished"),
+        seed=manifest.get("settings", {}).get("seed"),
+        machines=tuple(manifest.get("machines", machine)),
+        packages={
+            **manifest.get("versions", {}),
+            **{package["name"]: package["version"] for package in packages if package},
+        },
+        seconds=manifest.get("timings", {}),
+        cells=tuple(
+            RunCell(
+                model,
+                task,
+                models[model].get("prompt_format", {}).get(task),
+                tokens.get(model, {}).get(task),
+            )
+            for model, task in dict.fromkeys((row["model"], row["task"]) for row in rows)
+        ),
+    )
+
+
+def _task(
+    name: str,
+    facts: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+) -> BoardTask:
+    models = manifest["models"]
+    # Nobody knows how the responses in a file were drawn.
+    is_generated = any(
+        models[row["model"]]["engine"] != FROM_FILE for row in rows if row["task"] == name
+    )
+    task = BoardTask(
+        id="",
+        name=name,
+        version=facts["version"],
+        digest=facts["digest"],
+        prompts=facts["prompts"],
+        sampling=facts["sampling"] if is_generated else None,
+        licence=facts["licence"],
+        citation=facts["citation"],
+        package=_package(facts),
+    )
+    return replace(task, id=task_id(task))
+
+
+def _models(
+    entries: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapping[str, Any]]
+) -> dict[str, BoardModel]:
+    """The models of a run by the names that it gives them; one model may have several names.
+
+    Two names of one identity are one model where all that was measured of them is the same, else
+    their names tell them apart.
+    """
+    measured: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        numbers = [row[field] for field in ("task", "metric", "value", "n", "undefined")]
+        measured[row["model"]].append(numbers)
+    models = {name: _model(name, facts) for name, facts in entries.items()}
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name, model in models.items():
+        alike[model.id].append(name)
+    for names in alike.values():
+        if len({digest(sorted(measured[name], key=str)) for name in names}) > 1:
+            for name in names:
+                labelled = replace(models[name], label=name)
+                models[name] = replace(labelled, id=model_id(labelled))
+        else:
+            first, *others = sorted(names)
+            for name in names:
+                models[name] = replace(models[first], aliases=tuple(others))
+    return models
+
+
+def _model(name: str, facts: Mapping[str, Any]) -> BoardModel:
+    model = BoardModel(
+        id="",
+        name=name,
+        aliases=(),
+        label="",
+        identity=content_identity(facts["identity"], facts["engine"]),
+        engine=facts["engine"],
+        series=facts.get("series"),
+        seed=facts.get("seed"),
+        temperature=facts.get("temperature"),
+    )
+    return replace(model, id=model_id(model))
+
+
+def _metric(name: str, facts: Mapping[str, Any]) -> BoardMetric:
+    metric = BoardMetric(
+        id="",
+        name=name,
+        version=facts["version"],
+        level=facts.get("level", "group"),
+        direction=facts["direction"],
+        measures=facts["measures"],
+        range=tuple(facts["range"]),
+        bias=facts.get("bias", ""),
+        count_sensitive=facts.get("count_sensitive", False),
+        paper=facts["paper"],
+        package=_package(facts),
+    )
+    return replace(metric, id=metric_id(metric))
+
+
+def _estimated_anew(row: BoardRow, values: Values, metric: BoardMetric) -> BoardRow:
+    """A row whose per-prompt rows are at another number of responses than its estimate."""
+    interval = interval_of(values, metric)
+    return replace(
+        row,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        undefined=len(values) - interval.n,
+    )
+
+
+def _package(facts: Mapping[str, Any]) -> Package | None:
+    package = facts.get("package")
+    return None if package is None else Package(**package)
+
+
+def _scores(run: str, scores: pa.Table | None, ids: Names) -> pa.Table:
+    """The scores of a run as rows of a board; none for None."""
+    if scores is None:
+        return BOARD_SCORE_SCHEMA.empty_table()
+    columns = [pa.array([run] * len(scores), pa.string())]
+    for field in SCORE_SCHEMA:
+        column = scores.column(field.name)
+        if field.name in ids:
+            names = column.combine_chunks().dictionary_encode()
+            called = [ids[field.name].get(name, name) for name in names.dictionary.to_pylist()]
+            column = pa.DictionaryArray.from_arrays(names.indices, pa.array(called, pa.string()))
+            column = column.cast(pa.string())
+        columns.append(column)
+    table = pa.table(columns, schema=BOARD_SCORE_SCHEMA)
+    # One model under several names has each of its rows once for each.
+    names = list(BOARD_SCORE_SCHEMA.names)
+    distinct = table.group_by(names).aggregate([]).select(names).cast(BOARD_SCORE_SCHEMA)
+    return in_order(distinct if _has_aliases(ids) else table)
+
+
+def _has_aliases(ids: Names) -> bool:
+    return len(set(ids["model"].values())) < len(ids["model"])
+
+
+def _each_once(models: Iterable[BoardModel]) -> tuple[BoardModel, ...]:
+    return tuple({model.id: model for model in models}.values())

@@ -1,0 +1,62 @@
+"""LaTeX: models by metrics, a table a task, for `booktabs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tofu_eval.core.escape import latex_text
+from tofu_eval.leaderboard.board import Board, BoardRow
+from tofu_eval.leaderboard.exports.base import export
+from tofu_eval.leaderboard.view import Block, blocks, interval_text, number_text
+
+_PER_TABLE = 4
+"""Metrics side by side: what fits on a page."""
+
+_ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "none": ""}
+
+
+@export(name="latex", help="models by metrics, for booktabs; bold: nothing is shown to be better")
+def as_latex(board: Board) -> str:
+    """A table for up to four metrics of a task; bold is what nothing is shown to beat."""
+    by_task: dict[str, list[Block]] = {}
+    for block in blocks(board):
+        by_task.setdefault(block.task, []).append(block)
+    lines = [r"% needs \usepackage{booktabs}"]
+    for of_task in by_task.values():
+        for start in range(0, len(of_task), _PER_TABLE):
+            lines += _table(of_task[start : start + _PER_TABLE])
+    return "\n".join(lines) + "\n"
+
+
+def _table(shown: Sequence[Block]) -> list[str]:
+    cells = [{block.label_of(row): row for row in block.rows} for block in shown]
+    lines = []
+    for label in dict.fromkeys(label for column in cells for label in column):
+        texts = [_cell(column.get(label)) for column in cells]
+        lines.append(" & ".join([latex_text(label), *texts]) + r" \\")
+    heads = [latex_text(block.metric_label) + _ARROWS[block.direction] for block in shown]
+    cited = "; ".join(dict.fromkeys(latex_text(block.signature) for block in shown))
+    return [
+        r"\begin{table}",
+        r"  \centering",
+        f"  \\caption{{{latex_text(shown[0].task_label)}: mean over prompts with its 95\\% "
+        "interval. Bold: no model is significantly better.}",
+        f"  \\begin{{tabular}}{{l{'l' * len(shown)}}}",
+        r"    \toprule",
+        "    " + " & ".join(["model", *heads]) + r" \\",
+        r"    \midrule",
+        *(f"    {line}" for line in lines),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        f"  % {cited}",
+        r"\end{table}",
+    ]
+
+
+def _cell(row: BoardRow | None) -> str:
+    if row is None:
+        return "--"
+    value = latex_text(number_text(row.value))
+    if row.is_best:
+        value = rf"\textbf{{{value}}}"
+    return f"{value} {latex_text(interval_text(row))}".strip()

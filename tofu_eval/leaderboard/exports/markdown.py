@@ -1,0 +1,33 @@
+"""Markdown: a table a task."""
+
+from __future__ import annotations
+
+from tofu_eval.core.escape import markdown_row, markdown_text
+from tofu_eval.leaderboard.board import Board
+from tofu_eval.leaderboard.exports.base import export
+from tofu_eval.leaderboard.view import blocks, interval_text, notes_of, number_text, rank_text
+
+_HEADER = ("metric", "rank", "model", "mean [95% interval]", "prompts")
+_RULE = (":--", "--:", ":--", ":--", "--:")
+
+
+@export(name="markdown", help="a table a task; bold: nothing is shown to be better")
+def as_markdown(board: Board) -> str:
+    """Metric, rank with the ranks it may have, model, value with its 95% interval, prompts."""
+    lines: list[str] = []
+    task = None
+    for block in blocks(board):
+        if block.task != task:
+            task = block.task
+            heading = f"### {markdown_text(block.task_label)}"
+            lines += ["", heading, "", markdown_row(_HEADER), markdown_row(_RULE)]
+        for row in block.rows:
+            value = markdown_text(number_text(row.value))
+            if row.is_best:
+                value = f"**{value}**"
+            span = markdown_text(interval_text(row))
+            cells = (block.title, rank_text(row), block.label_of(row))
+            shown = [markdown_text(cell) for cell in cells]
+            lines.append(markdown_row([*shown, f"{value} {span}".strip(), str(row.n)]))
+    notes = [f"- {markdown_text(note)}" for note in notes_of(board)]
+    return "\n".join([*lines[1:], "", *notes]) + "\n"
