@@ -13,12 +13,12 @@ from tofu_eval.analysis.frontier import Frontier, frontier
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.tables import SCORE_SCHEMA, to_table
 from tofu_eval.core.types import Score
-from tofu_eval.report.frontier_sentences import notes, sentences
+from tofu_eval.report.frontier_sentences import frontier_notes, frontier_sentences
 from tofu_eval.report.frontier_text import render_frontiers
 
 
 def sentence(found: Frontier) -> str:
-    (only,) = sentences(found)
+    (only,) = frontier_sentences(found)
     return only
 
 
@@ -118,7 +118,7 @@ def test_csv_and_json_hold_what_the_table_shows() -> None:
     (contest,) = content["at_equal_quality"]
     assert contest["difference"]["value"] == pytest.approx(0.75)
     assert [v["series"] for v in content["hypervolumes"]] == ["sft", "tofu", "all"]
-    assert content["sentences"] == sentences(found)
+    assert content["sentences"] == frontier_sentences(found)
 
 
 def test_markdown_is_one_table_a_task_and_takes_no_orders() -> None:
@@ -137,17 +137,17 @@ def test_markdown_is_one_table_a_task_and_takes_no_orders() -> None:
 
 def test_notes() -> None:
     uneven = {name: row for name, row in SWEEP.items() if name != "tofu-T1.5"}
-    said = notes(made(scores(uneven), uneven))
+    said = frontier_notes(made(scores(uneven), uneven))
     assert any("other temperatures" in n or "different temperatures" in n for n in said)
-    assert any("not another training" in note for note in notes(made()))
+    assert any("not another training" in note for note in frontier_notes(made()))
     models = with_seeds([0.5, 0.4])
-    seeded = notes(made(models=models))
+    seeded = frontier_notes(made(models=models))
     assert not any("temperatures" in n or "another training" in n for n in seeded)
     alone: Models = {
         "sft": ("sft", None, 1.0, 0.8, 4.0),
         "tofu": ("tofu", None, 1.0, 0.5, 5.0),
     }
-    assert any("A frontier needs several" in note for note in notes(made(models=alone)))
+    assert any("A frontier needs several" in note for note in frontier_notes(made(models=alone)))
 
 
 def test_an_unknown_format() -> None:

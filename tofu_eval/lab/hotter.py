@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tofu_eval.analysis.frontier import Frontier, frontier
 from tofu_eval.core.tables import SCORE_SCHEMA
-from tofu_eval.report.frontier_sentences import at_equal_quality, sentences
+from tofu_eval.report.frontier_sentences import at_equal_quality, frontier_sentences
 from tofu_eval.run.store import Run
 
 TASK = "lab"
@@ -81,7 +81,7 @@ def hotter_sentences(frontiers: Sequence[Frontier]) -> list[str]:
     """
     said = []
     for found in frontiers:
-        for contest, sentence in zip(found.contests, sentences(found), strict=True):
+        for contest, sentence in zip(found.contests, frontier_sentences(found), strict=True):
             said.append(sentence)
             said += [
                 f"{at_equal_quality(found, contest, at)}."

@@ -16,7 +16,7 @@ from tofu_eval.analysis.over_tasks import standings
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.escape import markdown_row, markdown_text, spreadsheet_value
-from tofu_eval.report.formatting import WIDTH, aligned, called, estimate_text, mark_text
+from tofu_eval.report.formatting import WIDTH, align_rows, baseline_label, estimate_text, mark_text
 from tofu_eval.report.headline import (
     DIVERSITY,
     QUALITY,
@@ -59,7 +59,7 @@ def table(comparison: Comparison) -> Text:
     rows = {(row.task, row.metric): table_cells(comparison, row) for row in comparison.rows}
     header = table_header(comparison)
     every = [header, *(line for lines in rows.values() for line in lines)]
-    head, *lines = aligned(every, right={len(header) - 1})
+    head, *lines = align_rows(every, right={len(header) - 1})
     left = iter(lines)
     text, task = Text(), None
     for row in comparison.rows:
@@ -270,7 +270,7 @@ def _metric_name(row: Row) -> str:
 
 def table_header(comparison: Comparison, *, effects: bool = False) -> list[str]:
     """The names of `table_cells`."""
-    versus = [f"minus {called(comparison.baseline)}"] if len(comparison.models) > 1 else []
+    versus = [f"minus {baseline_label(comparison.baseline)}"] if len(comparison.models) > 1 else []
     more = ["d_z", "won"] if versus and effects else []
     return ["model", "mean [95% interval]", *versus, *more, "n"]
 
@@ -387,7 +387,7 @@ def over_tasks(comparison: Comparison) -> list[str]:
     cells = standing_cells(comparison)
     if len(cells) < 2:
         return []
-    head, *rows = aligned([row[1:] for row in cells], right={1, 2})
+    head, *rows = align_rows([row[1:] for row in cells], right={1, 2})
     lines = ["", "over tasks", head]
     metric = None
     for (name, *_), row in zip(cells[1:], rows, strict=True):
@@ -398,7 +398,9 @@ def over_tasks(comparison: Comparison) -> list[str]:
 
 def standing_cells(comparison: Comparison) -> list[list[str]]:
     """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
-    rows = [["metric", "model", "mean rank", f"d_z to {called(comparison.baseline)}", "missing"]]
+    rows = [
+        ["metric", "model", "mean rank", f"d_z to {baseline_label(comparison.baseline)}", "missing"]
+    ]
     for found in standings(comparison):
         rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
         effect = "" if found.model == comparison.baseline else "—"

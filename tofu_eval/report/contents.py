@@ -20,7 +20,7 @@ from tofu_eval.analysis.verdict import Finding, finding_of
 from tofu_eval.core.errors import DataError
 from tofu_eval.report.formatting import mark_text
 from tofu_eval.report.headline import DIVERSITY, QUALITY, AnswerRow, answer_rows, headline
-from tofu_eval.report.responses import Survey, survey
+from tofu_eval.report.responses import Survey, survey_responses
 from tofu_eval.report.warning_text import warning_lines
 from tofu_eval.run.store import Run
 
@@ -123,7 +123,7 @@ def read(
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
     comparison = compare_run(run, scores, baseline)
     shown = list(dict.fromkeys(row.task for row in comparison.rows))
-    found = survey(run, _columns(comparison), shown, texts=responses)
+    found = survey_responses(run, _columns(comparison), shown, texts=responses)
     prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
     return Contents(
         path=run.path,

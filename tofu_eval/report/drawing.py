@@ -42,7 +42,7 @@ def look_of(contents: Contents) -> Look:
     return Look(contents.models, contents.tasks, tuple(methods), contents.comparison.baseline)
 
 
-def titled(contents: Contents, metric: str) -> str:
+def metric_title(contents: Contents, metric: str) -> str:
     """A metric's name for an axis, with what its direction means."""
     fact = contents.metrics.get(metric, {"direction": "none", "measures": ""})
     more = "better" if fact["measures"] == "quality" else "more diverse"
@@ -58,10 +58,12 @@ def is_reversed(contents: Contents, metric: str) -> bool:
 def _axis_title(contents: Contents, named: str, metric: str) -> str:
     if named == "difference":
         return f"{metric} minus {contents.comparison.baseline}"
-    return titled(contents, metric)
+    return metric_title(contents, metric)
 
 
-def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -> dict[str, str]:
+def resolve_choice(
+    contents: Contents, chart: Chart, choice: Mapping[str, str | None]
+) -> dict[str, str]:
     """What a chart is drawn for: what was asked for, else the first that the run has.
 
     Raises:
@@ -75,7 +77,7 @@ def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -
                 f"The chart '{chart.name}' does not depend on a {key}. Leave out --{key}."
             )
     quality = [name for name, fact in contents.metrics.items() if fact["measures"] == "quality"]
-    metrics = leads(contents)
+    metrics = leading_metrics(contents)
     if "quality" in chart.by:  # beside which only a metric of diversity makes sense
         metrics = [m for m in metrics if contents.metrics[m]["measures"] == "diversity"] or metrics
     known = {
@@ -100,7 +102,7 @@ def choose(contents: Contents, chart: Chart, choice: Mapping[str, str | None]) -
     return made
 
 
-def leads(contents: Contents) -> list[str]:
+def leading_metrics(contents: Contents) -> list[str]:
     """The metrics: those whose frontier is of several runs, then as they lead the verdict."""
     rows = in_leading_order(contents.comparison.rows)
     return list(dict.fromkeys((*contents.shared, *(row.metric for row in rows))))
@@ -118,7 +120,7 @@ def specification(
     if name not in CHARTS:
         raise UnknownNameError.of("plot", name, CHARTS, "tofu-eval plot --help")
     chart = make_charts(look_of(contents))[name]
-    chosen = choose(contents, chart, choice)
+    chosen = resolve_choice(contents, chart, choice)
     data = rows(contents, chart, chosen)
     if not data:
         said = ", ".join(f"{key} {value}" for key, value in chosen.items())
@@ -177,7 +179,7 @@ def draw(
     made = charts[0] if len(charts) == 1 else _stacked(charts)
     made["background"] = THEMES[theme]["background"]
     made["padding"] = 8
-    convert = converter()
+    convert = load_converter()
     if format == "svg":
         return str(convert.vegalite_to_svg(made, vl_version=VERSION)).encode()
     if format == "pdf":
@@ -195,7 +197,7 @@ def _stacked(charts: Sequence[Spec]) -> Spec:
     }
 
 
-def converter() -> Any:
+def load_converter() -> Any:
     """The package that holds Vega-Lite.
 
     Raises:

@@ -41,12 +41,12 @@ def mark_text(finding: Finding) -> str:
 WIDTH = 80
 
 
-def called(baseline: str) -> str:
+def baseline_label(baseline: str) -> str:
     """The baseline in the head of a column: its name, unless that is what makes it wide."""
     return baseline if len(baseline) <= 20 else "baseline"
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
+def align_rows(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
     """Each row as text, indented; as two lines, its first cell on one of its own, where one line
     each would be wider than WIDTH.
 

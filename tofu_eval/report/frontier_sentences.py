@@ -13,7 +13,7 @@ NAMED = 5
 """Dropped prompts that a note names; JSON has all."""
 
 
-def sentences(frontier: Frontier) -> list[str]:
+def frontier_sentences(frontier: Frontier) -> list[str]:
     """Does one series beat sampling another hotter? One sentence for each two that were compared.
 
     They say "not clear" where an interval holds 0, and why nothing can be said where that is so.
@@ -26,7 +26,7 @@ def _sentence(frontier: Frontier, contest: Contest) -> str:
     quality, diversity = frontier.quality_metric, frontier.diversity_metric
     if contest.verdict == "missing":
         return f"{us} and {them} cannot be compared at equal {quality}: {_why(frontier, contest)}."
-    found = estimate(turned(contest.difference, frontier.signs[1]), "+")
+    found = estimated_text(in_metric_units(contest.difference, frontier.signs[1]), "+")
     where = f"{diversity} {found} {_where(frontier, contest)}{_seeds(frontier, contest)}"
     if contest.verdict == "unclear":
         return f"It is not clear that {us} beats sampling {them} hotter: {where}."
@@ -54,7 +54,7 @@ def _seeds(frontier: Frontier, contest: Contest) -> str:
     sign = frontier.signs[1]
     shown = ", ".join(f"{sign * value:+.3g}" for value in contest.by_seed if value is not None)
     over = Estimated(contest.difference.value, contest.seeds_low, contest.seeds_high)
-    own = turned(over, sign)
+    own = in_metric_units(over, sign)
     return f" ({count} seeds: {shown}; interval over seeds [{own.low:+.3g}, {own.high:+.3g}])"
 
 
@@ -74,20 +74,20 @@ def _why(frontier: Frontier, contest: Contest) -> str:
     return f"{reach[us]}, {reach[them]}. Sample one at more temperatures: --temperature"
 
 
-def beside(frontier: Frontier, contest: Contest) -> Iterator[str]:
+def contest_lines(frontier: Frontier, contest: Contest) -> Iterator[str]:
     """A line for each temperature of a series beside the other's frontier, and for the areas."""
     for at in contest.at:
         if at.temperature is None or at.difference.value is None:
             continue
         yield at_equal_quality(frontier, contest, at)
     if contest.hypervolume.value is not None:
-        area = estimate(contest.hypervolume, "+")
+        area = estimated_text(contest.hypervolume, "+")
         yield f"hypervolume of {contest.series} minus {contest.other}: {area}"
 
 
 def at_equal_quality(frontier: Frontier, contest: Contest, at: At) -> str:
     """A series at one temperature beside the other at the one that gives the same quality."""
-    found = estimate(turned(at.difference, frontier.signs[1]), "+")
+    found = estimated_text(in_metric_units(at.difference, frontier.signs[1]), "+")
     ours, theirs = (
         f"{frontier.quality_metric} {frontier.signs[0] * quality:.3g}"
         for quality in (at.quality, at.other_quality or at.quality)
@@ -107,7 +107,7 @@ def at_equal_quality(frontier: Frontier, contest: Contest, at: At) -> str:
     return f"{pair}: {frontier.diversity_metric} {found}{edge}"
 
 
-def notes(frontier: Frontier) -> list[str]:
+def frontier_notes(frontier: Frontier) -> list[str]:
     """What the points are, which prompts were left out, and what cannot be concluded."""
     seeds = any(p.seed is not None for p in frontier.points)
     said = [
@@ -146,7 +146,7 @@ def _prompts(count: int) -> str:
     return f"{count} prompt{'' if count == 1 else 's'}"
 
 
-def turned(found: Estimated, sign: int) -> Estimated:
+def in_metric_units(found: Estimated, sign: int) -> Estimated:
     """In the metric's own units: oriented numbers of a metric whose lower values are better."""
     if sign > 0 or found.value is None:
         return found
@@ -155,6 +155,6 @@ def turned(found: Estimated, sign: int) -> Estimated:
     return Estimated(-found.value + 0.0, -found.high + 0.0, -found.low + 0.0)
 
 
-def estimate(found: Estimated, sign: str = "") -> str:
+def estimated_text(found: Estimated, sign: str = "") -> str:
     """`0.512 [0.490, 0.533]`."""
     return estimate_text(found.value, found.low, found.high, sign)

@@ -14,7 +14,13 @@ from tofu_eval.analysis.bootstrap import Estimated
 from tofu_eval.analysis.frontier import Frontier, Point, Volume
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.escape import markdown_row, markdown_text, spreadsheet_value
-from tofu_eval.report.frontier_sentences import beside, estimate, notes, sentences, turned
+from tofu_eval.report.frontier_sentences import (
+    contest_lines,
+    estimated_text,
+    frontier_notes,
+    frontier_sentences,
+    in_metric_units,
+)
 
 WIDTH = 80
 
@@ -38,10 +44,12 @@ def _table(frontier: Frontier) -> str:
     lines += ["", _reference(frontier)]
     volumes = [*frontier.volumes, frontier.of_all]
     lines += _columns(["series", "hypervolume", "temperatures"], [_volume(v) for v in volumes])
-    for contest, sentence in zip(frontier.contests, sentences(frontier), strict=True):
+    for contest, sentence in zip(frontier.contests, frontier_sentences(frontier), strict=True):
         lines += ["", *_wrapped(sentence)]
-        lines += [line for text in beside(frontier, contest) for line in _wrapped(text, "  ")]
-    lines += ["", *(line for note in notes(frontier) for line in _wrapped(note))]
+        lines += [
+            line for text in contest_lines(frontier, contest) for line in _wrapped(text, "  ")
+        ]
+    lines += ["", *(line for note in frontier_notes(frontier) for line in _wrapped(note))]
     return f"{frontier.task}\n" + "\n".join(lines) + "\n"
 
 
@@ -59,10 +67,13 @@ def _markdown(frontier: Frontier) -> str:
         markdown_text(_reference(frontier)),
     ]
     lines += ["", *_bars(areas), ""]
-    for contest, sentence in zip(frontier.contests, sentences(frontier), strict=True):
+    for contest, sentence in zip(frontier.contests, frontier_sentences(frontier), strict=True):
         lines.append(f"- {markdown_text(sentence)}")
-        lines += [f"  - {markdown_text(text)}" for text in beside(frontier, contest)]
-    return "\n".join([*lines, "", *(f"- {markdown_text(note)}" for note in notes(frontier))]) + "\n"
+        lines += [f"  - {markdown_text(text)}" for text in contest_lines(frontier, contest)]
+    return (
+        "\n".join([*lines, "", *(f"- {markdown_text(note)}" for note in frontier_notes(frontier))])
+        + "\n"
+    )
 
 
 def _csv(found: Sequence[Frontier]) -> str:
@@ -94,7 +105,7 @@ def _content(frontier: Frontier) -> dict[str, Any]:
         "hypervolumes": [asdict(v) for v in (*frontier.volumes, frontier.of_all)],
         "diversity_sign": frontier.signs[1],
         "at_equal_quality": [asdict(contest) for contest in frontier.contests],
-        "sentences": sentences(frontier),
+        "sentences": frontier_sentences(frontier),
     }
 
 
@@ -108,10 +119,10 @@ FORMATS: dict[str, Callable[[Sequence[Frontier]], str]] = {
 
 def _record(frontier: Frontier, point: Point) -> dict[str, Any]:
     """A point in the metrics' own units."""
-    quality = turned(
+    quality = in_metric_units(
         Estimated(point.quality, point.quality_low, point.quality_high), frontier.signs[0]
     )
-    diversity = turned(
+    diversity = in_metric_units(
         Estimated(point.diversity, point.diversity_low, point.diversity_high), frontier.signs[1]
     )
     return {
@@ -143,7 +154,7 @@ def _cells(frontier: Frontier, point: Point) -> list[str]:
     record = _record(frontier, point)
     temperature = "–" if point.temperature is None else f"{point.temperature:g}"
     measures = [
-        estimate(Estimated(*(record[f"{side}{end}"] for end in ("", "_low", "_high"))))
+        estimated_text(Estimated(*(record[f"{side}{end}"] for end in ("", "_low", "_high"))))
         for side in ("quality", "diversity")
     ]
     return ["●" if point.efficient else " ", point.model, temperature, *measures]
@@ -151,7 +162,7 @@ def _cells(frontier: Frontier, point: Point) -> list[str]:
 
 def _volume(volume: Volume) -> list[str]:
     known = ["–" if t is None else f"{t:g}" for t in volume.temperatures]
-    area = estimate(Estimated(volume.value, volume.low, volume.high))
+    area = estimated_text(Estimated(volume.value, volume.low, volume.high))
     return [volume.series, area, ", ".join(known)]
 
 

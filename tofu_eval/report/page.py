@@ -69,11 +69,11 @@ def write_report(path: Path, contents: Contents) -> int:
 def render(contents: Contents) -> str:
     """The page as text."""
     style = _asset("style.css")
-    scripts = [drawing.converter().javascript_bundle(vl_version=drawing.VERSION)]
+    scripts = [drawing.load_converter().javascript_bundle(vl_version=drawing.VERSION)]
     scripts.append("\n".join(_asset(f"script/{name}") for name in SCRIPTS))
-    data = embedded(_data(contents))
+    data = embed_json(_data(contents))
     values = {
-        "policy": policy(scripts, [style]),
+        "policy": content_policy(scripts, [style]),
         "style": _raw(style),
         "scripts": [_raw(script) for script in scripts],
         "data": _raw(data),
@@ -94,7 +94,7 @@ def render(contents: Contents) -> str:
     return render_html(_asset("page.html"), values)
 
 
-def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+def content_policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     """A Content-Security-Policy that allows these texts and nothing else."""
     parts = [
         "default-src 'none'",
@@ -109,7 +109,7 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     return "; ".join(parts)
 
 
-def embedded(value: Any) -> str:
+def embed_json(value: Any) -> str:
     """JSON that can stand in a <script> element and ends it nowhere; NaN is refused."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character, escape in REPLACED.items():
@@ -137,13 +137,13 @@ def _data(contents: Contents) -> Record:
         "metrics": {
             name: {
                 **fact,
-                "title": drawing.titled(contents, name),
+                "title": drawing.metric_title(contents, name),
                 "arrow": arrow_of(fact["direction"]),
                 "reversed": drawing.is_reversed(contents, name),
             }
             for name, fact in contents.metrics.items()
         },
-        "leads": drawing.leads(contents),
+        "leads": drawing.leading_metrics(contents),
         "datasets": {
             "estimates": _columns(rows),
             **{name: _columns(t) for name, t in contents.datasets.items() if name != "estimates"},

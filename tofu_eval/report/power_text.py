@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tofu_eval.analysis.compare import ALPHA
 from tofu_eval.analysis.sample_size import TARGET, Need
-from tofu_eval.report.formatting import aligned, estimate_text
+from tofu_eval.report.formatting import align_rows, estimate_text
 
 
 def needs_text(found: tuple[Need, ...]) -> str:
@@ -28,7 +28,7 @@ def needs_text(found: tuple[Need, ...]) -> str:
             cells.append(_count(need.seeds, need.has_seeds))
         lines.setdefault((need.task, need.metric), []).append(cells)
     every = [header, *(cells for rows in lines.values() for cells in rows)]
-    head, *rest = aligned(every, right=range(1, len(header)))
+    head, *rest = align_rows(every, right=range(1, len(header)))
     left = iter(rest)
     out: list[str] = []
     task = None

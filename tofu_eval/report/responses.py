@@ -53,7 +53,7 @@ class Survey:
     notes: Sequence[str]
 
 
-def survey(
+def survey_responses(
     run: Run, columns: Mapping[str, Sequence[str]], tasks: Sequence[str], *, texts: bool
 ) -> Survey:
     """Read all responses to some tasks, some prompts at a time.
