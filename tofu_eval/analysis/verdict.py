@@ -16,8 +16,8 @@ from tofu_eval.analysis.warnings import ValidityWarning
 
 Outcome = Literal["less", "more", "disagree", "same", "unclear", "withheld", "missing"]
 """What several metrics say together. less: some are clearly less diverse (worse), none more; more:
-the reverse; disagree: some of each; same: none is clear, and all are equivalent to the baseline
-within their margins; unclear: none is clear; withheld: warnings void all of them, or the one that
+the reverse; disagree: some of each; same: none is clear, and all are shown to lie within their
+margins (of a quality: to be no further below); unclear: none is clear; withheld: warnings void all of them, or the one that
 leads while no other is clear; missing: none was measured."""
 
 
@@ -139,4 +139,10 @@ def _outcome(findings: Sequence[Finding]) -> Outcome:
         return "less" if -1 in turns else "more"
     if next(finding for finding in findings if finding.is_compared).voids:
         return "withheld"  # the metric that leads is void: what is left sees too little
-    return "same" if all(finding.cell.equivalent for finding in counting) else "unclear"
+    return "same" if all(map(_is_close, counting)) else "unclear"
+
+
+def _is_close(finding: Finding) -> bool:
+    """Whether a difference is shown to be small: of a quality, that it is no loss."""
+    of_quality = finding.row.measures == "quality"
+    return bool(finding.cell.no_loss if of_quality else finding.cell.equivalent)

@@ -20,11 +20,13 @@ Kind = Literal[
     "no_common_prompts",
     "too_few_prompts",
     "unequal_responses",
+    "too_few_responses",
     "lengths",
     "missing_responses",
     "few_prompts",
     "unfinished_responses",
     "left_out_prompts",
+    "clusters",
     "unfinished_run",
     "note",
 ]
@@ -95,6 +97,7 @@ def scores_warnings(comparison: Comparison, scores: pa.Table) -> Iterator[Validi
     yield from _unequal_responses(comparison)
     yield from _length_warnings(comparison)
     yield from _left_out_prompts(comparison)
+    yield from _cluster_warnings(comparison)
 
 
 def _unfinished_run(run: Run) -> Iterator[ValidityWarning]:
@@ -167,6 +170,19 @@ def _left_out_prompts(comparison: Comparison) -> Iterator[ValidityWarning]:
 def _unequal_responses(comparison: Comparison) -> Iterator[ValidityWarning]:
     """Models whose biased metrics could not be compared at equal numbers of responses."""
     yield from _withheld_warnings(comparison, "counts", "unequal_responses", "responses")
+    yield from _withheld_warnings(comparison, "prompts", "too_few_responses", "responses")
+
+
+def _cluster_warnings(comparison: Comparison) -> Iterator[ValidityWarning]:
+    """Prompts of few categories, over which intervals are much wider."""
+    for wide in comparison.widened:
+        yield ValidityWarning(
+            "clusters",
+            task=wide.task,
+            models=(wide.model,),
+            metrics=(wide.metric,),
+            numbers={"field": wide.field, "ratio": wide.ratio, "clusters": wide.clusters},
+        )
 
 
 def _length_warnings(comparison: Comparison) -> Iterator[ValidityWarning]:

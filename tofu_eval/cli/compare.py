@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,21 @@ FORMATS = ("table", "markdown", "csv", "json")
     metavar="NAME=MODEL,MODEL,…",
     help="These models are seeds of one method. A sweep says so itself.",
 )
+@click.option("--cluster", metavar="FIELD", help="Prompts with the same FIELD belong together.")
+@click.option(
+    "--margin",
+    "margins",
+    multiple=True,
+    metavar="METRIC=X",
+    help="A difference of at most X counts as none; for the verdict 'equivalent', 'no loss'.",
+)
+@click.option(
+    "--min-responses",
+    type=click.IntRange(min=2),
+    default=2,
+    show_default=True,
+    help="Leave out prompts with fewer responses of one side.",
+)
 @click.option(
     "--power", is_flag=True, help="How many prompts or samples would settle each question."
 )
@@ -37,6 +52,9 @@ def command(
     metrics: tuple[str, ...],
     tasks: tuple[str, ...],
     series: tuple[str, ...],
+    cluster: str | None,
+    margins: tuple[str, ...],
+    min_responses: int,
     power: bool,
     style: str,
 ) -> None:
@@ -46,6 +64,7 @@ def command(
     tofu-eval compare runs/x --baseline base
     tofu-eval compare runs/x --metric vendi --power
     tofu-eval compare runs/x --series sft=sft-0,sft-1,sft-2
+    tofu-eval compare runs/x --cluster category --margin accuracy=0.01
     """
     from tofu_eval.core.errors import ConfigError
     from tofu_eval.run.store import Run
@@ -53,7 +72,16 @@ def command(
     opened = Run.open(run)
     if power and style not in ("table", "json"):
         raise ConfigError(f"--power comes as a table or as JSON, not as {style}. Use --format json")
-    comparison = compare_models(opened, baseline, metrics, tasks, series)
+    comparison = compare_models(
+        opened,
+        baseline,
+        metrics,
+        tasks,
+        series,
+        cluster=cluster,
+        margins=_parse_margins(margins),
+        min_responses=min_responses,
+    )
     if power:
         _print_needs(opened, comparison, style)
     else:
@@ -77,8 +105,11 @@ def compare_models(
     metrics: Sequence[str] = (),
     tasks: Sequence[str] = (),
     series: Sequence[str] = (),
+    **how: Any,
 ) -> Comparison:
     """The comparison of a run's models; seeds of one series are one model.
+
+    `how` is `cluster`, `margins` and `min_responses` of `compare_run`.
 
     Raises:
         UnknownNameError: a metric, task or model that the run does not have.
@@ -89,7 +120,28 @@ def compare_models(
 
     check_measured(run, metrics)
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
-    return compare_run(run, scores, baseline, models=_in_series(run, series))
+    return compare_run(run, scores, baseline, models=_in_series(run, series), **how)
+
+
+def _parse_margins(given: Sequence[str]) -> dict[str, float]:
+    """`accuracy=0.01`, a margin a metric."""
+    from math import isfinite
+
+    from tofu_eval.core.errors import ConfigError
+
+    margins: dict[str, float] = {}
+    for text in given:
+        metric, _, amount = text.rpartition("=")  # a metric's condition may hold a "="
+        try:
+            margins[metric] = float(amount)
+        except ValueError:
+            margins[metric] = 0.0
+        if not metric or not isfinite(margins[metric]) or margins[metric] <= 0:
+            raise ConfigError(
+                f"--margin takes METRIC=X with a number above 0, got '{text}'. "
+                "Example: --margin accuracy=0.01"
+            )
+    return margins
 
 
 def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, object]]:

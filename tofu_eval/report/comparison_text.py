@@ -14,9 +14,17 @@ from tofu_eval.analysis.compare import Cell, Comparison, Row
 from tofu_eval.analysis.direction import arrow_of, won_share
 from tofu_eval.analysis.over_tasks import standings
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
+from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.escape import markdown_row, markdown_text, spreadsheet_value
-from tofu_eval.report.formatting import WIDTH, align_rows, baseline_label, estimate_text, mark_text
+from tofu_eval.report.formatting import (
+    WIDTH,
+    align_rows,
+    baseline_label,
+    counts_text,
+    estimate_text,
+    mark_text,
+)
 from tofu_eval.report.headline import (
     DIVERSITY,
     QUALITY,
@@ -185,6 +193,8 @@ def _json(comparison: Comparison) -> str:
         "models": comparison.models,
         "seeds": dict(comparison.seeds),
         "tests": comparison.tests,
+        "level": comparison.level,
+        "cluster": comparison.cluster,
         "rows": list(comparison_records(comparison)),
         "over_tasks": [asdict(standing) for standing in standings(comparison)],
     }
@@ -264,8 +274,13 @@ def _answer_cells(row: AnswerRow) -> list[str]:
 
 
 def _metric_name(row: Row) -> str:
-    """`self_bleu ↓`."""
-    return f"{row.metric} {arrow_of(row.direction)}".rstrip()
+    """`self_bleu ↓ at n = 8`: where numbers of responses had to be made equal, at which."""
+    made = [cell.counts for cell in row.cells if cell.unequal and cell.counts]
+    name = f"{row.metric} {arrow_of(row.direction)}".rstrip()
+    if not made:
+        return name
+    least, most = min(c.least for c in made), max(c.most for c in made)
+    return f"{name} at n = {counts_text(Counts(least, most, 0.0))}"
 
 
 def table_header(comparison: Comparison, *, effects: bool = False) -> list[str]:
@@ -326,6 +341,13 @@ def _notes(comparison: Comparison) -> list[str]:
             "* the interval of the difference excludes 0; ** its sign-flip p-value is also below "
             f"0.05 after the adjustment (max-T) over the {comparison.tests} differences compared."
         )
+    if any(cell.unequal for cell in cells):
+        notes.append(
+            "at n = …: differences are made at equal numbers of responses, prompt by prompt (the mean "
+            "of the larger side over subsets); the baseline's own mean is at all that it has."
+        )
+    if comparison.cluster:
+        notes.append(f"Intervals and tests are over the clusters of prompts by {comparison.cluster}.")
     if "†" in marks:
         notes.append("† no verdict: what voids it stands above.")
     if standings(comparison):

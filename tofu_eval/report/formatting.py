@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from math import floor, log10
 
 from tofu_eval.analysis.compare import excludes_zero
+from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.analysis.verdict import Finding
 
 _PLACES = 6
@@ -29,6 +30,11 @@ def estimate_text(
 def p_text(p: float) -> str:
     """`p = 0.012`, `p < 0.001`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def counts_text(counts: Counts) -> str:
+    """`8`, `2 to 8`: responses a prompt."""
+    return f"{counts.least}" if counts.least == counts.most else f"{counts.least} to {counts.most}"
 
 
 def mark_text(finding: Finding) -> str:

@@ -6,13 +6,13 @@ What the verdict is, is decided in `analysis/verdict.py`; here are its words.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tofu_eval.analysis.compare import Comparison
 from tofu_eval.analysis.verdict import Finding, Outcome, Verdict, verdicts_of
 from tofu_eval.analysis.warnings import Kind
-from tofu_eval.report.formatting import estimate_text, p_text
+from tofu_eval.report.formatting import counts_text, estimate_text, p_text
 from tofu_eval.report.warning_text import warning_lines
 
 DIVERSITY: Mapping[Outcome, str] = {
@@ -54,6 +54,7 @@ _REASONS: Mapping[Kind, str] = {
     "no_common_prompts": "no prompt in common",
     "too_few_prompts": "too few prompts for any result to be clear",
     "unequal_responses": "unequal numbers of responses",
+    "too_few_responses": "too few responses a prompt",
     "lengths": "responses of unequal length",
     "missing_responses": "most responses missing",
 }
@@ -109,6 +110,8 @@ def _leading_record(verdict: Verdict) -> dict[str, Any]:
         "from": versus and versus.b_mean,
         "to": versus and versus.a_mean,
         "prompts": versus and versus.n,
+        "units": versus and versus.units,
+        "responses": leading and leading.cell.counts and asdict(leading.cell.counts),
         "p_adjusted": leading and leading.cell.p_adjusted,
     }
 
@@ -191,15 +194,18 @@ def _amount(finding: Finding) -> str:
 
 
 def _prompts(finding: Finding | None) -> str:
-    """`60 prompts at n = 8`."""
+    """`60 prompts at n = 8`, `100 prompts in 20 clusters at n = 2 to 8`."""
     if finding is None or finding.cell.difference is None:
         return ""
-    count = finding.cell.difference.n
-    return f"{count} prompt{'' if count == 1 else 's'}"
+    versus, counts = finding.cell.difference, finding.cell.counts
+    prompts = f"{versus.n} prompt{'' if versus.n == 1 else 's'}"
+    clusters = f" in {versus.units} clusters" if 0 < versus.units < versus.n else ""
+    return f"{prompts}{clusters}{f' at n = {counts_text(counts)}' if counts else ''}"
 
 
 def _adjusted(comparison: Comparison) -> str:
-    return f"p adjusted over {comparison.tests} differences (max-T)"
+    clusters = f"; clustered by {comparison.cluster}" if comparison.cluster else ""
+    return f"p adjusted over {comparison.tests} differences (max-T){clusters}"
 
 
 def _agreement(verdict: Verdict) -> str:

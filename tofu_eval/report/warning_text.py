@@ -85,6 +85,23 @@ def _unequal_responses(warning: ValidityWarning, baseline: str) -> str:
     )
 
 
+def _too_few_responses(warning: ValidityWarning, baseline: str) -> str:
+    return (
+        f"{_of(warning, baseline)} has {_number(warning, 'responses')} responses a prompt, "
+        f"{baseline} {_number(warning, 'baseline_responses')}: fewer than two prompts have two of "
+        "each. Draw more: --samples N."
+    )
+
+
+def _clusters(warning: ValidityWarning, baseline: str) -> str:
+    field = warning.numbers["field"]
+    return (
+        f"On {warning.task} the prompts belong to {warning.numbers['clusters']} groups by '{field}', "
+        f"over which the interval of {_metrics(warning)} is {_number(warning, 'ratio')} times as "
+        f"wide. If other prompts could be of other groups: --cluster {field}."
+    )
+
+
 def _lengths(warning: ValidityWarning, baseline: str) -> str:
     return (
         f"{_of(warning, baseline)} has responses of {_number(warning, 'characters')} characters on "
@@ -136,6 +153,8 @@ _WORDS: Mapping[Kind, Callable[[ValidityWarning, str], str]] = {
     "no_common_prompts": _no_common_prompts,
     "too_few_prompts": _too_few_prompts,
     "unequal_responses": _unequal_responses,
+    "too_few_responses": _too_few_responses,
+    "clusters": _clusters,
     "lengths": _lengths,
     "missing_responses": _missing_responses,
     "unfinished_responses": _unfinished_responses,
