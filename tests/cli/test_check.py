@@ -20,7 +20,7 @@ def check(run: Path, *conditions: str, more: tuple[str, ...] = ()) -> Result:
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """sft says one thing, tofu what base says, on 24 prompts; gem answers four of them."""
     folder = tmp_path_factory.mktemp("check")
-    words = {"base": "red blue green grey", "sft": "red red red red", "tofu": "red blue green grey"}
+    words = {"base": "red tan jet sky", "sft": "red red red red", "tofu": "red tan jet sky"}
     rows = [
         {"prompt": f"Colour {i}?", "model": model, "responses": said.split()}
         for model, said in {**words, "gem": "red red red red"}.items()

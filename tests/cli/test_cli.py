@@ -93,6 +93,18 @@ def test_compare_in_every_format(scored: Path) -> None:
     assert "\n### responses\n" in markdown
 
 
+@pytest.mark.parametrize("margin", ["accuracy", "=1", "a=0", "a=-1", "a=nan", "a=much"])
+def test_a_margin_is_a_number_above_0(scored: Path, margin: str) -> None:
+    assert "--margin takes METRIC=X" in refused("compare", scored, "--margin", margin)
+
+
+def test_compare_within_a_margin_by_clusters(scored: Path) -> None:
+    assert "Unknown metric 'x'" in refused("compare", scored, "--margin", "x=1")
+    assert "has no field 'topic'" in refused("compare", scored, "--cluster", "topic")
+    result = invoke("compare", scored, "--margin", "unique_rate=0.1", "--min-responses", "2")
+    assert result.exit_code == 0, result.output
+
+
 def test_compare_names_what_is_unknown(scored: Path, tmp_path: Path) -> None:
     assert "Did you mean 'base'" in refused("compare", scored, "--baseline", "bse")
     assert "Unknown metric 'vendy'" in refused("compare", scored, "--metric", "vendy")

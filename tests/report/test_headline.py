@@ -123,13 +123,13 @@ def test_metrics_of_quality_that_disagree_are_all_named() -> None:
 
 
 def test_no_loss_of_quality_is_only_said_where_it_was_shown() -> None:
-    close = {"margin": 0.02, "equivalent": True}
+    close = {"margin": 0.02, "no_loss": True}
     equal = cell("sft", 0.501, 0.001, -0.01, 0.012, p=0.9, **close)
     same = replace(ACCURACY, cells=(ACCURACY.cells[0], equal))
     assert "no loss of quality (accuracy +0.0010 [-0.0100, +0.0120], within ±0.02)" in headline(
         of(VENDI, same)
     )
-    wide = replace(same, cells=(same.cells[0], replace(equal, equivalent=False)))
+    wide = replace(same, cells=(same.cells[0], replace(equal, no_loss=False)))
     assert "quality not clearly different, which is not the same (accuracy" in headline(
         of(VENDI, wide)
     )

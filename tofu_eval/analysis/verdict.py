@@ -17,8 +17,8 @@ from tofu_eval.analysis.warnings import ValidityWarning
 Outcome = Literal["less", "more", "disagree", "same", "unclear", "withheld", "missing"]
 """What several metrics say together. less: some are clearly less diverse (worse), none more; more:
 the reverse; disagree: some of each; same: none is clear, and all are shown to lie within their
-margins (of a quality: to be no further below); unclear: none is clear; withheld: warnings void all of them, or the one that
-leads while no other is clear; missing: none was measured."""
+margins (of a quality: to be no further below); unclear: none is clear; withheld: warnings void all
+of them, or the one that leads while no other is clear; missing: none was measured."""
 
 
 @dataclass(frozen=True, slots=True)

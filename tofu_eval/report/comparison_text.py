@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from tofu_eval.analysis.compare import Cell, Comparison, Row
 from tofu_eval.analysis.direction import arrow_of, won_share
+from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.analysis.over_tasks import standings
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
-from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.escape import markdown_row, markdown_text, spreadsheet_value
 from tofu_eval.report.formatting import (
@@ -343,11 +343,11 @@ def _notes(comparison: Comparison) -> list[str]:
         )
     if any(cell.unequal for cell in cells):
         notes.append(
-            "at n = …: differences are made at equal numbers of responses, prompt by prompt (the mean "
-            "of the larger side over subsets); the baseline's own mean is at all that it has."
+            "at n = …: differences are made at equal numbers of responses, prompt by prompt (the "
+            "mean of the larger side over subsets); the baseline's own mean is at all that it has."
         )
     if comparison.cluster:
-        notes.append(f"Intervals and tests are over the clusters of prompts by {comparison.cluster}.")
+        notes.append(f"Intervals and tests are over clusters of prompts by {comparison.cluster}.")
     if "†" in marks:
         notes.append("† no verdict: what voids it stands above.")
     if standings(comparison):

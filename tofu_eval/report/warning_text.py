@@ -96,7 +96,7 @@ def _too_few_responses(warning: ValidityWarning, baseline: str) -> str:
 def _clusters(warning: ValidityWarning, baseline: str) -> str:
     field = warning.numbers["field"]
     return (
-        f"On {warning.task} the prompts belong to {warning.numbers['clusters']} groups by '{field}', "
+        f"On {warning.task} the prompts are of {warning.numbers['clusters']} groups by '{field}', "
         f"over which the interval of {_metrics(warning)} is {_number(warning, 'ratio')} times as "
         f"wide. If other prompts could be of other groups: --cluster {field}."
     )
