@@ -131,7 +131,7 @@ def test_markdown_is_one_table_a_task_and_takes_no_orders() -> None:
         for r in scores()
     ]
     text = render_frontiers([made(rows)], "markdown")
-    assert "&lt;b>\\|x" in text
+    assert "&lt;b&gt;\\|x" in text
     assert "<b>" not in text
 
 
