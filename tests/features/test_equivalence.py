@@ -120,10 +120,37 @@ def test_a_class_takes_what_is_equivalent_to_its_first_member() -> None:
 def test_embedding_threshold() -> None:
     vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [2.0, 0.0]])
     four = group("a", "b", "c", "a", embedding=vectors)
-    model = Equivalence("embedding", threshold=0.79)
+    model = Equivalence("embedding-plain", threshold=0.79)
     assert model.requires == ("embedding",)
     assert partition(model, four) == [[0, 0, 1, 0]]
-    assert partition(Equivalence("embedding"), four) == [[0, 1, 2, 0]]
+    assert partition(Equivalence("embedding-plain", threshold=0.81), four) == [[0, 1, 2, 0]]
+    # b is like a and c, which are not alike: a chain.
+    chain = {"threshold": 0.59}
+    for linkage, expected in (("greedy", 1), ("complete", 1), ("connected", 0)):
+        model = Equivalence("embedding-plain", linkage=linkage, **chain)  # type: ignore[arg-type]
+        assert partition(model, four) == [[0, 0, expected, 0]]
+        assert linkage == "greedy" or linkage in model.signature
+
+
+def test_classes_given_the_prompt() -> None:
+    vectors = np.array([[1.0, 0.0, 3.0], [0.9, 0.1, 3.0], [0.0, 1.0, 3.0], [-1.0, 0.2, 3.0]])
+    prompt = np.array([[0.0, 0.0, 1.0]])
+    assert partition(Equivalence("embedding-plain"), group(*"abcd", embedding=vectors)) == [[0] * 4]
+    for linkage in ("greedy", "complete"):
+        model = Equivalence("embedding", linkage=linkage)  # type: ignore[arg-type]
+        assert model.requires == ("embedding", "prompt_embedding")
+        four = group(*"abcd", embedding=vectors, prompt_embedding=prompt)
+        assert len(set(partition(model, four)[0])) > 1
+        assert partition(model, group(*"abcd", embedding=vectors)) == [[-1] * 4]
+
+
+def test_complete_linkage_takes_degrees() -> None:
+    with pytest.raises(ConfigError, match=r"Use --equivalence-linkage connected or greedy\.$"):
+        Equivalence("word-overlap", linkage="complete")
+    texts = group("a b", "b c", "c d", "e")
+    model = Equivalence("word-overlap", linkage="connected")
+    assert partition(model, texts) == [[0, 0, 0, 1]]
+    assert partition(Equivalence("word-overlap"), texts) == [[0, 0, 1, 2]]
 
 
 def test_progress_is_reported_and_kept_in_lots(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,13 +70,14 @@ OF_PROMPT = {
     "references": PROMPT.references,
     **{f"reference_{need}": [t.split() for t in PROMPT.references] for need in TOKENISERS},
     "reference_embedding": np.eye(5)[:2],
+    "prompt_embedding": None,  # made to fit the responses'
     "reference_equivalence": [0, 0, 5],
 }
 
 DIFFERENT = {
     "text": lambda i: " ".join(f"{c}{i}" for c in "abcdef"),
     **dict.fromkeys(TOKENISERS, lambda i: [f"{c}{i}" for c in "abcdef"]),
-    "embedding": lambda i: np.eye(8)[i],
+    "embedding": lambda i: np.eye(9)[i],
     "equivalence": lambda i: i,
 }
 """Rows of responses that share nothing, up to eight."""
@@ -86,10 +87,10 @@ PARAMETERS = {
     "k": (1, 2),
     "patience": (0.5, 1.0),
     "q": (0.5, 2.0),
+    "component": (0.1, 1.0),
     "vocabulary": (100, 1000),
     "window": (2, 3),
     "threshold": (0.01, 2.0),
-    "permutations": (1, 256),
     "weights": ((1.0,), (0.5, 0.5)),
     "epsilon": (0.1, 0.5),
     "algorithm": ("gzip", "xz"),
@@ -98,8 +99,8 @@ PARAMETERS = {
 }
 """Two values of each parameter that is no input."""
 
-INDIFFERENT = {("near_duplicate_rate", "permutations"), ("near_duplicate_rate", "n")}
-"""Parameters that move the precision of an estimate, or for which the texts are too short."""
+INDIFFERENT = {("near_duplicate_rate", "n")}
+"""Parameters for which the texts are too short."""
 
 
 def family(name: str) -> str:
@@ -114,8 +115,11 @@ examples = settings(max_examples=40, deadline=None, derandomize=True)
 
 def arrays(made: Metric, rows: dict[str, list[Any]]) -> list[Any]:
     numeric = ("embedding", "reward")
+    width = len(rows["embedding"][0]) if rows.get("embedding") else 5
     return [
-        OF_PROMPT[need]
+        (np.eye(width)[-1:] if width == 9 else np.array([np.sqrt(np.arange(2.0, width + 2))]))
+        if need == "prompt_embedding"
+        else OF_PROMPT[need]
         if need in OF_PROMPT
         else (np.array(rows[need]) if need in numeric else rows[need])
         for need in made.needs

@@ -63,6 +63,7 @@ IDENTICAL: Mapping[str, str | None] = {
     "mattr": None,
     "ngram_diversity": None,
     "ngram_diversity@diversity-0.3": None,
+    "ngram_diversity@gem": None,
     "ngram_entropy_1": None,
     "ngram_entropy_2": None,
     "ngram_entropy_3": None,
@@ -93,6 +94,7 @@ DIFFERENT: Mapping[str, str | None] = {
     "compression_ratio_gzip": None,
     "compression_ratio_gzip@diversity-0.3": None,
     "compression_ratio_xz": None,
+    "cosine_distance_given_prompt": "0.917431192660550",  # 1 / (1 + 0.3^2)
     "distinct_k@novelty-bench-1.0": None,
     "ead": None,
     "ead@2604.16027": None,
@@ -100,6 +102,7 @@ DIFFERENT: Mapping[str, str | None] = {
     "entropy_miller_madow_exact": None,
     "mean_pairwise_cosine_distance": "1",
     "nearest_neighbour_distance": "1",
+    "ngram_diversity@gem": None,
     "ngram_entropy_1": None,
     "ngram_entropy_2": None,
     "ngram_entropy_3": None,
@@ -116,5 +119,6 @@ DIFFERENT: Mapping[str, str | None] = {
     "target_total_variation": None,
     "target_unparsable_rate": None,
     "utility_k": None,
+    "vendi_given_prompt": None,
 }
 """The value where no two responses share anything; None where it depends on the texts."""

@@ -27,6 +27,15 @@ Report = Callable[[str, int, int], None]
 REFERENCE = "reference_"
 """How the name of a feature begins that belongs to a prompt's references."""
 
+OF_PROMPT = "prompt_"
+"""How the name of a feature begins that belongs to the prompt, one row a part of its text."""
+
+
+def feature_of(need: str) -> str:
+    """The feature that makes an input: "embedding" for reference_embedding, prompt_embedding."""
+    return need.removeprefix(REFERENCE).removeprefix(OF_PROMPT)
+
+
 LONGEST_NAME = 100
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -108,6 +117,12 @@ class Prompt:
     def text(self) -> str:
         """The contents of the messages, a blank line between them."""
         return "\n\n".join(message.content for message in self.messages)
+
+    @property
+    def asked(self) -> str:
+        """Its text without the system's messages, where there are others: what is talked about."""
+        turns = [message for message in self.messages if message.role != "system"]
+        return "\n\n".join(message.content for message in turns or self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +332,8 @@ class Group:
     """All responses of one model to one prompt, with the features that were asked for.
 
     `features[name][i]` belongs to `texts[i]`; where the name begins with "reference_", it
-    belongs to `prompt.references[i]`. What an engine says of a response is a feature too:
+    belongs to `prompt.references[i]`; where it begins with "prompt_", to a part of the prompt, of
+    which there may be any number. What an engine says of a response is a feature too:
     "logprob" (nats) and "finish_reason", each None where it is unknown; so is what a file says of
     it, "correct". `texts` are those of the responses that have one: `states` counts all responses
     to the prompt ("responses") and those in each state, `thoughts` has what was thought before
@@ -341,6 +357,8 @@ class Group:
                 f"The texts of a Group must be a tuple of strings, got {self.texts!r:.60}."
             )
         for name, rows in self.features.items():
+            if name.startswith(OF_PROMPT):
+                continue
             of_references = name.startswith(REFERENCE)
             owners = self.prompt.references if of_references else self.texts
             noun = "reference" if of_references else "text"

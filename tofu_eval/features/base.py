@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from tofu_eval.core.errors import ConfigError, DuplicateNameError
 from tofu_eval.core.registry import Registry, origin_of
 from tofu_eval.core.sections import NAME, name_of, settings_of
-from tofu_eval.core.types import REFERENCE, Group, Prompt, Report, digest
+from tofu_eval.core.types import Group, Prompt, Report, digest, feature_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -253,7 +253,7 @@ def find_feature(need: str) -> Feature | None:
     makers = {n: made for made in FEATURES.loaded().values() for n in made.names}
     if need in makers:
         return makers[need]
-    own = need.removeprefix(REFERENCE)
+    own = feature_of(need)
     if own in FEATURES:
         made = FEATURES.get(own)
         return made if own == need or made.level == "text" else None

@@ -1,8 +1,12 @@
 """Which responses to a prompt are equivalent: a class a response, by exchangeable methods.
 
-Greedy, as in NoveltyBench (arXiv:2504.05228): each response that has no class opens one and takes
-every later one without a class that is equivalent to it, the class's first member. References
-come after the responses, so that the responses' classes do not depend on them.
+Pairs become classes by a linkage. Greedy, as in NoveltyBench (arXiv:2504.05228): each response that
+has no class opens one and takes every later one without a class that is equivalent to it, the
+class's first member; so the classes depend on the order of the responses. Complete: classes of
+which every two members are equivalent, made by joining what is most alike first. Connected: two
+responses are in one class if a chain of equivalent ones leads from one to the other. Neither
+depends on the order. References come after the responses, so that the responses' classes do not
+depend on them.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tofu_eval.core.errors import ConfigError, ModelError
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Method = Literal[
-    "exact", "word-overlap", "embedding", "classifier", "judge",
+    "exact", "word-overlap", "embedding", "embedding-plain", "classifier", "judge",
     "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
 ]  # fmt: skip
 
@@ -37,9 +42,21 @@ SIDE = 128
 SHORT = 5
 """Most words of a short answer."""
 
-THRESHOLDS: Mapping[str, float] = {"word-overlap": 0.5, "embedding": 0.85, "classifier": 0.102}
+THRESHOLDS: Mapping[str, float] = {
+    "word-overlap": 0.5,
+    "embedding": 0.5,
+    "embedding-plain": 0.45,
+    "classifier": 0.102,
+}
 """What a pair needs: at least that share of the longer text's words, at least that cosine, more
-than that probability."""
+than that probability. docs/metrics.md says which measurements the cosines rest on."""
+
+BY_VECTORS = ("embedding", "embedding-plain")
+
+Linkage = Literal["greedy", "complete", "connected"]
+
+ROUNDING = 1e-12
+"""What a degree may lie below the threshold for rounding alone."""
 
 UNDECIDED = -1
 """The class of every response of a prompt where the judge gave an answer that cannot be read."""
@@ -72,7 +89,12 @@ class EquivalenceSettings:
         None,
         least=0,
         most=1,
-        help="For word-overlap, embedding and classifier. Default: 0.5, 0.85, 0.102",
+        help="For word-overlap, embedding, embedding-plain and classifier. Default: 0.5, 0.5, "
+        "0.45, 0.102",
+    )
+    linkage: Linkage | None = setting(
+        None,
+        help="How equivalent pairs become classes. Default: complete for embeddings, else greedy",
     )
 
 
@@ -91,6 +113,7 @@ def open_equivalence(opening: Opening) -> GroupFeature:
         model=own.model,
         threshold=own.threshold,
         judge=open_judge(opening) if asked else None,
+        linkage=own.linkage,
         references="reference_equivalence" in opening.needs,
         device=opening.device,
         isolate=opening.isolate,
@@ -154,7 +177,10 @@ class Equivalence:
     - exact: texts that differ at most in white space at the ends;
     - word-overlap: `words_shared` at least the threshold (0.5), as NoveltyBench does for short
       answers, at any length;
-    - embedding: cosine at least the threshold (0.85, which means something else for every model);
+    - embedding: cosine of the vectors given the prompt (`metrics/given_prompt.py`) at least the
+      threshold (0.5, which means something else for every model); without a prompt's text the
+      whole prompt is undecided;
+    - embedding-plain: the same of the vectors as they are (0.45);
     - classifier: the model's probability of label 1 above the threshold (0.102);
     - judge: a language model says yes; an answer other than yes or no leaves the whole prompt
       undecided, which is null in the scores;
@@ -167,6 +193,8 @@ class Equivalence:
         model: the classifier; by default NoveltyBench's.
         threshold: in place of the method's own.
         judge: who is asked, for the method "judge".
+        linkage: how pairs become classes; by default complete for the methods of embeddings,
+            greedy for the others. Complete takes degrees, which only embeddings give.
         references: whether the prompts' references get classes too.
         device: as PyTorch names it.
         isolate: whether the classifier gets a process of its own.
@@ -183,6 +211,7 @@ class Equivalence:
         model: str | None = None,
         threshold: float | None = None,
         judge: Judge | None = None,
+        linkage: Linkage | None = None,
         references: bool = False,
         device: str | None = None,
         isolate: bool = False,
@@ -199,6 +228,12 @@ class Equivalence:
             raise ConfigError(
                 "--equivalence judge and a judge go together. Name one: --judge-model MODEL"
             )
+        if linkage == "complete" and method not in BY_VECTORS:
+            raise ConfigError(
+                f"--equivalence {method} says of a pair only yes or no, and complete linkage joins "
+                "what is most alike first. Use --equivalence-linkage connected or greedy."
+            )
+        self._linkage: Linkage = linkage or ("complete" if method in BY_VECTORS else "greedy")
         self._kind = kind
         self._threshold = THRESHOLDS.get(kind, 0.5) if threshold is None else threshold
         self._judge = judge
@@ -217,11 +252,11 @@ class Equivalence:
         self._references = references
         self.truncated = 0
         self.requires: tuple[str, ...] = ()
-        if kind == "embedding":
-            self.requires = ("embedding", *(["reference_embedding"] if references else []))
+        if kind in BY_VECTORS:
+            self.requires = _inputs(kind, references=references)
         made_by = self._classifier or judge
-        self.identity: Mapping[str, Any] = {"method": method}
-        self.signature: str = method
+        self.identity: Mapping[str, Any] = {"method": method, "linkage": self._linkage}
+        self.signature: str = method + ("" if self._linkage == "greedy" else f".{self._linkage}")
         if kind in THRESHOLDS:
             self.identity = {**self.identity, "threshold": self._threshold}
             self.signature += f"({self._threshold:g})"
@@ -256,7 +291,10 @@ class Equivalence:
             _Open(group, texts, [UNDECIDED] * len(texts))
             for group, texts in zip(groups, members, strict=True)
         ]
-        left = list(todo)
+        if self._linkage != "greedy":
+            self._link_all(todo, cache, report)
+            return [dict(_features(state)) for state in todo]
+        left = [state for state in todo if self._can_decide(state)]
         while left := [state for state in left if state.head is not None]:
             self._next_class(left, cache, report)
             # What a judge left undecided stays so.
@@ -267,6 +305,51 @@ class Equivalence:
         """Give the memory of the classifier or the judge back, until the next `compute`."""
         getattr(self._classifier or self._judge, "close", lambda: None)()
 
+    def _link_all(self, states: Sequence[_Open], cache: Cache, report: Report) -> None:
+        """Classes by complete or connected linkage, of each prompt's texts at once."""
+        import numpy as np
+
+        if self._kind in BY_VECTORS:
+            for state in states:
+                if self._can_decide(state):
+                    rows = self._vectors(state)
+                    self._link(state, rows @ rows.T, self._threshold)
+            return
+        pairs = [list(combinations(range(len(state.texts)), 2)) for state in states]
+        asked = [
+            (
+                state.group.prompt,
+                min(state.texts[i], state.texts[j]),
+                max(state.texts[i], state.texts[j]),
+            )
+            for state, some in zip(states, pairs, strict=True)
+            for i, j in some
+        ]
+        answers = self._answers(asked, cache, report)
+        for state, some in zip(states, pairs, strict=True):
+            alike = np.eye(len(state.texts))
+            for i, j in some:
+                alike[i, j] = alike[j, i] = next(answers)
+            if not np.isnan(alike).any():
+                self._link(state, alike, 0.5)
+
+    def _link(self, state: _Open, alike: NDArray[np.float64], least: float) -> None:
+        n = len(state.group.texts)
+        state.labels = number_classes(alike, n, least, complete=self._linkage == "complete")
+
+    def _can_decide(self, state: _Open) -> bool:
+        """Whether there is all that the method looks at: "embedding" needs a prompt's text."""
+        return self._kind != "embedding" or "prompt_embedding" in state.group.features
+
+    def _vectors(self, state: _Open) -> NDArray[np.float64]:
+        """Unit vectors of a prompt's texts, given the prompt unless they are taken plain."""
+        from tofu_eval.metrics.given_prompt import fix_prompt_component
+
+        rows = _unit(state)
+        if self._kind == "embedding-plain":
+            return rows
+        return fix_prompt_component(rows, state.group.features["prompt_embedding"])
+
     def _next_class(self, states: Sequence[_Open], cache: Cache, report: Report) -> None:
         asked: list[tuple[_Open, list[int], list[Pair]]] = []
         for state in states:
@@ -275,7 +358,7 @@ class Equivalence:
             later = [j for j, label in enumerate(state.labels) if label == UNDECIDED]
             pairs = [(state.group.prompt, state.texts[head], state.texts[j]) for j in later]
             asked.append((state, later, pairs))
-        if self._kind == "embedding":
+        if self._kind in BY_VECTORS:
             answers = iter([x for state, later, _ in asked for x in self._cosines(state, later)])
         else:
             answers = self._answers([p for _, _, pairs in asked for p in pairs], cache, report)
@@ -345,7 +428,7 @@ class Equivalence:
 
     def _cosines(self, state: _Open, later: Sequence[int]) -> list[float]:
         head = state.labels.index(state.heads)
-        rows = _unit(state)
+        rows = self._vectors(state)
         return [float(rows[head] @ rows[j] >= self._threshold) for j in later]
 
 
@@ -366,13 +449,58 @@ class RecalledEquivalence(Equivalence):
         self._kind = "classifier" if self.method.startswith("novelty-bench") else self.method
         self._threshold = identity.get("threshold", THRESHOLDS.get(self._kind, 0.5))
         self.asks_prompts = self._kind == "judge"
-        self.requires = ("embedding",) if self._kind == "embedding" else ()
+        self._linkage = identity["linkage"]
+        self.requires = _inputs(self._kind)
 
     def _ask(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
         raise ModelError(
             f"The run lacks {len(pairs)} answers of its equivalence '{self.method}'. "
             "Run the command that made it again."
         )
+
+
+def number_classes(
+    alike: NDArray[np.float64], n: int, least: float, *, complete: bool
+) -> list[int]:
+    """A class a text, numbered from 0 in order of first use.
+
+    Args:
+        alike: (m, m) symmetric degrees of how alike two texts are.
+        n: how many of them are responses; the others, references, join the classes of these.
+        least: from which degree on two are equivalent.
+        complete: whether every two members of a class are equivalent; else a chain is enough.
+    """
+    labels = _linked(alike[:n, :n], least, complete=complete)
+    for text in range(n, len(alike)):
+        fits = {}
+        for label in dict.fromkeys(labels):
+            degrees = [alike[text, i] for i, other in enumerate(labels) if other == label]
+            if (min(degrees) if complete else max(degrees)) >= least:
+                fits[label] = max(degrees)
+        best = max(fits, key=lambda label: fits[label], default=None)
+        labels.append(max(labels, default=-1) + 1 if best is None else best)
+    return labels
+
+
+def _linked(alike: NDArray[np.float64], least: float, *, complete: bool) -> list[int]:
+    import numpy as np
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    if len(alike) < 2:
+        return [0] * len(alike)
+    distances = np.clip(1.0 - alike[np.triu_indices(len(alike), 1)], 0.0, None)
+    tree = linkage(distances, "complete" if complete else "single")
+    numbers: list[int] = fcluster(tree, 1.0 - least + ROUNDING, "distance").tolist()
+    order = {label: place for place, label in enumerate(dict.fromkeys(numbers))}
+    return [order[number] for number in numbers]
+
+
+def _inputs(kind: str, *, references: bool = False) -> tuple[str, ...]:
+    """The features that a method is made from."""
+    if kind not in BY_VECTORS:
+        return ()
+    given = ["prompt_embedding"] if kind == "embedding" else []
+    return ("embedding", *given, *(["reference_embedding"] if references else []))
 
 
 def _unit(state: _Open) -> NDArray[np.float64]:

@@ -53,6 +53,12 @@ class Isolated:
         found: tuple[list[bool], list[bool]] = self._here.find_unread(texts)  # type: ignore[attr-defined]
         return found
 
+    def windows(self, text: str) -> list[str]:
+        """The parts of a text that the model reads whole; the text where it does not say."""
+        windows = getattr(self._here, "windows", lambda whole: [whole])
+        parts: list[str] = windows(text)
+        return parts
+
     def close(self) -> None:
         """End the process; the next `compute` starts another."""
         self._before = self.truncated  # the next process counts from 0

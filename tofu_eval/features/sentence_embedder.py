@@ -111,6 +111,14 @@ class SentenceEmbedder:
         row = {text: i for i, text in enumerate(texts)}
         return vectors[[row[text] for _, text in pairs]]
 
+    def windows(self, text: str) -> list[str]:
+        """The text in parts that the model reads whole; itself where it has windows of its own."""
+        tokenizer, limit = self._tokenizer_and_limit()
+        if self._window is not None or limit is None:
+            return [text]
+        room = max(1, limit - tokenizer.num_special_tokens_to_add())
+        return [piece for piece, _ in split_windows(tokenizer, text, room)]
+
     def close(self) -> None:
         """Give the model's memory back; the next `compute` loads it again."""
         self._encoder = None
@@ -170,7 +178,7 @@ class SentenceEmbedder:
                 f"--embedding-window {window}: the embedding model '{self._model}' reads {most} "
                 "tokens at once. Give that at most."
             )
-        pieces = [_windows(tokenizer, text, window) for text in texts]
+        pieces = [split_windows(tokenizer, text, window) for text in texts]
         different = sorted(
             {piece for text in pieces for piece, _ in text}, key=lambda t: (-len(t), t)
         )
@@ -209,7 +217,7 @@ class SentenceEmbedder:
             ) from error
 
 
-def _windows(tokenizer: Any, text: str, window: int) -> list[tuple[str, int]]:
+def split_windows(tokenizer: Any, text: str, window: int) -> list[tuple[str, int]]:
     """A text in pieces of at most `window` tokens, with the tokens of each; one piece at least."""
     found = tokenizer(
         text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True

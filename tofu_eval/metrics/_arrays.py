@@ -48,6 +48,18 @@ def unit_rows(embeddings: ArrayLike) -> NDArray[np.float64]:
     return _unit(rows)
 
 
+def unit_vectors(embeddings: ArrayLike) -> NDArray[np.float64]:
+    """As unit_rows, for any number of rows from 1 on.
+
+    Raises:
+        MetricInputError: no rows, a number that is not finite, or a row of zeros.
+    """
+    rows = np.asarray(embeddings)
+    if rows.ndim != 2 or not len(rows):
+        raise MetricInputError(f"embeddings of shape {rows.shape}, expected (n, d)")
+    return _unit(rows)
+
+
 def unit_sum(embeddings: ArrayLike) -> tuple[NDArray[np.float64], int]:
     """Sum of the rows, each divided by its length, (d,), and how many rows there are.
 

@@ -41,12 +41,12 @@ from typing import Any, Literal, TypeVar, get_args
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.registry import Registry, digest_of, origin_of
-from tofu_eval.core.types import REFERENCE
+from tofu_eval.core.types import feature_of
 
 Function = TypeVar("Function", bound=Callable[..., float])
 Level = Literal["group", "corpus"]
 Direction = Literal["higher", "lower", "none"]
-Measures = Literal["diversity", "quality", "length"]
+Measures = Literal["diversity", "quality", "length", "style"]
 Reads = Literal["answers", "thoughts"]
 
 Cost = Literal["cpu", "model"]
@@ -165,7 +165,7 @@ class Metric:
             for name, parameter in inspect.signature(self.function).parameters.items()
             if parameter.default is not inspect.Parameter.empty
         } | dict(self.settings)
-        own = [need.removeprefix(REFERENCE) for need in self.needs]
+        own = [feature_of(need) for need in self.needs]
         parts = [self.name, f"v:{self.version}"]
         parts += dict.fromkeys(f"tok:{TOKENISERS[need]}" for need in own if need in TOKENISERS)
         parts += [f"{k}:{v}" for k, v in bound.items()]
@@ -237,7 +237,7 @@ def metric(
 
 def _cost_of(needs: tuple[str, ...]) -> Cost:
     """What a metric costs that does not say so: features are taken to cost a model."""
-    own = [need.removeprefix(REFERENCE) for need in needs]
+    own = [feature_of(need) for need in needs]
     return "cpu" if all(n in PLAIN_INPUTS or n.startswith("tokens") for n in own) else "model"
 
 

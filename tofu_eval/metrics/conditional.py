@@ -13,7 +13,7 @@ from functools import partial, wraps
 from typing import Any
 
 from tofu_eval.core.errors import ConfigError, MetricInputError
-from tofu_eval.core.types import REFERENCE
+from tofu_eval.core.types import OF_PROMPT, REFERENCE
 from tofu_eval.metrics.base import METRICS, Metric
 
 PATTERN = re.compile(
@@ -149,7 +149,7 @@ def _take(need: str, array: Any, keep: Sequence[int]) -> Any:
 
     from tofu_eval.core.tokens import Tokens
 
-    if need in OF_THE_PROMPT or need.startswith(REFERENCE):
+    if need in OF_THE_PROMPT or need.startswith((REFERENCE, OF_PROMPT)):
         return array
     if isinstance(array, np.ndarray):
         return array[list(keep)]

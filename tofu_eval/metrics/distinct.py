@@ -8,7 +8,9 @@ from statistics import fmean
 
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.tokens import Tokens
+from tofu_eval.core.types import Prompt
 from tofu_eval.metrics._arrays import need_spaces, need_two
+from tofu_eval.metrics._gem import LLAMA
 from tofu_eval.metrics.base import FALLS, metric
 
 
@@ -66,9 +68,51 @@ def ngram_diversity(tokens: Sequence[Sequence[str]], n: int = 3) -> float:
         n: largest order, n >= 1.
     Returns: a share in (0, 1]; 1 = nothing is said twice.
     Undefined: fewer than two responses, or all of them shorter than n tokens.
+    Departs: the paper's script scores the chat template, the prompt and the answer as one text;
+        here the answer alone. ngram_diversity@gem reproduces the script.
     """
     need_two(tokens)
     return fmean(different / total for different, total in _orders(tokens, n))
+
+
+@metric(
+    name="ngram_diversity@gem",
+    level="group",
+    direction="higher",
+    range=("0", "1"),
+    cost="cpu",
+    needs=("text", "prompt"),
+    paper="arXiv:2408.16673",
+    bias=FALLS,
+    length_sensitive=True,
+)
+def ngram_diversity_at_gem(
+    texts: Sequence[str], prompt: Prompt, n: int = 3, template: str = "llama-3.1"
+) -> float:
+    """The n-gram diversity that arXiv:2408.16673 reports, divided by 100.
+
+    Formula: mean over k = 1..n of |set of k-grams| / |k-grams|, pooled over the texts that the
+        chat template makes of the prompt and each response; words and punctuation marks by NLTK.
+    Args:
+        texts: the responses, at least two.
+        prompt: what they answer; its text is the user's turn.
+        n: largest order, n >= 1.
+        template: "llama-3.1", or "none" for the response alone.
+    Returns: a share in (0, 1]; it cannot reach 1, because every text shares the prompt.
+    Undefined: fewer than two responses, or with template "none" all shorter than n tokens.
+    Reproduces: evaluation/evaluation_diversity.py of the paper's repository, which pools the
+        template and the prompt with the answers, so that a long prompt lowers the score, and
+        counts orders without an n-gram as 0 (here undefined). It splits sentences before words,
+        which moves the few full stops inside a text.
+    """
+    need_two(texts)
+    if template == "llama-3.1":
+        texts = [LLAMA.format(prompt=prompt.text, answer=text) for text in texts]
+    # Importing NLTK takes a while.
+    from nltk.tokenize import NLTKWordTokenizer
+
+    split = NLTKWordTokenizer().tokenize
+    return ngram_diversity([split(text) for text in texts], n)
 
 
 @metric(
@@ -133,33 +177,35 @@ def ead(tokens: Sequence[Sequence[str]], vocabulary: int = 30522) -> float:
     name="ead@2604.16027",
     level="group",
     direction="higher",
-    range=("0", "inf"),
+    range=("0", "1"),
     cost="cpu",
     needs=("text",),
     paper="arXiv:2604.16027",
+    version=2,
     bias=FALLS,
     length_sensitive=True,
 )
 def ead_orders(texts: Sequence[str], n: int = 5, vocabulary: int = 50257) -> float:
     """EAD as arXiv:2604.16027 reports it: averaged over the orders 1 to 5.
 
-    Formula: mean over k = 1..n of U_k / (V (1 - ((V - 1) / V)^C_k)), k-grams of the white-space
-        words once '.' and line ends are deleted.
+    Formula: mean over k = 1..n of min(1, U_k / (V (1 - ((V - 1) / V)^C_k))), k-grams of the
+        white-space words once '.' and line ends are deleted.
     Args:
         texts: the responses, at least two.
         n: largest order.
-        vocabulary: V; the default is the size of GPT-2's vocabulary.
-    Returns: a ratio > 0.
+        vocabulary: V; the published code asks a tokenizer for it. The default is the size of
+            GPT-2's vocabulary.
+    Returns: a ratio in (0, 1].
     Undefined: fewer than two responses, one in a script that is written without spaces, or all of
         them shorter than n words.
-    Reproduces: the definition of arXiv:2604.16027. V is a number of tokens of GPT-2, not of
-        words, and the same for k-grams, of which there are V^k; deleting a line end joins the
-        words on either side of it.
+    Reproduces: the released code of arXiv:2604.16027. Each order is clamped at 1 before the mean,
+        which the paper does not say. V is a number of tokens, not of words, and the same for
+        k-grams, of which there are V^k; deleting a line end joins the words on either side of it.
     """
     need_two(texts)
     need_spaces(texts)
     rows = [text.replace(".", "").replace("\n", "").split() for text in texts]
-    return fmean(_adjusted(*counted, vocabulary) for counted in _orders(rows, n))
+    return fmean(min(1.0, _adjusted(*counted, vocabulary)) for counted in _orders(rows, n))
 
 
 def _counted(tokens: Sequence[Sequence[str]], n: int) -> tuple[int, int]:

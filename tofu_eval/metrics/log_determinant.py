@@ -29,7 +29,9 @@ def log_determinant(embeddings: ArrayLike) -> float:
         point process with the cosine kernel.
     Args:
         embeddings: (n, d) floats, n >= 2, no zero rows; rows are brought to unit length.
-    Returns: bits in [log2(n + 1), n]; the lower end = all the same direction, n = orthogonal.
+    Returns: bits in [log2(n + 1), n]; the lower end = all the same direction, n = orthogonal. It
+        is a volume, not a mean: one more response raises it, even one that is a copy, so compare
+        at equal n only.
     Undefined: fewer than two responses, a row of zeros or with a number that is not finite.
     Departs: arXiv:2509.04784 takes log det(X X^T), which is minus infinity as soon as two
         responses are the same or n > d; with I added, such a group can still be compared.

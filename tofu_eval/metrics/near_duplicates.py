@@ -1,4 +1,4 @@
-"""Near-duplicate rate: responses that nearly repeat another, by MinHash."""
+"""Near-duplicate rate: responses that nearly repeat another, by the n-grams they share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tofu_eval.core.tokens import Tokens
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import GROWS, metric
 
-PRIME = np.uint64(2**31 - 1)
+BLOCK = 2**22
+"""Pairs of responses that are compared at a time: what bounds the memory."""
 
 
 @metric(
@@ -23,53 +24,66 @@ PRIME = np.uint64(2**31 - 1)
     cost="cpu",
     needs=("tokens_wordpunct",),
     paper="arXiv:2107.06499",
+    version=2,
     bias=GROWS,
     length_sensitive=True,
 )
 def near_duplicate_rate(
-    tokens: Sequence[Sequence[str]], threshold: float = 0.8, n: int = 3, permutations: int = 256
+    tokens: Sequence[Sequence[str]], threshold: float = 0.8, n: int = 3
 ) -> float:
     """Share of responses whose set of n-grams is nearly that of another response.
 
-    Formula: |{i : max over j != i of J(i, j) >= threshold}| / responses, J the share of
-        permutations under which the sets of n-grams of i and j have the same smallest hash: an
-        unbiased estimate of their Jaccard similarity, with a standard error of at most
-        0.5 / sqrt(permutations).
+    Formula: |{i : max over j != i of J(i, j) >= threshold}| / responses, J the Jaccard similarity
+        |A n B| / |A u B| of the sets of n-grams of i and j.
     Args:
         tokens: the word and punctuation tokens of each response; at least two responses.
         threshold: the similarity from which on two responses are near duplicates, in (0, 1].
         n: length of an n-gram; a response of fewer than n tokens is one n-gram of its own.
-        permutations: random hash functions, the same in every call.
     Returns: a share in [0, 1]; 1 = every response nearly repeats another.
     Undefined: fewer than two responses, or fewer than two that have any tokens; an empty one is
         left out.
+    Departs: the paper estimates J by MinHash; here it is exact, a block of responses at a time.
     """
     need_two(tokens)
     rows = Tokens.of(tokens)
-    sets = [grams for i in range(len(rows)) if len(grams := _shingles(rows, i, n))]
-    if len(sets) < 2:
+    sets = [_shingles(rows, text, n) for text in range(len(rows))]
+    copies: dict[frozenset[str], int] = {}
+    for grams in sets:
+        if grams:
+            copies[grams] = copies.get(grams, 0) + 1
+    total = sum(copies.values())
+    if total < 2:
         raise MetricInputError("fewer than two responses with a word")
-    sketches = np.stack([_sketch(grams, permutations) for grams in sets])
-    alike = (sketches[:, None] == sketches[None]).mean(axis=2)
-    np.fill_diagonal(alike, 0.0)
-    return float((alike.max(axis=1) >= threshold).mean())
+    counts = np.fromiter(copies.values(), np.int64, len(copies))
+    close = (counts > 1) | (_nearest(list(copies)) >= threshold)
+    return float(counts[close].sum() / total)
 
 
-def _shingles(rows: Tokens, text: int, n: int) -> NDArray[np.uint64]:
-    """A hash of each n-gram that depends on its words alone, and so not on the other texts."""
+def _shingles(rows: Tokens, text: int, n: int) -> frozenset[str]:
     words = rows[text]
-    if not words:
-        return np.empty(0, np.uint64)
-    # CRC-32 is the same in every process, which Python's own hash of a string is not.
-    from zlib import crc32
-
     width = min(n, len(words))
-    grams = {" ".join(words[i : i + width]) for i in range(len(words) - width + 1)}
-    return np.array([crc32(gram.encode("utf-8")) % int(PRIME) for gram in grams], dtype=np.uint64)
+    if not width:
+        return frozenset()
+    return frozenset(" ".join(words[i : i + width]) for i in range(len(words) - width + 1))
 
 
-def _sketch(grams: NDArray[np.uint64], permutations: int) -> NDArray[np.uint64]:
-    random = np.random.default_rng(0)
-    a, b = random.integers(1, int(PRIME), size=(2, permutations, 1), dtype=np.uint64)
-    sketch: NDArray[np.uint64] = ((a * grams + b) % PRIME).min(axis=1)
-    return sketch
+def _nearest(sets: Sequence[frozenset[str]]) -> NDArray[np.float64]:
+    """The largest Jaccard similarity of each set to another; all are different."""
+    # Importing SciPy's sparse matrices takes a while.
+    from scipy.sparse import csr_matrix
+
+    numbers: dict[str, int] = {}
+    columns = [numbers.setdefault(gram, len(numbers)) for grams in sets for gram in sorted(grams)]
+    sizes = np.array([len(grams) for grams in sets])
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    shape = (len(sets), len(numbers))
+    matrix = csr_matrix((np.ones(len(columns), np.int32), columns, ends), shape=shape)
+    nearest = np.zeros(len(sets))
+    step = max(1, BLOCK // len(sets))
+    for start in range(0, len(sets), step):
+        shared = (matrix[start : start + step] @ matrix.T).toarray()
+        here = np.arange(len(shared))
+        shared[here, start + here] = 0
+        together = sizes[start : start + step, None] + sizes[None] - shared
+        nearest[start : start + step] = (shared / together).max(axis=1)
+    return nearest

@@ -10,15 +10,8 @@ from tofu_eval.core.tokens import Tokens
 from tofu_eval.core.types import Prompt
 from tofu_eval.metrics import _bleu
 from tofu_eval.metrics._arrays import need_spaces, need_two
+from tofu_eval.metrics._gem import LLAMA
 from tofu_eval.metrics.base import GROWS, metric
-
-LLAMA = (
-    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
-    "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>"
-    "<|start_header_id|>user<|end_header_id|>\n\n{prompt}<|eot_id|>"
-    "<|start_header_id|>assistant<|end_header_id|>\n\n{answer}<|eot_id|>"
-)
-"""What the chat template of Llama 3.1 makes of a prompt and an answer."""
 
 
 @metric(

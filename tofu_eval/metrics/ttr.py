@@ -15,12 +15,13 @@ from tofu_eval.metrics.base import metric
 @metric(
     name="mattr",
     level="group",
-    direction="higher",
+    direction="none",
     range=("0", "1"),
     cost="cpu",
     needs=("tokens",),
     paper="doi:10.1080/09296171003643098",
     length_sensitive=True,  # a text below the window is a smaller window
+    measures="style",
 )
 def mattr(tokens: Sequence[Sequence[str]], window: int = 50) -> float:
     """Moving-average type-token ratio: different words in a window of fixed size.
@@ -31,8 +32,9 @@ def mattr(tokens: Sequence[Sequence[str]], window: int = 50) -> float:
         tokens: the words of each response; at least two responses.
         window: w, the tokens in a window, w >= 1.
     Returns: a share in (0, 1]; 1 = no word comes back within w tokens. It says how varied a
-        response is in itself, not how different the responses are from each other. Texts below
-        the window are smaller windows, of which more of the words are different.
+        response is in itself, not how different the responses are from each other, so it counts as
+        style and not as diversity. Texts below the window are smaller windows, of which more of the
+        words are different.
     Undefined: fewer than two responses, or none with a word; an empty one is left out.
     """
     need_two(tokens)

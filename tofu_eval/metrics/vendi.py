@@ -76,6 +76,7 @@ for _name, _q in (("0.5", 0.5), ("2.0", 2.0), ("inf", math.inf)):
     needs=("embedding",),
     paper="arXiv:2604.16027",
     bias=GROWS,
+    length_sensitive=True,
 )
 def vendi_clipped(embeddings: ArrayLike) -> float:
     """Vendi score as arXiv:2604.16027 reports it; give it its own encoder.

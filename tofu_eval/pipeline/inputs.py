@@ -16,7 +16,15 @@ from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.reasoning import Tag, split_reasoning, state_of
 from tofu_eval.core.scripts import truncate_words
 from tofu_eval.core.tokens import TOKENISERS
-from tofu_eval.core.types import REFERENCE, Group, Prompt, Report, count_states
+from tofu_eval.core.types import (
+    OF_PROMPT,
+    REFERENCE,
+    Group,
+    Prompt,
+    Report,
+    count_states,
+    feature_of,
+)
 from tofu_eval.features.base import fill
 from tofu_eval.features.open import OpenFeature
 from tofu_eval.features.text import tokens
@@ -91,7 +99,7 @@ def of_groups(
 
 
 def _asked(needs: Iterable[str], features: Mapping[str, KeptFeature]) -> list[KeptFeature]:
-    wanted = {need.removeprefix(REFERENCE) for need in needs}
+    wanted = {feature_of(need) for need in needs}
     return [kept for kept in features.values() if wanted & {*kept.feature.declared.names}]
 
 
@@ -109,12 +117,23 @@ def featurize(
 ) -> list[Group]:
     """The groups with one more feature; texts that the cache knows are not computed again.
 
-    The references get it too where `needs` has "reference_NAME".
+    The references get it too where `needs` has "reference_NAME", and the prompt where it has
+    "prompt_NAME": in as many parts as the model has to read it in.
     """
     feature, cache = kept.feature, kept.cache
     of_references = f"{REFERENCE}{feature.name}" in needs
+    of_prompt = f"{OF_PROMPT}{feature.name}" in needs
+    parts = {
+        group.prompt.asked: split_prompt(feature, group.prompt) if of_prompt else ()
+        for group in groups
+    }
     texts = [
-        (*group.texts, *(group.prompt.references if of_references else ())) for group in groups
+        (
+            *group.texts,
+            *(group.prompt.references if of_references else ()),
+            *parts[group.prompt.asked],
+        )
+        for group in groups
     ]
     keys = [
         [feature.key(group.prompt, text) for text in row]
@@ -135,10 +154,21 @@ def featurize(
     for group, row in zip(groups, keys, strict=True):
         n = len(group.texts)
         more = {feature.name: cache.rows(row[:n])}
-        if of_references and group.prompt.references:
-            more[f"{REFERENCE}{feature.name}"] = cache.rows(row[n:])
+        end = len(row) - len(parts[group.prompt.asked])
+        if of_references and end > n:
+            more[f"{REFERENCE}{feature.name}"] = cache.rows(row[n:end])
+        if end < len(row):
+            more[f"{OF_PROMPT}{feature.name}"] = cache.rows(row[end:])
         featured.append(replace(group, features={**group.features, **more}))
     return featured
+
+
+def split_prompt(feature: OpenFeature, prompt: Prompt) -> tuple[str, ...]:
+    """The prompt's text in parts that the model reads whole; none where it has no text."""
+    if not prompt.asked.strip():
+        return ()
+    windows = getattr(feature.model, "windows", None)
+    return (prompt.asked,) if windows is None else tuple(windows(prompt.asked))
 
 
 def cut(group: Group, words: int) -> Group:
@@ -197,6 +227,7 @@ def pooled(groups: Iterable[Group]) -> Group:
     members = list(groups)
     first = members[0]
     names = set(first.features).intersection(*(group.features for group in members))
+    names = {name for name in names if not name.startswith(OF_PROMPT)}
     references = tuple(text for group in members for text in group.prompt.references)
     return Group(
         Prompt(CORPUS, (), references),
@@ -255,6 +286,8 @@ class Inputs:
     def _make(self, need: str) -> Any:
         if need in TOKENISERS:
             return tokens(self._group.texts, need)
+        if need.startswith(OF_PROMPT):
+            raise MetricInputError("the prompt has no text")
         own = need.removeprefix(REFERENCE)
         if need == "references" or own != need:
             if not self._group.prompt.references:

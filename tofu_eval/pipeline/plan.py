@@ -37,6 +37,7 @@ DEFAULT_METRICS = (
     "self_bleu",
     "unique_rate",
     "mean_length",
+    "cosine_distance_given_prompt",
     "mean_pairwise_cosine_distance",
     "vendi",
 )
