@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import PluginError, TofuEvalError
-from tofu_eval.core.registry import Registry, origin_of
+from tofu_eval.core.registry import Registry, digest_of, origin_of
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.base import pair_key
 
@@ -42,8 +42,7 @@ class CustomReward:
     name: str = "reward"
 
     def __init__(self, name: str, version: int, function: Rewards) -> None:
-        self.identity: Mapping[str, Any] = {"kind": "plugin", "name": name, "version": version}
-        self.signature: str = f"{name}@v{version}"
+        self.identity, self.signature = _identity(name, version, function)
         self.truncated = 0
         self._function = function
 
@@ -80,8 +79,7 @@ class CustomJudge:
     """A judge from a function; see `Answers` and `equivalence.Judge`."""
 
     def __init__(self, name: str, version: int, function: Answers) -> None:
-        self.identity: Mapping[str, Any] = {"kind": "plugin", "name": name, "version": version}
-        self.signature: str = f"{name}@v{version}"
+        self.identity, self.signature = _identity(name, version, function)
         self._function = function
         self._repeats = "repeat" in inspect.signature(function).parameters
 
@@ -122,7 +120,8 @@ def reward_model(*, name: str, version: int = 1) -> Callable[[R], R]:
     """Register a function from pairs to rewards and return it unchanged."""
 
     def register(function: R) -> R:
-        REWARD_MODELS.add(name, CustomReward(name, version, function), origin_of(function))
+        made = CustomReward(name, version, function)
+        REWARD_MODELS.add(name, made, origin_of(function))
         return function
 
     return register
@@ -132,10 +131,21 @@ def judge(*, name: str, version: int = 1) -> Callable[[A], A]:
     """Register a function from questions to answers and return it unchanged."""
 
     def register(function: A) -> A:
-        JUDGES.add(name, CustomJudge(name, version, function), origin_of(function))
+        made = CustomJudge(name, version, function)
+        JUDGES.add(name, made, origin_of(function))
         return function
 
     return register
+
+
+def _identity(
+    name: str, version: int, function: Callable[..., Any]
+) -> tuple[Mapping[str, Any], str]:
+    """What says which function made a number; one in a user's own file may have been edited."""
+    identity = {"kind": "plugin", "name": name, "version": version}
+    if file := digest_of(origin_of(function)):
+        return {**identity, "file": file}, f"{name}@v{version}:{file}"
+    return identity, f"{name}@v{version}"
 
 
 def _called(title: str, function: Callable[..., Any], *given: Any, **told: Any) -> Any:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError, PluginError, TofuEvalError
+from tofu_eval.core.registry import digest_of, origin_of
 from tofu_eval.core.sections import name_of, settings_of
 from tofu_eval.core.tokens import TOKENISERS
 from tofu_eval.core.types import REFERENCE, Group, Prompt, Report
@@ -48,8 +49,9 @@ class OpenFeature:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Exactly which weights make the numbers."""
-        return dict(self.model.identity)
+        """Exactly which weights make the numbers; of a feature in a user's file, that file too."""
+        file = digest_of(origin_of(self.declared.open))
+        return {**self.model.identity, **({"file": file} if file else {})}
 
     @property
     def signature(self) -> str:
@@ -198,7 +200,9 @@ def _makers(metric: Metric, given: set[str]) -> list[Feature]:
             continue
         declared = find_feature(need)
         if declared is None:
-            known = sorted({*PLAIN_INPUTS, *FEATURES.loaded()})
+            known = sorted(
+                {*PLAIN_INPUTS, *(n for f in FEATURES.loaded().values() for n in f.names)}
+            )
             raise ConfigError(
                 f"Metric '{metric.name}' needs '{need}'; it can be given {', '.join(known)}."
             )

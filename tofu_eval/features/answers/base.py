@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tofu_eval.core.registry import Registry, origin_of
+from tofu_eval.core.registry import Registry, digest_of, origin_of
 from tofu_eval.core.types import Prompt
 
 Find = Callable[[Prompt, str], str | None]
@@ -30,8 +30,9 @@ class Verifier:
 
     @property
     def signature(self) -> str:
-        """Name and version."""
-        return f"{self.name}@v{self.version}"
+        """Name and version; of one in a user's own file, also which file."""
+        file = digest_of(origin_of(self.find))
+        return f"{self.name}@v{self.version}" + (f":{file}" if file else "")
 
 
 VERIFIERS: Registry[Verifier] = Registry(
