@@ -18,7 +18,9 @@ from tofu_eval.core.version import __version__
 
 if TYPE_CHECKING:
     from tofu_eval.core.errors import TofuEvalError
+    from tofu_eval.core.sections import section, setting
     from tofu_eval.core.types import Group, Message, ModelSpec, Prompt, Response, Sampling, Task
+    from tofu_eval.features import feature
     from tofu_eval.features.custom import judge, reward_model
     from tofu_eval.metrics import metric
     from tofu_eval.pipeline.evaluate import Result, evaluate, score
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "TofuEvalError": "tofu_eval.core.errors",
+    "feature": "tofu_eval.features",
+    "section": "tofu_eval.core.sections",
+    "setting": "tofu_eval.core.sections",
     "judge": "tofu_eval.features.custom",
     "reward_model": "tofu_eval.features.custom",
     "metric": "tofu_eval.metrics",
@@ -55,11 +60,14 @@ __all__ = [
     "TofuEvalError",
     "__version__",
     "evaluate",
+    "feature",
     "judge",
     "load_task",
     "metric",
     "reward_model",
     "score",
+    "section",
+    "setting",
     "task",
 ]
 

@@ -136,7 +136,7 @@ def test_a_declaration_that_is_impossible(facts: dict[str, Any], message: str) -
 
 
 def test_a_name_or_a_section_that_is_taken() -> None:
-    with pytest.raises(DuplicateNameError, match="Two features are called 'embedding': .*embedd"):
+    with pytest.raises(DuplicateNameError, match="Two features are called 'embedding': "):
         feature(name="embedding")(Letters)
 
     @section("reward", title="Mine")
@@ -171,8 +171,26 @@ def test_a_need_that_nothing_makes() -> None:
         open_features(read_settings({}), [needing("reference_nli")])
 
 
+@pytest.mark.parametrize("groups", [["apple", "pear"], "apple", [("apple", "pear")], 3, [None]])
+def test_what_is_no_group_is_one_line(groups: Any) -> None:
+    with pytest.raises(ConfigError, match=r"takes Groups of responses, got .* Write: te.Group"):
+        score(groups)
+
+
+@pytest.mark.parametrize("arguments", [("Name it.", ("a", "b")), (("a", "b"), GROUP.prompt)])
+def test_a_group_made_of_texts_in_the_wrong_place_is_one_line(arguments: Any) -> None:
+    with pytest.raises(ConfigError, match="The first part of a Group is its Prompt, got"):
+        te.Group(*arguments)
+
+
+@pytest.mark.parametrize("texts", ["apple", 3, None, (GROUP,), GROUP.prompt])
+def test_a_group_of_something_else_than_texts_is_one_line(texts: Any) -> None:
+    with pytest.raises(ConfigError, match="The texts of a Group must be a tuple of strings, got"):
+        te.Group(GROUP.prompt, texts)
+
+
 def test_the_built_in_flags_follow_from_the_sections() -> None:
-    made = [(one.flag, one.kind, one.default) for one in settings_of(EmbeddingSettings)][0]
+    made = next((one.flag, one.kind, one.default) for one in settings_of(EmbeddingSettings))
     assert made == ("--embedding-model", str, "sentence-transformers/all-MiniLM-L6-v2")
     done = CliRunner().invoke(main, ["run", "--help"])
     assert done.exit_code == 0, done.output
@@ -261,7 +279,8 @@ def test_an_edited_metric_file_is_scored_again(rows: Path, tmp_path: Path) -> No
     mine = tmp_path / "mine.py"
     for value in ("0.25", "0.75"):
         mine.write_text(METRIC.format(value=value))
-        done = run("score", rows, "--output", tmp_path / "run", "--metric", mine)
+        more = ["--metric", "unique_rate", "--workers", 2 if value == "0.75" else 1]
+        done = run("score", rows, "--output", tmp_path / "run", "--metric", mine, *more)
         assert done.exit_code == 0, done.output
         assert values(tmp_path / "run")["exclaims"] == float(value)
 

@@ -340,7 +340,8 @@ class Group:
     them, of those that thought.
 
     Raises:
-        ConfigError: `texts` is not several strings, or a feature has another length.
+        ConfigError: `prompt` is none, `texts` is not several strings, or a feature has another
+            length.
     """
 
     prompt: Prompt
@@ -352,7 +353,13 @@ class Group:
     thoughts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.texts, str) or not all(isinstance(text, str) for text in self.texts):
+        if not isinstance(self.prompt, Prompt):
+            raise ConfigError(
+                f"The first part of a Group is its Prompt, got {self.prompt!r:.60}. "
+                "Write: te.Group(te.Prompt.of_text('1', 'Name a fruit.'), ('apple', 'pear'))"
+            )
+        whole = isinstance(self.texts, Sequence) and not isinstance(self.texts, str)
+        if not whole or not all(isinstance(text, str) for text in self.texts):
             raise ConfigError(
                 f"The texts of a Group must be a tuple of strings, got {self.texts!r:.60}."
             )

@@ -301,7 +301,7 @@ def score(
     if metrics is not None:
         options["metrics"] = metrics
     chosen = read_scoring_settings(options, limit=False)
-    groups = [groups] if isinstance(groups, Group) else list(groups)
+    groups = _checked_groups(groups)
     tags = read_tags(chosen.reasoning_tags)
     groups = [settle_group(group, reading_of(chosen), tags) for group in groups]
     scorers = metrics_of(chosen, ())
@@ -419,6 +419,19 @@ def _refuse_without_prompts(features: Mapping[str, OpenFeature], metrics: Iterab
                 f"Rows have only ids, but {what} needs the prompts. "
                 "Add the field 'prompt' to every row, or leave that out."
             )
+
+
+def _checked_groups(groups: object) -> list[Group]:
+    """Groups as the user gives them: one, or several; nothing else."""
+    several = isinstance(groups, Iterable) and not isinstance(groups, str)
+    given: list[Any] = list(groups) if several else [groups]  # type: ignore[call-overload]
+    for place, group in enumerate(given, start=1):
+        if not isinstance(group, Group):
+            raise ConfigError(
+                f"score takes Groups of responses, got {group!r:.60} at place {place}. "
+                "Write: te.Group(te.Prompt.of_text('1', 'Name a fruit.'), ('apple', 'pear'))"
+            )
+    return given
 
 
 def _given(groups: Sequence[Group]) -> set[str]:

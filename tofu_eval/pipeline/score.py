@@ -21,6 +21,7 @@ from tofu_eval.core.errors import (
     PluginError,
     UnknownNameError,
 )
+from tofu_eval.core.registry import load_file, loaded_files
 from tofu_eval.core.types import (
     Group,
     Report,
@@ -223,7 +224,7 @@ def scoring_pool(workers: int) -> Iterator[Scorer]:
     """What `score_groups` scores with: this process for 1, else that many others.
 
     The scores do not depend on it. A worker finds the metrics by their names, so it needs them
-    registered by an installed package.
+    registered by an installed package, or by a file that the user names.
 
     Raises:
         ConfigError: a worker does not know a metric, or dies.
@@ -233,7 +234,10 @@ def scoring_pool(workers: int) -> Iterator[Scorer]:
         return
     # Forking a process that runs PyTorch's threads can hang.
     pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_prepare_worker,
+        initargs=(loaded_files(),),
     )
 
     def score(
@@ -264,9 +268,11 @@ def scoring_pool(workers: int) -> Iterator[Scorer]:
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone answers it."""
+def _prepare_worker(files: Sequence[str]) -> None:
+    """Run the files that the user has named; and Ctrl-C is for the parent alone to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for file in files:
+        load_file(file)
 
 
 def _score(
