@@ -128,8 +128,11 @@ class _Reading:
         """Say of the models that a file or directory brought where they come from."""
         sha256 = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
         name = "-" if path == STDIN else on_one_line(path.name or path.absolute().name)
-        for model in self.found.rows.keys() - earlier:
-            self.found.sources[model] = {"kind": "file", "file": name, "sha256": sha256}
+        brought = self.found.rows.keys() - earlier
+        for model in brought:
+            which = {"model": model} if len(brought) > 1 else {}  # what tells them apart
+            source = {"kind": "file", "file": name, "sha256": sha256, **which}
+            self.found.sources[model] = source
             self.found.given[model] = set(self.givens.get(model, ()))
 
 

@@ -1,0 +1,1 @@
+"""A log that some quiz program writes, and tables for Org mode."""
