@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tofu_eval.features import feature
     from tofu_eval.features.custom import judge, reward_model
     from tofu_eval.metrics import metric
+    from tofu_eval.pipeline.compare import compare
     from tofu_eval.pipeline.evaluate import Result, evaluate, score
     from tofu_eval.tasks import load_task, task
 
@@ -35,6 +36,7 @@ _HOMES = {
     "reward_model": "tofu_eval.features.custom",
     "metric": "tofu_eval.metrics",
     "Result": "tofu_eval.pipeline.evaluate",
+    "compare": "tofu_eval.pipeline.compare",
     "evaluate": "tofu_eval.pipeline.evaluate",
     "score": "tofu_eval.pipeline.evaluate",
     "load_task": "tofu_eval.tasks",
@@ -59,6 +61,7 @@ __all__ = [
     "Task",
     "TofuEvalError",
     "__version__",
+    "compare",
     "evaluate",
     "feature",
     "judge",

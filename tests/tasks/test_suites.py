@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from tofu_eval.cli import main
-from tofu_eval.core import registry
 from tofu_eval.core.errors import ConfigError, UnknownNameError
 from tofu_eval.core.types import Sampling
 from tofu_eval.run.store import Run
@@ -113,9 +113,9 @@ def test_a_package_adds_one(suite: Path, tmp_path: Path, monkeypatch: pytest.Mon
     module.write_text(f"from tofu_eval.tasks import add_suite\nadd_suite({str(suite)!r})\n")
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("mine", "my_suite", "tofu_eval.suites")
-    found = registry.entry_points
+    found = metadata.entry_points
     monkeypatch.setattr(
-        registry,
+        metadata,
         "entry_points",
         lambda group: (point,) if group == "tofu_eval.suites" else found(group=group),
     )

@@ -36,6 +36,12 @@ FORMATS = ("table", "markdown", "csv", "json")
     help="A difference of at most X counts as none; for the verdict 'equivalent', 'no loss'.",
 )
 @click.option(
+    "--responses",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Compare at N responses a prompt. Default: the smaller number of the two models.",
+)
+@click.option(
     "--min-responses",
     type=click.IntRange(min=2),
     default=2,
@@ -54,6 +60,7 @@ def command(
     series: tuple[str, ...],
     cluster: str | None,
     margins: tuple[str, ...],
+    responses: int | None,
     min_responses: int,
     power: bool,
     style: str,
@@ -80,6 +87,7 @@ def command(
         series,
         cluster=cluster,
         margins=_parse_margins(margins),
+        responses=responses,
         min_responses=min_responses,
     )
     if power:
@@ -109,7 +117,7 @@ def compare_models(
 ) -> Comparison:
     """The comparison of a run's models; seeds of one series are one model.
 
-    `how` is `cluster`, `margins` and `min_responses` of `compare_run`.
+    `how` is `cluster`, `margins`, `responses` and `min_responses` of `compare_run`.
 
     Raises:
         UnknownNameError: a metric, task or model that the run does not have.

@@ -77,6 +77,8 @@ class Registry(Generic[T]):
         self._listing = listing
         self._scan = scan or self._import_modules
         self._scanned = False
+        self._asked: tuple[object, ...] = ()
+        self._points: tuple[EntryPoint, ...] = ()
         self._items: dict[str, tuple[T, str]] = {}
         self._all.append(self)
 
@@ -187,9 +189,14 @@ class Registry(Generic[T]):
         return {"name": "tofu-eval", "version": __version__} if builtin else None
 
     def _plugins(self) -> tuple[EntryPoint, ...]:
+        """Those that are installed; reading all packages' lists takes long, so once a path."""
         from importlib.metadata import entry_points
 
-        return tuple(entry_points(group=self._group))
+        asked = (entry_points, tuple(sys.path))
+        if self._asked != asked:
+            self._points = tuple(entry_points(group=self._group))
+            self._asked = asked
+        return self._points
 
     def _load(self, point: EntryPoint) -> None:
         """Import a plug-in, which registers itself."""
