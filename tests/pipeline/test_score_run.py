@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import tofu_eval as te
 from tofu_eval.cli import main
-from tofu_eval.core.errors import StoreError
+from tofu_eval.core.errors import DataError
 from tofu_eval.features import FEATURES
 from tofu_eval.features.open import OpenFeature
 from tofu_eval.metrics import METRICS, metric
@@ -277,7 +277,9 @@ def test_references_and_logprobs_of_a_file(tmp_path: Path) -> None:
         ("b", entropy): "2 of 2 responses have no log-probability",
     }
     assert scored("a")["a", coverage] == 0.5
-    with pytest.raises(StoreError, match="its prompt '1' has other references there"):
+    with pytest.raises(
+        DataError, match=r"c\.jsonl, line 1: prompt '1' had other references before"
+    ):
         scored("c")
 
 

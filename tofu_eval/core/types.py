@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
 from tofu_eval.core.errors import ConfigError
@@ -67,7 +68,10 @@ def check_name(noun: str, name: str) -> str:
 
 def digest(value: object) -> str:
     """Hex SHA-256 of a JSON-able value; equal values have equal digests on every machine."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    if type(value) is str:  # the same, several times as fast
+        text = encode_basestring_ascii(value)
+    else:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -163,11 +163,12 @@ def _is_companion(container: Container) -> bool:
 
 def _labels(folder: Path, paths: Sequence[Path], importer: Importer) -> list[str]:
     """How the model of each file is called."""
-    names = [label_of(path) for path in paths]
+    stems = [label_of(path) for path in paths]
+    names = list(stems)
     above = [path.parent for path in paths]
     if not importer.file_is_model:
         for place, path in enumerate(paths):
-            beside = [names[i] for i, parent in enumerate(above) if parent == path.parent]
+            beside = [stems[i] for i, parent in enumerate(above) if parent == path.parent]
             if len(beside) > 1 and len({DIGITS.sub("0", name) for name in beside}) == 1:
                 names[place] = path.absolute().parent.name
     if len(set(above)) > 1 and _clash(names, above):

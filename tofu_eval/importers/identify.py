@@ -33,13 +33,14 @@ def identify(container: Container, options: Options) -> Importer:
     format = options.format or (ROWS if options.names_fields else None)
     row = first_row(container)
     if format is None:
-        return known_format(container, row) or IMPORTERS.get(ROWS)
+        found, plain = _best_of(container, row)
+        return found or plain
     importer = IMPORTERS.get(format)
     if format != ROWS and not importer.fit(row):
         other = known_format(container, row)
-        looks = f"It looks like {other.title}: --input-format {other.name}" if other else (
-            "List all formats: tofu-eval importers list"
-        )  # fmt: skip
+        looks = "List all formats: tofu-eval importers list"
+        if other:
+            looks = f"It looks like {other.title}: --input-format {other.name}"
         either = " or ".join(", ".join(f) for f in (importer.fields, importer.or_fields) if f)
         raise container.error(
             f"not {importer.title}, whose rows have {either}; got {fields_of(row)}. {looks}."
@@ -53,14 +54,21 @@ def known_format(container: Container, row: Row) -> Importer | None:
     Raises:
         DataError: two importers fit equally well.
     """
+    return _best_of(container, row)[0]
+
+
+def _best_of(container: Container, row: Row) -> tuple[Importer | None, Importer]:
+    """The importer that fits best, and the one for plain rows."""
     items = [entry.item for entry in IMPORTERS.entries() if entry.item is not None]
-    fits = sorted(((item.fit(row), item.name, item) for item in items), key=lambda fit: -fit[0])
-    best = [item for count, _, item in fits if count and count == fits[0][0]]
+    plain = next(item for item in items if item.name == ROWS)
+    fits = [(item.fit(row), item) for item in items]
+    most = max(count for count, _ in fits)
+    best = [item for count, item in fits if count == most > 0]
     if len(best) > 1:
         names = " or ".join(f"--input-format {item.name}" for item in best)
         titles = " and ".join(item.title for item in best)
         raise container.error(f"both {titles} have these fields. Say which it is: {names}.")
-    return best[0] if best else None
+    return (best[0] if best else None), plain
 
 
 def first_row(container: Container) -> Row:

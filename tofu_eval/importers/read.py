@@ -172,6 +172,7 @@ class _FileReader:
         self._here: _Group
         self._steps: set[int] = set()
         self._number = 0
+        self._signs = reading.signs
 
     # As its importer sees it
 
@@ -271,11 +272,12 @@ class _FileReader:
         if alone or record.prompt is None or group != self._last:
             self._enter(record)
             self._last = group
-        here = self._here
-        start = here.counts.get(here.id, 0) if record.first is None else record.first
+        here, count = self._here, len(record.responses)
+        before = start = here.counts.get(here.id, 0)
         if record.first is not None:
-            self._claim(here.model, here.id, start, len(record.responses))
-        here.counts[here.id] = max(here.counts.get(here.id, 0), start + len(record.responses))
+            start = record.first
+            self._claim(here.model, here.id, start, count)
+        here.counts[here.id] = before if before > start + count else start + count
         if not here.opened and self._are_plain(record.responses):
             here.rows.add_texts(here.key, here.id, start, cast(Sequence[str], record.responses))
             self._reading.givens[here.model] = frozenset()
@@ -300,7 +302,7 @@ class _FileReader:
         if not record.prompt and any(self._text_of(answer) for answer in record.responses):
             reading.found.unasked.add(id)
         # The key depends on the file's content.
-        key = digest([reading.task, model, id, self._container.sha256])[:KEY_LENGTH]
+        key = digest(f"{reading.task}/{model}/{self._container.sha256}/{id}")[:KEY_LENGTH]
         self._here = _Group(model, id, key, rows, counts, self._opens_thought(record))
 
     @staticmethod
@@ -309,12 +311,15 @@ class _FileReader:
 
     def _are_plain(self, answers: Sequence[Any]) -> bool:
         """Whether responses are texts of which nothing is said, without thoughts, none blank."""
-        if set(map(type, answers)) != {str}:
+        one = len(answers) == 1
+        if type(answers[0]) is not str or not (one or set(map(type, answers)) == {str}):
             return False
-        text = answers[0] if len(answers) == 1 else "\0".join(answers)
-        for sign in self._reading.signs:
+        text = answers[0] if one else "\0".join(answers)
+        for sign in self._signs:
             if sign in text:
                 return False
+        if one:
+            return bool(text) and not text.isspace()
         return all(answers) and not any(map(str.isspace, answers))
 
     def _place(self) -> str:

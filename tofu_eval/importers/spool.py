@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 
 from tofu_eval.core.tables import RESPONSE_SCHEMA
@@ -20,6 +21,9 @@ ROWS = 4096
 CHARACTERS = 1 << 23
 """Rows of a model that are held in memory, and the characters that they may have."""
 
+STEP = 1 << 19
+"""Characters after which a model says how much of it is in memory."""
+
 ALL_CHARACTERS = 1 << 25
 """The same of all models together."""
 
@@ -27,7 +31,8 @@ LONG = 4096
 """Bytes of a row from which on rows are packed: long texts may be one text over and over."""
 
 LISTS = ("key", "prompt_id", "sample", "text")
-"""What every row has of its own; what is said of some is kept by the number of the row."""
+"""What every row has of its own, of its key the prompt's part; what is said of some of them is kept
+by the number of the row."""
 
 FINISHED = "finished"
 
@@ -82,9 +87,9 @@ class Rows:
         self._columns: tuple[list[Any], ...] = tuple([] for _ in LISTS)
         self._said: dict[str, dict[int, Any]] = {}
         self._characters = 0
-        self._told = 0
+        self._told = STEP
         self._starts: list[int] = []
-        self._count = 0
+        self._flushed = 0
 
     def add_texts(self, key: str, prompt_id: str, start: int, texts: Sequence[str]) -> None:
         """Add finished responses of which nothing else is known.
@@ -98,43 +103,49 @@ class Rows:
         keys, ids, samples, column = self._columns
         count = len(texts)
         if count == 1:
-            keys.append(f"{key}{start:08x}")
+            keys.append(key)
             ids.append(prompt_id)
             samples.append(start)
+            column.append(texts[0])
+            self._characters += len(texts[0])
         else:
-            keys += [f"{key}{sample:08x}" for sample in range(start, start + count)]
+            keys += [key] * count
             ids += [prompt_id] * count
             samples += range(start, start + count)
-        column += texts
-        self._grow(count, len(texts[0]) if count == 1 else sum(map(len, texts)))
+            column += texts
+            self._characters += sum(map(len, texts))
+        if self._characters > self._told or len(keys) >= ROWS:
+            self._put_away()
 
     def add(self, key: str, prompt_id: str, sample: int, text: str, **said: Any) -> None:
         """Add one response and what is said of it, by column."""
         row = len(self._columns[0])
-        values = (f"{key}{sample:08x}", prompt_id, sample, text)
+        values = (key, prompt_id, sample, text)
         for column, value in zip(self._columns, values, strict=True):
             column.append(value)
         for name, value in said.items():
             if value is not None and value != FINISHED:
                 self._said.setdefault(name, {})[row] = value
-        self._grow(1, len(text) + len(said.get("reasoning") or ""))
+        self._characters += len(text) + len(said.get("reasoning") or "")
+        if self._characters > self._told or len(self._columns[0]) >= ROWS:
+            self._put_away()
 
-    def _grow(self, count: int, characters: int) -> None:
-        self._count += count
-        self._characters += characters
+    def _put_away(self) -> None:
+        """Put what is in memory on the disk where it is much, or else say how much it is."""
         if len(self._columns[0]) >= ROWS or self._characters > CHARACTERS:
             self.flush()
-        elif self._characters - self._told > CHARACTERS >> 4:
-            self._told = self._characters
-            self._spool.weigh(self, self._told)
+        else:
+            self._told = self._characters + STEP
+            self._spool.weigh(self, self._characters)
 
     def flush(self) -> None:
         """Put what is in memory on the disk."""
         if self._columns[0]:
             self._starts.append(self._spool.write(self._batch()))
+            self._flushed += len(self._columns[0])
             self._columns = tuple([] for _ in LISTS)
             self._said = {}
-        self._characters = self._told = 0
+        self._characters, self._told = 0, STEP
         self._spool.weigh(self, 0)
 
     def tables(self) -> Iterator[pa.Table]:
@@ -150,7 +161,7 @@ class Rows:
                 yield Response(**{**row, "given": dict(row["given"]) if row["given"] else None})
 
     def __len__(self) -> int:
-        return self._count
+        return self._flushed + len(self._columns[0])
 
     def _batch(self) -> pa.RecordBatch:
         count = len(self._columns[0])
@@ -159,7 +170,9 @@ class Rows:
         arrays = []
         for field in RESPONSE_SCHEMA:
             said = self._said.get(field.name)
-            if field.name in columns:
+            if field.name == "key":
+                arrays.append(_keys(columns["key"], columns["sample"]))
+            elif field.name in columns:
                 arrays.append(pa.array(columns[field.name], field.type))
             elif said:
                 value = usual.get(field.name)
@@ -169,3 +182,9 @@ class Rows:
             else:
                 arrays.append(pa.nulls(count, field.type))
         return pa.RecordBatch.from_arrays(arrays, schema=RESPONSE_SCHEMA)
+
+
+def _keys(prompts: Sequence[str], samples: Sequence[int]) -> pa.Array:
+    """The keys of responses: that of their prompt, and the sample number in eight digits."""
+    numbers = pc.utf8_lpad(pc.cast(pa.array(samples, pa.int32()), pa.string()), 8, "0")
+    return pc.binary_join_element_wise(pa.array(prompts, pa.string()), numbers, "")
