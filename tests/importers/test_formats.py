@@ -223,7 +223,7 @@ def test_a_column_a_model(tmp_path: Path) -> None:
     }
     with pytest.raises(
         DataError,
-        match=r"line 2: expected 'prompt' or 'id', got fields q, base, sft; name the fields: --prompt-field FIELD",
+        match=r"line 2: expected 'prompt' or 'id', got fields q, base, sft; name the fields",
     ):
         read(tmp_path / "wide.csv")
     with pytest.raises(DataError, match=r"no field 'x' \(--response-field\), got fields q, base"):
