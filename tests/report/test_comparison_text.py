@@ -276,6 +276,9 @@ def test_a_warning_stands_in_every_format(comparison: Comparison) -> None:
     assert said in " ".join(repr(view).split())
     assert said in view._repr_html_()
     assert said in render(warned, "markdown")
+    latex = render(warned, "latex")
+    assert said in latex
+    assert r"qwen-sft & open-prompts &" in latex
     parsed = json.loads(render(warned, "json"))
     (record,) = parsed["warnings"]
     assert record["text"].startswith(said)

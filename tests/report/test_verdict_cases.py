@@ -99,7 +99,7 @@ def test_every_format_says_the_same(told: tuple[Case, Path]) -> None:
     _, run = told
     content = json.loads(compared(run, "json"))
     (verdict,) = content["verdicts"]
-    texts = {style: compared(run, style) for style in ("table", "markdown", "csv")}
+    texts = {style: compared(run, style) for style in ("table", "markdown", "latex", "csv")}
     page = run / "report.html"
     result = CliRunner().invoke(main, ["report", str(run)])
     if result.exit_code == 0:  # what it takes to draw is an extra

@@ -318,7 +318,7 @@ def compare(
         for task, metric in kinds
     )
     tests = sum(difference.p_value is not None for difference in made)
-    return Comparison(
+    comparison = Comparison(
         baseline,
         tuple(columns),
         rows,
@@ -328,6 +328,9 @@ def compare(
         cluster=how.cluster,
         widened=_widened(pairs, differences, how),
     )
+    from tofu_eval.analysis.warnings import scores_warnings  # which are about comparisons
+
+    return replace(comparison, warnings=scores_warnings(comparison, scores))
 
 
 def excludes_zero(cell: Cell) -> bool:

@@ -88,7 +88,7 @@ def compare_run(
             responses=responses or chosen.get("responses"),
         ),
     )
-    return replace(comparison, warnings=warnings_of(run, comparison, scores))
+    return replace(comparison, warnings=warnings_of(run, comparison))
 
 
 def seeds_together(models: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -65,39 +65,41 @@ class ValidityWarning:
         return not self.metrics or metric in self.metrics
 
 
-def warnings_of(run: Run, comparison: Comparison, scores: pa.Table) -> tuple[ValidityWarning, ...]:
+def warnings_of(run: Run, comparison: Comparison) -> tuple[ValidityWarning, ...]:
     """All that a reader of the comparison of a run must know, what voids a verdict first.
 
     Args:
         run: what was compared.
-        comparison: of its models.
-        scores: the table that the comparison was made of.
+        comparison: of its models, with the warnings that its scores tell.
     Raises:
         StoreError: a file of the run is damaged.
     """
     facts = _response_facts(run, comparison)
     found = [
         *_unfinished_run(run),
-        *scores_warnings(comparison, scores),
+        *comparison.warnings,
         *_state_warnings(comparison, facts),
         *(ValidityWarning("note", numbers={"text": note}) for note in run.manifest["notes"]),
     ]
     return tuple(sorted(found, key=lambda warning: not warning.voids))
 
 
-def scores_warnings(comparison: Comparison, scores: pa.Table) -> Iterator[ValidityWarning]:
-    """Those that need no run: what the scores themselves tell.
+def scores_warnings(comparison: Comparison, scores: pa.Table) -> tuple[ValidityWarning, ...]:
+    """Those that need no run: what the scores themselves tell, what voids a verdict first.
 
     Args:
         comparison: made of the scores.
         scores: a table of SCORE_SCHEMA.
     """
-    yield from _common_prompt_warnings(comparison, scores)
-    yield from _prompt_count_warnings(comparison)
-    yield from _unequal_responses(comparison)
-    yield from _length_warnings(comparison)
-    yield from _left_out_prompts(comparison)
-    yield from _cluster_warnings(comparison)
+    found = [
+        *_common_prompt_warnings(comparison, scores),
+        *_prompt_count_warnings(comparison),
+        *_unequal_responses(comparison),
+        *_length_warnings(comparison),
+        *_left_out_prompts(comparison),
+        *_cluster_warnings(comparison),
+    ]
+    return tuple(sorted(found, key=lambda warning: not warning.voids))
 
 
 def _unfinished_run(run: Run) -> Iterator[ValidityWarning]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tofu_eval.pipeline.evaluate import Result
     from tofu_eval.run.store import Run
 
-FORMATS = ("table", "markdown", "csv", "json")
+FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 
 @click.command("compare")

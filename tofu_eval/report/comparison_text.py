@@ -16,7 +16,7 @@ from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.analysis.over_tasks import standings
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
 from tofu_eval.core.errors import UnknownNameError
-from tofu_eval.core.escape import markdown_row, markdown_text, spreadsheet_value
+from tofu_eval.core.escape import latex_text, markdown_row, markdown_text, spreadsheet_value
 from tofu_eval.report.formatting import (
     WIDTH,
     align_rows,
@@ -47,7 +47,7 @@ _REASONS = 3
 
 
 def render(comparison: Comparison, format: str) -> str:
-    """The comparison as "markdown", "csv" or "json", with a newline at its end.
+    """The comparison as "markdown", "latex", "csv" or "json", with a newline at its end.
 
     CSV and JSON hold full floats, one row a task, metric and model; Markdown rounds to three
     digits. Undefined is an empty field in CSV and null in JSON.
@@ -201,8 +201,37 @@ def _json(comparison: Comparison) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def _latex(comparison: Comparison) -> str:
+    """The answer as a table for `booktabs`, with the sentence as caption and what limits it."""
+    names = ("model", "task", "verdict", "effect [95% interval]", "prompts", "quality")
+    rows = [
+        (row.model, row.task, row.verdict, row.effect, row.prompts, row.quality)
+        for row in answer_rows(comparison)
+    ]
+    lines = [" & ".join(map(latex_text, cells)) + r" \\" for cells in (names, *rows)]
+    warnings = warning_lines(comparison.warnings, comparison.baseline)
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"  \centering",
+            f"  \\caption{{{latex_text(' '.join([headline(comparison), *warnings]))}}}",
+            f"  \\begin{{tabular}}{{{'l' * len(names)}}}",
+            r"    \toprule",
+            f"    {lines[0]}",
+            r"    \midrule",
+            *(f"    {line}" for line in lines[1:]),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
 _FORMATS: dict[str, Callable[[Comparison], str]] = {
     "markdown": _markdown,
+    "latex": _latex,
     "csv": _csv,
     "json": _json,
 }

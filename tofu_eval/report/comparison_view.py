@@ -47,7 +47,7 @@ class ComparisonView(Comparison):
         return headline(self)
 
     def to_text(self, format: str) -> str:
-        """As "markdown", "csv" or "json"."""
+        """As "markdown", "latex", "csv" or "json"."""
         return render(self, format)
 
     def to_pandas(self) -> pd.DataFrame:
