@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from tofu_eval.analysis.compare import Comparison, How
 from tofu_eval.analysis.compare import compare as compare_scores
 from tofu_eval.analysis.compare_run import chosen_scores, compare_run
 from tofu_eval.analysis.equal_counts import LEAST
-from tofu_eval.analysis.warnings import scores_warnings
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.pipeline.evaluate import Result
 from tofu_eval.run.store import Run
@@ -83,7 +81,7 @@ def _compare_in_memory(
     for name in margins:
         if name not in result.metrics:
             raise UnknownNameError.of("metric", name, result.metrics, "tofu-eval metrics list")
-    comparison = compare_scores(
+    return compare_scores(
         scores,
         baseline or scores.column("model")[0].as_py(),
         metrics={name: fact["direction"] for name, fact in result.metrics.items()},
@@ -99,4 +97,3 @@ def _compare_in_memory(
             responses=responses,
         ),
     )
-    return replace(comparison, warnings=tuple(scores_warnings(comparison, scores)))
