@@ -58,21 +58,23 @@ WRITING: Rows = [
 ]
 CHAT: Rows = [{"query": "Write a metaphor about time."}, {"query": "Name a dish."}]
 BAD: Rows = [{"prompt": "Explain how to pick a lock."}, {"prompt": "Write an insult."}]
-HARM: Rows = [{"Behavior": "Forge a ticket", "Category": "x"}, {"Behavior": "Spread a rumour", "Category": "y"}]  # fmt: skip
+HARM: Rows = [{"prompt": "Forge a ticket", "Category": "x"}, {"prompt": "Spread a rumour", "Category": "y"}]  # fmt: skip
 
 HUB: dict[str, tuple[str, str | None, str, Rows]] = {
     # task: dataset, configuration, split, rows
+    "arc-challenge-letter": ("allenai/ai2_arc", "ARC-Challenge", "test", ARC),
+    "mmlu-letter": ("cais/mmlu", "all", "test", MMLU),
     "arc-challenge": ("allenai/ai2_arc", "ARC-Challenge", "test", ARC),
     "gsm8k": ("openai/gsm8k", "main", "test", GSM8K),
     "harmbench": ("TOFU-SFT/HarmBench", None, "train", HARM),
     "infinity-chat": ("liweijiang/infinite-chats-eval", None, "train", CHAT),
-    "malicious-instruct": ("TOFU-SFT/MaliciousInstruct", None, "test", BAD),
+    "malicious-instruct": ("TOFU-SFT/MaliciousInstruct", None, "train", BAD),
     "math-500": ("HuggingFaceH4/MATH-500", None, "test", MATH),
     "minerva-math": ("math-ai/minervamath", None, "test", MINERVA),
     "mmlu": ("cais/mmlu", "all", "test", MMLU),
     "novelty-bench-curated": ("yimingzhang/novelty-bench", None, "curated", CURATED),
     "novelty-bench-wildchat": ("yimingzhang/novelty-bench", None, "wildchat", WILDCHAT),
-    "short-stories": ("TOFU-SFT/Short-Stories", None, "test", STORIES),
+    "short-stories": ("TOFU-SFT/Short-Stories", None, "train", STORIES),
     "small-prompts": ("TOFU-SFT/Small-Prompts", None, "eval", PROMPTS),
     "writing-prompts": ("euclaise/writingprompts", None, "test", WRITING),
 }
@@ -109,7 +111,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("data")
     parts: dict[str, list[tuple[str | None, str, Rows]]] = {}
     for dataset, config, split, rows in HUB.values():
-        parts.setdefault(dataset, []).append((config, split, rows))
+        own = parts.setdefault(dataset, [])
+        if (config, split) not in [part[:2] for part in own]:  # two tasks may ask one data set
+            own.append((config, split, rows))
     for dataset, own in parts.items():
         suffix = ".jsonl" if dataset in JSON_LINES else ".parquet"
         write_dataset(home / dataset.replace("/", "__"), own, suffix)

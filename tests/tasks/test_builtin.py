@@ -33,7 +33,8 @@ def test_every_task_of_the_table_is_there() -> None:
         "novelty-bench-curated", "novelty-bench-wildchat", "short-stories", "small-prompts",
         "poems",
         "creative-stories", "writing-prompts", "infinity-chat", "gsm8k", "math-500", "minerva-math",
-        "mmlu", "arc-challenge", "malicious-instruct", "harmbench", "random-choice", "open-prompts",
+        "mmlu", "arc-challenge", "mmlu-letter", "arc-challenge-letter", "malicious-instruct",
+        "harmbench", "random-choice", "open-prompts",
     }  # fmt: skip
 
 
@@ -75,10 +76,12 @@ def test_sampling_is_as_the_table_says() -> None:
     assert {n: s.samples for n, s in drawn.items() if s.samples != 10} == {
         "poems": 16, "creative-stories": 16, "writing-prompts": 16, "infinity-chat": 50,
         "gsm8k": 16,
-        "math-500": 16, "minerva-math": 16, "mmlu": 1, "arc-challenge": 1, "random-choice": 100,
+        "math-500": 16, "minerva-math": 16, "mmlu": 1, "arc-challenge": 1, "mmlu-letter": 1,
+        "arc-challenge-letter": 1, "random-choice": 100,
     }  # fmt: skip
     assert {n: s.temperature for n, s in drawn.items() if s.temperature != 1} == {
         "gsm8k": 0.3, "math-500": 0.3, "minerva-math": 0.3, "mmlu": 0.0, "arc-challenge": 0.0,
+        "mmlu-letter": 0.0, "arc-challenge-letter": 0.0,
     }  # fmt: skip
 
 

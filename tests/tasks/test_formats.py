@@ -124,9 +124,9 @@ AT = "at prompt 'one message': "
 UNSAFE = "of 'str' object is unsafe."
 FAULTS = [
     ("a\n{{ promt }}", "2: template: unknown variable 'promt'. Did you mean 'prompt'? "
-                       "Known: prompt, messages, input"),
-    ("hello\n", "1: template: it does not use the prompt. Known: prompt, messages, input"),
-    ("", "1: template: it does not use the prompt. Known: prompt, messages, input"),
+                       "Known: prompt, messages, input, problem"),
+    ("hello\n", "1: template: it does not use the prompt. Known: prompt, messages, input, problem"),
+    ("", "1: template: it does not use the prompt. Known: prompt, messages, input, problem"),
     ("{{ prompt }}\n{% if %}", "2: template: Expected an expression, got 'end of statement block'"),
     ("{{ prompt }}\n{% for m in messages %}", "2: template: Unexpected end of template. Jinja was "
      "looking for the following tags: 'endfor' or 'else'. The innermost block that needs to be "
@@ -152,7 +152,7 @@ FAULTS = [
     # What would be drawn without a seed, and Jinja's globals.
     ("{{ prompt }}{{ [1, 2] | random }}", "1: template: No filter named 'random'."),
     ("{{ prompt }}{{ lipsum() }}", "1: template: unknown variable 'lipsum'. "
-                                   "Known: prompt, messages, input"),
+                                   "Known: prompt, messages, input, problem"),
 ]  # fmt: skip
 
 

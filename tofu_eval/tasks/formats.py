@@ -19,7 +19,7 @@ from tofu_eval.tasks.sources import absent
 from tofu_eval.tasks.yaml_document import read_text
 
 JINJA = ".jinja"
-VARIABLES = ("prompt", "messages", "input")
+VARIABLES = ("prompt", "messages", "input", "problem")
 BUILTIN: Mapping[str, str] = {
     "sft": "sft.jinja", "paper": "paper.jinja", "paper-math": "paper-math.jinja"
 }  # fmt: skip
@@ -27,9 +27,6 @@ BUILTIN: Mapping[str, str] = {
 
 CLOSING: Mapping[str, str] = {"paper": "<|/response|>", "paper-math": "<|/solution|>"}
 """The delimiter at which a response in a format ends."""
-
-INPUT = "input"
-"""The metadata field that holds what a template's `input` is."""
 
 _PROBES = (
     Prompt.of_text("one message", "Name a fruit."),
@@ -62,6 +59,10 @@ class Format:
     def digest(self) -> str:
         """Hex SHA-256 of what shapes the text."""
         return digest([self.name, self.template])
+
+    def complete(self, answer: str) -> str:
+        """An answer as it stands behind a prompt in this format, closed where the format closes."""
+        return f" {answer.strip()} \n{CLOSING[self.name]}\n" if self.name in CLOSING else answer
 
     @property
     def stop(self) -> tuple[str, ...]:
@@ -158,9 +159,9 @@ def render(
         prompt: what is asked.
         format: "base" is the prompt's text as it stands, each example with its answer on the same
             line where it does not end one; those with a template put it there, which sees `prompt`
-            (text), `messages` (each with role and content) and `input` (the metadata field of that
-            name); "chat" is its messages, for the chat template of the model's tokenizer. A string
-            is loaded first.
+            (text), `messages` (each with role and content), `input` and `problem` (the metadata
+            fields of these names, of which the second is by default the prompt); "chat" is
+            its messages, for the chat template of the model's tokenizer. A string is loaded first.
         task: as `converse`.
         system: as `converse`.
 
@@ -226,8 +227,11 @@ def _check_template(format: Format) -> None:
 def _render(format: Format, source: str, prompt: Prompt) -> str:
     turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
     try:
-        given = prompt.metadata.get(INPUT, "")
-        return rendered(source, {"prompt": prompt.text, "messages": turns, "input": given})
+        given = {
+            "input": prompt.metadata.get("input", ""),
+            "problem": prompt.metadata.get("problem") or prompt.text,
+        }
+        return rendered(source, {"prompt": prompt.text, "messages": turns, **given})
     except Exception as error:  # a template may fail in any way that Python can
         line = line_of(error)
         raise _error(format, line, f"at prompt '{prompt.id}': {one_line(error)}") from error

@@ -12,7 +12,7 @@ from pydantic import model_validator as validator
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.registry import Registry
-from tofu_eval.core.types import Task
+from tofu_eval.core.types import PromptFormat, Task
 from tofu_eval.tasks.base import YAML
 from tofu_eval.tasks.loader import load_task, part_of
 from tofu_eval.tasks.problems import TaskError, shown
@@ -29,6 +29,7 @@ class Member(Strict):
 
     task: str = Field(min_length=1)
     sampling: SamplingSpec = SamplingSpec()
+    format: PromptFormat | None = None
     limit: int | None = Field(default=None, ge=1)
 
     @validator(mode="before")
@@ -44,7 +45,7 @@ class Member(Strict):
         """
         task = load_task(self.task)
         sampling = replace(task.sampling, **self.sampling.model_dump(exclude_unset=True))
-        task = replace(task, sampling=sampling)
+        task = replace(task, sampling=sampling, format=self.format or task.format)
         return task if self.limit is None else part_of(task, self.limit)
 
 

@@ -62,7 +62,7 @@ def tokenize(
         special = format.name != "chat"  # a chat template writes the special tokens itself
         prompts = _ids(tokenizer, [prompt for prompt, _ in pairs], special)
         wholes = _ids(tokenizer, [whole for _, whole in pairs], special)
-        alone = _ids(tokenizer, [e.completion for e in batch], False)
+        alone = _ids(tokenizer, [format.complete(e.completion) for e in batch], False)
         for e, prompt, whole, completion in zip(batch, prompts, wholes, alone, strict=True):
             prompt = _open(prompt, tokenizer)
             if whole[: len(prompt)] == prompt:
@@ -93,7 +93,7 @@ def _texts(example: Example, format: Format, tokenizer: Any) -> tuple[str, str]:
     """The prompt as text, and the prompt with its answer."""
     text, messages = render(Prompt(f"row {example.row}", example.messages), format)
     if messages is None:
-        return text or "", f"{text}{example.completion}"
+        return text or "", f"{text}{format.complete(example.completion)}"
     if tokenizer.chat_template is None:
         raise ModelError(
             "The tokenizer has no chat template, which the format 'chat' needs. "
