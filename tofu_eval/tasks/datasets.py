@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +101,9 @@ class HubPrompts:
             config = None if own else source.name
             there = datasets.get_dataset_split_names(str(place), config)
             split = _first(source.split, there)
-            rows = list(datasets.load_dataset(str(place), config, split=split))
+            # The library's cache knows a folder by its name alone, and gives another's rows.
+            with tempfile.TemporaryDirectory(prefix="tofu-eval-") as cache:
+                rows = list(datasets.load_dataset(str(place), config, split=split, cache_dir=cache))
         told = {"dataset": source.path, "folder": folder.name, "split": split}
         return self._prompts(rows, name, split, told)
 
