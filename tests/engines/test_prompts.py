@@ -16,7 +16,7 @@ from support.grown_adapter import make_grown_adapter
 
 import tofu_eval as te
 from tofu_eval.cli import main
-from tofu_eval.core.config import settings
+from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.models import parse_model, resolve
 from tofu_eval.core.types import Example, Message, Request, Sampling
@@ -160,7 +160,7 @@ def test_examples_and_a_system_prompt(model: Path) -> None:
     )  # fmt: skip
     own = encoder(model, HYBRID)
     engine = open_engine("transformers", parse_model(f"m={model}"), device="cpu")
-    plan = plan_of(task, settings({}))
+    plan = plan_of(task, Settings())
 
     def text(format: str, system: str | None = "Be brief.") -> str:
         (asked,) = build_requests(plan, load_format(format), "m", engine, 0, system=system)

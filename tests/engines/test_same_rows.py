@@ -14,7 +14,7 @@ from support.grown_adapter import make_grown_adapter
 from support.vllm_server import serving
 
 import tofu_eval as te
-from tofu_eval.core.config import settings
+from tofu_eval.core.config import Settings
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import Example, Sampling
 from tofu_eval.engines.open import open_engine
@@ -53,7 +53,7 @@ def greedy(engine: Any, format: str, stop: tuple[str, ...] = ()) -> dict[tuple[s
     sampling = Sampling(samples=1, temperature=0.0, max_tokens=32, stop=stop)
     shown = (Example("Name fruit 9:", "fig"), Example("Name a river:", "Lech"))
     task = te.Task("t", 1, lambda: prompts, sampling=sampling, examples=shown)
-    plan = plan_of(task, settings({}))
+    plan = plan_of(task, Settings())
     asked = build_requests(plan, load_format(format), "m", engine, 0, system="Be brief.")
     made = rows(engine, asked)
     return {

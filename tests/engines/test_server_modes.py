@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 import tofu_eval as te
-from tofu_eval.core.config import settings
+from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import Sampling
@@ -73,7 +73,7 @@ def ask(
     engine = open_engine(
         "openai", parse_model(f"m={model}"), base_url=url, engine_args=arguments, **options
     )
-    plan = plan_of(task, settings({}))
+    plan = plan_of(task, Settings())
     wanted = build_requests(plan, load_format(format), "m", engine, 0)
     with Run.writing(folder) as run:
         run.save(
