@@ -18,6 +18,7 @@ from tofu_eval.core.version import __version__
 COMMANDS = {
     "run": "Generate with models on tasks, score and compare.",
     "score": "Score responses that you already have.",
+    "rescore": "Add metrics to a run, from the responses that it holds.",
     "train": "Fine-tune a model with any of the losses.",
     "sweep": "Train with several losses and seeds, and compare them.",
     "compare": "Compare the models of a run with a baseline.",

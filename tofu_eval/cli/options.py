@@ -294,6 +294,13 @@ _DECODING = (
     ),
 )
 
+only_option = option(
+    "--only",
+    is_flag=True,
+    heading=SCORING,
+    help="Drop the metrics that the run has and that are not named here.",
+)
+
 output_option = option(
     "--output",
     type=click.Path(path_type=Path),

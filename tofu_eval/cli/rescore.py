@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import baseline_option, given, only_option, scoring_options
+from tofu_eval.cli.options import baseline_option, given_values, only_option, scoring_options
 
 
 @click.command("rescore")
@@ -30,5 +30,5 @@ def command(run: Path, only: bool, baseline: str | None, log_json: bool, **optio
     from tofu_eval.pipeline.rescore import rescore
 
     with progress(log_json) as report:
-        scored = rescore(run, only=only, report=report, **given(**options))
+        scored = rescore(run, only=only, report=report, **given_values(**options))
     print_run(result_of(scored), baseline)

@@ -23,6 +23,7 @@ from tofu_eval.cli.options import (
     formats_by_model,
     given_values,
     merge_settings,
+    only_option,
     option,
     output_option,
     scoring_options,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 )
 @data_dir_option
 @output_option
+@only_option
 @baseline_option
 @option(
     "--config",
@@ -131,6 +133,7 @@ def command(
     tasks: tuple[str, ...],
     suites: tuple[str, ...],
     output: Path | None,
+    only: bool,
     baseline: str | None,
     config_file: Path | None,
     formats: tuple[str, ...],
@@ -185,7 +188,7 @@ def command(
         tasks, suites = file.tasks, file.suites
     asked: list[str | Path | Task] = [*tasks, *chain.from_iterable(map(load_suite, suites))]
     with progress(log_json) as report:
-        result = pipeline.evaluate(specs, asked, output, report=report, **fields)
+        result = pipeline.evaluate(specs, asked, output, only=only, report=report, **fields)
     print_run(result, baseline)
     if sweep:
         click.echo(f"Frontier:    tofu-eval frontier {output} --quality METRIC --diversity METRIC")

@@ -11,6 +11,7 @@ from tofu_eval.cli.options import (
     Command,
     baseline_option,
     given_values,
+    only_option,
     option,
     output_option,
     scoring_options,
@@ -49,6 +50,7 @@ from tofu_eval.cli.options import (
     heading="Reading",
     help="Where the prompts stand, by id, where they are not in the files.",
 )
+@only_option
 @baseline_option
 @scoring_options
 def command(
@@ -61,6 +63,7 @@ def command(
     id_field: str | None,
     model_field: str | None,
     prompts: Path | None,
+    only: bool,
     baseline: str | None,
     log_json: bool,
     **options: Any,
@@ -101,6 +104,7 @@ def command(
             output,
             task=task,
             source=source,
+            only=only,
             report=report,
             **given_values(**options),
         )

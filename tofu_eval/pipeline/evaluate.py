@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.reasoning import read_tags
 from tofu_eval.core.tables import EQUAL_SCHEMA, ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
@@ -32,8 +31,6 @@ from tofu_eval.core.types import (
 )
 from tofu_eval.engines.base import Engine
 from tofu_eval.engines.open import engine_of, group_shared, join_engines
-from tofu_eval.features.base import Feature
-from tofu_eval.features.given import GivenFeature
 from tofu_eval.features.open import OpenFeature, open_features
 from tofu_eval.features.settings import read_scoring_settings, read_settings
 from tofu_eval.importers.base import Options
@@ -52,6 +49,13 @@ from tofu_eval.pipeline.plan import (
     mixed,
     plan_of,
 )
+from tofu_eval.pipeline.rescore import (
+    add_scored,
+    given_by_files,
+    inherit_settings,
+    open_given,
+    restoring_on_refusal,
+)
 from tofu_eval.pipeline.run_json import add_model, add_prompts, add_series, add_tasks, begin, record
 from tofu_eval.pipeline.score import score_corpus, score_groups, scoring_pool
 from tofu_eval.pipeline.score_run import SCORE_CHUNK, all_metrics, reading_of, score_run, signatures
@@ -61,15 +65,6 @@ from tofu_eval.tasks import load_task
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-MADE_BY = {
-    "equivalence": {"equivalence.method", "equivalence.model", "equivalence.threshold"},
-    "reward": {"reward.model"},
-    "reward_level": {"reward.model", "reward.calibration"},
-    "judge": {"judge.model"},
-}
-"""Features that a file may bring, and the settings that ask for them to be made anew."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +110,7 @@ def evaluate(
     tasks: Sequence[str | Path | Task] | str | Path | Task,
     output: Path | str,
     *,
+    only: bool = False,
     report: Report = no_report,
     **options: Any,
 ) -> Result:
@@ -127,6 +123,8 @@ def evaluate(
             object of your own.
         tasks: registered names, paths of task files, or `Task` objects; one or several.
         output: the run directory.
+        only: drop the metrics that an existing run has and that are not asked for; otherwise they
+            stay, and what it was scored with holds where the options say nothing.
         report: told about progress as (stage, done, total).
         options: the fields of `config.Settings`: samples, temperature, metrics, seed, … Several
             temperatures are a sweep: `sft` is then `sft-T0.7` and `sft-T1`, loaded once.
@@ -135,13 +133,14 @@ def evaluate(
         TofuEvalError: anything wrong with the arguments, before anything is generated; a model
             or a disk that fails, with everything finished so far kept.
     """
-    chosen = read_settings(options)
+    chosen = read_settings(inherit_settings(output, options, only=only))
     tags = read_tags(chosen.reasoning_tags)
     tasks = [tasks] if isinstance(tasks, str | Path | Task) else tasks
     plans = [plan_of(load_task(task), chosen) for task in tasks]
     check_lists(models, plans, chosen)
     # Everything that can be wrong is found out before hours of generation.
-    scorers = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
+    asked_metrics = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
+    scorers, remarks = add_scored(asked_metrics, output, chosen, only=only)
     features = open_features(chosen, all_metrics(scorers), verifiers=_verifiers(plans))
     engines = {name: engine_of(name, model, chosen, report) for name, model in models.items()}
     formats = {
@@ -152,17 +151,18 @@ def evaluate(
     asked = {variant.name: [variant.plan(plan) for plan in plans] for variant in variants}
     served_by = {variant.name: engines[variant.model] for variant in variants}
     with Run.writing(output) as run:
-        begin(run, chosen)
-        add_tasks(run, plans)
-        for variant in variants:
-            engine = served_by[variant.name]
-            own = formats[variant.model]
-            add_model(
-                run, variant.name, engine.identity, engine.family, own, variant, chosen.system
-            )
-            add_series(run, variant.name, models[variant.model])
+        with restoring_on_refusal(run):
+            begin(run, chosen)
+            add_tasks(run, plans)
+            for variant in variants:
+                engine = served_by[variant.name]
+                own = formats[variant.model]
+                add_model(
+                    run, variant.name, engine.identity, engine.family, own, variant, chosen.system
+                )
+                add_series(run, variant.name, models[variant.model])
         unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
-        run.save(notes=[*run.manifest["notes"], *mixed(formats), *unasked])
+        run.save(notes=[*run.manifest["notes"], *mixed(formats), *unasked, *remarks])
         for names in group_shared(engines):
             here = [variant for variant in variants if variant.model in names]
             wanted = [
@@ -195,7 +195,7 @@ def evaluate(
             if served is not models[names[0]]:  # the caller's own stays open
                 served.close()
         score_run(run, chosen, scorers, features, report)
-        return _result(run)
+        return result_of(run)
 
 
 def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
@@ -219,6 +219,7 @@ def score_files(
     *,
     task: str = "responses",
     source: Options | None = None,
+    only: bool = False,
     report: Report = no_report,
     **options: Any,
 ) -> Result:
@@ -230,14 +231,16 @@ def score_files(
         output: the run directory.
         task: the name under which the prompts stand in the tables.
         source: what the files do not say: their format, names of fields, where the prompts are.
+        only: as for `evaluate`.
         report: told about progress as (stage, done, total).
         options: the fields of `config.Settings` that concern scoring.
 
     Raises:
         TofuEvalError: a malformed file, with its line; an unknown metric; a full disk.
     """
-    chosen = read_scoring_settings(options)
-    scorers = {check_name("task", task): metrics_of(chosen, ())}
+    chosen = read_scoring_settings(inherit_settings(output, options, only=only))
+    by_task = {check_name("task", task): metrics_of(chosen, ())}
+    scorers, remarks = add_scored(by_task, output, chosen, only=only)
     found = read_responses(
         files,
         task,
@@ -246,12 +249,9 @@ def score_files(
         tags=read_tags(chosen.reasoning_tags),
         known=_known_prompts(Path(output), task),
     )
-    given = _given_by_files(found.given, Path(output), task, chosen)
+    given = given_by_files(found.given, Path(output), task, chosen)
     features = open_features(chosen, all_metrics(scorers), given)
-    asked = {need for metric in all_metrics(scorers) for need in metric.needs}
-    for name in sorted(given & asked):
-        declared = Feature(name, GivenFeature, level="group")
-        features[name] = OpenFeature(declared, GivenFeature(name))
+    features |= open_given(given, all_metrics(scorers))
     prompts = tuple(found.prompts.values())
     if chosen.limit:
         prompts = prompts[: chosen.limit]
@@ -259,10 +259,12 @@ def score_files(
         _refuse_without_prompts(features, scorers[task])
     kept = {prompt.id for prompt in prompts}
     with Run.writing(output) as run:
-        begin(run, chosen)
-        add_prompts(run, task, prompts)
+        with restoring_on_refusal(run):
+            begin(run, chosen)
+            add_prompts(run, task, prompts)
+            for name in found.rows:
+                add_model(run, check_name("model", name), found.sources[name], "file", {})
         for name, rows in found.rows.items():
-            add_model(run, check_name("model", name), found.sources[name], "file", {})
             done = run.response_keys(name, task)
             count = len(done)
             for table in rows.tables():
@@ -274,9 +276,9 @@ def score_files(
             # What `runs verify` counts against; no prompts and samples say it.
             described["responses"] = {**described.get("responses", {}), task: count}
             described["given"] = {**described.get("given", {}), task: sorted(found.given[name])}
-        run.save(notes=[*run.manifest["notes"], *found.notes])
+        run.save(notes=[*run.manifest["notes"], *found.notes, *remarks])
         score_run(run, chosen, scorers, features, report)
-        return _result(run)
+        return result_of(run)
 
 
 def score(
@@ -362,28 +364,6 @@ def _verifiers(plans: Sequence[Plan]) -> dict[str, str]:
     return {plan.task.name: plan.task.verifier for plan in plans}
 
 
-def _given_by_files(
-    found: Mapping[str, set[str]], output: Path, task: str, chosen: Settings
-) -> set[str]:
-    """The features that the files of all models bring, those in the run included.
-
-    What the user names a model or a method for is made by that.
-    """
-    sets = list(found.values())
-    if (output / "run.json").exists():
-        models = Run.open(output).manifest["models"]
-        sets += [
-            set(model.get("given", {}).get(task, ()))
-            for name, model in models.items()
-            if name not in found and task in model.get("responses", {})
-        ]
-    given = set.intersection(*sets) if sets else set()
-    for name, settings_of in MADE_BY.items():
-        if chosen.given_paths() & settings_of:
-            given.discard(name)
-    return given
-
-
 def _new_rows(table: pa.Table, done: set[str], kept: set[str] | None) -> pa.Table:
     """The rows that a run lacks, of the prompts that are kept; None keeps all."""
     if done:
@@ -453,6 +433,7 @@ def _given(groups: Sequence[Group]) -> set[str]:
     return given
 
 
-def _result(run: Run) -> Result:
+def result_of(run: Run) -> Result:
+    """The tables of a run that is scored, and its remarks."""
     estimates = to_table(run.estimates(), ESTIMATE_SCHEMA)
     return Result(run.scores(), estimates, run.path, tuple(run.manifest["notes"]))

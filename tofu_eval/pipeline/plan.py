@@ -175,6 +175,7 @@ class Plan:
             "source": self.task.source,
             "citation": self.task.citation,
             **({"scoring": "likelihood", "rows": self.rows} if self.of_choices else {}),
+            **({"verifier": self.task.verifier} if self.task.verifier else {}),
             **({"data": dict(self.data)} if self.data else {}),
         }
 

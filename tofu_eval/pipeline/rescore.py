@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.core.config import Settings, settings
+from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError, TofuEvalError
 from tofu_eval.core.tokens import retokenize
-from tofu_eval.core.types import Report, Task, no_report
-from tofu_eval.features.open import feature_models
+from tofu_eval.core.types import Report, no_report
+from tofu_eval.features.base import Feature
+from tofu_eval.features.given import GivenFeature
+from tofu_eval.features.open import OpenFeature, open_features
+from tofu_eval.features.settings import read_settings
 from tofu_eval.metrics import Metric, find
 from tofu_eval.pipeline.plan import metrics_of
 from tofu_eval.pipeline.score_run import all_metrics, score_run
 from tofu_eval.run.store import Run
 
+MADE_BY = {
+    "equivalence": {"equivalence.method", "equivalence.model", "equivalence.threshold"},
+    "reward": {"reward.model"},
+    "reward_level": {"reward.model", "reward.calibration"},
+    "judge": {"judge.model"},
+}
+"""Features that a file may bring, and the settings that ask for them to be made anew."""
+
 Scorers = dict[str, list[Metric]]
 
 
 def inherit_settings(
-    output: Path | str, options: Mapping[str, Any], fields: Sequence[str], *, only: bool
+    output: Path | str, options: Mapping[str, Any], *, only: bool
 ) -> dict[str, Any]:
-    """The options, and for these fields what the run was scored with where they say nothing.
+    """The options, and the models behind features that the run was scored with, where they say
+    nothing.
 
     Args:
         output: a run directory, or where one will be.
         options: what the user says.
-        fields: the settings that concern scoring.
         only: whether the run's own scores are of no account.
     """
     if only or not (Path(output) / "run.json").is_file():
         return dict(options)
-    stored: dict[str, Any] = Run.open(output).manifest.get("settings", {})
-    usual = Settings().model_dump(mode="json")
-    found = dict(options)
-    for name in fields:
-        value = stored.get(name)
-        if name == "metrics" or name not in stored or value == usual[name]:
+    sections = {
+        name: value
+        for name, value in _unusual_settings(Run.open(output)).items()
+        if name not in Settings.model_fields
+    }
+    return _merge_settings(sections, options)
+
+
+def _unusual_settings(run: Run) -> dict[str, Any]:
+    """What a run was made with, but for the defaults and the names of its metrics."""
+    stored: dict[str, Any] = run.manifest.get("settings", {})
+    usual = read_settings({}).model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for name, value in stored.items():
+        if name == "metrics" or name not in usual or value == usual[name]:
             continue
-        if isinstance(value, dict) and isinstance(found.get(name), Mapping):
-            found[name] = {**value, **found[name]}
-        else:
-            found.setdefault(name, value)
+        if name not in Settings.model_fields:  # a section: its own defaults count
+            value = {k: v for k, v in value.items() if v != usual[name].get(k)}
+        found[name] = value
     return found
+
+
+def _merge_settings(stored: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**stored, **options}
+    for name in stored.keys() & options.keys():
+        if name not in Settings.model_fields:
+            merged[name] = {**stored[name], **options[name]}
+    return merged
 
 
 def add_scored(
@@ -61,19 +88,52 @@ def add_scored(
         only: whether what is not asked for is dropped.
     """
     found = {task: list(metrics) for task, metrics in scorers.items()}
+    kept: Scorers = {task: [] for task in found}
     if not (Path(output) / "run.json").is_file():
         return found, []
     dropped: dict[str, None] = {}
     for row in Run.open(output).estimates():
         mine = found.get(row.task)
-        if mine is None or row.metric in [metric.name for metric in mine]:
+        if mine is None or row.metric in [m.name for m in (*mine, *kept[row.task])]:
             continue
         if only:
             dropped[row.metric] = None
         else:
             metric = find(row.metric)
-            mine.append(replace(metric, needs=retokenize(metric.needs, chosen.tokenizer)))
+            kept[row.task].append(replace(metric, needs=retokenize(metric.needs, chosen.tokenizer)))
+    found = {task: [*kept[task], *metrics] for task, metrics in found.items()}
     return found, [f"dropped, as --only says: {', '.join(dropped)}"] if dropped else []
+
+
+def given_by_files(
+    found: Mapping[str, set[str]], output: Path, task: str, chosen: Settings
+) -> set[str]:
+    """The features that the files of all models bring, those in the run included.
+
+    What the user names a model or a method for is made by that.
+    """
+    sets = list(found.values())
+    if (output / "run.json").exists():
+        models = Run.open(output).manifest["models"]
+        sets += [
+            set(model.get("given", {}).get(task, ()))
+            for name, model in models.items()
+            if name not in found and task in model.get("responses", {})
+        ]
+    given = set.intersection(*sets) if sets else set()
+    for name, settings_of in MADE_BY.items():
+        if chosen.given_paths() & settings_of:
+            given.discard(name)
+    return given
+
+
+def open_given(given: Iterable[str], metrics: Iterable[Metric]) -> dict[str, OpenFeature]:
+    """The features that files bring and the metrics need."""
+    needs = {need for metric in metrics for need in metric.needs}
+    return {
+        name: OpenFeature(Feature(name, GivenFeature, level="group"), GivenFeature(name))
+        for name in sorted(needs.intersection(given))
+    }
 
 
 @contextmanager
@@ -120,17 +180,20 @@ def rescore(
             f"{path} has no responses that could be scored. Make some: tofu-eval run … or "
             f"tofu-eval score … --output {path}"
         )
-    stored = {k: v for k, v in held.manifest.get("settings", {}).items() if k != "metrics"}
-    chosen = settings({**stored, **options})
+    chosen = read_settings(_merge_settings(_unusual_settings(held), options))
     asked = {
         task: metrics_of(chosen, ()) if chosen.metrics else [] for task in held.manifest["tasks"]
     }
     scorers, remarks = add_scored(asked, path, chosen, only=only)
-    tasks = [
-        Task(name, 1, tuple, verifier=described.get("verifier", ""))
-        for name, described in held.manifest["tasks"].items()
-    ]
-    features = feature_models(chosen, all_metrics(scorers), tasks=tasks)
+    verifiers = {
+        name: described.get("verifier", "") for name, described in held.manifest["tasks"].items()
+    }
+    metrics = all_metrics(scorers)
+    given = set.intersection(
+        *(given_by_files({}, Path(path), task, chosen) for task in held.manifest["tasks"])
+    )
+    features = open_features(chosen, metrics, given, verifiers)
+    features |= open_given(given, metrics)
     with Run.writing(path) as run, restoring_on_refusal(run):
         notes = [*run.manifest.get("notes", []), *run.mend(), *remarks]
         run.save(status="running", settings=chosen.model_dump(mode="json"), notes=notes)

@@ -67,6 +67,7 @@ class Run:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        self._writing_scores: dict[tuple[str, str], str] = {}
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
@@ -255,18 +256,19 @@ class Run:
     def score_parts(self, model: str, task: str, mark: str) -> set[int]:
         """The parts of one model's scores on one task that were made under `mark`.
 
-        The mark is a digest of all that scores depend on; parts under another are removed.
+        The mark is a digest of all that scores depend on. Parts under another are removed by the
+        first that is written.
         """
         found: set[int] = set()
         wanted = 0
         for part in parts_of(self._scores_folder(model, task)):
             with readable(part):
                 told = open_parquet(part).schema_arrow.metadata or {}
-            if told.get(b"mark", b"").decode() == mark and part_number(part) not in found:
+            if told.get(b"mark", b"").decode() == mark:
+                if part_number(part) in found:
+                    part.unlink()
                 found.add(part_number(part))
                 wanted = int(told.get(b"parts", 0))
-            else:
-                part.unlink()
         if len(found) > wanted:  # which of them are ours, nobody can say
             self.drop_scores(model, task)
             return set()
@@ -276,9 +278,20 @@ class Run:
         self, model: str, task: str, number: int, rows: Iterable[Score], *, of: int, mark: str
     ) -> None:
         """Save the scores of some prompts as part `number`; there will be `of` parts."""
+        self._drop_other_scores(model, task, mark)
         told = {"mark": mark, "parts": str(of)}
         table = to_table(rows, SCORE_SCHEMA).replace_schema_metadata(told)
         write_part(self._scores_folder(model, task), table, number)
+
+    def _drop_other_scores(self, model: str, task: str, mark: str) -> None:
+        if self._writing_scores.get((model, task)) == mark:
+            return
+        for part in parts_of(self._scores_folder(model, task)):
+            with readable(part):
+                told = open_parquet(part).schema_arrow.metadata or {}
+            if told.get(b"mark", b"").decode() != mark:
+                part.unlink()
+        self._writing_scores[model, task] = mark
 
     def has_scores(self, model: str, task: str) -> bool:
         """Whether all scores of one model on one task are there."""

@@ -1,0 +1,89 @@
+"""Scoring again adds metrics; a refused call leaves a finished run finished."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tofu_eval.cli import main
+from tofu_eval.core.errors import ConfigError, StoreError, TofuEvalError
+from tofu_eval.pipeline.evaluate import score_files
+from tofu_eval.pipeline.rescore import rescore
+from tofu_eval.run.store import Run
+from tofu_eval.run.verify import verify
+
+
+def write_file(path: Path, *texts: str) -> Path:
+    rows = [{"prompt": f"P{i}", "responses": list(texts)} for i in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    file = write_file(tmp_path / "a.jsonl", "red fig", "red pear", "<think>x</think>red fig")
+    score_files([("a", file)], tmp_path / "run", metrics=["unique_rate"], truncate=1)
+    return tmp_path / "run"
+
+
+def found(run: Path) -> dict[tuple[str, str], float | None]:
+    return {(row.model, row.metric): row.value for row in Run.open(run).estimates()}
+
+
+def test_metrics_are_added_under_the_settings_of_before(run: Path, tmp_path: Path) -> None:
+    rescore(run, metrics=["distinct_1"])
+    assert found(run) == {("a", "unique_rate"): 2 / 3, ("a", "distinct_1"): pytest.approx(1 / 3)}
+    signatures = {row.metric: row.signature for row in Run.open(run).estimates()}
+    assert "|truncate:1|" in signatures["distinct_1"]
+    # Another file with other metrics: both models have them all.
+    file = write_file(tmp_path / "b.jsonl", "a", "b", "b")
+    score_files([("b", file)], run, metrics=["mean_length"])
+    names = ("unique_rate", "distinct_1", "mean_length")
+    assert set(found(run)) == {(model, name) for model in "ab" for name in names}
+    assert not verify(run).problems
+
+
+def test_only_drops_and_says_so(run: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["rescore", str(run), "--only", "--metric", "mean_length"], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    assert "dropped, as --only says: unique_rate" in Run.open(run).manifest["notes"]
+    assert set(found(run)) == {("a", "mean_length")}
+    assert {row["metric"] for row in Run.open(run).scores().to_pylist()} == {"mean_length"}
+
+
+def test_without_metrics_what_is_there_is_made_anew(run: Path) -> None:
+    rescore(run, reasoning="keep")
+    assert found(run) == {("a", "unique_rate"): 1.0}
+
+
+def test_a_refused_call_leaves_a_finished_run_finished(run: Path, tmp_path: Path) -> None:
+    before = json.loads((run / "run.json").read_text())
+    other = write_file(tmp_path / "other.jsonl", "x", "y")
+    prompts = json.dumps({"prompt": "Q", "id": "q", "responses": ["x"]}) + "\n"
+    (tmp_path / "more.jsonl").write_text(prompts)
+    refused: list[tuple[type[TofuEvalError], object]] = [
+        (StoreError, lambda: score_files([("a", other)], run)),
+        (StoreError, lambda: score_files([("new", other), ("a", tmp_path / "more.jsonl")], run)),
+        (StoreError, lambda: score_files([("b", other)], run, seed=3)),
+        (TofuEvalError, lambda: rescore(run, metrics=["nope"])),
+        (TofuEvalError, lambda: rescore(run, metrics=["vendi"], embedding={"model": "/nowhere"})),
+    ]
+    for kind, call in refused:
+        with pytest.raises(kind):
+            call()  # type: ignore[operator]
+        assert json.loads((run / "run.json").read_text()) == before
+    assert before["status"] == "complete"
+    assert not verify(run).problems
+    assert CliRunner().invoke(main, ["compare", str(run)]).exit_code == 0
+
+
+def test_a_run_without_responses(tmp_path: Path) -> None:
+    with Run.writing(tmp_path / "run") as made:
+        made.save(status="new")
+    with pytest.raises(ConfigError, match=r"has no responses that could be scored\. Make some:"):
+        rescore(tmp_path / "run", metrics=["distinct_1"])
