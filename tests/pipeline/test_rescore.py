@@ -35,7 +35,7 @@ def found(run: Path) -> dict[tuple[str, str], float | None]:
 
 def test_metrics_are_added_under_the_settings_of_before(run: Path, tmp_path: Path) -> None:
     rescore(run, metrics=["distinct_1"])
-    assert found(run) == {("a", "unique_rate"): 2 / 3, ("a", "distinct_1"): pytest.approx(1 / 3)}
+    assert found(run) == {("a", "unique_rate"): 1 / 3, ("a", "distinct_1"): pytest.approx(1 / 3)}
     signatures = {row.metric: row.signature for row in Run.open(run).estimates()}
     assert "|truncate:1|" in signatures["distinct_1"]
     # Another file with other metrics: both models have them all.
@@ -58,7 +58,7 @@ def test_only_drops_and_says_so(run: Path) -> None:
 
 def test_without_metrics_what_is_there_is_made_anew(run: Path) -> None:
     rescore(run, reasoning="keep")
-    assert found(run) == {("a", "unique_rate"): 1.0}
+    assert found(run) == {("a", "unique_rate"): 2 / 3}
 
 
 def test_a_refused_call_leaves_a_finished_run_finished(run: Path, tmp_path: Path) -> None:

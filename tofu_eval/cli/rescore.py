@@ -7,10 +7,16 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import baseline_option, given_values, only_option, scoring_options
+from tofu_eval.cli.options import (
+    Command,
+    baseline_option,
+    given_values,
+    only_option,
+    scoring_options,
+)
 
 
-@click.command("rescore")
+@click.command("rescore", cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
 @only_option
 @baseline_option
