@@ -29,7 +29,7 @@ def values(result: Result) -> dict[str, float | None]:
     return {row["metric"]: row["value"] for row in result.estimates.to_pylist()}
 
 
-def score_case(name: str, tmp_path: Path, metrics: list[str], **options: str) -> Result:
+def score_case(name: str, tmp_path: Path, metrics: list[str], **options: object) -> Result:
     return score_files(
         [("m", CASES / f"{name}.jsonl")], tmp_path / name, metrics=metrics, **options
     )
@@ -54,7 +54,9 @@ def test_thoughts_change_no_score(tmp_path: Path) -> None:
 @needs_cases
 def test_choices_and_refusals_after_thoughts(tmp_path: Path) -> None:
     for name in ("choice_plain", "choice_think"):
-        result = score_case(name, tmp_path, ["accuracy", "unparsable_rate"], verifier="choice")
+        result = score_case(
+            name, tmp_path, ["accuracy", "unparsable_rate"], verifier={"name": "choice"}
+        )
         assert values(result) == {"accuracy": pytest.approx(2 / 3), "unparsable_rate": 0.0}
     for name in ("refuse_think", "refuse_es"):
         found = values(score_case(name, tmp_path, ["refusal_rate", "attack_success_rate"]))
@@ -64,7 +66,7 @@ def test_choices_and_refusals_after_thoughts(tmp_path: Path) -> None:
 @needs_cases
 def test_an_answer_within_an_unclosed_thought_is_none(tmp_path: Path) -> None:
     metrics = ["accuracy", "unparsable_rate", "pass_at_2", "empty_rate", "unfinished_rate"]
-    result = score_case("math_think_unclosed", tmp_path, metrics, verifier="math")
+    result = score_case("math_think_unclosed", tmp_path, metrics, verifier={"name": "math"})
     assert values(result) == {
         "accuracy": 0.0,  # the two that answer say 4, the reference is 5
         "unparsable_rate": 0.5,
@@ -85,15 +87,13 @@ def test_an_answer_within_an_unclosed_thought_is_none(tmp_path: Path) -> None:
 @needs_cases
 def test_words_of_chinese_and_russian(tmp_path: Path) -> None:
     diverse, narrow = (
-        values(score_case(name, tmp_path, [*LEXICAL, "near_duplicate_rate"]))
-        for name in ("zh_diverse", "zh_narrow")
+        values(score_case(name, tmp_path, LEXICAL)) for name in ("zh_diverse", "zh_narrow")
     )
     assert diverse["mean_length"] == pytest.approx(12.5, abs=0.5)  # characters
     assert narrow["mean_length"] == 25.0
     assert diverse["distinct_1"] > 2 * narrow["distinct_1"]
     assert diverse["self_bleu"] < narrow["self_bleu"] / 2
     assert narrow["rouge_l_homogenization"] > 0.9 > 0.3 > diverse["rouge_l_homogenization"]
-    assert (diverse["near_duplicate_rate"], narrow["near_duplicate_rate"]) == (0.0, 1.0)
     # 4 of 28 pairs are equal; a digit alone is shared by some others.
     russian = values(score_case("ru_mixed", tmp_path, LEXICAL))
     assert russian["rouge_l_homogenization"] == pytest.approx(0.2, abs=0.01)
@@ -153,8 +153,8 @@ def test_states_are_counted_and_their_texts_not_scored(tmp_path: Path) -> None:
     [reason] = [r["reason"] for r in dropped.scores.to_pylist() if r["metric"] == "unique_rate"]
     assert reason == "fewer than two responses (1); of 4 responses 1 empty, 1 filtered"
     signatures = {r["metric"]: r["signature"] for r in dropped.estimates.to_pylist()}
-    assert "|unfinished:drop|" in signatures["mean_length"]
-    assert "|unfinished:drop|" not in signatures["unfinished_rate"]
+    assert "|unfinished:drop" in signatures["mean_length"]
+    assert "|unfinished:drop" not in signatures["unfinished_rate"]
 
 
 def test_thoughts_by_themselves_and_with_the_answer() -> None:
@@ -231,7 +231,12 @@ BY_WORDS = [
     and "exact" not in entry.name
     and entry.name not in ("unique_rate", "mattr")  # whole texts; the inside of one text
 ]
-SPLIT_AT_SPACES = {"ead@2604.16027", "ngram_diversity@diversity-0.3", "self_bleu@gem"}
+SPLIT_AT_SPACES = {
+    "ead@2604.16027",
+    "ngram_diversity@diversity-0.3",
+    "ngram_diversity@gem",
+    "self_bleu@gem",
+}
 
 
 @pytest.mark.parametrize("language", FAR_AND_NEAR)
@@ -267,7 +272,7 @@ def test_the_tokenizer_is_the_users_and_named() -> None:
     ):  # fmt: skip
         [row] = score(group, metrics=["mean_length"], tokenizer=tokenizer).estimates.to_pylist()
         assert row["value"] == length
-        assert f"|tok:{name}|" in row["signature"]
+        assert f"tok:{name}" in row["signature"].split("|")
 
 
 def test_truncation_and_constraints_count_the_same_words() -> None:

@@ -99,13 +99,15 @@ def ngram_diversity_at_gem(
         n: largest order, n >= 1.
         template: "llama-3.1", or "none" for the response alone.
     Returns: a share in (0, 1]; it cannot reach 1, because every text shares the prompt.
-    Undefined: fewer than two responses, or with template "none" all shorter than n tokens.
+    Undefined: fewer than two responses, one in a script that is written without spaces, or with
+        template "none" all shorter than n tokens.
     Reproduces: evaluation/evaluation_diversity.py of the paper's repository, which pools the
         template and the prompt with the answers, so that a long prompt lowers the score, and
         counts orders without an n-gram as 0 (here undefined). It splits sentences before words,
         which moves the few full stops inside a text.
     """
     need_two(texts)
+    need_spaces(texts)
     if template == "llama-3.1":
         texts = [LLAMA.format(prompt=prompt.text, answer=text) for text in texts]
     # Importing NLTK takes a while.
