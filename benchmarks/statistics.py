@@ -34,8 +34,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from tofu_eval.analysis import crossed_mean, mean_intervals, power
-from tofu_eval.analysis.paired import sign_flips
+from tofu_eval.analysis import Column, crossed_mean, mean_intervals, power, sign_flip_tests
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
@@ -140,8 +139,9 @@ def pairs(name: str) -> Draw:
 
 def rejected(table: Floats, seed: int) -> float:
     """The share of studies that the sign-flip test calls different at 5%."""
-    found = sign_flips(list(np.sort(table, axis=1)), seed=seed, resamples=4999)
-    return float(np.mean([p is not None and p < 0.05 for p in found]))
+    units = [f"{seed} p{i}" for i in range(table.shape[1])]
+    found = sign_flip_tests([Column(row, units) for row in table], flips=4999).tests
+    return float(np.mean([test.p_value is not None and test.p_value < 0.05 for test in found]))
 
 
 def chunks(draw: Draw, rng: np.random.Generator, studies: int, n: int, effect: float) -> float:

@@ -43,7 +43,8 @@ from tofu_eval.analysis.compare import compare as compare_scores
 from tofu_eval.analysis.frontier import frontier
 from tofu_eval.analysis.ranks import rank_models
 from tofu_eval.analysis.verdict import verdicts_of
-from tofu_eval.core.types import SCORE_SCHEMA, Group, Prompt, Score, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA, to_table
+from tofu_eval.core.types import Group, Prompt, Score
 
 Rng = np.random.Generator
 Floats = NDArray[np.float64]
@@ -147,7 +148,7 @@ def constant_counts(rng: Rng) -> Study:
 
 def same_texts(rng: Rng) -> Study:
     """A dozen texts a prompt, drawn 20 and 5 times."""
-    return two(rng, 30, lambda i: (20, 5), metrics=("unique_rate", "distinct_1"))
+    return two(rng, 20, lambda i: (20, 5), metrics=("unique_rate", "distinct_1"))
 
 
 def ragged_counts(rng: Rng) -> Study:
