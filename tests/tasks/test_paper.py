@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
+from tofu_eval.core.config import Settings
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.answers.letter import letter
+from tofu_eval.pipeline.plan import remark_on_published
 from tofu_eval.tasks import load_format, load_suite, load_task, render
 
 DELIMITERS = re.compile(r"\s*<\|/?\w+\|>\s*")
@@ -135,3 +137,10 @@ def test_the_suite_asks_in_these_formats() -> None:
     mathematics = {"gsm8k", "math-500", "minerva-math"}
     assert {name for name, format in formats.items() if format == "paper-math"} == mathematics
     assert set(formats.values()) == {"paper", "paper-math"}
+
+
+def test_the_papers_own_adapters_want_their_own_words() -> None:
+    models = {"a": "org/base+TOFU-SFT/x-tofu", "b": "org/base", "c": "TOFU-SFT/y"}
+    said = remark_on_published(models, Settings(format={"c": "mine.jinja", "a": "paper"}))
+    assert len(said) == 1
+    assert said[0].startswith("a: the paper's adapters were tuned on prompts of other words")

@@ -48,6 +48,7 @@ from tofu_eval.pipeline.plan import (
     metrics_of,
     mixed,
     plan_of,
+    remark_on_published,
 )
 from tofu_eval.pipeline.rescore import (
     add_scored,
@@ -162,7 +163,8 @@ def evaluate(
                 )
                 add_series(run, variant.name, models[variant.model])
         unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
-        run.save(notes=[*run.manifest["notes"], *mixed(formats), *unasked, *remarks])
+        remarks = [*unasked, *remarks, *remark_on_published(models, chosen)]
+        run.save(notes=[*run.manifest["notes"], *mixed(formats), *remarks])
         for names in group_shared(engines):
             here = [variant for variant in variants if variant.model in names]
             wanted = [

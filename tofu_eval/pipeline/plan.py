@@ -145,6 +145,25 @@ def mixed(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
     return [f"Models are asked in different prompt formats ({shown}). One for all: --format sft"]
 
 
+PUBLISHED = "TOFU-SFT/"
+"""Whose adapters on the Hub were tuned on sentences that are not ours to hand on."""
+
+
+def remark_on_published(models: Mapping[str, object], chosen: Settings) -> list[str]:
+    """A remark for each of the paper's own adapters that is asked in other words than its own."""
+    remarks = []
+    for name, model in models.items():
+        given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
+        own = given is not None and given.endswith(".jinja")
+        ref = f"{model.model}+{model.adapter or ''}" if isinstance(model, ModelSpec) else str(model)
+        if not own and any(part.startswith(PUBLISHED) for part in ref.split("+")):
+            remarks.append(
+                f"{name}: the paper's adapters were tuned on prompts of other words; give those as "
+                "a template of your own: --format FILE.jinja (docs/paper.md says where they stand)"
+            )
+    return remarks
+
+
 def format_name(format: Format, system: str | None = None) -> str:
     """Its name; with the start of its digest, a template or a system prompt of the user's own."""
     own = format.digest != load_format(format.name).digest
