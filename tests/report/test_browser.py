@@ -298,3 +298,15 @@ def test_ten_thousand_responses_stay_usable(
     assert time.perf_counter() - begun < 3
     shown = json.loads(page.locator("#data").evaluate("node => node.textContent"))
     assert sum(len(one["samples"][0]) for one in shown["explorer"]["responses"]) == 5000
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_column_is_clipped(look: Look, fruit_page: Path, width: int) -> None:
+    page = look(fruit_page, width=width)
+    for summary in page.locator("#about summary").all():
+        if summary.locator("xpath=..").get_attribute("open") is None:
+            summary.click()
+    clipped = page.locator(".scroll").evaluate_all(
+        "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
+    )
+    assert clipped == []

@@ -26,6 +26,7 @@ from tofu_eval.analysis import (
     spread_clusters,
     within,
 )
+from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.analysis.equal_counts import (
     LEAST,
     Counted,
@@ -466,7 +467,7 @@ def _turn(cell: Cell, direction: str) -> int | None:
     if not is_clear(cell) or difference.value is None:
         return 0
     up = 1 if difference.value > 0 else -1
-    return -up if direction == "lower" else up
+    return up * (sign_of_direction(direction) or 1)
 
 
 def _withheld(
@@ -514,7 +515,7 @@ def _nearness(difference: Difference, margin: float | None, direction: str) -> t
     low, high = difference.low_90, difference.high_90
     if margin is None or low is None or high is None:
         return False, False
-    worst = -high if direction == "lower" else low
+    worst = -high if sign_of_direction(direction) < 0 else low
     return -margin < low and high < margin, worst > -margin
 
 

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Literal
 
 from tofu_eval.analysis.compare import Comparison, Row
-from tofu_eval.analysis.direction import sign_of_direction
+from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
 from tofu_eval.core.errors import ConfigError, UnknownNameError
 
@@ -113,9 +113,11 @@ def _check_word(condition: Condition, row: Row) -> None:
     measures = _MEASURES.get(condition.word)
     if measures is None:
         return
-    fitting = [w for w, of in _MEASURES.items() if of == row.measures and row.direction != "none"]
+    fitting = [
+        w for w, of in _MEASURES.items() if of == row.measures and has_direction(row.direction)
+    ]
     if condition.word not in fitting:
-        kind = "has no direction" if row.direction == "none" else f"measures {row.measures}"
+        kind = f"measures {row.measures}" if has_direction(row.direction) else "has no direction"
         raise ConfigError(
             f"'{row.metric}' {kind}, so nothing is '{condition.word}' by it. Say "
             f"{' or '.join(repr(word) for word in fitting or ('higher', 'lower'))}."

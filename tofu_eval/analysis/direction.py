@@ -22,6 +22,11 @@ def sign_of_direction(direction: str) -> int:
     return _SIGNS[direction]
 
 
+def has_direction(direction: str) -> bool:
+    """Whether more or less of it is more diverse, or better."""
+    return _SIGNS[direction] != 0
+
+
 def arrow_of(direction: str) -> str:
     """The way to more diversity: ↑, ↓, or nothing."""
     return _ARROWS[_SIGNS[direction]]

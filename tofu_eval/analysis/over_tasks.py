@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.direction import has_direction, sign_of_direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def standings(comparison: Comparison) -> tuple[Standing, ...]:
     return tuple(
         standing
         for metric, rows in of.items()
-        if len(rows) > 1 and rows[0].direction != "none"
+        if len(rows) > 1 and has_direction(rows[0].direction)
         for standing in _of_metric(comparison, metric, rows)
     )
 
@@ -52,7 +53,7 @@ def _of_metric(comparison: Comparison, metric: str, rows: Sequence[Row]) -> list
     for row in rows:
         values = {c.model: c.mean.value for c in row.cells if c.mean.value is not None}
         if values.keys() == known:
-            for model, rank in _ranks(values, higher=row.direction == "higher").items():
+            for model, rank in _ranks(values, higher=sign_of_direction(row.direction) > 0).items():
                 ranks[model].append(rank)
     found = []
     for place, model in enumerate(comparison.models):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tofu_eval.analysis.compare import Cell, Comparison, Row, is_clear
-from tofu_eval.analysis.direction import sign_of_direction
+from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.warnings import ValidityWarning
 
 Outcome = Literal["less", "more", "disagree", "same", "unclear", "withheld", "missing"]
@@ -112,7 +112,7 @@ def _verdict(comparison: Comparison, model: str, task: str) -> Verdict:
     place = comparison.models.index(model)
     found: dict[str, list[Finding]] = {"diversity": [], "quality": []}
     for row in in_leading_order(comparison.rows):
-        if row.task != task or row.measures not in found or row.direction == "none":
+        if row.task != task or row.measures not in found or not has_direction(row.direction):
             continue
         found[row.measures].append(finding_of(comparison, row, row.cells[place]))
     return Verdict(

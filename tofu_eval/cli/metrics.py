@@ -6,7 +6,8 @@ import inspect
 
 import click
 
-ARROWS = {"higher": "↑", "lower": "↓", "none": "·"}
+NO_ARROW = "·"
+"""Of a metric without a direction."""
 
 
 @click.group("metrics")
@@ -17,6 +18,7 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """Every metric: its name, direction, cost and needs, one a line."""
+    from tofu_eval.analysis.direction import arrow_of
     from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
     from tofu_eval.metrics import METRICS
@@ -27,7 +29,7 @@ def list_() -> None:
         if metric is None:
             broken.append(f"{entry.name} is broken: {entry.error}")
         else:
-            arrow = f"{ARROWS[metric.direction]} {metric.measures}"
+            arrow = f"{arrow_of(metric.direction) or NO_ARROW} {metric.measures}"
             rows.append((metric.name, arrow, metric.cost, "+".join(metric.needs)))
     # A name is for copying, so no table that breaks it.
     width = max(len(name) for name, *_ in rows)
@@ -44,6 +46,7 @@ def list_() -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """All that there is to know about one metric."""
+    from tofu_eval.analysis.direction import arrow_of
     from tofu_eval.metrics import METRICS
 
     metric = METRICS.get(name)
@@ -51,7 +54,7 @@ def show(name: str) -> None:
     settings = ", ".join(f"{key}={value}" for key, value in metric.settings.items()) or "none"
     click.echo(f"{metric.name}  (version {metric.version}, measures {metric.measures})\n")
     click.echo(f"{inspect.getdoc(metric.function)}\n")
-    click.echo(f"direction  {ARROWS[metric.direction]} {metric.direction}")
+    click.echo(f"direction  {arrow_of(metric.direction) or NO_ARROW} {metric.direction}")
     click.echo(f"range      [{low}, {high}]")
     click.echo(f"level      {metric.level}")
     click.echo(f"needs      {', '.join(metric.needs)}")

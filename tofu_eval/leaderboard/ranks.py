@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.ranks import Rank, rank_models
 from tofu_eval.leaderboard.board import BoardMetric, BoardRow
@@ -39,7 +40,7 @@ def block_key(row: BoardRow, metric: BoardMetric) -> BlockKey:
 
 def reason_unranked(row: BoardRow, metric: BoardMetric) -> str | None:
     """Why a row can have no rank whatever its per-prompt rows are; None where it can."""
-    if metric.direction == "none":
+    if not has_direction(metric.direction):
         return NO_DIRECTION
     if row.value is None:
         return NO_VALUE
@@ -92,7 +93,7 @@ def rank_rows(
         members.sort(key=lambda row: row.key)
         ranks = rank_models(
             {str(i): values[row.key] for i, row in enumerate(members)},
-            higher=metrics[key[1]].direction == "higher",
+            higher=sign_of_direction(metrics[key[1]].direction) > 0,
             task=tasks[key[0]],
         )
         for row in _rank_block(members, ranks):

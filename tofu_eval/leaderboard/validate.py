@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.analysis.intervals import method_of
 from tofu_eval.core.errors import DataError, TofuEvalError
 from tofu_eval.leaderboard.board import (
@@ -151,7 +152,7 @@ def _order_problems(board: Board) -> Iterator[tuple[str, str]]:
 
 
 def _is_higher_better(board: Board, row: BoardRow) -> bool:
-    return board.metric_by_id[row.metric].direction == "higher"
+    return sign_of_direction(board.metric_by_id[row.metric].direction) > 0
 
 
 def _number(value: float | None) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tofu_eval.analysis.direction import arrow_of, has_direction, sign_of_direction
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.leaderboard.board import Board, BoardMetric, BoardRow, BoardTask
 from tofu_eval.leaderboard.ranks import block_key
@@ -14,7 +15,6 @@ from tofu_eval.leaderboard.ranks import block_key
 if TYPE_CHECKING:
     from tofu_eval.leaderboard.board import BoardModel
 
-ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 _FIRST = ("diversity", "quality")
 """What a metric measures, in the order of reading; all else comes after."""
 _KNOWN_FROM = "tofu-eval leaderboard show FILE"
@@ -83,7 +83,7 @@ class Block:
     def title(self) -> str:
         """The metric, which way is more diverse (of a quality metric: better), and the N."""
         at = "" if self.responses is None else f" at n = {self.responses}"
-        return f"{self.metric_label}{ARROWS[self.direction]}{at}"
+        return f"{self.metric_label} {arrow_of(self.direction)}".rstrip() + at
 
     def label_of(self, row: BoardRow) -> str:
         """How the row's model is called."""
@@ -99,7 +99,7 @@ def blocks(board: Board) -> Iterator[Block]:
     for key in sorted(groups, key=lambda key: _reading_order(board, *key)):
         task, metric, signature, responses = key
         direction = board.metric_by_id[metric].direction
-        sign = {"higher": -1, "lower": 1, "none": 0}[direction]
+        sign = -sign_of_direction(direction)
         rows = sorted(
             groups[key],
             key=lambda row: (
@@ -215,7 +215,7 @@ def _unranked_notes(board: Board) -> Iterator[str]:
     names = metric_labels(board)
     reasons: dict[str, dict[str, None]] = defaultdict(dict)
     for row in board.rows:
-        if row.unranked is not None and board.metric_by_id[row.metric].direction != "none":
+        if row.unranked is not None and has_direction(board.metric_by_id[row.metric].direction):
             reasons[row.unranked][names[row.metric]] = None
     for reason, metrics in reasons.items():
         yield f"Not ranked: {', '.join(metrics)} ({reason})."

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.analysis.compare import Cell, Comparison, Row
-from tofu_eval.analysis.direction import arrow_of, won_share
+from tofu_eval.analysis.direction import arrow_of, has_direction, won_share
 from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.analysis.over_tasks import standings
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
@@ -358,7 +358,7 @@ def _notes(comparison: Comparison) -> list[str]:
     findings = [finding_of(comparison, row, cell) for row in comparison.rows for cell in row.cells]
     marks = set(map(mark_text, findings))
     notes = []
-    if any(row.direction != "none" for row in comparison.rows):
+    if any(has_direction(row.direction) for row in comparison.rows):
         notes.append(
             "↑ higher is more diverse, ↓ lower is; of a quality metric: better. "
             "Intervals are over the n prompts."

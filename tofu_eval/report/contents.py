@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.analysis.compare import Comparison, Row
 from tofu_eval.analysis.compare_run import chosen_scores, compare_run
-from tofu_eval.analysis.direction import sign_of_direction, won_share
+from tofu_eval.analysis.direction import has_direction, sign_of_direction, won_share
 from tofu_eval.analysis.frontier import Frontier, Point, frontier_points
 from tofu_eval.analysis.verdict import Finding, finding_of
 from tofu_eval.core.errors import DataError
@@ -206,7 +206,7 @@ def _frontier(
     facts = run.manifest.get("metrics", {})
     by_task: dict[str, list[Row]] = {}
     for row in comparison.rows:
-        if row.direction != "none" and facts[row.metric].get("level") != "corpus":
+        if has_direction(row.direction) and facts[row.metric].get("level") != "corpus":
             by_task.setdefault(row.task, []).append(row)
     for rows in by_task.values():
         for quality in (row for row in rows if row.measures == "quality"):

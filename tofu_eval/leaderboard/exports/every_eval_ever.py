@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.core.errors import ConfigError, DataError
 from tofu_eval.core.types import check_name, digest
 from tofu_eval.leaderboard.board import (
@@ -229,7 +230,7 @@ def _metric(metric: BoardMetric, responses: int | None) -> dict[str, Any]:
             "package": metric.package and metric.package.name,
             "package_version": metric.package and metric.package.version,
         },
-        "lower_is_better": metric.direction == "lower",
+        "lower_is_better": sign_of_direction(metric.direction) < 0,
         # The project's validator, stricter than its schema, wants both ends of what is continuous.
         **({} if low is None or high is None else scale),
     }

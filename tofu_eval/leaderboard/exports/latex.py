@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.core.escape import latex_text
 from tofu_eval.leaderboard.board import Board, BoardRow
 from tofu_eval.leaderboard.exports.base import export
@@ -12,7 +13,7 @@ from tofu_eval.leaderboard.view import Block, blocks, interval_text, number_text
 _PER_TABLE = 4
 """Metrics side by side: what fits on a page."""
 
-_ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "none": ""}
+_ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
 
 
 @export(name="latex", help="models by metrics, for booktabs; bold: nothing is shown to be better")
@@ -34,7 +35,10 @@ def _table(shown: Sequence[Block]) -> list[str]:
     for label in dict.fromkeys(label for column in cells for label in column):
         texts = [_cell(column.get(label)) for column in cells]
         lines.append(" & ".join([latex_text(label), *texts]) + r" \\")
-    heads = [latex_text(block.metric_label) + _ARROWS[block.direction] for block in shown]
+    heads = [
+        latex_text(block.metric_label) + _ARROWS[sign_of_direction(block.direction)]
+        for block in shown
+    ]
     cited = "; ".join(dict.fromkeys(latex_text(block.signature) for block in shown))
     return [
         r"\begin{table}",
