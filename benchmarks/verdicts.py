@@ -345,7 +345,7 @@ def narrower(rng: Rng, prompts: int, counts: Callable[[int], tuple[int, int]]) -
     sides: tuple[list[Any], list[Any]] = ([], [])
     for i in range(prompts):
         mean = rng.normal(0.5, 0.5)
-        for side, shift, count in zip(sides, (0.0, -0.45), counts(i), strict=True):
+        for side, shift, count in zip(sides, (0.0, -0.7), counts(i), strict=True):
             p = rng.dirichlet(np.full(WORDS, 0.15 * np.exp(mean + shift)))
             side.append(draw(p, count, rng))
     return Study({"base": Side(sides[0]), "sft": Side(sides[1])})
@@ -443,10 +443,9 @@ def agreement(studies: int) -> float:
         made = compare_scores(
             to_table(rows, SCORE_SCHEMA), "base", metrics={"unique_rate": "higher"}
         )
-        told = made.rows[0].cells[1].p_adjusted
         columns = [{f"p{i}": float(v) for i, v in enumerate(row)} for row in values]
         better, _ = significantly_better(columns, higher=True, task="task")
-        same += bool(better.any()) == (told is not None and told < 0.05)
+        same += bool(better.any()) == bool(made.rows[0].cells[1].turn)
     return same / studies
 
 
