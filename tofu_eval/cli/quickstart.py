@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,10 +41,11 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
     from tofu_eval.cli.options import names
     from tofu_eval.core.errors import MissingDependencyError
 
-    try:
-        from tofu_eval.lab.quickstart import quickstart
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.of("The quickstart", error.name or "torch", "train") from error
+    for package in ("torch", "transformers", "trl"):  # found, not imported: that takes seconds
+        if find_spec(package) is None:
+            raise MissingDependencyError.of("The quickstart", package, "train")
+    from tofu_eval.lab.quickstart import quickstart
+
     with progress() as report:
         result = quickstart(output, seed=seed, quick=quick, losses=names(losses), report=report)
     seeds = len(result.seeds)

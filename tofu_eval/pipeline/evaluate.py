@@ -49,6 +49,7 @@ from tofu_eval.pipeline.plan import (
     mixed,
     plan_of,
     remark_on_published,
+    uninstalled,
 )
 from tofu_eval.pipeline.rescore import (
     add_scored,
@@ -163,6 +164,7 @@ def evaluate(
                 )
                 add_series(run, variant.name, models[variant.model])
         unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
+        unasked += dict.fromkeys(r for p in plans for r in uninstalled(chosen, p.task.metrics))
         remarks = [*unasked, *remarks, *remark_on_published(models, chosen)]
         run.save(notes=[*run.manifest["notes"], *mixed(formats), *remarks])
         for names in group_shared(engines):
@@ -278,7 +280,7 @@ def score_files(
             # What `runs verify` counts against; no prompts and samples say it.
             described["responses"] = {**described.get("responses", {}), task: count}
             described["given"] = {**described.get("given", {}), task: sorted(found.given[name])}
-        run.save(notes=[*run.manifest["notes"], *found.notes, *remarks])
+        run.save(notes=[*run.manifest["notes"], *found.notes, *remarks, *uninstalled(chosen, ())])
         score_run(run, chosen, scorers, features, report)
         return result_of(run)
 

@@ -6,12 +6,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import (
     ConfigError,
+    MissingDependencyError,
+    TofuEvalError,
     UnknownNameError,
 )
 from tofu_eval.core.models import parse_model, tuned_format
@@ -25,7 +28,7 @@ from tofu_eval.core.types import (
     digest,
 )
 from tofu_eval.engines.base import Engine
-from tofu_eval.features.open import added_metrics, unnamed_model
+from tofu_eval.features.open import added_metrics, open_features, unnamed_model
 from tofu_eval.metrics import Metric, find
 from tofu_eval.tasks import Format, format_of, load_format, with_data
 
@@ -85,11 +88,13 @@ def check_lists(models: Mapping[str, Any], plans: Sequence[Plan], chosen: Settin
 def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     """The metrics that the user names, else those of the task, else DEFAULT_METRICS.
 
-    Of the task's, those are left out for which nobody has named a model; `left_out` tells.
+    Of those that the user has not named, those are left out for which nobody has named a model,
+    or whose package is not installed; `left_out` and `uninstalled` tell.
     """
     names = list(chosen.metrics or of_task or DEFAULT_METRICS)
     if not chosen.metrics:
         names = [name for name in names if not unnamed_model(chosen, find(name))]
+        names = [name for name in names if not _missing_package(chosen, name)]
     needs = {need for name in names for need in find(name).needs}
     names += added_metrics(chosen, needs)
     for name in names:
@@ -114,6 +119,36 @@ def left_out(chosen: Settings, task: Task) -> list[str]:
         f"{task.name}: without {' or '.join(flags)}, not computed: {', '.join(names)}"
         for flags, names in wanted.items()
     ]
+
+
+def uninstalled(chosen: Settings, of_task: Sequence[str]) -> list[str]:
+    """A remark where metrics that nobody has named want a package that is not installed."""
+    if chosen.metrics:
+        return []
+    missing: dict[str, list[str]] = {}
+    for name in of_task or DEFAULT_METRICS:
+        if error := _missing_package(chosen, name):
+            missing.setdefault(error.partition("Install it: ")[2], []).append(name)
+    return [
+        f"not computed, for want of a package: {', '.join(names)}. Install it: {command}"
+        for command, names in missing.items()
+    ]
+
+
+def _missing_package(chosen: Settings, name: str) -> str:
+    """What an error says of the package that a metric's model lacks; empty where none does."""
+    if find_spec("torch") is not None and find_spec("sentence_transformers") is not None:
+        return ""
+    metric = find(name)
+    if metric.cost == "cpu" or unnamed_model(chosen, metric):
+        return ""
+    try:
+        open_features(chosen, [metric])
+    except MissingDependencyError as error:
+        return str(error)
+    except TofuEvalError:
+        return ""  # said where it is computed
+    return ""
 
 
 def formats_of(
