@@ -44,7 +44,7 @@ def write_rows(path: Path, responses: int) -> None:
                 file.write(json.dumps({"prompt": prompt, "response": text}) + "\n")
 
 
-def read_beside_json(path: Path, rounds: int = 3) -> dict[str, float]:
+def read_beside_json(path: Path, rounds: int = 5) -> dict[str, float]:
     """CPU seconds of reading a file, and of json.loads over its lines: the best of some rounds."""
     from tofu_eval.importers.read import read_responses
 

@@ -254,3 +254,11 @@ def test_long_texts_of_a_small_table_are_read_a_few_at_a_time(tmp_path: Path) ->
     sizes = [table.nbytes for table in found.rows["bomb"].tables()]
     assert sum(sizes) > 400 * len(text)
     assert max(sizes) < 2e7
+
+
+def test_standard_input_and_a_task_of_its_own(tmp_path: Path) -> None:
+    command = ["score", "m=-", "--metric", "distinct_1", "--task", "fruit"]
+    done = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "r")], input=ROWS)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "r" / "responses" / "m" / "fruit").is_dir()
+    assert not [path for path in tmp_path.iterdir() if path.name != "r"]
