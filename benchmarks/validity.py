@@ -157,8 +157,8 @@ def partial_rho(values: np.ndarray, lengths: np.ndarray, people: np.ndarray) -> 
 
 def open_encoder(name: str, language_model: str | None, dtype: str | None) -> Any:
     from tofu_eval.features.causal_embedding import CausalEmbedder
-    from tofu_eval.features.embedding import SentenceEmbedder
     from tofu_eval.features.joined_embedding import JoinedEmbedder
+    from tofu_eval.features.sentence_embedder import SentenceEmbedder
 
     options: dict[str, Any] = {"dtype": dtype}
     if language_model is not None:

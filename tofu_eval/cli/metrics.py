@@ -48,6 +48,7 @@ def show(name: str) -> None:
     """All that there is to know about one metric."""
     from tofu_eval.analysis.direction import arrow_of
     from tofu_eval.metrics import METRICS
+    from tofu_eval.metrics._validity import describe_validity
 
     metric = METRICS.get(name)
     low, high = metric.range
@@ -61,4 +62,7 @@ def show(name: str) -> None:
     click.echo(f"length     {'moves it' if metric.length_sensitive else 'does not move it'}")
     click.echo(f"cost       {metric.cost}")
     click.echo(f"settings   {settings}")
+    click.echo(f"bias       {metric.bias or 'none in the number of responses'}")
     click.echo(f"paper      {metric.paper}")
+    for line in describe_validity(name) or ["not measured"]:
+        click.echo(f"people     {line}")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import ModelError
-from tofu_eval.core.types import Group, digest
+from tofu_eval.core.types import Group, Prompt, digest
 from tofu_eval.features.equivalence import UNDECIDED, RecalledEquivalence
 from tofu_eval.run.store import Run
 
@@ -60,9 +60,20 @@ class Classes:
             keys = [digest(text) for text in group.texts]
             if self._embeddings.missing(keys):
                 raise ModelError("The run lacks an embedding. Run the command that made it again.")
-            group = replace(group, features={"embedding": self._embeddings.rows(keys)})
+            features = {"embedding": self._embeddings.rows(keys)}
+            if "prompt_embedding" in self._recalled.requires and group.prompt.asked.strip():
+                features["prompt_embedding"] = self._prompt_rows(group.prompt)
+            group = replace(group, features=features)
         (made,) = self._recalled.compute([group], self._cache)
         return np.asarray(made["equivalence"])
+
+    def _prompt_rows(self, prompt: Prompt) -> NDArray[np.float32]:
+        """The prompt's vector; of one that was read in parts, the run cannot tell which they are."""
+        key = digest(prompt.asked)
+        if self._embeddings.missing([key]):
+            raise ModelError("The run lacks an embedding. Run the command that made it again.")
+        rows: NDArray[np.float32] = self._embeddings.rows([key])
+        return rows
 
     def forget(self) -> None:
         """Use identical text from now on, and say so in `note`."""
