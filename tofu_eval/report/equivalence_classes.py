@@ -68,7 +68,7 @@ class Classes:
         return np.asarray(made["equivalence"])
 
     def _prompt_rows(self, prompt: Prompt) -> NDArray[np.float32]:
-        """The prompt's vector; of one that was read in parts, the run cannot tell which they are."""
+        """The prompt's vector, where it was read as a whole."""
         key = digest(prompt.asked)
         if self._embeddings.missing([key]):
             raise ModelError("The run lacks an embedding. Run the command that made it again.")
