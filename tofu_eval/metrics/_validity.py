@@ -35,7 +35,7 @@ def _rows(table: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any
 
 
 def _describe(by: str, row: Mapping[str, Any], content: Mapping[str, Any]) -> str:
-    """`OCA .814 ± .015, rho with people .735; …` of one row."""
+    """`OCA 0.814 ± 0.014, rho with people 0.736, …` of one row."""
     content_sets = row[content["sets"]]
     parts = [f"OCA {content_sets['oca']:.3f}"]
     if "oca_se" in content_sets:
@@ -45,6 +45,7 @@ def _describe(by: str, row: Mapping[str, Any], content: Mapping[str, Any]) -> st
     for kind, facts in row.items():
         if isinstance(facts, Mapping) and "rho_label" in facts:
             parts.append(f"with temperature {facts['rho_label']:.3f} ({kind})")
-    cost = f"{row['seconds']:.2g} s a 1,000 responses"
-    made_by = f" by {by}" if by else ""
-    return f"{', '.join(parts)}; {cost}{made_by} ({content['sets']}, English, {content['made']})"
+    if "seconds" in row:
+        parts.append(f"{row['seconds']:.2g} s a 1,000 responses")
+    made_by = f"{by}: " if by else ""
+    return f"{made_by}{', '.join(parts)} ({content['sets']}, English, {content['made']})"

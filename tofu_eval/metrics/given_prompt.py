@@ -115,7 +115,7 @@ def cosine_distance_given_prompt(
     needs=("embedding", "prompt_embedding"),
     length_sensitive=True,
     paper="arXiv:2210.02410",
-    human=0.808,
+    human=0.807,
     unit="effective responses",
     bias=GROWS,
 )
