@@ -348,6 +348,12 @@ def answer(body: dict[str, Any], **message: Any) -> Any:
     return 200, json.dumps({"choices": [choice]}).encode(), {}
 
 
+def answer_late(body: dict[str, Any]) -> Any:
+    """After the first failures of the others, so that the server is seen to be there."""
+    time.sleep(0.4)
+    return answer(body)
+
+
 def error(status: int, message: str, **more: Any) -> Any:
     return status, json.dumps({"error": {"message": message, **more}}).encode(), {}
 
@@ -407,7 +413,7 @@ MORE: dict[str, tuple[Any, dict[str, int] | str]] = {
         rows(finished=15, failed=5),
     ),
     "one prompt always 500": (
-        lambda b, c, n: error(500, "oops") if "dream" in str(b) else answer(b),
+        lambda b, c, n: error(500, "oops") if "dream" in str(b) else answer_late(b),
         rows(finished=15, failed=5),
     ),
     "403 later": (
