@@ -12,11 +12,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -190,6 +194,8 @@ class Registry(Generic[T]):
 
     def _plugins(self) -> tuple[EntryPoint, ...]:
         """Those that are installed; reading all packages' lists takes long, so once a path."""
+        if not _may_be_offered(self._group, tuple(sys.path)):
+            return ()
         from importlib.metadata import entry_points
 
         asked = (entry_points, tuple(sys.path))
@@ -309,6 +315,29 @@ def _line_of(error: BaseException, path: str) -> int:
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)
     return next((f.lineno or 1 for f in reversed(frames) if f.filename == path), 1)
+
+
+@cache
+def _may_be_offered(group: str, path: tuple[str, ...]) -> bool:
+    """Whether an installed package may offer something in that group.
+
+    Most have none, and to hear so from importlib.metadata costs more than the rest of `--help`:
+    its files are looked at instead. Where packages may lie elsewhere than in folders, it is asked.
+    """
+    others = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
+    if others != [PathFinder]:
+        return True
+    heading = f"[{group}]".encode()
+    for folder in map(Path, path):
+        if folder.is_file():
+            return True
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith((".dist-info", ".egg-info")):
+                    with suppress(OSError):
+                        if heading in Path(entry.path, "entry_points.txt").read_bytes():
+                            return True
+    return False
 
 
 def _package_of(point: EntryPoint) -> str:

@@ -18,7 +18,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tofu_eval.core.errors import ConfigError, ModelError
-from tofu_eval.core.scripts import split_words
 from tofu_eval.core.sections import section, setting
 from tofu_eval.core.types import Group, Prompt, Report, digest, no_report
 from tofu_eval.features.base import Cache, GroupFeature, Opening, feature, fill
@@ -137,6 +136,8 @@ def words_shared(one: str, other: str) -> float:
     Characters are words in scripts that are written without spaces. Two texts without a word share
     all of them.
     """
+    from tofu_eval.core.scripts import split_words
+
     a, b = split_words(one.lower()), split_words(other.lower())
     longer = max(len(a), len(b))
     return len(set(a) & set(b)) / longer if longer else 1.0
@@ -144,6 +145,8 @@ def words_shared(one: str, other: str) -> float:
 
 def is_short(one: str, other: str) -> bool:
     """Whether both texts have SHORT words at most."""
+    from tofu_eval.core.scripts import split_words
+
     return max(len(split_words(one)), len(split_words(other))) <= SHORT
 
 
