@@ -28,7 +28,7 @@ BELOW = {
     "analysis": {*GROUND, "run"},
     "leaderboard": {*GROUND, "run", "analysis", "metrics"},
     "report": {*GROUND, "run", "metrics", "features", "analysis"},
-    "pipeline": OUTER - {"report"},
+    "pipeline": OUTER,
     "training": {*GROUND, "run", "importers", "tasks", "pipeline"},
     "lab": {*OUTER, "pipeline", "training"},
     "cli": {*OUTER, "pipeline", "training", "lab"},

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from tofu_eval.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,3 +40,27 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+EXTENDING = (ROOT / "docs" / "extending.md").read_text("utf-8")
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def test_what_can_be_added_is_shown_in_at_most_25_lines() -> None:
+    examples = [text for kind, file, text in BLOCK.findall(EXTENDING) if file and kind != "json"]
+    assert len(examples) == 7
+    for text in examples:
+        assert len(text.splitlines()) <= 25, text
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind, file, text in BLOCK.findall(EXTENDING):
+        if file:
+            (tmp_path / file).write_text(text, "utf-8")
+        elif kind == "sh":
+            for line in text.replace("\\\n", " ").splitlines():
+                program, *arguments = shlex.split(line, comments=True)
+                assert program == "tofu-eval"
+                result = CliRunner().invoke(main, arguments)
+                assert result.exit_code == 0, (line, result.output, result.exception)

@@ -4,7 +4,8 @@
 
     models = {"base": "path/or/hub-id", "sft": "path"}
     result = te.evaluate(models, ["open-prompts"], "runs/x")
-    result.to_pandas()
+    te.compare(result)
+    te.write_report(result)
 
 Names are imported when they are first used, so that importing the package costs nothing.
 """
@@ -19,66 +20,99 @@ from tofu_eval.core.version import __version__
 if TYPE_CHECKING:
     from tofu_eval.core.errors import TofuEvalError
     from tofu_eval.core.sections import section, setting
-    from tofu_eval.core.types import Group, Message, ModelSpec, Prompt, Response, Sampling, Task
-    from tofu_eval.features import feature
+    from tofu_eval.core.types import (
+        Group,
+        Message,
+        ModelSpec,
+        Prompt,
+        Request,
+        Response,
+        Sampling,
+        Task,
+    )
+    from tofu_eval.engines.open import engine
+    from tofu_eval.features.answers.base import verifier
+    from tofu_eval.features.base import feature
     from tofu_eval.features.custom import judge, reward_model
     from tofu_eval.metrics import metric
-    from tofu_eval.pipeline.compare import compare
-    from tofu_eval.pipeline.evaluate import Result, evaluate, score
+    from tofu_eval.pipeline.evaluate import Result, evaluate, score, score_files
+    from tofu_eval.pipeline.finished import (
+        build_board,
+        compare,
+        frontier,
+        merge_boards,
+        open_run,
+        publish_board,
+        write_report,
+    )
     from tofu_eval.tasks import load_task, task
+    from tofu_eval.training.job import train_model as train
+    from tofu_eval.training.losses import loss
 
 _HOMES = {
-    "TofuEvalError": "tofu_eval.core.errors",
-    "feature": "tofu_eval.features",
-    "section": "tofu_eval.core.sections",
-    "setting": "tofu_eval.core.sections",
-    "judge": "tofu_eval.features.custom",
-    "reward_model": "tofu_eval.features.custom",
-    "metric": "tofu_eval.metrics",
-    "Result": "tofu_eval.pipeline.evaluate",
-    "compare": "tofu_eval.pipeline.compare",
-    "evaluate": "tofu_eval.pipeline.evaluate",
-    "score": "tofu_eval.pipeline.evaluate",
-    "load_task": "tofu_eval.tasks",
-    "task": "tofu_eval.tasks",
-    "Group": "tofu_eval.core.types",
-    "Message": "tofu_eval.core.types",
-    "ModelSpec": "tofu_eval.core.types",
-    "Prompt": "tofu_eval.core.types",
-    "Response": "tofu_eval.core.types",
-    "Sampling": "tofu_eval.core.types",
-    "Task": "tofu_eval.core.types",
+    "core.errors": ("TofuEvalError",),
+    "core.sections": ("section", "setting"),
+    "core.types": (
+        *("Group", "Message", "ModelSpec", "Prompt", "Request", "Response", "Sampling", "Task"),
+    ),
+    "engines.open": ("engine",),
+    "features.answers.base": ("verifier",),
+    "features.base": ("feature",),
+    "features.custom": ("judge", "reward_model"),
+    "metrics": ("metric",),
+    "pipeline.evaluate": ("Result", "evaluate", "score", "score_files"),
+    "pipeline.finished": (
+        *("build_board", "compare", "frontier", "merge_boards", "open_run", "publish_board"),
+        "write_report",
+    ),
+    "tasks": ("load_task", "task"),
+    "training.losses": ("loss",),
 }
+_HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names}
+_HOME_OF["train"] = ("training.job", "train_model")
 
 __all__ = [
     "Group",
     "Message",
     "ModelSpec",
     "Prompt",
+    "Request",
     "Response",
     "Result",
     "Sampling",
     "Task",
     "TofuEvalError",
     "__version__",
+    "build_board",
     "compare",
+    "engine",
     "evaluate",
     "feature",
+    "frontier",
     "judge",
     "load_task",
+    "loss",
+    "merge_boards",
     "metric",
+    "open_run",
+    "publish_board",
     "reward_model",
     "score",
+    "score_files",
     "section",
     "setting",
     "task",
+    "train",
+    "verifier",
+    "write_report",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'tofu_eval' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home, own_name = _HOME_OF[name]
+    return getattr(importlib.import_module(f"tofu_eval.{home}"), own_name)
 
 
 def __dir__() -> list[str]:

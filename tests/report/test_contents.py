@@ -274,7 +274,7 @@ def test_without_the_package_that_draws(contents: Any, monkeypatch: pytest.Monke
 def test_a_place_that_cannot_be_written(contents: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StoreError, match="Cannot write"):
-        page.write_report(tmp_path / "file" / "report.html", contents)
+        page.write_page(tmp_path / "file" / "report.html", contents)
     assert (tmp_path / "file").read_text() == "mine"
 
 

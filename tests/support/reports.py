@@ -10,7 +10,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from tofu_eval.cli import main
-from tofu_eval.report import read, write_report
+from tofu_eval.report import read, write_page
 from tofu_eval.run.store import Run
 
 Look = Callable[..., Any]
@@ -54,5 +54,5 @@ def written(run: Path, **choice: Any) -> Path:
     """The report of a run, beside it."""
     path = run.parent / f"{run.name}-{'-'.join(map(str, choice.values())) or 'all'}.html"
     if not path.exists():
-        write_report(path, read(Run.open(run), **choice))
+        write_page(path, read(Run.open(run), **choice))
     return path

@@ -154,26 +154,19 @@ def _parse_margins(given: Sequence[str]) -> dict[str, float]:
 
 def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
     """The models of run.json, with what --series says of them."""
-    from tofu_eval.core.errors import ConfigError, UnknownNameError
-    from tofu_eval.core.types import check_name
+    from tofu_eval.core.errors import ConfigError
+    from tofu_eval.pipeline.finished import group_into_series
 
-    models = {name: dict(entry) for name, entry in run.manifest["models"].items()}
-    taken: set[str] = set()
-    for given in series:
-        name, equals, listed = given.partition("=")
-        members = [member.strip() for member in listed.split(",")]
-        if not equals or len(set(members)) < 2 or len(set(members)) != len(members):
+    members_of: dict[str, list[str]] = {}
+    for text in series:
+        name, equals, listed = text.partition("=")
+        if not equals or name in members_of:
             raise ConfigError(
-                f"--series takes NAME=MODEL,MODEL,… with two models or more, got '{given}'."
+                "--series takes NAME=MODEL,MODEL,… with two models or more, and each name once, "
+                f"got '{text}'."
             )
-        for seed, member in enumerate(members):
-            if member not in models:
-                raise UnknownNameError.of("model", member, models, f"tofu-eval compare {run.path}")
-            if member in taken:
-                raise ConfigError(f"The model '{member}' is in two series. Name it in one.")
-            taken.add(member)
-            models[member] = {"series": check_name("series", name), "seed": seed}
-    return models
+        members_of[name] = [member.strip() for member in listed.split(",")]
+    return group_into_series(run, members_of)
 
 
 def _print(comparison: Comparison, style: str) -> None:

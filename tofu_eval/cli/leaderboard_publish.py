@@ -99,6 +99,18 @@ def _print_changes(changes: Changes, dry_run: bool) -> None:
 class ExportCommand(click.Command):
     """A command whose formats, and their flags, are those that are registered."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; a Python file that --format names is run, and its format is meant."""
+        from tofu_eval.leaderboard.exports import EXPORTS
+
+        for i, text in enumerate(args):
+            option, equals, value = text.partition("=")
+            if option == "--format" and equals and value.endswith(".py"):
+                args[i] = f"--format={EXPORTS.only_in_file(value)}"
+            elif i and args[i - 1] == "--format" and text.endswith(".py"):
+                args[i] = EXPORTS.only_in_file(text)
+        return super().parse_args(ctx, args)
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The flags of every format, and those of its own."""
         *own, help_option = super().get_params(ctx)
@@ -131,7 +143,7 @@ def _options_of_formats() -> list[click.Parameter]:
             ["--format", "format_name"],
             type=click.Choice([entry.name for entry in entries]),
             required=True,
-            help="One of those below.",
+            help="One of those below, or a Python file that has one.",
         )
     ]
     for name, users in named.items():

@@ -38,7 +38,8 @@ def list_() -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """All that there is to know about one loss."""
-    loss = _losses().get(name)
+    losses = _losses()
+    loss = losses.get(losses.only_in_file(name) if name.endswith(".py") else name)
     click.echo(f"{loss.name}\n\n{inspect.getdoc(loss.factory)}\n\npaper  {loss.paper or 'none'}")
 
 

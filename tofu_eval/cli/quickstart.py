@@ -95,12 +95,12 @@ def _report(path: Path, baseline: str, beyond: Beyond | None, words: str) -> Non
     """Write the page of a run, where what draws its charts is installed."""
     from tofu_eval.cli.console import note
     from tofu_eval.core.errors import MissingDependencyError
-    from tofu_eval.report import read, write_report
+    from tofu_eval.report import read, write_page
     from tofu_eval.run.store import Run
 
     page = path / "report.html"
     try:
-        write_report(page, read(Run.open(path), baseline=baseline, beyond=beyond))
+        write_page(page, read(Run.open(path), baseline=baseline, beyond=beyond))
     except MissingDependencyError as error:
         note(str(error))
     else:

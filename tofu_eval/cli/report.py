@@ -25,13 +25,13 @@ def command(
     The file holds everything and loads nothing; any browser opens it, on a phone too.
     """
     from tofu_eval.cli.measured import check_measured
-    from tofu_eval.report import read, write_report
+    from tofu_eval.report import read, write_page
     from tofu_eval.run.store import Run
 
     opened = Run.open(run)
     check_measured(opened, metrics)
     contents = read(opened, baseline=baseline, tasks=tasks, metrics=metrics)
     path = output or run / "report.html"
-    size = write_report(path, contents)
+    size = write_page(path, contents)
     click.echo(contents.answer)
     click.echo(f"\nReport: {path} ({size / 1e6:.1f} MB)")

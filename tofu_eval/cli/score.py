@@ -96,7 +96,7 @@ def command(
         id=id_field,
         model=model_field,
         prompts=prompts,
-        format=input_format,
+        format=_importer_name(input_format),
     )
     with progress(log_json) as report:
         result = pipeline.score_files(
@@ -121,3 +121,12 @@ def _exists(text: str) -> bool:
         return Path(text).exists()
     except OSError:  # longer than the system allows
         return False
+
+
+def _importer_name(format: str | None) -> str | None:
+    """The importer that --input-format names; a Python file is run, and has one."""
+    if format is None or not format.endswith(".py"):
+        return format
+    from tofu_eval.importers import IMPORTERS
+
+    return IMPORTERS.only_in_file(format)

@@ -10,11 +10,10 @@ import click
 from tofu_eval.cli.options import (
     data_dir_option,
     given_values,
-    names,
     scoring_options,
     temperature_option,
 )
-from tofu_eval.cli.train import require_training, training_fields, training_options
+from tofu_eval.cli.train import loss_names, require_training, training_fields, training_options
 
 TRAINING = (
     *("model", "data", "format", "gamma", "beta", "lora_r", "quantize", "num_train_epochs"),
@@ -72,7 +71,7 @@ def command(
         shared["trust_remote_code"] = True
     fields = training_fields(configs, shared)
     first = fields.get("seed", 0) if options["seed"] is None else options["seed"]
-    trainings = grid(fields, names(losses), range(first, first + seeds), output)
+    trainings = grid(fields, loss_names(losses), range(first, first + seeds), output)
     with progress(log_json) as report:
         result = sweep(
             trainings, tasks, output, jobs=jobs, report=report, **given_values(**options)

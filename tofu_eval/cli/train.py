@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tofu_eval.cli.options import given_values
+from tofu_eval.cli.options import given_values, names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,6 +55,13 @@ def training_options(command: Command) -> Command:
     return command
 
 
+def loss_names(text: str) -> list[str]:
+    """The losses of A,B,…; a Python file among them is run, and has one."""
+    from tofu_eval.training.losses import LOSSES
+
+    return [LOSSES.only_in_file(name) if name.endswith(".py") else name for name in names(text)]
+
+
 def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Config files and flags as one mapping; flags win."""
     from tofu_eval.core.errors import ConfigError
@@ -62,6 +69,8 @@ def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[s
 
     fields = read_configs(configs)
     asked = given_values(**options)
+    if str(asked.get("loss")).endswith(".py"):
+        asked["loss"] = loss_names(asked["loss"])[0]
     loss_settings = {name: asked.pop(name) for name in ("gamma", "beta") if name in asked}
     known = fields.get("loss_settings") or {}
     if not isinstance(known, dict):

@@ -93,6 +93,10 @@ def _with_files(values: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(values)
     if "metrics" in values:
         values["metrics"] = load_metric_files(values["metrics"])
+    if str(values.get("engine")).endswith(PYTHON):
+        from tofu_eval.engines.open import ENGINES
+
+        values["engine"] = ENGINES.only_in_file(str(values["engine"]))
     for kind in sections():
         part = values.get(name_of(kind))
         if isinstance(part, Mapping):

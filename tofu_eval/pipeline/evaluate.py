@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
+from tofu_eval.core.options import RunOptions, ScoringOptions
 from tofu_eval.core.reasoning import read_tags
 from tofu_eval.core.tables import EQUAL_SCHEMA, ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
 from tofu_eval.core.types import (
@@ -114,7 +115,7 @@ def evaluate(
     *,
     only: bool = False,
     report: Report = no_report,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> Result:
     """Generate, score, estimate and write the leaderboard, into the run directory `output`.
 
@@ -225,7 +226,7 @@ def score_files(
     source: Options | None = None,
     only: bool = False,
     report: Report = no_report,
-    **options: Any,
+    **options: Unpack[ScoringOptions],
 ) -> Result:
     """Score responses that somebody already has: the same tables, without a model.
 
@@ -288,15 +289,13 @@ def score_files(
 def score(
     groups: Iterable[Group] | Group,
     *,
-    metrics: Sequence[str] | None = None,
     report: Report = no_report,
-    **options: Any,
+    **options: Unpack[ScoringOptions],
 ) -> Result:
     """Score groups of responses in memory; nothing is written.
 
     Args:
         groups: one a model, task and prompt. Features that they already have are used as they are.
-        metrics: names; by default DEFAULT_METRICS.
         report: told about progress as (stage, done, total).
         options: the fields of `config.Settings` that concern scoring.
 
@@ -304,8 +303,6 @@ def score(
         TofuEvalError: an unknown metric, a feature model that cannot be had, two groups of one
             model, task and prompt, or a feature that only some groups have.
     """
-    if metrics is not None:
-        options["metrics"] = metrics
     chosen = read_scoring_settings(options, limit=False)
     groups = _checked_groups(groups)
     tags = read_tags(chosen.reasoning_tags)

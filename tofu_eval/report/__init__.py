@@ -3,6 +3,6 @@
 from tofu_eval.report.charts import CHARTS
 from tofu_eval.report.contents import Beyond, Contents, read
 from tofu_eval.report.drawing import FORMATS, draw
-from tofu_eval.report.page import write_report
+from tofu_eval.report.page import write_page
 
-__all__ = ["CHARTS", "FORMATS", "Beyond", "Contents", "draw", "read", "write_report"]
+__all__ = ["CHARTS", "FORMATS", "Beyond", "Contents", "draw", "read", "write_page"]

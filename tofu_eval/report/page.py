@@ -50,7 +50,7 @@ REPLACED = {
 }
 
 
-def write_report(path: Path, contents: Contents) -> int:
+def write_page(path: Path, contents: Contents) -> int:
     """Write the page atomically.
 
     Args:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import PartialState
@@ -35,7 +35,7 @@ from tofu_eval.training.checkpoints import read_manifest, step_of, whole_checkpo
 from tofu_eval.training.data import Examples, content_digest, load_examples
 from tofu_eval.training.loading import load_model
 from tofu_eval.training.losses import LOSSES, LossSpec
-from tofu_eval.training.settings import TrainSettings
+from tofu_eval.training.settings import TrainSettings, train_settings
 from tofu_eval.training.sft import FusedSFTTrainer, ReportProgress
 from tofu_eval.training.tokenize import Tokenized, tokenize
 
@@ -49,6 +49,55 @@ class TrainResult:
     final: Mapping[str, float | None]
     log: tuple[Mapping[str, float | None], ...]
     notes: tuple[str, ...] = ()
+
+
+def train_model(
+    model: str,
+    data: Path | str,
+    output: Path | str,
+    *,
+    loss: str = "tofu",
+    loss_settings: Mapping[str, float] | None = None,
+    eval_data: Path | str | None = None,
+    format: str = "sft",
+    lora: Mapping[str, Any] | None = None,
+    quantize: Literal["none", "nf4"] = "none",
+    sft: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    report: Report = no_report,
+) -> TrainResult:
+    """Fine-tune a model with a registered loss; what `tofu-eval train` calls.
+
+    Args:
+        model: the base: a directory, a Hub id (`@revision`) or BASE+ADAPTER.
+        data: JSONL, Parquet or a Hub data set.
+        output: where the checkpoint goes.
+        loss: the name of a loss; `tofu-eval losses list` has all.
+        loss_settings: its numbers, such as {"gamma": 3.0, "beta": 0.8}.
+        eval_data: held-out rows.
+        format: base, sft, chat or a .jinja file; saved with the checkpoint.
+        lora: settings of peft's LoraConfig, such as {"r": 16}; None trains all weights.
+        quantize: whether the base's weights are held in 4 bits, for LoRA on a CUDA GPU.
+        sft: fields of TRL's SFTConfig, such as {"learning_rate": 1e-4, "max_steps": 100}.
+        resume: go on from the newest whole checkpoint under `output`, if there is one.
+        report: told about progress as (stage, done, total), in optimiser steps.
+
+    Raises:
+        TofuEvalError: as `train`.
+    """
+    fields = {
+        "model": model,
+        "data": str(data),
+        "output": Path(output),
+        "loss": loss,
+        "loss_settings": dict(loss_settings or {}),
+        "eval_data": None if eval_data is None else str(eval_data),
+        "format": format,
+        "lora": None if lora is None else dict(lora),
+        "quantize": quantize,
+        "sft": dict(sft or {}),
+    }
+    return train(train_settings(fields), resume=resume, report=report)
 
 
 def train(
