@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tofu_eval.lab import findings as say
-from tofu_eval.lab.findings import Row
+from tofu_eval.lab.findings import MeasuredRow
 from tofu_eval.lab.tables import tables
 
 SFT = {"validity": 0.95, "tail": 0.9, "unseen": 0.5, "collision": 1.1, "distinct_valid": 0.60,
@@ -22,8 +22,9 @@ def seeds(*changes: dict[str, float | None], base_bleu: float = 70.0):
         }
         base = {**SFT, "validity": 0.75, "tail": 2.0, "self_bleu": base_bleu}
         made.append([
-            Row("base", say.T1, base), Row("sft", say.T1, SFT), Row("tofu", say.T1, tofu),
-            Row("target", say.TOP_P, {"tail": 0.55}),
+            MeasuredRow("base", say.T1, base), MeasuredRow("sft", say.T1, SFT),
+            MeasuredRow("tofu", say.T1, tofu),
+            MeasuredRow("target", say.TOP_P, {"tail": 0.55}),
         ])  # fmt: skip
     return made
 
@@ -112,14 +113,14 @@ def test_the_cautions_are_there_only_where_they_hold() -> None:
     )
     assert not any(s.startswith("Self-BLEU") for s in say.findings(fine))
     for rows in fine:
-        rows[3] = Row("target", say.TOP_P, {"tail": 1.01})
+        rows[3] = MeasuredRow("target", say.TOP_P, {"tail": 1.01})
     assert not any("the decoder" in s for s in say.findings(fine))
 
 
 def test_flattening_is_said_where_its_own_temperature_takes_part_of_the_gain() -> None:
     rows = seeds({"tail": 0.2}, {"tail": 0.21}, {"tail": 0.19})
     for seed in rows:
-        seed.append(Row("tofu", say.T_BETA, {"tail": 0.97, "validity": 0.9}))
+        seed.append(MeasuredRow("tofu", say.T_BETA, {"tail": 0.97, "validity": 0.9}))
     found = say.findings(rows)
     assert any("there its rare words are +0.07 beside" in s and "+0.20" in s for s in found)
     assert any(
@@ -128,7 +129,7 @@ def test_flattening_is_said_where_its_own_temperature_takes_part_of_the_gain() -
     )
     lost = seeds(*[{"tail": -0.2}] * 3)
     for seed in lost:
-        seed.append(Row("tofu", say.T_BETA, {"tail": 0.5}))
+        seed.append(MeasuredRow("tofu", say.T_BETA, {"tail": 0.5}))
     assert not any("flatter" in s for s in say.findings(lost))
 
 

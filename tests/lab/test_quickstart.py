@@ -14,7 +14,13 @@ from tofu_eval.core.errors import ConfigError, StoreError, UnknownNameError
 from tofu_eval.core.types import no_report
 from tofu_eval.lab import findings as say
 from tofu_eval.lab import quickstart as module
-from tofu_eval.lab.quickstart import Plan, QuickstartResult, measure_seed, quickstart, train_seed
+from tofu_eval.lab.quickstart import (
+    QuickstartResult,
+    SeedPlan,
+    measure_seed,
+    quickstart,
+    train_seed,
+)
 from tofu_eval.run.store import Run
 
 needs_embeddings = pytest.mark.skipif(
@@ -26,8 +32,8 @@ needs_embeddings = pytest.mark.skipif(
 @pytest.fixture
 def tiny(monkeypatch, tiny_pretraining):
     """A plan that takes seconds: three training steps, no gate, two responses a prompt."""
-    monkeypatch.setattr(Plan, "pretraining", lambda self: tiny_pretraining)
-    monkeypatch.setattr(Plan, "samples", 2)
+    monkeypatch.setattr(SeedPlan, "pretraining", lambda self: tiny_pretraining)
+    monkeypatch.setattr(SeedPlan, "samples", 2)
     monkeypatch.setattr(module, "TEMPERATURES", (say.BETA, 1.0, 1.2))
 
 
@@ -56,7 +62,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_tiny_seed_end_to_end_and_again(tiny, tmp_path: Path) -> None:
     told = []
-    plan = Plan(tmp_path, seed=3)
+    plan = SeedPlan(tmp_path, seed=3)
     train_seed(plan, lambda *message: told.append(message))
     first = measure_seed(plan, lambda *message: told.append(message))
     assert all(stage.startswith("seed 3: ") for stage, _, _ in told)
@@ -103,7 +109,7 @@ def test_a_tiny_seed_end_to_end_and_again(tiny, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_one_real_seed_shows_what_the_lab_promises(tmp_path: Path) -> None:
     """Seed 0, two minutes on one core; the bounds leave room around what seeds 0 to 2 gave."""
-    plan = Plan(tmp_path, seed=0)
+    plan = SeedPlan(tmp_path, seed=0)
     train_seed(plan, no_report)
     rows = {(row.model, row.decoder): row.values for row in measure_seed(plan, no_report).rows}
     target, base, sft, tofu = (rows[name, say.T1] for name in say.MAIN)

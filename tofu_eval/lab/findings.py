@@ -83,7 +83,7 @@ Values = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MeasuredRow:
     """One model under one decoder: its measures by name, null where undefined or not taken."""
 
     model: str
@@ -100,7 +100,7 @@ class Spread:
     high: float
 
 
-Seeds = Sequence[Sequence[Row]]
+Seeds = Sequence[Sequence[MeasuredRow]]
 """The rows of each seed."""
 
 

@@ -20,7 +20,7 @@ from tofu_eval.core.worker_pool import Workers, cores, workers
 from tofu_eval.engines.base import Engine
 from tofu_eval.features.embedding import EMBEDDING_MODEL
 from tofu_eval.lab import findings as say
-from tofu_eval.lab.findings import Row
+from tofu_eval.lab.findings import MeasuredRow
 from tofu_eval.lab.hotter import hotter_sentences, lab_frontiers
 from tofu_eval.lab.metrics import LAB_METRICS
 from tofu_eval.lab.tables import Table, by_temperature, tables
@@ -47,7 +47,7 @@ OF_TEXT = ("self_bleu", "vendi")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SeedPlan:
     """One seed's part of the quickstart; `quick` shrinks the model, its training and the sample."""
 
     output: Path
@@ -97,7 +97,7 @@ class SeedResult:
     """What one seed gave: a row a model and decoder, and where the files are."""
 
     seed: int
-    rows: tuple[Row, ...]
+    rows: tuple[MeasuredRow, ...]
     run: Path
     sweep: Path
     leaderboard: Path
@@ -161,7 +161,7 @@ def quickstart(
 
     SentenceEmbedder(EMBEDDING_MODEL)
     plans = [
-        Plan(Path(output), seed + i, quick, tuple(losses)) for i in range(1 if quick else SEEDS)
+        SeedPlan(Path(output), seed + i, quick, tuple(losses)) for i in range(1 if quick else SEEDS)
     ]
     with locked(Path(output)), workers(min(cores(), len(plans)), report) as pool:
         results = _all(plans, pool)
@@ -173,11 +173,11 @@ def quickstart(
     )
 
 
-def _all(plans: list[Plan], pool: Workers) -> list[SeedResult]:
+def _all(plans: list[SeedPlan], pool: Workers) -> list[SeedResult]:
     """Train every seed, and measure each as soon as it is trained."""
     training = {pool.start(train_seed, plan): plan for plan in plans}
     running: set[Future[Any]] = set(training)
-    measured: dict[Future[Any], Plan] = {}
+    measured: dict[Future[Any], SeedPlan] = {}
     results: dict[int, SeedResult] = {}
     while running:
         done = pool.first(running)
@@ -191,7 +191,7 @@ def _all(plans: list[Plan], pool: Workers) -> list[SeedResult]:
     return [results[plan.seed] for plan in plans]
 
 
-def train_seed(plan: Plan, report: Report) -> None:
+def train_seed(plan: SeedPlan, report: Report) -> None:
     """The base of a seed, and the base fine-tuned with each loss."""
     from tofu_eval.lab.checkpoints import finetune, pretrain
 
@@ -203,7 +203,7 @@ def train_seed(plan: Plan, report: Report) -> None:
         finetune(plan.checkpoints / name, base, loss, seed=plan.seed, report=tell)
 
 
-def measure_seed(plan: Plan, report: Report) -> SeedResult:
+def measure_seed(plan: SeedPlan, report: Report) -> SeedResult:
     """Run the benchmark on a seed's models and the target, and collect the rows."""
     tell = _name_stages(plan, report)
     models = {name: plan.checkpoints / name for name in plan.trained_models}
@@ -239,15 +239,15 @@ def measure_seed(plan: Plan, report: Report) -> SeedResult:
         values[name, say.T1] |= {"kl": found["kl-t-1"], "forgetting": found["forgetting"]}
         values[name, say.T_BETA]["kl"] = found[f"kl-t-{say.BETA:g}"]
     values["target", say.T1]["kl"] = 0.0  # by definition
-    rows = [Row(*place, measures) for place, measures in values.items()]
+    rows = [MeasuredRow(*place, measures) for place, measures in values.items()]
     for name in plan.trained_models:
         curve = [(t, values[name, f"T={t:g}"]) for t in TEMPERATURES]
-        rows.append(Row(name, say.AT_MATCHED, say.interpolate_at_validity(curve)))
+        rows.append(MeasuredRow(name, say.AT_MATCHED, say.interpolate_at_validity(curve)))
     board = plan.run / "leaderboard.json"
     return SeedResult(plan.seed, tuple(rows), plan.run, plan.sweep, board, models)
 
 
-def _likelihoods(plan: Plan, name: str, report: Report) -> dict[str, float]:
+def _likelihoods(plan: SeedPlan, name: str, report: Report) -> dict[str, float]:
     """The numbers of one checkpoint, kept beside the runs."""
     from tofu_eval.lab.checkpoints import weights_digest
     from tofu_eval.lab.likelihood import likelihoods
@@ -274,7 +274,7 @@ def _likelihoods(plan: Plan, name: str, report: Report) -> dict[str, float]:
     return values
 
 
-def _name_stages(plan: Plan, report: Report) -> Report:
+def _name_stages(plan: SeedPlan, report: Report) -> Report:
     """The same report, every stage with its seed."""
     return lambda stage, done, total: report(f"seed {plan.seed}: {stage}", done, total)
 
