@@ -113,11 +113,11 @@ def test_a_crash_before_the_board_leaves_the_old_one_whole(
     assert models(tmp_path) == ["base", "tofu"]
 
 
-ROUNDS, PUBLISHES, ROWS = 20, 4, 50
+ROUNDS, PUBLISHES, ROWS = 20, 2, 5
 
 
 def _publish_all(manifest: dict[str, Any], who: int, root: Path, barrier: Any) -> None:
-    """One of two processes: 200 rows in four goes, into a new board each round."""
+    """One of two processes: ten rows in two goes, into a new board each round."""
     for number in range(ROUNDS):
         barrier.wait(timeout=120)
         for go in range(PUBLISHES):
