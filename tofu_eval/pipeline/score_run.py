@@ -72,6 +72,7 @@ def score_run(
             _score_place(places_of[place], groups, scorers[place[1]], features, score, progress)
     with run.timed("score"):
         _score_equal(run, chosen, scorers, features, marks, report)
+    unread = _unknown_words(indexed, features)
     for kept in features.values():
         kept.feature.close()
     estimates = _estimated(run, chosen, scorers, models, places, stale)
@@ -89,6 +90,7 @@ def score_run(
             *_unfinished(run, scorers),
             *_lost(run, estimates),
             *_cut_by_models(features),
+            *unread,
         ],
         finished=provenance.now(),
     )
@@ -300,6 +302,29 @@ def _cut_by_models(features: Mapping[str, KeptFeature]) -> list[str]:
         for name, feature in features.items()
         if feature.cache.truncated
     ]
+
+
+def _unknown_words(
+    indexed: Mapping[tuple[str, str], Groups], features: Mapping[str, KeptFeature]
+) -> list[str]:
+    """A remark for each model and task with texts that an embedding model has no words for."""
+    kept = features.get("embedding")
+    find = getattr(kept.feature.model, "find_unread", None) if kept else None
+    remarks = []
+    for (model, task), groups in indexed.items() if find else ():
+        unknown, total = 0, 0
+        for _, chunk in groups.chunks(SCORE_CHUNK):
+            texts = [text for group in chunk for text in group.texts]
+            unknown += sum(find(texts)[0]) if find and texts else 0
+            total += len(texts)
+        if unknown:
+            remarks.append(
+                f"{model}: more than 5% of the tokens of {unknown} of {total} responses to {task} "
+                "are unknown to the embedding model, whose vectors say little of such texts; take "
+                "a multilingual one: --embedding-model "
+                "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+            )
+    return remarks
 
 
 def _made_by(features: Mapping[str, KeptFeature]) -> dict[str, Any]:
