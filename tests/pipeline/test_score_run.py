@@ -204,7 +204,7 @@ def test_compare_warns_of_unequal_lengths(tmp_path: Path) -> None:
     assert loose.exit_code == 0, loose.output
     said = " ".join(loose.stdout.split())
     assert "! On responses, long has responses of 35 characters on average, short of 19" in said
-    assert "--truncate WORDS. No verdict on distinct_1." in said
+    assert "--truncate WORDS. No verdict on distinct_1" in said
     equal = CliRunner().invoke(
         main, [*arguments, "--output", str(tmp_path / "run"), "--truncate", "5"]
     )
