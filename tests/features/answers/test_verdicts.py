@@ -159,7 +159,7 @@ def test_a_file_through_the_command_line(tmp_path: Path) -> None:
     signature = next(
         row["signature"] for row in result.estimates.to_pylist() if row["metric"] == "accuracy"
     )
-    assert signature.startswith("accuracy|v:1|correct:math@v1|")
+    assert signature.startswith("accuracy|v:1|correct:math@v1")
 
 
 def test_a_file_may_say_what_is_correct(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_wrong_verdict_in_a_file(tmp_path: Path) -> None:
 
 def test_no_task_with_a_verifier() -> None:
 
-    with pytest.raises(ConfigError, match=r"^The metric 'accuracy' needs a verifier, and no task"):
+    with pytest.raises(ConfigError, match=r"^The feature 'correct' needs a verifier, and no task"):
         check(["open-prompts"], metrics=["accuracy"])
     check(["open-prompts"], metrics=["accuracy"], verifier={"name": "text"})
 
@@ -198,6 +198,7 @@ def test_the_list_of_verifiers() -> None:
     done = CliRunner().invoke(main, ["verifiers", "list"])
     assert [line.split()[0] for line in done.output.splitlines()] == [
         "choice@v1",
+        "letter@v1",
         "math@v1",
         "text@v1",
     ]
