@@ -28,6 +28,8 @@ LEAST: Mapping[str, int] = {
     "distinct_at_10_exact": 10,
     "distinct_at_5": 5,
     "distinct_at_5_exact": 5,
+    "distinct_passing_at_10": 10,
+    "distinct_passing_at_5": 5,
     "pass_at_1": 1,
     "pass_at_10": 10,
     "pass_at_100": 100,
