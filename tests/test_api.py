@@ -66,6 +66,15 @@ def test_a_run_is_compared_and_reported(groups: list[te.Group], tmp_path: Path) 
         te.compare(run, series={"both": ["base"]})
 
 
+def test_what_is_no_run_no_board_and_no_group_is_one_line() -> None:
+    with pytest.raises(ConfigError, match="no groups"):
+        te.score([])
+    with pytest.raises(ConfigError, match=r"Expected one run .* got \['runs/x'\]"):
+        te.compare(["runs/x"])  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="No boards"):
+        te.merge_boards([])
+
+
 def test_training_takes_keywords(base: Path, rows: Path, tmp_path: Path) -> None:
     result = te.train(
         str(base), rows, tmp_path / "tofu", loss="tofu", format="base",

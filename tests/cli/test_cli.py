@@ -105,6 +105,38 @@ def test_compare_within_a_margin_by_clusters(scored: Path) -> None:
     assert result.exit_code == 0, result.output
 
 
+def test_clusters_from_the_rows_of_a_file(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"P{i}", "kind": i % 8, "model": model, "responses": [f"a {i}", more]}
+        for model, more in (("base", "b c"), ("sft", "a d"))
+        for i in range(24)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    run = ("score", file, "--output", tmp_path / "run", *LEXICAL)
+    assert "24 prompts in 8 clusters" in invoke(*run, "--cluster", "kind").output
+    assert "in 8 clusters" in invoke("compare", tmp_path / "run", "--cluster", "kind").output
+    assert "no field 'sort' (--cluster)" in refused(*run[:-6], "--cluster", "sort")
+
+
+def test_a_model_alone_is_not_compared_with_itself(tmp_path: Path) -> None:
+    texts = ["a b", None, "  ", "c d e"]
+    reasons = ["stop", None, "stop", "content_filter"]
+    row = {"prompt": "P", "responses": texts, "finish_reason": reasons}
+    file = tmp_path / "alone.jsonl"
+    file.write_text(json.dumps(row))
+    run = ("score", file, "--output", tmp_path / "run", *LEXICAL)
+    words = " ".join(invoke(*run).output.split())
+    assert "alone has 75% of its responses empty, filtered or failed: the numbers" in words
+
+
+def test_a_comparison_without_diversity_has_no_half_line(scored: Path) -> None:
+    invoke("rescore", scored, "--metric", "refusal_rate")
+    output = invoke("compare", scored, "--metric", "refusal_rate").output
+    assert "p adjusted over" in output
+    assert not [line for line in output.splitlines() if line.strip().startswith(";")]
+
+
 def test_compare_names_what_is_unknown(scored: Path, tmp_path: Path) -> None:
     assert "Did you mean 'base'" in refused("compare", scored, "--baseline", "bse")
     assert "Unknown metric 'vendy'" in refused("compare", scored, "--metric", "vendy")

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tofu_eval.core.errors import DataError
+from tofu_eval.importers.base import Options
 from tofu_eval.importers.read import Responses, read_responses
 
 SPOOL = Path()
@@ -35,6 +36,34 @@ def test_one_row_a_prompt(tmp_path: Path, field: str) -> None:
     assert texts(found, "gpt") == [(0, "a"), (1, "b")]
     (prompt,) = found.prompts.values()
     assert prompt.text == "P"
+
+
+def test_what_a_flag_mends_is_no_fault_of_the_row(tmp_path: Path) -> None:
+    for row, mends in (
+        ({"ask": "P", "response": "a"}, False),
+        ({"prompt": "P", "response": 1}, True),
+    ):
+        with pytest.raises(DataError) as error:
+            read(tmp_path / "f.jsonl", json.dumps(row))
+        assert ("Mend that line" in str(error.value)) is mends
+
+
+def test_a_row_says_to_which_cluster_its_prompt_belongs(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "P", "response": "a", "category": " c  1", "topic": "x", "grp": 7},
+        {"prompt": "P", "response": "b", "category": "c 1", "topic": "y", "grp": 7},
+        {"prompt": "Q", "response": "b", "category": None},
+    ]
+    data = "\n".join(map(json.dumps, rows))
+    known = [prompt.metadata for prompt in read(tmp_path / "f.jsonl", data).prompts.values()]
+    assert known == [{"category": "c 1"}, {}]  # a field with two values is no prompt's
+    named = Options(cluster="grp")
+    found = read_responses([(None, tmp_path / "f.jsonl")], "t", spool=SPOOL, options=named)
+    assert [prompt.metadata for prompt in found.prompts.values()] == [{"grp": "7"}, {}]
+    with pytest.raises(DataError, match=r"no field 'nope' \(--cluster\), got fields prompt"):
+        read_responses(
+            [(None, tmp_path / "f.jsonl")], "t", spool=SPOOL, options=Options(cluster="nope")
+        )
 
 
 @pytest.mark.parametrize("field", ["response", "generation"])

@@ -229,7 +229,8 @@ class How:
                 have = ", ".join(sorted(known)) or "nothing"
                 raise DataError(
                     f"The prompt '{id}' of '{task}' has no field '{name}' to cluster by; known of "
-                    f"it: {have}. Give the field to every row, or name another: --cluster FIELD"
+                    f"it: {have}. Give every row of a prompt the same, and score with --cluster "
+                    f"{name}; or name another field"
                 )
         return {id: known[name] for id, known in prompts.items()}
 

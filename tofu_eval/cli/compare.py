@@ -96,14 +96,14 @@ def command(
         _print(comparison, style)
 
 
-def print_run(result: Result, baseline: str | None = None) -> None:
+def print_run(result: Result, baseline: str | None = None, *, cluster: str | None = None) -> None:
     """What `run` and `score` print at their end."""
     from tofu_eval.run.store import Run
 
     if result.path is None:
         return
     run = Run.open(result.path)
-    _print(compare_models(run, baseline), "table")
+    _print(compare_models(run, baseline, cluster=cluster), "table")
     click.echo(f"\nRun:         {result.path}\nLeaderboard: {result.path / 'leaderboard.json'}")
 
 

@@ -44,6 +44,12 @@ from tofu_eval.cli.options import (
 )
 @option("--model-field", metavar="FIELD", heading="Reading", help="The field that names the model.")
 @option(
+    "--cluster",
+    metavar="FIELD",
+    heading="Reading",
+    help="Prompts with the same FIELD belong together, also in the table at the end.",
+)
+@option(
     "--prompts",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -62,6 +68,7 @@ def command(
     response_fields: tuple[str, ...],
     id_field: str | None,
     model_field: str | None,
+    cluster: str | None,
     prompts: Path | None,
     only: bool,
     baseline: str | None,
@@ -97,6 +104,7 @@ def command(
         model=model_field,
         prompts=prompts,
         format=_importer_name(input_format),
+        cluster=cluster,
     )
     with progress(log_json) as report:
         result = pipeline.score_files(
@@ -108,7 +116,7 @@ def command(
             report=report,
             **given_values(**options),
         )
-    print_run(result, baseline)
+    print_run(result, baseline, cluster=cluster)
 
 
 def _named(text: str) -> tuple[str | None, Path]:

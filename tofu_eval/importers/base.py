@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -77,6 +77,7 @@ class Record:
             template opened a thought.
         step: the step of training that the model was at; where a file has several, each is a
             model of its own.
+        metadata: what is known of the prompt, such as its category, by the field's name.
     """
 
     responses: Sequence[Answer | str | None]
@@ -89,6 +90,7 @@ class Record:
     first: int | None = None
     sent: str | None = None
     step: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class File(Protocol):
@@ -141,7 +143,8 @@ class File(Protocol):
 class Options:
     """What the user says of the files: names of fields, where the prompts stand, the format.
 
-    Several `responses` are a table with a column a model; `format` names an importer.
+    Several `responses` are a table with a column a model; `format` names an importer; `cluster` is
+    the field whose value prompts that belong together share.
     """
 
     prompt: str | None = None
@@ -150,6 +153,7 @@ class Options:
     model: str | None = None
     prompts: Path | None = None
     format: str | None = None
+    cluster: str | None = None
 
     @property
     def names_fields(self) -> bool:

@@ -6,7 +6,7 @@ texts say which prompts are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tofu_eval.core.types import Message, Prompt, digest
@@ -24,6 +24,7 @@ class Prompts:
     def __init__(self, known: Iterable[Prompt] = ()) -> None:
         self.by_id: dict[str, Prompt] = {prompt.id: prompt for prompt in known}
         self._by_text: dict[TextKey, str] = {}
+        self._unsettled: set[tuple[str, str]] = set()
         for prompt in self.by_id.values():
             if key := text_key(prompt.messages):
                 self._by_text.setdefault(key, prompt.id)
@@ -49,6 +50,8 @@ class Prompts:
         else:
             id = self._id_of_name(name, key, names)
         self._take(id, messages, key, tuple(record.references))
+        if record.metadata:
+            self._take_metadata(id, record.metadata)
         return id
 
     def _id_of_name(self, name: str, key: TextKey, names: FileNames) -> str:
@@ -90,6 +93,18 @@ class Prompts:
             self.by_id[id] = replace(known, references=references)
         elif references and references != known.references:
             raise RowError(f"prompt '{id}' had other references before")
+
+    def _take_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
+        """Keep what is said of a prompt; a field with two values says nothing of it."""
+        known = dict(self.by_id[id].metadata)
+        for name, value in metadata.items():
+            if known.get(name, value) != value:
+                self._unsettled.add((id, name))
+            known[name] = value
+            if (id, name) in self._unsettled:
+                del known[name]
+        if known != self.by_id[id].metadata:
+            self.by_id[id] = replace(self.by_id[id], metadata=known)
 
 
 @dataclass

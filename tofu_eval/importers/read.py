@@ -33,6 +33,9 @@ from tofu_eval.importers.prompts_file import GivenPrompts
 from tofu_eval.importers.spool import Rows, Spool
 
 APART = "name them apart: tofu-eval score NAME=FILE …"
+ADVICE = re.compile(r"(?:^|[ (])--[a-z]|tofu-eval ")
+"""What is wrong says itself what to do, with a flag or a command: the row needs no mending."""
+
 KEY_LENGTH = 56
 """Characters of a response's key that its prompt decides; eight more are the sample number."""
 
@@ -268,7 +271,8 @@ class _FileReader:
 
     def _take(self, record: Record) -> None:
         group = (record.model, record.step, record.id, record.prompt)
-        alone = record.references or record.whole or record.first is not None
+        says_more = record.references or record.metadata
+        alone = says_more or record.whole or record.first is not None
         if alone or record.prompt is None or group != self._last:
             self._enter(record)
             self._last = group
@@ -391,7 +395,8 @@ class _FileReader:
         self._number += 1
         if record.prompt is None and self._reading.elsewhere:
             self._reading.elsewhere.fill(record, self._number)
-        is_plain = not record.references and type(record.prompt) in (str, type(None))
+        says_more = record.references or record.metadata
+        is_plain = not says_more and type(record.prompt) in (str, type(None))
         if not is_plain or type(record.id) not in (str, int, type(None)):
             return self._reading.prompts.id_of(record, self._names)
         key = (record.id, record.prompt)
@@ -437,6 +442,8 @@ class _FileReader:
 
     def _error(self, what: str) -> DataError:
         at = self._at
+        if ADVICE.search(what):  # it says what to do instead
+            return at.error(f"{what}." if what[-1] not in ".…" else what)
         mend = f" Mend that {at.unit} and try again." if at.at else " Mend the file and try again."
         return at.error(f"{what}.{mend}")
 

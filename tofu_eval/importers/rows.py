@@ -10,7 +10,8 @@ Fields: the prompt is `prompt`, `input`, `instruction` (with `input`, where both
     `reference`) has the prompt's human or target answers, one row of the prompt is enough.
     `logprob` (of the whole response, nats), `finish_reason`, `reasoning`, `reward` and `correct`
     (true or false) are said of a response; beside several each is a list, one a response. Null is
-    as if it were not there; a response that is null is a call that gave no text.
+    as if it were not there; a response that is null is a call that gave no text. `cluster`,
+    `category`, `subject` and `topic` say which prompts belong together.
 Source: docs/inputs.md.
 
 Other names are given by --prompt-field, --response-field, --id-field and --model-field; several
@@ -50,11 +51,12 @@ LAST_RESORT = "text"
 IDS = ("id", "prompt_id", "custom_id")
 REFERENCES = ("references", "reference")
 OF_RESPONSE = ("logprob", "finish_reason", "correct", "reasoning", "reward")
+OF_PROMPT = ("cluster", "category", "subject", "topic")
 COLUMNS = (
-    *("model", *IDS, *PROMPTS, *RESPONSES, LAST_RESORT, *REFERENCES, *OF_RESPONSE),
+    *("model", *IDS, *PROMPTS, *RESPONSES, LAST_RESORT, *REFERENCES, *OF_RESPONSE, *OF_PROMPT),
     "reasoning_content",
 )
-NOT_PLAIN = frozenset((*IDS[1:], *REFERENCES, *OF_RESPONSE, "reasoning_content"))
+NOT_PLAIN = frozenset((*IDS[1:], *REFERENCES, *OF_RESPONSE, *OF_PROMPT, "reasoning_content"))
 """Fields of rows that take more than a look."""
 
 
@@ -70,12 +72,13 @@ class Layout:
     is_wide: bool
     is_csv: bool
     in_order: bool
+    of_prompt: tuple[str, ...]
 
     def is_plain(self, row: Row) -> bool:
         """Whether a row has a prompt, a response, their names, and nothing else that counts."""
         usual = not (self.is_wide or self.is_csv or self.input) and self.prompt in row
         named = self.ids == IDS and self.model == "model" and self.responses[0] not in LISTS
-        return usual and named and not row.keys() & NOT_PLAIN
+        return usual and named and not row.keys() & {*NOT_PLAIN, *self.of_prompt}
 
 
 @importer("rows", title="rows", fields=())
@@ -147,6 +150,7 @@ def find_layout(row: Row, file: File) -> Layout:
         len(responses) > 1,
         file.kind == "csv",
         options.prompts is not None,
+        (options.cluster,) if options.cluster else OF_PROMPT,
     )
 
 
@@ -159,6 +163,7 @@ def _flags(options: Options) -> list[tuple[str, str]]:
         ("--prompt-field", options.prompt),
         ("--id-field", options.id),
         ("--model-field", options.model),
+        ("--cluster", options.cluster),
         *(("--response-field", name) for name in options.responses),
     ]
     return [(flag, name) for flag, name in named if name]
@@ -218,7 +223,15 @@ def _record(row: Row, name: str, layout: Layout) -> tuple[Record, bool]:
         answers = [_joined(answers[0], {"reasoning": row["reasoning_content"]})]
     model = name if layout.is_wide else row.get(layout.model)
     references = _references(row) if "references" in row or "reference" in row else ()
-    return Record(answers, prompt, id, model, references, whole=is_many), is_many
+    metadata = {field: _squeezed(row, field) for field in layout.of_prompt if field in row}
+    metadata = {field: value for field, value in metadata.items() if value}
+    return Record(answers, prompt, id, model, references, whole=is_many, metadata=metadata), is_many
+
+
+def _squeezed(row: Row, field: str) -> str:
+    """What a row says of its prompt, as a text; empty where it is nothing of one value."""
+    value = row[field]
+    return " ".join(str(value).split()) if isinstance(value, str | int) else ""
 
 
 def _prompt(row: Row, layout: Layout) -> str | Sequence[Message] | None:

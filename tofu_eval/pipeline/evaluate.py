@@ -412,6 +412,11 @@ def _checked_groups(groups: object) -> list[Group]:
                 f"score takes Groups of responses, got {group!r:.60} at place {place}. "
                 "Write: te.Group(te.Prompt.of_text('1', 'Name a fruit.'), ('apple', 'pear'))"
             )
+    if not given:
+        raise ConfigError(
+            "score got no groups. "
+            "Write: te.Group(te.Prompt.of_text('1', 'Name a fruit.'), ('apple', 'pear'))"
+        )
     return given
 
 

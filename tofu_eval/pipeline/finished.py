@@ -38,13 +38,29 @@ def open_run(run: AnyRun) -> Run:
     """
     if isinstance(run, Run):
         return run
-    path = run if isinstance(run, str | Path) else run.path
+    path = run if isinstance(run, str | Path) else _path_of(run)
     if path is None:
         raise ConfigError(
             "These scores have no run directory: `score` keeps them in memory. "
             "Give `score_files` or `evaluate` an output, or compare the result itself."
         )
     return Run.open(path)
+
+
+def _path_of(result: Any) -> Path | None:
+    """Where a result was stored.
+
+    Raises:
+        ConfigError: it is no result.
+    """
+    from tofu_eval.pipeline.evaluate import Result
+
+    if not isinstance(result, Result):
+        raise ConfigError(
+            f"Expected one run (its directory, a Run or a Result), got {result!r:.60}. "
+            "Write: te.compare('runs/x')"
+        )
+    return result.path
 
 
 def compare(
@@ -81,7 +97,7 @@ def compare(
     from tofu_eval.analysis.compare_run import chosen_scores, compare_run
     from tofu_eval.report.comparison_view import ComparisonView
 
-    if not isinstance(run, Run | str | Path) and run.path is None:
+    if not isinstance(run, Run | str | Path) and _path_of(run) is None:
         if series:
             raise ConfigError("Scores in memory have no seeds: got series. Score into a run.")
         how = {"cluster": cluster, "min_responses": min_responses, "responses": responses}
@@ -270,9 +286,12 @@ def merge_boards(boards: Sequence[Board | Path | str], output: Path | str | None
 
     Raises:
         DataError: a file is not a whole leaderboard, or two measured one thing and disagree.
+        ConfigError: no board is given.
     """
     from tofu_eval.leaderboard.merge import merge
 
+    if not boards:
+        raise ConfigError("No boards to merge. Give at least one: te.merge_boards(['a.json'])")
     return _save(merge([_as_source(board) for board in boards]), output)
 
 

@@ -95,7 +95,7 @@ def answer_text(comparison: Comparison) -> Text:
         text.append(row.model, "bold")
         text.append(f" on {row.task}" if several else "")
         text.append(f": {row.verdict}\n", "bold")
-        lines = (row.effect, f"{row.prompts}; {row.adjusted}", row.evidence)
+        lines = (row.effect, "; ".join(filter(None, (row.prompts, row.adjusted))), row.evidence)
         for line in (*lines, f"quality {row.quality}"):
             if line:
                 text.append(_indented(line), "")

@@ -60,6 +60,10 @@ class Reading:
         return kept, [texts[i] for i in kept]
 
 
+WITHOUT_TEXT = pa.array(["empty", "filtered", "failed"])
+"""States of which no metric sees a text, whatever is stored beside them."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResponseFacts:
     """What many responses are: how many, how long together, how many not whole or not there."""
@@ -99,12 +103,15 @@ def response_facts(run: Run, model: str, task: str) -> ResponseFacts:
     for part in run.response_parts(model, task):
         for number in range(row_groups(part)):
             rows = read_row_group(part, number, ["text", "state"])
-            lengths = pc.utf8_length(rows.column("text"))
+            states, texts = rows.column("state"), rows.column("text")
+            blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
+            missing = pc.or_(blank, pc.is_in(states, WITHOUT_TEXT))
+            there = pc.filter(pc.utf8_length(texts), pc.invert(missing))
             facts += ResponseFacts(
                 len(rows),
-                pc.sum(lengths).as_py() or 0,
-                pc.sum(pc.equal(rows.column("state"), "unfinished")).as_py() or 0,
-                pc.sum(pc.equal(lengths, 0)).as_py() or 0,
+                pc.sum(there).as_py() or 0,
+                pc.sum(pc.equal(states, "unfinished")).as_py() or 0,
+                pc.sum(missing).as_py() or 0,
             )
     return facts
 
