@@ -46,13 +46,20 @@ class Inputs:
     notes: list[str] = field(default_factory=list)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # longer than the system allows: opening it says so
+        return False
+
+
 def find_inputs(name: str | None, path: Path, spool: Path, options: Options) -> Inputs:
     """The files that an argument stands for, each with its importer.
 
     Raises:
         DataError: a file cannot be read, or a directory holds several formats or none.
     """
-    if path == STDIN or not path.is_dir():
+    if path == STDIN or not _is_folder(path):
         container = Container(path, spool)
         importer = identify(container, options)
         return Inputs([Input(container, importer, label_of(path))], name)
