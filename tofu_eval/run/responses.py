@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +61,7 @@ class Reading:
         return kept, [texts[i] for i in kept]
 
 
-WITHOUT_TEXT = pa.array(["empty", "filtered", "failed"])
+WITHOUT_TEXT: tuple[State, ...] = ("empty", "filtered", "failed")
 """States of which no metric sees a text, whatever is stored beside them."""
 
 
@@ -105,7 +106,7 @@ def response_facts(run: Run, model: str, task: str) -> ResponseFacts:
             rows = read_row_group(part, number, ["text", "state"])
             states, texts = rows.column("state"), rows.column("text")
             blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
-            missing = pc.or_(blank, pc.is_in(states, WITHOUT_TEXT))
+            missing = reduce(pc.or_, (pc.equal(states, state) for state in WITHOUT_TEXT), blank)
             there = pc.filter(pc.utf8_length(texts), pc.invert(missing))
             facts += ResponseFacts(
                 len(rows),
