@@ -146,8 +146,8 @@ MESSAGES = {
     HEAD + "promts: [x]\n": [
         f"1: no prompts: {SOURCE}",
         "3: unknown key 'promts'. Did you mean 'prompts'? Known: name, version, description, "
-        "licence, source, citation, format, sampling, metrics, verifier, scoring, examples, "
-        "wording, file, dataset, prompts",
+        "licence, source, citation, format, sampling, metrics, verifier, cluster, scoring, "
+        "examples, wording, file, dataset, prompts",
     ],
     HEAD + "format: raw\nprompts: [x]\n": [
         "3: format must be 'base', 'sft', 'chat', 'paper' or 'paper-math', got \"raw\""

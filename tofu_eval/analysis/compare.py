@@ -166,7 +166,7 @@ class Comparison:
 
     `tests` counts the p-values that were adjusted together, `level` is the p-value below which the
     first of them is clear. `seeds` names the members of each model that is a series of several.
-    `cluster` is what the prompts were clustered by, None where each stands for itself, and
+    `clusters` is by task the field that prompts were clustered by, where they were, and
     `widened` says where known categories would make much wider intervals.
     `warnings` are what a reader must know, and what voids a verdict.
     """
@@ -178,7 +178,7 @@ class Comparison:
     seeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[ValidityWarning, ...] = ()
     level: float = ALPHA
-    cluster: str | None = None
+    clusters: Mapping[str, str] = field(default_factory=dict)
     widened: tuple[Widened, ...] = ()
 
 
@@ -193,7 +193,8 @@ class How:
         lengths: mean characters of a response by model and task; none where nobody knows.
         truncate: whether the length-sensitive metrics saw texts of equal length.
         metadata: what is known of the prompts, by task and prompt id.
-        cluster: the field of it by which prompts are clustered; None takes each for itself.
+        fields: by task, the field of it by which prompts are clustered; where a task has none,
+            each prompt stands for itself.
         margins: margins of equivalence by metric, in its unit.
         min_responses: responses a prompt below which it is left out, at least 2.
         responses: the number of responses for all prompts, in place of the smaller of two counts.
@@ -203,7 +204,7 @@ class How:
     lengths: Mapping[tuple[str, str], float] = field(default_factory=dict)
     truncate: bool = False
     metadata: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
-    cluster: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
     margins: Mapping[str, float] = field(default_factory=dict)
     min_responses: int = LEAST
     responses: int | None = None
@@ -220,7 +221,7 @@ class How:
         Raises:
             DataError: a prompt has no such field.
         """
-        name = field or self.cluster
+        name = field or self.fields.get(task)
         if name is None:
             return None
         prompts = self.metadata.get(task, {})
@@ -327,7 +328,7 @@ def compare(
         tests,
         seeds,
         level=level,
-        cluster=how.cluster,
+        clusters={task: how.fields[task] for task, _ in kinds if task in how.fields},
         widened=_widened(pairs, differences, how),
     )
     from tofu_eval.analysis.warnings import scores_warnings  # which are about comparisons
@@ -546,12 +547,12 @@ def _widened(
     pairs: Mapping[Key, Pair], differences: Mapping[Key, Difference], how: How
 ) -> tuple[Widened, ...]:
     """Where known categories make an interval much wider than prompts that stand for themselves."""
-    if how.cluster is not None:
-        return ()
     found: dict[tuple[str, str], Widened] = {}
     for key, pair in pairs.items():
         plain = differences[key]
-        if pair.crossed is not None or plain.sd is None or not _has_prompts(key, how):
+        if key[1] in how.fields or pair.crossed is not None or plain.sd is None:
+            continue
+        if not _has_prompts(key, how):
             continue
         for name in _categories(how.metadata.get(key[1], {})):
             clusters = how.clusters(key[1], name)

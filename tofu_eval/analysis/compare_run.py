@@ -68,6 +68,7 @@ def compare_run(
         if name not in facts:
             raise UnknownNameError.of("metric", name, facts, f"tofu-eval compare {run.path}")
     columns = seeds_together(models or run.manifest["models"])
+    tasks = scores.column("task").unique().to_pylist()
     first = scores.column("model")[0].as_py()
     comparison = compare(
         scores,
@@ -79,10 +80,8 @@ def compare_run(
             facts=facts,
             lengths=_lengths(run, scores),
             truncate=chosen.get("truncate") is not None,
-            metadata={
-                task: _metadata(run, task) for task in scores.column("task").unique().to_pylist()
-            },
-            cluster=cluster,
+            metadata={task: _metadata(run, task) for task in tasks},
+            fields=_cluster_fields(run, tasks, cluster),
             margins=margins or {},
             min_responses=min_responses,
             responses=responses or chosen.get("responses"),
@@ -129,6 +128,12 @@ def _lengths(run: Run, scores: pa.Table) -> dict[tuple[str, str], float]:
         for row in places
     }
     return {place: facts.mean_characters for place, facts in found.items() if facts.count}
+
+
+def _cluster_fields(run: Run, tasks: Sequence[str], cluster: str | None) -> dict[str, str]:
+    """The field by which the prompts of each task are clustered: as asked for, else as it says."""
+    told = {task: cluster or run.manifest["tasks"][task].get("cluster") for task in tasks}
+    return {task: name for task, name in told.items() if name}
 
 
 def _metadata(run: Run, task: str) -> dict[str, Mapping[str, str]]:

@@ -62,6 +62,8 @@ def show(ref: str, count: int, data_dir: Path | None) -> None:
         f"top-p {sampling.top_p:g}, at most {sampling.max_tokens} tokens"
     )
     _echo(f"metrics   {', '.join(task.metrics) or 'the default set'}")
+    if task.cluster:
+        _echo(f"clusters  by {task.cluster}")
     _echo(f"licence   {task.licence}\nsource    {task.source}\ncitation  {task.citation}")
     if task.data:
         _echo(f"data      {', '.join(f'{name} {value}' for name, value in task.data.items())}")

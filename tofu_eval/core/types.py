@@ -219,7 +219,8 @@ class Task:
     "likelihood" nothing is generated: the responses to a prompt are its choices (metadata
     `choices`, a JSON list of texts), each with its log-probability after the prompt. `examples`
     stand before each prompt. `wording` puts a prompt into other words (Jinja over `prompt`), under
-    the key "base" for the format base and under "instruct" for all others.
+    the key "base" for the format base and under "instruct" for all others. `cluster` is the
+    metadata field that says to which cluster a prompt belongs; empty where each is one of its own.
     """
 
     name: str
@@ -238,6 +239,7 @@ class Task:
     origin: str = ""
     examples: tuple[Example, ...] = ()
     wording: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)

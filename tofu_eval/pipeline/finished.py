@@ -83,7 +83,8 @@ def compare(
         tasks: only these; by default all.
         metrics: only these; by default all.
         series: models that are seeds of one method, by the method's name.
-        cluster: a field of the prompts by which they are clustered.
+        cluster: a field of the prompts by which they are clustered; by default what their task
+            says.
         margins: by metric, the difference below which two models count as equal.
         min_responses: responses a prompt below which it is left out.
         responses: compare everything at this number of responses a prompt.
@@ -100,9 +101,11 @@ def compare(
     if not isinstance(run, Run | str | Path) and _path_of(run) is None:
         if series:
             raise ConfigError("Scores in memory have no seeds: got series. Score into a run.")
-        how = {"cluster": cluster, "min_responses": min_responses, "responses": responses}
+        how = {"min_responses": min_responses, "responses": responses}
         return ComparisonView.of(
-            _compare_in_memory(run, baseline, tasks, metrics, margins=margins or {}, **how)
+            _compare_in_memory(
+                run, baseline, tasks, metrics, cluster=cluster, margins=margins or {}, **how
+            )
         )
     opened = open_run(run)
     scores = chosen_scores(opened, tasks=tasks, metrics=metrics)
@@ -157,6 +160,7 @@ def _compare_in_memory(
     tasks: Sequence[str],
     metrics: Sequence[str],
     *,
+    cluster: str | None,
     margins: Mapping[str, float],
     **how: Any,
 ) -> Comparison:
@@ -186,6 +190,7 @@ def _compare_in_memory(
             lengths=result.lengths,
             truncate=result.truncated,
             metadata=result.metadata,
+            fields=dict.fromkeys(result.metadata, cluster) if cluster else {},
             margins=margins,
             **how,
         ),

@@ -31,6 +31,7 @@ from tofu_eval.engines.base import Engine
 from tofu_eval.features.open import added_metrics, open_features, unnamed_model
 from tofu_eval.metrics import Metric, find
 from tofu_eval.tasks import Format, format_of, load_format, with_data
+from tofu_eval.tasks.problems import find_unclustered
 
 DEFAULT_METRICS = (
     "distinct_1",
@@ -51,13 +52,15 @@ def plan_of(task: Task, chosen: Settings) -> Plan:
     """A task with its prompts and the sampling that the user wants.
 
     Raises:
-        ConfigError: a bad name, no prompts, or two of one id.
+        ConfigError: a bad name, no prompts, two of one id, or one that does not say its cluster.
     """
     check_name("task", task.name)
     loaded = with_data(task, chosen.data_dir).load()
     prompts = tuple(loaded)[: chosen.limit]
     if not prompts:
         raise ConfigError(f"Task '{task.name}' has no prompts. Look: tofu-eval tasks check")
+    if lack := find_unclustered(prompts, task.cluster):
+        raise ConfigError(f"Task '{task.name}': {lack}.")
     for id, count in Counter(prompt.id for prompt in prompts).items():
         if count > 1:
             raise ConfigError(f"Task '{task.name}' has {count} prompts called '{id}'; ids differ.")
@@ -219,7 +222,8 @@ class Plan:
     data: Mapping[str, str] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """The task's part of run.json; what may not change under a run's name, but for `data`."""
+        """The task's part of run.json; what may not change under a run's name, but for `data` and
+        `cluster`."""
         return {
             "version": self.task.version,
             "prompts": len(self.prompts),
@@ -230,6 +234,7 @@ class Plan:
             "citation": self.task.citation,
             **({"scoring": "likelihood", "rows": self.rows} if self.of_choices else {}),
             **({"verifier": self.task.verifier} if self.task.verifier else {}),
+            **({"cluster": self.task.cluster} if self.task.cluster else {}),
             **({"data": dict(self.data)} if self.data else {}),
         }
 

@@ -50,9 +50,10 @@ def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
         described = plan.described()
         fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
         if fixed:
-            # Where the same prompts were read does not matter; `digest` says they are the same.
+            # Where the same prompts were read does not matter, `digest` says they are the same;
+            # nor how they are compared.
             have, want = (
-                {k: v for k, v in told.items() if k not in ("package", "data")}
+                {k: v for k, v in told.items() if k not in ("package", "data", "cluster")}
                 for told in (known[plan.task.name], described)
             )
             conflict(run.path, f"task '{plan.task.name}'", have, want)

@@ -30,6 +30,7 @@ from tofu_eval.report.headline import (
     QUALITY,
     AnswerRow,
     answer_rows,
+    cluster_fields,
     headline,
     verdict_records,
 )
@@ -194,7 +195,7 @@ def _json(comparison: Comparison) -> str:
         "seeds": dict(comparison.seeds),
         "tests": comparison.tests,
         "level": comparison.level,
-        "cluster": comparison.cluster,
+        "clusters": dict(comparison.clusters),
         "rows": list(comparison_records(comparison)),
         "over_tasks": [asdict(standing) for standing in standings(comparison)],
     }
@@ -375,8 +376,8 @@ def _notes(comparison: Comparison) -> list[str]:
             "at n = …: differences are made at equal numbers of responses, prompt by prompt (the "
             "mean of the larger side over subsets); the baseline's own mean is at all that it has."
         )
-    if comparison.cluster:
-        notes.append(f"Intervals and tests are over clusters of prompts by {comparison.cluster}.")
+    if fields := cluster_fields(comparison):
+        notes.append(f"Intervals and tests are over clusters of prompts by {fields}.")
     if "†" in marks:
         notes.append("† no verdict: what voids it stands above.")
     if standings(comparison):

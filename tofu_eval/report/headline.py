@@ -203,8 +203,18 @@ def _prompts(finding: Finding | None) -> str:
     return f"{prompts}{clusters}{f' at n = {counts_text(counts)}' if counts else ''}"
 
 
+def cluster_fields(comparison: Comparison) -> str:
+    """What prompts are clustered by: `category`, or `category (poems)` where not on all tasks."""
+    fields = comparison.clusters
+    tasks = {row.task for row in comparison.rows}
+    if len(set(fields.values())) == 1 and tasks == set(fields):
+        return next(iter(fields.values()))
+    return ", ".join(f"{name} ({task})" for task, name in fields.items())
+
+
 def _adjusted(comparison: Comparison) -> str:
-    clusters = f"; clustered by {comparison.cluster}" if comparison.cluster else ""
+    fields = cluster_fields(comparison)
+    clusters = f"; clustered by {fields}" if fields else ""
     return f"p adjusted over {comparison.tests} differences (max-T){clusters}"
 
 

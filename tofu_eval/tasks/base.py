@@ -10,7 +10,7 @@ from pathlib import Path
 from tofu_eval.core.registry import Registry
 from tofu_eval.core.types import Example, Prompt, Sampling, Task
 from tofu_eval.tasks.datasets import HubPrompts
-from tofu_eval.tasks.problems import TaskError, check_prompts
+from tofu_eval.tasks.problems import TaskError, check_prompts, find_unclustered
 from tofu_eval.tasks.schema import TaskSpec, check_metrics, inline_prompts, validate
 from tofu_eval.tasks.sources import FilePrompts
 from tofu_eval.tasks.yaml_document import Document, read_yaml
@@ -65,6 +65,9 @@ def read_spec(
         if document.value.get("prompts") is not None:
             placed = inline_prompts(document)
             document.problems += check_prompts(placed, document.file)
+            inline = [prompt for prompt, _, _ in placed]
+            if spec is not None and (lack := find_unclustered(inline, spec.cluster)):
+                document.report(("cluster",), f"cluster: {lack}")
     if spec is None or document.problems:
         raise TaskError(document.problems, document.file)
     return document, spec, [prompt for prompt, _, _ in placed]
@@ -84,6 +87,7 @@ def make_task(spec: TaskSpec, load: Load, document: Document) -> Task:
         source=spec.source,
         citation=spec.citation,
         verifier=spec.verifier,
+        cluster=spec.cluster,
         scoring=spec.scoring,
         data=getattr(load, "pin", {}),
         examples=tuple(Example(shown.prompt, shown.answer) for shown in spec.examples),

@@ -10,7 +10,7 @@ from tofu_eval.core.errors import ConfigError, TofuEvalError
 from tofu_eval.core.types import Task
 from tofu_eval.tasks.base import TASKS, YAML, Load, read_spec, read_task
 from tofu_eval.tasks.datasets import HubPrompts
-from tofu_eval.tasks.problems import TaskError
+from tofu_eval.tasks.problems import TaskError, find_unclustered
 from tofu_eval.tasks.python_task import run_task_file
 from tofu_eval.tasks.schema import check_metrics
 from tofu_eval.tasks.sources import FilePrompts, Prompts, absent, own_file
@@ -149,7 +149,9 @@ def check_task(path: str | Path, known_metrics: Collection[str] | None = None) -
         else:
             _, spec, _ = read_spec(path, known_metrics)
             if spec.file is not None and spec.file.url is None:
-                read_task(path).load()
+                task = read_task(path)
+                if lack := find_unclustered(task.load(), task.cluster):
+                    return [f"{task.origin}: cluster: {lack}"]
     except TaskError as error:
         return [str(problem) for problem in error.problems]
     except TofuEvalError as error:

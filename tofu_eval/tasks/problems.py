@@ -57,6 +57,23 @@ def check_prompts(placed: Sequence[Placed], file: str) -> list[Problem]:
     return problems
 
 
+def find_unclustered(prompts: Sequence[Prompt], field: str) -> str | None:
+    """What is wrong where a prompt does not say its cluster; None where all do.
+
+    Args:
+        prompts: of a task.
+        field: the metadata field that says it; empty where the task has no clusters.
+    """
+    for prompt in prompts:
+        if field and field not in prompt.metadata:
+            have = ", ".join(sorted(prompt.metadata)) or "nothing"
+            return (
+                f"the prompt '{prompt.id}' has no metadata '{field}' to cluster by; known of it: "
+                f"{have}. Give '{field}' to every prompt, or leave 'cluster' out"
+            )
+    return None
+
+
 def surrogate(text: str) -> str | None:
     """The first half of a character that stands alone, as `\\ud83d`; such text is not Unicode."""
     lone = next((c for c in text if "\ud800" <= c <= "\udfff"), None)

@@ -16,7 +16,15 @@ from tofu_eval.core.errors import TofuEvalError
 from tofu_eval.core.registry import origin_of
 from tofu_eval.core.types import Prompt, PromptFormat, Sampling, Scoring, Task
 from tofu_eval.tasks.base import TASKS, make_task
-from tofu_eval.tasks.problems import Placed, Problem, TaskError, check_prompts, one_line, shown
+from tofu_eval.tasks.problems import (
+    Placed,
+    Problem,
+    TaskError,
+    check_prompts,
+    find_unclustered,
+    one_line,
+    shown,
+)
 from tofu_eval.tasks.schema import check_metrics, validate
 from tofu_eval.tasks.yaml_document import Document
 
@@ -40,6 +48,7 @@ def task(
     source: str = "",
     citation: str = "",
     verifier: str = "",
+    cluster: str = "",
     scoring: Scoring = "generate",
     examples: Sequence[tuple[str, str]] = (),
     wording: Mapping[str, str] | None = None,
@@ -64,6 +73,7 @@ def task(
         "source": source,
         "citation": citation,
         "verifier": verifier,
+        "cluster": cluster,
         "scoring": scoring,
         "examples": [{"prompt": prompt, "answer": answer} for prompt, answer in examples],
         "wording": dict(wording or {}),
@@ -138,6 +148,9 @@ def _prompts(function: Callable[[], Iterable[object]], document: Document) -> li
     if not placed and not problems:
         problems.append(Problem(file, line, "the task has no prompts"))
     problems += check_prompts(placed, file)
+    field = document.value["cluster"]
+    if lack := find_unclustered([prompt for prompt, _, _ in placed], field):
+        problems.append(Problem(file, line, f"cluster: {lack}"))
     if problems:
         raise TaskError(problems, file)
     return [prompt for prompt, _, _ in placed]

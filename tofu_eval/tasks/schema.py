@@ -134,6 +134,7 @@ class TaskSpec(Strict):
     sampling: SamplingSpec = SamplingSpec()
     metrics: list[str] = Field(default_factory=list)
     verifier: str = ""
+    cluster: str = ""
     scoring: Scoring = "generate"
     examples: list[Shown] = Field(default_factory=list)
     wording: Wording = Wording()
