@@ -79,6 +79,27 @@ def test_a_prompt_without_its_cluster_is_refused_before_anything_is_made(tmp_pat
         te.evaluate({"m": FakeEngine()}, path, tmp_path / "run", metrics=["distinct_1"])
 
 
+def test_rows_of_a_file_are_clustered_by_a_field_of_theirs(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"{topic}, {i}",
+            "model": model,
+            "topic": topic,
+            "responses": texts,
+        }
+        for topic in TOPICS
+        for i in range(3)
+        for model, texts in (("base", ["a b", "c d"]), ("sft", ["a b", f"a {topic}"]))
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    done = invoke("score", path, "--output", tmp_path / "run", "--metric", "distinct_1")
+    assert done.exit_code == 0, done.output
+    view = te.compare(tmp_path / "run", cluster="topic")
+    assert (view.rows[0].cells[1].difference.units, view.rows[0].cells[1].difference.n) == (8, 24)
+    assert "known of it: topic" in refused("compare", tmp_path / "run", "--cluster", "subject")
+
+
 def test_a_python_task_says_it_too(tmp_path: Path) -> None:
     path = tmp_path / "own.py"
     path.write_text(

@@ -97,7 +97,10 @@ def test_two_places_with_one_name_are_both_named() -> None:
     [
         ({"name": "a b"}, "name may have letters, digits, '.', '_', '-' and no space, got \"a b\""),
         ({"version": 0}, "version must be ≥ 1, got 0"),
-        ({"format": "raw"}, "format must be 'base', 'sft' or 'chat', got \"raw\""),
+        (
+            {"format": "raw"},
+            "format must be 'base', 'sft', 'chat', 'paper' or 'paper-math', got \"raw\"",
+        ),
         ({"metrics": "vendi"}, 'metrics must be a list, got "vendi"'),
         ({"metrics": ("vendi", "vendi")}, 'metric "vendi" is listed twice'),
         ({"licence": None}, "licence must be text (in quotes, where it looks like something else), "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tofu_eval.core.config import Settings
@@ -80,8 +81,8 @@ def add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
                 f"Cannot add to {run.path}: its prompt '{prompt.id}' has {what} there. "
                 "Use a new --output, or ids that differ."
             )
-        if prompt.references:
-            known[prompt.id] = prompt
+        references = prompt.references or there.references
+        known[prompt.id] = replace(prompt, references=references)
     union = tuple(known.values())
     plan = Plan(Task(task, 1, lambda: union), union, Sampling())
     run.write_prompts(task, plan.prompts)
