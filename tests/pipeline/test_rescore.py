@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -80,6 +81,35 @@ def test_a_refused_call_leaves_a_finished_run_finished(run: Path, tmp_path: Path
     assert before["status"] == "complete"
     assert not verify(run).problems
     assert CliRunner().invoke(main, ["compare", str(run)]).exit_code == 0
+
+
+def test_a_refused_call_loses_no_prompts_that_it_set_aside(run: Path) -> None:
+    prompts = run / "prompts" / "responses.parquet"
+    damaged = prompts.read_bytes()[:-20]
+    prompts.write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"prompts/responses\.parquet"):
+        rescore(run, metrics=["distinct_1"])
+    assert prompts.read_bytes() == damaged
+    assert [file.name for file in prompts.parent.iterdir()] == ["responses.parquet"]
+
+
+def test_a_machine_short_of_memory_sets_nothing_aside(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    before = sorted(run.rglob("*.parquet"))
+    monkeypatch.setattr("tofu_eval.run.files.open_parquet", fail)
+    with Run.writing(run) as held, pytest.raises(StoreError, match="malloc of size 64 failed"):
+        held.mend()
+    assert sorted(run.rglob("*.parquet")) == before
+
+
+def test_metrics_of_before_outlive_damaged_estimates(run: Path) -> None:
+    (run / "estimates.parquet").write_bytes(b"damaged")
+    rescore(run, metrics=["distinct_1"])
+    assert {name for _, name in found(run)} == {"unique_rate", "distinct_1"}
 
 
 def test_a_run_without_responses(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def truncate_words(text: str, words: int) -> str | None:
 
 def lacks_spaces(text: str) -> bool:
     """Whether a text is mainly written without spaces, so that splitting at them means nothing."""
-    if not is_unspaced(text):
+    if not is_unspaced(text) or len(split_words(text)) == len(text.split()):
         return False
     letters = sum(map(str.isalpha, text))
     return 2 * (len(UNSPACED.findall(text)) + len(EMOJI.findall(text))) >= letters

@@ -20,6 +20,7 @@ from tofu_eval.features.settings import read_settings
 from tofu_eval.metrics import Metric, find
 from tofu_eval.pipeline.plan import metrics_of
 from tofu_eval.pipeline.score_run import all_metrics, score_run
+from tofu_eval.run.files import restore_file
 from tofu_eval.run.store import Run
 
 MADE_BY = {
@@ -92,15 +93,18 @@ def add_scored(
     if not (Path(output) / "run.json").is_file():
         return found, []
     dropped: dict[str, None] = {}
-    for row in Run.open(output).estimates():
-        mine = found.get(row.task)
-        if mine is None or row.metric in [m.name for m in (*mine, *kept[row.task])]:
-            continue
-        if only:
-            dropped[row.metric] = None
-        else:
-            metric = find(row.metric)
-            kept[row.task].append(replace(metric, needs=retokenize(metric.needs, chosen.tokenizer)))
+    # run.json says it, so that a damaged table hides nothing.
+    for task, names in Run.open(output).manifest.get("scored_metrics", {}).items():
+        asked = {metric.name for metric in found.get(task, ())}
+        for name in names if task in found else ():
+            if name in asked:
+                continue
+            if only:
+                dropped[name] = None
+            else:
+                metric = find(name)
+                needs = retokenize(metric.needs, chosen.tokenizer)
+                kept[task].append(replace(metric, needs=needs))
     found = {task: [*kept[task], *metrics] for task, metrics in found.items()}
     return found, [f"dropped, as --only says: {', '.join(dropped)}"] if dropped else []
 
@@ -147,10 +151,10 @@ def restoring_on_refusal(run: Run) -> Iterator[None]:
     except TofuEvalError:
         if existed and _has_its_scores(run, before):
             for file in (run.path / "prompts").glob("*.parquet"):
-                if prompts.get(file) is None:
+                if file not in prompts:
                     file.unlink()
-                elif file.read_bytes() != prompts[file]:
-                    file.write_bytes(prompts[file])
+            for file, content in prompts.items():
+                restore_file(file, content)
             run.manifest = {}
             run.save(**before)
         raise

@@ -82,6 +82,10 @@ def score_run(
         status="complete",
         features={**run.manifest.get("features", {}), **_made_by(features)},
         scored=[[*place, mark] for place, mark in scored.items()],
+        scored_metrics={
+            **run.manifest.get("scored_metrics", {}),
+            **{task: [metric.name for metric in metrics] for task, metrics in scorers.items()},
+        },
         tokens=_tokens(run, stale),
         states=states,
         notes=[

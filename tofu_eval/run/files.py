@@ -5,6 +5,7 @@ And one writer at a time for a directory.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,9 @@ ROW_GROUP = 2048
 GROUP_BYTES = 1 << 23
 """Rows that can be read without the others of their file, and about how many bytes these may have:
 what bounds a reader's memory."""
+
+_PASSING = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM}
+"""Why the system gives no file that may well be whole."""
 
 PART = re.compile(r"part-(\d+)(?:-([0-9a-f]{16}))?\.parquet$")
 
@@ -233,6 +237,23 @@ def set_aside(file: Path) -> None:
             f"{file} is damaged and cannot be set aside: {error.strerror or error}. "
             "Remove it, then run the same command again."
         ) from error
+
+
+def restore_file(file: Path, content: bytes) -> None:
+    """Give a file the content that it had before, also where it was set aside meanwhile."""
+    if not file.is_file() or file.read_bytes() != content:
+        atomic_write(file, lambda stream: stream.write(content))
+    aside = file.with_name(DAMAGED + file.name)
+    if aside.is_file() and aside.read_bytes() == content:
+        aside.unlink()
+
+
+def is_damage(error: StoreError) -> bool:
+    """Whether a file that cannot be read is damaged; the machine may be short of something."""
+    cause = error.__cause__
+    if isinstance(cause, pa.ArrowMemoryError | MemoryError):
+        return False
+    return not (isinstance(cause, OSError) and cause.errno in _PASSING)
 
 
 def parts_of(folder: Path) -> list[Path]:

@@ -41,6 +41,7 @@ from tofu_eval.run.files import (
     PART,
     TEMPORARY,
     check_table,
+    is_damage,
     is_ours,
     locked,
     open_parquet,
@@ -138,7 +139,9 @@ class Run:
         for file in self.tables():
             try:
                 check_table(file)
-            except StoreError:
+            except StoreError as error:
+                if not is_damage(error):
+                    raise
                 set_aside(file)
                 where = file.relative_to(self.path)
                 remarks.append(f"{where} was damaged and set aside; what it held is made again")
