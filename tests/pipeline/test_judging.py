@@ -74,8 +74,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def judged(server: FakeServer) -> list[dict[str, Any]]:
-    """The judgements that were asked for; the engine also asks short questions of its own."""
-    return [b for b in server.bodies if "<response-" in str(b) and b["max_tokens"] == 512]
+    """The judgements that were asked for, each once: the engine also asks short questions of its
+    own, and asks the first again without a field that the server does not take.
+    """
+    asked = [b for b in server.bodies if "<response-" in str(b) and b["max_tokens"] == 512]
+    fields = ("messages", "prompt", "seed", "temperature")
+    return [*{str([body.get(name) for name in fields]): body for body in asked}.values()]
 
 
 def score(file: Path, output: Path, *options: str) -> Result:
