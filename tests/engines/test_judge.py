@@ -118,7 +118,7 @@ def test_a_real_model_that_cannot_judge_leaves_nulls(tiny_chat_model: Path, tmp_
     [
         (["--equivalence", "judge"], "--judge-model MODEL"),
         (["--equivalence", "exact", "--equivalence-threshold", "0.3"], "has no threshold"),
-        (["--equivalence-threshold", "3"], "equivalence_threshold should be less than or equal"),
+        (["--equivalence-threshold", "3"], "equivalence.threshold should be less than or equal"),
         (
             ["--metric", "distinct_1[correct]", "--truncate", "5"],
             "'distinct_1[correct]' cannot be computed on truncated responses",
