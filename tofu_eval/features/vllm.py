@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.core.child_process import Child
+from tofu_eval.core.child_process import Remote
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.features.sentence_embedder import DEFAULT_MODEL, SentenceEmbedder
 from tofu_eval.features.sequence_classifier import RewardModel, Row
@@ -51,24 +50,21 @@ class Pooling:
                 "kv_cache_memory_bytes": CPU_CACHE,
             }
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        self._child = Child("tofu_eval.features.vllm", title, environment)
-        try:
-            self._child.send("load", (str(path), {**ours, **arguments}))
-            self._child.receive()
-        except BaseException:
-            self._child.close()
-            raise
+        self._remote = Remote(
+            _Pooler, title, str(path), {**ours, **arguments}, environment=environment
+        )
+        self._remote.call("wait")  # loads it now, so that a failure is told before any work
 
     def rows(
         self, task: Literal["embed", "classify"], ids: Sequence[Sequence[int]]
     ) -> NDArray[np.float32]:
         """(len(ids), width): vectors, or logits without an activation; ModelError if it fails."""
-        self._child.send(task, [list(row) for row in ids])
-        return np.asarray(self._child.receive()[1], dtype=np.float32)
+        rows = self._remote.call("rows", task, [list(row) for row in ids])
+        return np.asarray(rows, dtype=np.float32)
 
     def close(self) -> None:
         """End the process."""
-        self._child.close()
+        self._remote.close()
 
 
 class VllmEmbedder(SentenceEmbedder):
@@ -162,41 +158,27 @@ class VllmRewardModel(RewardModel):
         return [float(x) for x in self._scorer.rows("classify", ids)[:, 0]]
 
 
-def serve(pipe: Connection) -> None:
-    """Answer ("load", (model, arguments)) and (task of pooling, token ids of each row)."""
-    llm: Any = None
-    while True:
-        try:
-            order, content = pipe.recv()
-        except EOFError:
-            return
-        try:
-            if order == "load":
-                llm = _load(*content)
-                pipe.send(("loaded", None))
-            else:
-                pipe.send(("rows", _pooled(llm, order, content)))
-        except BrokenPipeError:
-            return
-        except BaseException as error:  # noqa: BLE001 - vLLM fails in many ways; the parent says which
-            pipe.send(("error", f"{type(error).__name__}: {error}"))
+class _Pooler:
+    """vLLM itself, in the process that holds it."""
 
+    def __init__(self, model: str, arguments: Mapping[str, Any]) -> None:
+        import vllm
 
-def _load(model: str, arguments: Mapping[str, Any]) -> Any:
-    import vllm
+        self._llm = vllm.LLM(model, runner="pooling", **arguments)
 
-    return vllm.LLM(model, runner="pooling", **arguments)
+    def wait(self) -> None:
+        """Nothing: it is loaded."""
 
+    def rows(self, task: str, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """A row of numbers for each row of token ids."""
+        from vllm import PoolingParams
 
-def _pooled(llm: Any, task: str, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-    from vllm import PoolingParams
-
-    # For a reward its default activation squeezes the logit into (0, 1); for an embedding it is
-    # the scaling to unit length, which is done where they are received.
-    outputs = llm.encode(
-        [{"prompt_token_ids": list(row)} for row in rows],
-        pooling_params=PoolingParams(use_activation=False),
-        pooling_task=task,
-        use_tqdm=False,
-    )
-    return [[float(x) for x in output.outputs.data.reshape(-1)] for output in outputs]
+        # For a reward its default activation squeezes the logit into (0, 1); for an embedding it is
+        # the scaling to unit length, which is done where they are received.
+        outputs = self._llm.encode(
+            [{"prompt_token_ids": list(row)} for row in rows],
+            pooling_params=PoolingParams(use_activation=False),
+            pooling_task=task,
+            use_tqdm=False,
+        )
+        return [[float(x) for x in output.outputs.data.reshape(-1)] for output in outputs]
