@@ -110,7 +110,7 @@ def test_a_server_rates_and_the_response_cannot(server: Any, file: Path, tmp_pat
     told = Run.open(tmp_path / "run").manifest["features"]["judge"]["identity"]
     assert told["judge"]["engine"] == "openai"
     (estimate, _) = Run.open(tmp_path / "run").estimates()
-    assert re.search(r"\|judge:m@\w+,instruction@\w{8}#\w{8}\|", estimate.signature)
+    assert re.search(r"\|judge:m@\w+,instruction@\w{8}#\w{8}$", estimate.signature)
 
 
 def test_an_injected_rating_is_worth_no_more_than_its_words(server: Any, tmp_path: Path) -> None:

@@ -183,6 +183,15 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """How many of a model's texts an embedding model has no words for, and what stands on them."""
+
+    texts: int = 0
+    total: int = 0
+    metrics: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class How:
     """How a comparison is made, and what it needs to know beside the scores.
 
@@ -198,6 +207,7 @@ class How:
         margins: margins of equivalence by metric, in its unit.
         min_responses: responses a prompt below which it is left out, at least 2.
         responses: the number of responses for all prompts, in place of the smaller of two counts.
+        unread: by model and task, the texts that the embedding model has no words for.
     """
 
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -208,6 +218,7 @@ class How:
     margins: Mapping[str, float] = field(default_factory=dict)
     min_responses: int = LEAST
     responses: int | None = None
+    unread: Mapping[tuple[str, str], Unread] = field(default_factory=dict)
 
     def shown(self, mean: Interval, metric: str) -> Interval:
         """A mean as the metric has it: within its range, its bias named."""
@@ -333,7 +344,7 @@ def compare(
     )
     from tofu_eval.analysis.warnings import scores_warnings  # which are about comparisons
 
-    return replace(comparison, warnings=scores_warnings(comparison, scores))
+    return replace(comparison, warnings=scores_warnings(comparison, scores, how.unread))
 
 
 def excludes_zero(cell: Cell) -> bool:

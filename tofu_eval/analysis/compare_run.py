@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tofu_eval.analysis.compare import Comparison, How, compare
+from tofu_eval.analysis.compare import Comparison, How, Unread, compare
 from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.warnings import warnings_of
 from tofu_eval.core.errors import UnknownNameError
@@ -85,6 +85,11 @@ def compare_run(
             margins=margins or {},
             min_responses=min_responses,
             responses=responses or chosen.get("responses"),
+            unread={
+                (model, task): Unread(**counts)
+                for model, tasks in run.manifest.get("unread", {}).items()
+                for task, counts in tasks.items()
+            },
         ),
     )
     return replace(comparison, warnings=warnings_of(run, comparison))

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from tofu_eval.analysis.compare import ALPHA, Comparison
+from tofu_eval.analysis.compare import ALPHA, Comparison, Unread
 from tofu_eval.analysis.sign_flips import least_p_value
 from tofu_eval.run.responses import ResponseFacts, response_facts
 from tofu_eval.run.store import Run
@@ -22,6 +22,7 @@ Kind = Literal[
     "unequal_responses",
     "too_few_responses",
     "lengths",
+    "unread_texts",
     "missing_responses",
     "few_prompts",
     "unfinished_responses",
@@ -36,6 +37,9 @@ FEW = 20
 
 MISSING_SHARE = 0.5
 """Where more of a model's responses are empty, filtered or failed, the others say little of it."""
+
+UNREAD_SHARE = 0.05
+"""Where the encoder lacks the words of more of a model's texts, its vectors decide nothing."""
 
 NOTED_SHARE = 0.01
 """Smaller shares of missing or unfinished responses are not spoken of."""
@@ -84,18 +88,24 @@ def warnings_of(run: Run, comparison: Comparison) -> tuple[ValidityWarning, ...]
     return tuple(sorted(found, key=lambda warning: not warning.voids))
 
 
-def scores_warnings(comparison: Comparison, scores: pa.Table) -> tuple[ValidityWarning, ...]:
+def scores_warnings(
+    comparison: Comparison,
+    scores: pa.Table,
+    unread: Mapping[tuple[str, str], Unread] | None = None,
+) -> tuple[ValidityWarning, ...]:
     """Those that need no run: what the scores themselves tell, what voids a verdict first.
 
     Args:
         comparison: made of the scores.
         scores: a table of SCORE_SCHEMA.
+        unread: by model and task, the texts that the embedding model has no words for.
     """
     found = [
         *_common_prompt_warnings(comparison, scores),
         *_prompt_count_warnings(comparison),
         *_unequal_responses(comparison),
         *_length_warnings(comparison),
+        *_unread_warnings(comparison, unread or {}),
         *_left_out_prompts(comparison),
         *_cluster_warnings(comparison),
     ]
@@ -190,6 +200,37 @@ def _cluster_warnings(comparison: Comparison) -> Iterator[ValidityWarning]:
 def _length_warnings(comparison: Comparison) -> Iterator[ValidityWarning]:
     """Models whose responses have another length, which may be all that a difference shows."""
     yield from _withheld_warnings(comparison, "lengths", "lengths", "characters")
+
+
+def _unread_warnings(
+    comparison: Comparison, unread: Mapping[tuple[str, str], Unread]
+) -> Iterator[ValidityWarning]:
+    """Texts in words that the embedding model does not know, of a model or of the baseline."""
+    shares: dict[tuple[str, str], float] = {}
+    standing: dict[str, set[str]] = {}
+    for (model, task), own in unread.items():
+        place = (_column_of(comparison).get(model, model), task)
+        share = own.texts / own.total if own.total else 0.0
+        shares[place] = max(share, shares.get(place, 0.0))
+        standing.setdefault(task, set()).update(own.metrics)
+    for (model, task), share in shares.items():
+        base = shares.get((comparison.baseline, task), 0.0)
+        if model == comparison.baseline and len(comparison.models) > 1:
+            continue
+        metrics = [
+            row.metric
+            for row in comparison.rows
+            if row.task == task and row.metric in standing[task]
+        ]
+        if metrics and model in comparison.models and max(share, base) > 0:
+            yield ValidityWarning(
+                "unread_texts",
+                voids=max(share, base) > UNREAD_SHARE,
+                task=task,
+                models=(model,),
+                metrics=tuple(metrics),
+                numbers={"share": share, "baseline_share": base},
+            )
 
 
 def _withheld_warnings(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tofu_eval.analysis.compare import Unread
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.options import RunOptions, ScoringOptions
 from tofu_eval.core.reasoning import read_tags
@@ -40,7 +41,7 @@ from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.equal_counts import mean_lengths, score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.generate import build_requests, generate
-from tofu_eval.pipeline.inputs import KeptFeature, settle_group
+from tofu_eval.pipeline.inputs import KeptFeature, find_unread, settle_group
 from tofu_eval.pipeline.plan import (
     Plan,
     check_lists,
@@ -77,8 +78,8 @@ class Result:
     `path` is the run directory, None where there is none; `notes` are remarks for the user.
     `smaller` has scores at smaller numbers of responses, for comparisons at equal ones; `metrics`
     what is known of each metric, `lengths` the mean characters of a response by model and task,
-    `metadata` what is known of the prompts by task and id, and `truncated` whether the texts were
-    cut to equal length.
+    `metadata` what is known of the prompts by task and id, `truncated` whether the texts were
+    cut to equal length, and `unread` the texts that the embedding model has no words for.
     """
 
     scores: pa.Table
@@ -90,6 +91,7 @@ class Result:
     lengths: Mapping[tuple[str, str], float] = field(default_factory=dict)
     metadata: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     truncated: bool = False
+    unread: Mapping[tuple[str, str], Unread] = field(default_factory=dict)
 
     def to_arrow(self) -> pa.Table:
         """The estimates, a row per model, task and metric."""
@@ -347,6 +349,10 @@ def score(
         lengths=mean_lengths(groups),
         metadata=metadata,
         truncated=chosen.truncate is not None,
+        unread={
+            (corpus[0].model, corpus[0].task): find_unread([corpus], scorers, features)
+            for corpus in _corpora(groups)
+        },
     )
 
 

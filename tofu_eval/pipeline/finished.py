@@ -191,6 +191,7 @@ def _compare_in_memory(
             truncate=result.truncated,
             metadata=result.metadata,
             fields=dict.fromkeys(result.metadata, cluster) if cluster else {},
+            unread=result.unread,
             margins=margins,
             **how,
         ),

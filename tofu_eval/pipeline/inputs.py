@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tofu_eval.analysis.compare import Unread
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.reasoning import Tag, split_reasoning, state_of
 from tofu_eval.core.scripts import truncate_words
@@ -161,6 +162,27 @@ def featurize(
             more[f"{OF_PROMPT}{feature.name}"] = cache.rows(row[end:])
         featured.append(replace(group, features={**group.features, **more}))
     return featured
+
+
+def find_unread(
+    chunks: Iterable[Sequence[Group]],
+    metrics: Sequence[Metric],
+    features: Mapping[str, KeptFeature],
+) -> Unread:
+    """The texts that the embedding model has no words for, and the metrics that stand on them."""
+    kept = features.get("embedding")
+    find = getattr(kept.feature.model, "find_unread", None) if kept else None
+    standing = tuple(
+        metric.name
+        for metric in metrics
+        if "embedding" in {feature_of(need) for need in needed([metric], features)}
+    )
+    texts = total = 0
+    for chunk in chunks if find and standing else ():
+        own = [text for group in chunk for text in group.texts]
+        total += len(own)
+        texts += sum(find(own)[0]) if find and own else 0
+    return Unread(texts, total, standing)
 
 
 def split_prompt(feature: OpenFeature, prompt: Prompt) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -19,7 +19,7 @@ from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
 from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.equal_counts import score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
-from tofu_eval.pipeline.inputs import KeptFeature
+from tofu_eval.pipeline.inputs import KeptFeature, find_unread
 from tofu_eval.pipeline.score import (
     Scorer,
     featurize_groups,
@@ -72,7 +72,7 @@ def score_run(
             _score_place(places_of[place], groups, scorers[place[1]], features, score, progress)
     with run.timed("score"):
         _score_equal(run, chosen, scorers, features, marks, report)
-    unread = _unknown_words(indexed, features)
+    unread = _unread(run, indexed, scorers, features)
     for kept in features.values():
         kept.feature.close()
     estimates = _estimated(run, chosen, scorers, models, places, stale)
@@ -88,13 +88,13 @@ def score_run(
         },
         tokens=_tokens(run, stale),
         states=states,
+        unread=unread,
         notes=[
             *run.manifest["notes"],
             *_told_states(states, places),
             *_unfinished(run, scorers),
             *_lost(run, estimates),
             *_cut_by_models(features),
-            *unread,
         ],
         finished=provenance.now(),
     )
@@ -308,27 +308,19 @@ def _cut_by_models(features: Mapping[str, KeptFeature]) -> list[str]:
     ]
 
 
-def _unknown_words(
-    indexed: Mapping[tuple[str, str], Groups], features: Mapping[str, KeptFeature]
-) -> list[str]:
-    """A remark for each model and task with texts that an embedding model has no words for."""
-    kept = features.get("embedding")
-    find = getattr(kept.feature.model, "find_unread", None) if kept else None
-    remarks = []
-    for (model, task), groups in indexed.items() if find else ():
-        unknown, total = 0, 0
-        for _, chunk in groups.chunks(SCORE_CHUNK):
-            texts = [text for group in chunk for text in group.texts]
-            unknown += sum(find(texts)[0]) if find and texts else 0
-            total += len(texts)
-        if unknown:
-            remarks.append(
-                f"{model}: more than 5% of the tokens of {unknown} of {total} responses to {task} "
-                "are unknown to the embedding model, whose vectors say little of such texts; take "
-                "a multilingual one: --embedding-model "
-                "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
-            )
-    return remarks
+def _unread(
+    run: Run,
+    indexed: Mapping[tuple[str, str], Groups],
+    scorers: Mapping[str, Sequence[Metric]],
+    features: Mapping[str, KeptFeature],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """By model and task, the texts that the embedding model has no words for, as Unread has it."""
+    known: dict[str, dict[str, dict[str, Any]]] = run.manifest.get("unread", {})
+    for (model, task), groups in indexed.items():
+        chunks = (chunk for _, chunk in groups.chunks(SCORE_CHUNK))
+        found = find_unread(chunks, scorers[task], features)
+        known = {**known, model: {**known.get(model, {}), task: asdict(found)}}
+    return known
 
 
 def _made_by(features: Mapping[str, KeptFeature]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ _REASONS: Mapping[Kind, str] = {
     "unequal_responses": "unequal numbers of responses",
     "too_few_responses": "too few responses a prompt",
     "lengths": "responses of unequal length",
+    "unread_texts": "texts that the embedding model cannot read",
     "missing_responses": "most responses missing",
 }
 

@@ -130,6 +130,16 @@ def _unfinished_responses(warning: ValidityWarning, baseline: str) -> str:
     )
 
 
+def _unread_texts(warning: ValidityWarning, baseline: str) -> str:
+    beside = _beside(warning, baseline, _share(warning, "baseline_share"))
+    return (
+        f"{_of(warning)} has {_share(warning, 'share')} of its responses{beside} in words that are "
+        "unknown to the embedding model (more than 5% of their tokens), whose vectors say little "
+        "of them. Score again with a multilingual one: --embedding-model "
+        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2."
+    )
+
+
 def _few_prompts(warning: ValidityWarning, baseline: str) -> str:
     return (
         f"On {warning.task} some intervals stand on {_count(warning, 'prompts', 'prompt')}: with "
@@ -161,6 +171,7 @@ _WORDS: Mapping[Kind, Callable[[ValidityWarning, str], str]] = {
     "too_few_responses": _too_few_responses,
     "clusters": _clusters,
     "lengths": _lengths,
+    "unread_texts": _unread_texts,
     "missing_responses": _missing_responses,
     "unfinished_responses": _unfinished_responses,
     "few_prompts": _few_prompts,
