@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,24 @@ def test_choices_may_be_scored_instead(
     values = {row["metric"]: row["value"] for row in result.estimates.to_pylist()}
     assert values.keys() == {"acc", "acc_norm"}
     assert set(values.values()) <= {0.0, 0.5, 1.0}
+
+
+@pytest.mark.slow
+def test_the_published_gsm8k_runs(long_chat_model: Path, tmp_path: Path) -> None:
+    beside = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("TOFU_EVAL_SHARED_DATA", beside)) / "gsm8k"
+    if not (folder / "gsm8k.jsonl").is_file():
+        pytest.skip(f"no {folder}/gsm8k.jsonl: set TOFU_EVAL_SHARED_DATA")
+    result = te.evaluate(
+        {"m": long_chat_model},
+        "gsm8k",
+        tmp_path / "run",
+        data_dir=folder,
+        engine="transformers",
+        device="cpu",
+        limit=3,
+        samples=2,
+        max_tokens=8,
+    )
+    assert {row["n"] for row in result.estimates.to_pylist() if row["metric"] == "accuracy"} == {3}
+    assert Run.open(tmp_path / "run").responses("m", "gsm8k").num_rows == 6
