@@ -112,7 +112,7 @@ class Vllm:
             ready += [
                 _made(output, scored.get(output.request_id))
                 for output in self._engine.step()
-                if output.read_finished
+                if output.finished
             ]
             now = time.monotonic()
             # Few rows wait for more, but not for long: each list becomes a file.
