@@ -15,7 +15,7 @@ from tofu_eval.run.store import Run
 
 PLUGIN = Path(__file__).parents[1] / "plugins" / "tofu_eval_quality"
 SOURCES = sorted((PLUGIN / "src" / "tofu_eval_quality").glob("*.py"))
-TEXTS = ["apple", "name a big pear", "", "a fig", "Rating: 5"]
+TEXTS = ["apple", "name a big pear", "?!", "a fig", "Rating: 5"]
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,10 @@ def file(tmp_path: Path) -> Path:
 
 
 def tofu_eval(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-m", "tofu_eval.cli", *arguments],
-        env={**os.environ, "PYTHONPATH": str(site), "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -61,7 +62,7 @@ def test_the_reward_model(site: Path, file: Path, tmp_path: Path) -> None:
     done = tofu_eval(site, *command, "--reward-model", "plain-words")
     assert done.returncode == 0, done.stderr
     # Letters a word, and one for each word of the prompt that comes back.
-    expected = [-5, -(4 + 1 + 3 + 4) / 4 - 2, -10, -(1 + 3) / 2 - 1, -(7 + 1) / 2]
+    expected = [-5, -(4 + 1 + 3 + 4) / 4 - 2, -2, -(1 + 3) / 2 - 1, -(7 + 1) / 2]
     assert values(tmp_path / "run")["reward"] == pytest.approx(sum(expected) / 5)
     manifest = Run.open(tmp_path / "run").manifest
     assert manifest["features"]["reward"]["identity"] == {

@@ -27,7 +27,7 @@ def prompts(task: str, data_dir: Path) -> list[Prompt]:
 
 
 def test_all_that_is_downloaded_is_tried_here() -> None:
-    assert len(DOWNLOADED) == 15
+    assert len(DOWNLOADED) == 17
 
 
 @pytest.mark.parametrize("task", DOWNLOADED)
@@ -56,7 +56,9 @@ def test_math_keeps_subject_and_level(data_dir: Path) -> None:
     one, _ = prompts("math-500", data_dir)
     assert one.id == "test/algebra/1.json"
     assert one.references == ("\\frac{3}{4}",)
-    assert one.metadata == {"subject": "Algebra", "level": "2"}
+    assert one.metadata == {
+        "problem": "Find $1/2 + 1/4$.", "subject": "Algebra", "level": "2"
+    }  # fmt: skip
     assert [p.references for p in prompts("minerva-math", data_dir)] == [("4e30",), ("4.5",)]
 
 
@@ -101,8 +103,8 @@ def run(
         "data_dir": data_dir,
         "limit": 2,
         "max_tokens": 8,
-        "embedding_model": str(encoder),
-        "equivalence": "exact",
+        "embedding": {"model": str(encoder)},
+        "equivalence": {"method": "exact"},
         "device": "cpu",
         "engine": "transformers",
     }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -113,13 +111,10 @@ def test_a_package_adds_one(suite: Path, tmp_path: Path, monkeypatch: pytest.Mon
     module = tmp_path / "my_suite.py"
     module.write_text(f"from tofu_eval.tasks import add_suite\nadd_suite({str(suite)!r})\n")
     monkeypatch.syspath_prepend(tmp_path)
-    point = EntryPoint("mine", "my_suite", "tofu_eval.suites")
-    found = metadata.entry_points
-    monkeypatch.setattr(
-        metadata,
-        "entry_points",
-        lambda group: (point,) if group == "tofu_eval.suites" else found(group=group),
-    )
+    package = tmp_path / "mine-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[tofu_eval.suites]\nmine = my_suite\n")
     try:
         assert [task.name for task in load_suite("mine")] == ["open-prompts", "random-choice"]
         assert "A suite of a test." in CliRunner().invoke(main, ["tasks", "suites"]).output

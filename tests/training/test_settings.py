@@ -18,8 +18,14 @@ NEEDED = {"model": "m", "data": "d.jsonl", "output": Path("out")}
 def test_the_paper_recipe_says_what_the_paper_says():
     fields = read_configs(["paper"])
     assert fields == {
-        "loss": "tofu", "loss_settings": {"gamma": 3.0, "beta": 0.8}, "quantize": "nf4",
-        "lora": {"r": 16, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": "all-linear"},
+        "loss": "tofu", "loss_settings": {"gamma": 3.0, "beta": 0.8}, "format": "paper",
+        "quantize": "nf4",
+        "lora": {
+            "r": 16, "lora_alpha": 16, "lora_dropout": 0.0,
+            "target_modules": [
+                "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"
+            ],
+        },
         "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "num_train_epochs": 1,
         "learning_rate": 2e-4, "lr_scheduler_type": "linear", "warmup_steps": 50,
         "weight_decay": 0.01, "optim": "paged_adamw_8bit", "max_length": 2048, "bf16": True,

@@ -15,7 +15,7 @@ def counts_words(questions: Sequence[str], repeat: int = 0) -> list[str]:
 
 
 def _judgement(question: str, repeat: int) -> str:
-    words = len(RESPONSE.search(question)[2].split())
+    words = len(re.findall(r"\w+", RESPONSE.search(question)[2]))
     if not words:
         return "There is nothing to rate."
     return f"It has {words} words.\n\nRating: {min(words + repeat % 2, 5)}"
