@@ -69,7 +69,7 @@ def test_the_reward_model(site: Path, file: Path, tmp_path: Path) -> None:
         "kind": "plugin", "name": "plain-words", "version": 2
     }  # fmt: skip
     (estimate,) = Run.open(tmp_path / "run").estimates()
-    assert "|reward:plain-words@v2|" in estimate.signature
+    assert "reward:plain-words@v2" in estimate.signature.split("|")
 
 
 def test_its_rewards_can_be_calibrated(site: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_judge(site: Path, file: Path, tmp_path: Path) -> None:
     assert found["judge_unparsable_rate"] == pytest.approx(2 / 10)
     assert found["judge_exact_agreement"] == 0.0
     (first, *_) = Run.open(tmp_path / "run").estimates()
-    assert re.search(r"\|judge:counts-words@v1,instruction@\w{8}\*2#\w{8}\|", first.signature)
+    assert re.search(r"\|judge:counts-words@v1,instruction@\w{8}\*2#\w{8}(\||$)", first.signature)
 
 
 def test_a_judge_that_breaks_its_promise_is_one_line(
