@@ -17,14 +17,21 @@ from tofu_eval.pipeline.inputs import Inputs
 KINDS = 30
 """Different responses that there are; some are likelier than others."""
 
+WORDS = """
+    the of and to in that it is was for on with as be at by this from but not they have her his
+    which one you were all their there been if more when will would who so no out up into than
+    them can only other new some could time these two may then do first any my now such like
+"""
+"""So that texts of them are English, for the metrics that know languages."""
+
 CLEAR = 6
 """Standard errors. Metrics that have a bias lie 11 and more away from here, the others within 4."""
 
 
 def groups(n: int, count: int = 300) -> list[Inputs]:
     rng = np.random.default_rng(0)
-    words = [f"w{i}" for i in range(60)]
-    pool = [" ".join(rng.choice(words, size=rng.integers(6, 12))) for _ in range(KINDS)]
+    pool = [" ".join(rng.choice(WORDS.split(), size=rng.integers(6, 12))) for _ in range(KINDS)]
+    pool[::5] = [f"I'm sorry, but I can't {text}" for text in pool[::5]]
     vectors = rng.normal(size=(KINDS, 16)).astype(np.float32)
     shares = rng.dirichlet(np.full(KINDS, 0.7))
     rng = np.random.default_rng(n)
