@@ -72,14 +72,18 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in groups, in the order in which these are first used."""
-        groups: dict[str, list[tuple[str, str]]] = {}
+        """Write the options in groups: what, sampling, engine, scoring, then the features'."""
+        groups: dict[str, list[tuple[str, str]]] = {
+            heading: [] for heading in (WHAT, SAMPLING, ENGINE, SCORING)
+        }
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
                 groups.setdefault(getattr(parameter, "heading", OTHER), []).append(record)
         groups[OTHER] = groups.pop(OTHER, [])
         for heading, records in groups.items():
+            if not records:
+                continue
             with formatter.section(heading):
                 formatter.write_dl(records)
         for broken in _broken_features():

@@ -246,7 +246,7 @@ class _Treebank(Memory):
 
     What it makes of a word depends on what is around it in two cases only: a quote that follows
     another white space than a space is a closing one, and the last full stop of the text is set
-    apart. Texts where the end is more involved go through NLTK whole.
+    apart. Texts where the beginning or the end is more involved go through NLTK whole.
     """
 
     def __init__(self) -> None:
@@ -258,7 +258,7 @@ class _Treebank(Memory):
         super().__init__(self._word, whole=self._source)
 
     def ids(self, text: str) -> Iterable[int]:
-        if APART in text or SEPARATORS.search(text):
+        if APART in text or SEPARATORS.search(text) or text.startswith(('""', "\"'")):
             return self.of_whole(text)
         if '"' in text or "''" in text:
             text = _QUOTE_APART.sub(APART, text)
