@@ -32,7 +32,7 @@ needs_embeddings = pytest.mark.skipif(
 @pytest.fixture
 def tiny(monkeypatch, tiny_pretraining):
     """A plan that takes seconds: three training steps, no gate, two responses a prompt."""
-    monkeypatch.setattr(SeedPlan, "pretraining", lambda self: tiny_pretraining)
+    monkeypatch.setattr(SeedPlan, "pretraining_settings", lambda self: tiny_pretraining)
     monkeypatch.setattr(SeedPlan, "samples", 2)
     monkeypatch.setattr(module, "TEMPERATURES", (say.BETA, 1.0, 1.2))
 
