@@ -139,7 +139,7 @@ def test_what_cannot_be_is_one_line(options: list[str], message: str, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        (["--metric", "distinct_k", "--equivalence", "judge"], "the judge of equivalence"),
+        (["--metric", "distinct_k", "--equivalence", "judge"], "the feature 'equivalence'"),
         (["--metric", "self_bleu@gem"], "the metric 'self_bleu@gem'"),
     ],
 )

@@ -16,7 +16,7 @@ from tofu_eval.tasks import TASKS, load_task, render
 DOWNLOADED = sorted(
     entry.name for entry in TASKS.entries() if entry.item is not None and entry.item.data
 )
-GREEDY = ("arc-challenge", "mmlu")
+GREEDY = ("arc-challenge", "arc-challenge-letter", "mmlu", "mmlu-letter")
 FORMATS = ("base", "sft", "chat")
 OF_MODELS = {"utility_k", "reward", "judge_rating", "attack_success_rate_judged"}
 """What is left out where no reward model and no judge is named."""

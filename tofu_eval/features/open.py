@@ -235,7 +235,8 @@ def _open(
         raise ConfigError(
             f"The feature '{name}' is made from itself: {' > '.join((*above, name))}."
         )
-    if flags := _missing(declared, opening):
+    has_source = bool(declared.needs) and given.issuperset(declared.needs)
+    if not has_source and (flags := _missing(declared, opening)):
         raise ConfigError(
             f"The feature '{name}' needs a model that you name: {' or '.join(flags)} MODEL"
         )

@@ -13,6 +13,7 @@ from tofu_eval.features.reward import RewardSettings
     level="group",
     needs=("reward",),
     settings=(RewardSettings,),
+    wants=("reward.model",),
 )
 def open_reward_levels(opening: Opening) -> GroupFeature:
     """(n,) points from 1 to 10, NaN where a reward is not finite."""
