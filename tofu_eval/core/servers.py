@@ -299,7 +299,7 @@ def read_key(variable: str) -> str:
 
 def strike_keys(text: str) -> str:
     """The text without the keys that were read, which servers like to repeat."""
-    for key in _KEYS:
+    for key in sorted(_KEYS, key=len, reverse=True):  # one may begin with another
         text = text.replace(key, "[key]")
     return text
 
