@@ -31,6 +31,7 @@ def open_apart(model: Path) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_its_rows_are_those_of_the_engine_in_this_process(tiny_model: Path) -> None:
     apart = open_apart(tiny_model)
     here = open_engine(

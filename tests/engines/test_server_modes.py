@@ -184,6 +184,7 @@ def test_by_model(by_model: str, model: str, tmp_path: Path) -> None:
     end(tmp_path / "run", BY_MODEL[model], url=by_model, model=model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["flaky", "reset"])
 def test_what_fails_now_and_then(by_model: str, model: str, tmp_path: Path) -> None:
     """A rerun asks for what failed, and for nothing else."""

@@ -51,6 +51,7 @@ def test_a_model_that_cannot_be_loaded_says_so(tmp_path: Path, bert_config: Any)
         Isolated(RewardModel, str(tmp_path), device="cpu")
 
 
+@pytest.mark.slow
 def test_a_broken_model_is_the_error_of_the_model_itself(
     tiny_bert_reward: Path, tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_broken_model_is_the_error_of_the_model_itself(
     assert str(there.value) == str(here.value)
 
 
+@pytest.mark.slow
 def test_classifiers_of_pairs(bert_config: Any, bert_tokenizer: Any, tmp_path: Path) -> None:
     from transformers import BertForSequenceClassification
 

@@ -157,6 +157,7 @@ def partition(path: Path, texts: list[str]) -> list[int]:
     return labels
 
 
+@pytest.mark.slow
 def test_classes_and_utility(gemma: Path, deberta: Path, tmp_path: Path) -> None:
     import yaml
 
