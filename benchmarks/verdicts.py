@@ -38,8 +38,8 @@ from scipy.stats import beta
 
 import tofu_eval as te
 from tofu_eval.analysis import significantly_better
-from tofu_eval.analysis.compare import Comparison
 from tofu_eval.analysis.compare import compare as compare_scores
+from tofu_eval.analysis.comparison import Comparison
 from tofu_eval.analysis.frontier import frontier
 from tofu_eval.analysis.ranks import rank_models
 from tofu_eval.analysis.verdict import verdicts_of

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from tofu_eval.analysis import mean_interval, paired_difference
-from tofu_eval.analysis.compare import Cell, Comparison, How, compare
+from tofu_eval.analysis.compare import compare
+from tofu_eval.analysis.comparison import Cell, Comparison, How
 from tofu_eval.core.errors import DataError, UnknownNameError
 from tofu_eval.core.tables import SCORE_SCHEMA, to_table
 from tofu_eval.core.types import Score

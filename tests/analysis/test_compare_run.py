@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tofu_eval.analysis import crossed_difference, crossed_mean
-from tofu_eval.analysis.compare import Cell, Comparison, compare
+from tofu_eval.analysis.compare import compare
 from tofu_eval.analysis.compare_run import seeds_together
+from tofu_eval.analysis.comparison import Cell, Comparison
 from tofu_eval.core.tables import SCORE_SCHEMA, to_table
 from tofu_eval.core.types import Score
 from tofu_eval.report.comparison_text import render

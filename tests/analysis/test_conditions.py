@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tofu_eval.analysis import Difference, Interval
-from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.comparison import Cell, Comparison, Row
 from tofu_eval.analysis.conditions import Condition, judge_condition, parse_condition
 from tofu_eval.analysis.warnings import ValidityWarning
 from tofu_eval.core.errors import ConfigError, TofuEvalError, UnknownNameError

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tofu_eval.analysis import Difference, Interval
-from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.comparison import Cell, Comparison, Row
 from tofu_eval.analysis.over_tasks import standings
 from tofu_eval.report.comparison_text import table
 

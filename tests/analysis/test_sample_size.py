@@ -13,7 +13,8 @@ from tofu_eval.analysis import (
     detectable,
     power,
 )
-from tofu_eval.analysis.compare import Cell, Comparison, Row, compare
+from tofu_eval.analysis.compare import compare
+from tofu_eval.analysis.comparison import Cell, Comparison, Row
 from tofu_eval.analysis.sample_size import needs
 from tofu_eval.core.tables import SCORE_SCHEMA, to_table
 from tofu_eval.core.types import Score

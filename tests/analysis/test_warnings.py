@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tofu_eval.analysis.compare import Comparison, How, compare
+from tofu_eval.analysis.compare import compare
+from tofu_eval.analysis.comparison import Comparison, How
 from tofu_eval.analysis.warnings import ValidityWarning, scores_warnings
 from tofu_eval.core.tables import SCORE_SCHEMA, to_table
 from tofu_eval.core.types import Score

@@ -11,7 +11,8 @@ from scipy.stats import beta
 from support.boards import A, manifest_of, means, name_of
 
 from tofu_eval.analysis import significantly_better
-from tofu_eval.analysis.compare import compare, is_clear
+from tofu_eval.analysis.compare import compare
+from tofu_eval.analysis.comparison import is_clear
 from tofu_eval.core.tables import SCORE_SCHEMA
 from tofu_eval.leaderboard import Board, build_leaderboard
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tofu_eval.analysis import Difference, Interval
-from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.comparison import Cell, Comparison, Row
 from tofu_eval.analysis.warnings import ValidityWarning
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.report.comparison_text import render, table

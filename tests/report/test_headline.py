@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from tofu_eval.analysis import Difference, Interval
-from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.comparison import Cell, Comparison, Row
 from tofu_eval.analysis.warnings import ValidityWarning
 from tofu_eval.report.headline import answer_rows, headline, verdict_records
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tofu_eval.analysis.compare import Comparison, How, Unread, compare
+from tofu_eval.analysis.compare import compare
+from tofu_eval.analysis.comparison import Comparison, How, Unread
 from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.warnings import warnings_of
 from tofu_eval.core.errors import UnknownNameError

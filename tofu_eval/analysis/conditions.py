@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
-from tofu_eval.analysis.compare import Comparison, Row
+from tofu_eval.analysis.comparison import Comparison, Row
 from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
 from tofu_eval.core.errors import ConfigError, UnknownNameError

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tofu_eval.analysis.bootstrap import DEFINED, Estimated, estimated
-from tofu_eval.analysis.compare import ALPHA
+from tofu_eval.analysis.comparison import ALPHA
 from tofu_eval.analysis.pareto import Floats, efficient, hypervolume, reached
 
 QUALITIES = 101

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.comparison import Cell, Comparison, Row
 from tofu_eval.analysis.direction import has_direction, sign_of_direction
 
 

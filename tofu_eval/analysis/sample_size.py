@@ -16,7 +16,7 @@ from tofu_eval.analysis import (
     power,
     prompts_needed,
 )
-from tofu_eval.analysis.compare import Cell, Comparison, Row, is_clear
+from tofu_eval.analysis.comparison import Cell, Comparison, Row, is_clear
 
 TARGET = 0.8
 """The power that is asked for."""

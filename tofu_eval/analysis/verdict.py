@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tofu_eval.analysis.compare import Cell, Comparison, Row, is_clear
+from tofu_eval.analysis.comparison import Cell, Comparison, Row, is_clear
 from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.warnings import ValidityWarning
 

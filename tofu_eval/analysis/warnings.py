@@ -11,7 +11,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from tofu_eval.analysis.compare import ALPHA, Comparison, Unread
+from tofu_eval.analysis.comparison import ALPHA, Comparison, Unread
 from tofu_eval.analysis.sign_flips import least_p_value
 from tofu_eval.run.responses import ResponseFacts, response_facts
 from tofu_eval.run.store import Run

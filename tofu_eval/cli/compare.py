@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from tofu_eval.analysis.compare import Comparison
+    from tofu_eval.analysis.comparison import Comparison
     from tofu_eval.pipeline.evaluate import Result
     from tofu_eval.run.store import Run
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tofu_eval.analysis.compare import Unread
+from tofu_eval.analysis.comparison import Unread
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.options import RunOptions, ScoringOptions
 from tofu_eval.core.reasoning import read_tags

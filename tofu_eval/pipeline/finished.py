@@ -15,7 +15,7 @@ from tofu_eval.core.types import check_name
 from tofu_eval.run.store import Run
 
 if TYPE_CHECKING:
-    from tofu_eval.analysis.compare import Comparison
+    from tofu_eval.analysis.comparison import Comparison
     from tofu_eval.analysis.frontier import Frontier
     from tofu_eval.leaderboard.board import Board, Source
     from tofu_eval.leaderboard.merge import Merged
@@ -164,8 +164,8 @@ def _compare_in_memory(
     margins: Mapping[str, float],
     **how: Any,
 ) -> Comparison:
-    from tofu_eval.analysis.compare import How
     from tofu_eval.analysis.compare import compare as compare_scores
+    from tofu_eval.analysis.comparison import How
 
     scores = result.scores
     for noun, wanted in (("task", tasks), ("metric", metrics)):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.analysis.compare import Unread
+from tofu_eval.analysis.comparison import Unread
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.reasoning import Tag, split_reasoning, state_of
 from tofu_eval.core.scripts import truncate_words

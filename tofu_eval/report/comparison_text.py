@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tofu_eval.analysis.compare import Cell, Comparison, Row
+from tofu_eval.analysis.comparison import Cell, Comparison, Row
 from tofu_eval.analysis.direction import arrow_of, has_direction, won_share
 from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.analysis.over_tasks import standings

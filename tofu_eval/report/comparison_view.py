@@ -7,7 +7,7 @@ from importlib import resources
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from tofu_eval.analysis.compare import Comparison
+from tofu_eval.analysis.comparison import Comparison
 from tofu_eval.analysis.verdict import Verdict, verdicts_of
 from tofu_eval.core.errors import MissingDependencyError
 from tofu_eval.core.templates import render_html

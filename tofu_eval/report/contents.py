@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tofu_eval.analysis.compare import Comparison, Row
 from tofu_eval.analysis.compare_run import chosen_scores, compare_run
+from tofu_eval.analysis.comparison import Comparison, Row
 from tofu_eval.analysis.direction import has_direction, sign_of_direction, won_share
 from tofu_eval.analysis.frontier import Frontier, Point, frontier_points
 from tofu_eval.analysis.verdict import Finding, finding_of

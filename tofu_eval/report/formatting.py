@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from math import floor, log10
 
-from tofu_eval.analysis.compare import excludes_zero
+from tofu_eval.analysis.comparison import excludes_zero
 from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.analysis.verdict import Finding
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tofu_eval.analysis.compare import Comparison
+from tofu_eval.analysis.comparison import Comparison
 from tofu_eval.analysis.verdict import Finding, Outcome, Verdict, verdicts_of
 from tofu_eval.analysis.warnings import Kind
 from tofu_eval.report.formatting import counts_text, estimate_text, p_text

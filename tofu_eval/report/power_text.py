@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tofu_eval.analysis.compare import ALPHA
+from tofu_eval.analysis.comparison import ALPHA
 from tofu_eval.analysis.sample_size import TARGET, Need
 from tofu_eval.report.formatting import align_rows, estimate_text
 
