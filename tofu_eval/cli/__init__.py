@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from tofu_eval.core.errors import TofuEvalError
+from tofu_eval.core.escape import printable
 from tofu_eval.core.version import __version__
 
 COMMANDS = {
@@ -42,11 +43,6 @@ COMMANDS = {
     "quickstart": "Train three tiny models and compare them, offline.",
 }
 """Each command's module in this package, with the help that the listing shows."""
-
-
-def printable(text: str) -> str:
-    """`text` with an escape for each character that a terminal would obey instead of show."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Failure(click.ClickException):

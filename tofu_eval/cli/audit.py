@@ -40,10 +40,10 @@ def command(
     Every prompt is looked at; no weights are loaded. Exit code 2 where something is fatal: a run
     would stop at it.
     """
-    from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
     from tofu_eval.cli.options import formats_by_model, split_names
     from tofu_eval.core.errors import ModelError
+    from tofu_eval.core.escape import printable
     from tofu_eval.core.models import parse_model
     from tofu_eval.features.settings import read_settings
     from tofu_eval.pipeline.audit import audit

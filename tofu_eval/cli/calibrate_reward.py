@@ -33,8 +33,8 @@ def command(responses: Path, output: Path, log_json: bool, **options: Any) -> No
     tofu-eval score base.jsonl --output runs/y --metric utility_k \\
         --reward-model REWARD --reward-calibration calibration.yaml
     """
-    from tofu_eval.cli import printable
     from tofu_eval.cli.console import progress
+    from tofu_eval.core.escape import printable
     from tofu_eval.pipeline.calibrate_reward import calibrate_reward
 
     with progress(log_json) as report:

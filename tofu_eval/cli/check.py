@@ -71,7 +71,7 @@ def command(
 
 def _report(judgements: list[Judgement], baseline: str) -> int:
     """Say in one line what it comes to, and return the exit code."""
-    from tofu_eval.cli import printable
+    from tofu_eval.core.escape import printable
     from tofu_eval.report.condition_text import judgement_text
 
     for state, says, code in (

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from tofu_eval.cli import printable
+from tofu_eval.core.escape import printable
 from tofu_eval.core.types import Report
 
 KINDS = {"load": "loading", "start": "loading", "generate": "generation", "train": "training"}

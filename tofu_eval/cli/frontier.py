@@ -38,9 +38,9 @@ def command(
     tofu-eval frontier runs/x --quality reward --diversity vendi --baseline sft
     """
     from tofu_eval.analysis.frontier import frontiers
-    from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
     from tofu_eval.cli.measured import check_kind, check_measured
+    from tofu_eval.core.escape import printable
     from tofu_eval.report.frontier_text import render_frontiers
     from tofu_eval.run.store import Run
 

@@ -16,8 +16,8 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """Every importer: its name and what it reads, one a line."""
-    from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
+    from tofu_eval.core.escape import printable
     from tofu_eval.importers.base import IMPORTERS
 
     rows, broken = [("importer", "reads", "told by")], []

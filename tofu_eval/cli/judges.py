@@ -16,8 +16,8 @@ def list_() -> None:
 
     Reward models are for --reward-model, rubrics for --judge-template, judges for --judge-model.
     """
-    from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
+    from tofu_eval.core.escape import printable
     from tofu_eval.features.calibration import presets
     from tofu_eval.features.custom import JUDGES, REWARD_MODELS
     from tofu_eval.features.rubric import HARM, RATINGS

@@ -19,8 +19,8 @@ def command() -> None:
 def list_() -> None:
     """Every metric: its name, direction, cost and needs, one a line."""
     from tofu_eval.analysis.direction import arrow_of
-    from tofu_eval.cli import printable
     from tofu_eval.cli.console import note
+    from tofu_eval.core.escape import printable
     from tofu_eval.metrics import METRICS
 
     rows, broken = [("metric", "direction", "cost", "needs")], []

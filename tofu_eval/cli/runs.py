@@ -20,8 +20,9 @@ def list_(folder: Path) -> None:
     """Every run in a folder (default: runs), with how much of it is done."""
     from tofu_eval.cli.console import note, print_table
     from tofu_eval.core.errors import StoreError
+    from tofu_eval.run.owed import count_all
     from tofu_eval.run.store import Run
-    from tofu_eval.run.verify import counts, runs_in, size
+    from tofu_eval.run.verify import runs_in, size
 
     rows = []
     for path in runs_in(folder):
@@ -30,7 +31,7 @@ def list_(folder: Path) -> None:
         except StoreError as error:
             note(str(error))
             continue
-        there = counts(run).values()
+        there = count_all(run).values()
         have, want = sum(h for h, _ in there), sum(w for _, w in there if w is not None)
         done = f"{have} of {want}" if want else str(have)
         models, tasks = ", ".join(run.manifest["models"]), ", ".join(run.manifest["tasks"])
@@ -46,13 +47,13 @@ def list_(folder: Path) -> None:
 def show(run: Path) -> None:
     """What a run was asked for, what made it and how far it is."""
     from tofu_eval.cli.console import print_table
+    from tofu_eval.run.owed import count_all
     from tofu_eval.run.store import Run
-    from tofu_eval.run.verify import counts
 
     opened = Run.open(run)
     manifest = opened.manifest
     rows = []
-    for (model, task), (have, want) in counts(opened).items():
+    for (model, task), (have, want) in count_all(opened).items():
         described = manifest["models"][model]
         sampling = manifest["tasks"][task]["sampling"]
         words = " ".join(f"{k}={v}" for k, v in sampling.items())
@@ -77,8 +78,8 @@ def show(run: Path) -> None:
 @_RUN
 def verify(run: Path) -> None:
     """Read every table again: is all there, whole and once? Exit code 2 where it is not."""
-    from tofu_eval.cli import printable
     from tofu_eval.core.errors import StoreError
+    from tofu_eval.core.escape import printable
     from tofu_eval.run.verify import verify
 
     found = verify(run)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tofu_eval.cli import printable
 from tofu_eval.cli.options import data_dir_option
+from tofu_eval.core.escape import printable
 
 if TYPE_CHECKING:
     from tofu_eval.core.registry import Registry

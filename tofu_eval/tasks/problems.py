@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.escape import printable
 from tofu_eval.core.types import Prompt
 
 SHOWN = 60
@@ -22,7 +23,7 @@ class Problem(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {_printable(self.text)}"
+        return f"{self.file}:{self.line}: {printable(self.text)}"
 
 
 class TaskError(ConfigError):
@@ -96,11 +97,6 @@ def one_line(error: BaseException) -> str:
     """The kind and the first line of a foreign exception."""
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _printable(text: str) -> str:
-    """`text` on one line that every terminal and log can take."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _fault(prompt: Prompt) -> str | None:
