@@ -28,6 +28,7 @@ from tofu_eval.pipeline.score import (
     scoring_pool,
 )
 from tofu_eval.run import provenance
+from tofu_eval.run.owed import count_owed, is_whole
 from tofu_eval.run.responses import Groups, Reading, count_responses, generated_tokens
 from tofu_eval.run.store import Run
 
@@ -48,7 +49,7 @@ def score_run(
     does what the run holds of other tasks. A model that lacks responses is left out, and named in
     the run's notes.
     """
-    places = [place for place in _places(run, scorers) if _is_whole(run, *place)]
+    places = [place for place in _places(run, scorers) if is_whole(run, *place)]
     marks = {(m, t): _mark(run, m, t, scorers[t], models, chosen) for m, t in places}
     stale = _stale(run, marks)
     # Taken back first: whatever stops us, a mark stands only for what is on the disk.
@@ -343,28 +344,17 @@ def _places(run: Run, tasks: Iterable[str]) -> list[tuple[str, str]]:
     return [(model, task) for model in run.manifest["models"] for task in tasks]
 
 
-def _wanted(run: Run, model: str, task: str) -> int:
-    """How many responses a model owes a task; of one that came as a file, any number will do."""
-    if run.manifest["models"][model]["engine"] == "file":
-        return 1
-    described = run.manifest["tasks"][task]
-    return int(described.get("rows") or described["prompts"] * described["sampling"]["samples"])
-
-
-def _is_whole(run: Run, model: str, task: str) -> bool:
-    """Whether all responses are there: the first ones are no fair sample of the others."""
-    return len(run.response_keys(model, task)) >= _wanted(run, model, task)
-
-
 def _unfinished(run: Run, tasks: Iterable[str]) -> list[str]:
     """A remark for each model that has some of its responses to a task, and not all."""
     remarks = []
     for model, task in _places(run, tasks):
-        have, want = len(run.response_keys(model, task)), _wanted(run, model, task)
-        if 0 < have < want:
+        have, owed = len(run.response_keys(model, task)), count_owed(run, model, task) or 1
+        if 0 < have < owed:
+            from_file = run.manifest["models"][model]["engine"] == "file"
+            remedy = "score its file again" if from_file else f"name it again: --model {model}=…"
             remarks.append(
-                f"{model} has {have} of {want} responses to {task} and is left out there; "
-                f"name it again to finish it: --model {model}=…"
+                f"{model} has {have} of {owed} responses to {task} and is left out there; "
+                f"to finish it, {remedy}"
             )
     return remarks
 

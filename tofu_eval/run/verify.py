@@ -22,6 +22,7 @@ from tofu_eval.run.files import (
     set_aside,
     write_part,
 )
+from tofu_eval.run.owed import count_owed
 from tofu_eval.run.store import Run
 
 AGAIN = "run the same command again"
@@ -112,15 +113,6 @@ def runs_in(folder: Path) -> list[Path]:
     return sorted(set(found))
 
 
-def counts(run: Run) -> dict[tuple[str, str], tuple[int, int | None]]:
-    """Responses there and wanted, by model and task; wanted is None where nobody said."""
-    return {
-        (model, task): (_rows(run.path / "responses" / model / task), _wanted(run, model, task))
-        for model in run.manifest["models"]
-        for task in run.manifest["tasks"]
-    }
-
-
 def size(path: Path) -> int:
     """Bytes that a run takes on the disk."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -150,9 +142,9 @@ def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
         problems += _part(run, model, task, _short(part, run), found)
         rows += found
     problems += _doubles(f"responses/{model}/{task}", rows)
-    wanted = _wanted(run, model, task)
+    owed = count_owed(run, model, task)
     distinct = len({row["key"] for row in rows})
-    if wanted is not None and distinct < wanted and (parts or run.manifest["status"] == "complete"):
+    if owed is not None and distinct < owed and (parts or run.manifest["status"] == "complete"):
         numbers = {part_number(part) for part in parts}
         gaps = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
         names = ", ".join(f"part-{number:06d}" for number in gaps)
@@ -160,8 +152,8 @@ def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
         problems.append(
             Problem(
                 f"responses/{model}/{task}",
-                f"{distinct} of {wanted} responses are there{missing}",
-                f"{AGAIN}; it makes the other {wanted - distinct}",
+                f"{distinct} of {owed} responses are there{missing}",
+                f"{AGAIN}; it makes the other {owed - distinct}",
             )
         )
     return len(rows), problems
@@ -279,27 +271,6 @@ def _others(run: Run) -> Iterator[Problem]:
         model, task = folder.parent.name, folder.name
         if model not in run.manifest["models"] or task not in run.manifest["tasks"]:
             yield Problem(_short(folder, run), "run.json does not know it", "remove that folder")
-
-
-def _wanted(run: Run, model: str, task: str) -> int | None:
-    described = run.manifest["models"][model]
-    if described["engine"] == "file":
-        rows = described.get("responses", {}).get(task)
-        return None if rows is None else int(rows)
-    if task not in described["prompt_format"]:
-        return None  # this model was never asked
-    sampled = run.manifest["tasks"][task]
-    return int(sampled.get("rows") or sampled["prompts"] * sampled["sampling"]["samples"])
-
-
-def _rows(folder: Path) -> int:
-    total = 0
-    for part in parts_of(folder):
-        try:
-            total += read_parquet(part).num_rows
-        except StoreError:
-            continue  # `verify` names it
-    return total
 
 
 def _short(path: Path, run: Run) -> str:
