@@ -165,7 +165,7 @@ def test_a_killed_vllm_is_one_line_and_the_next_call_finishes(
 
     def kill(stage: str, done: int, total: int) -> None:
         if stage == "generate m" and 0 < done < total:
-            os.kill(killed._child.pid, signal.SIGKILL)
+            os.kill(killed._remote.pid, signal.SIGKILL)
 
     with pytest.raises(ModelError, match=r"The vLLM engine of 'm' was killed \(signal 9\)"):
         te.evaluate({"m": killed}, [task], tmp_path / "run", report=kill, metrics=["unique_rate"])
@@ -181,7 +181,7 @@ def test_a_killed_vllm_is_one_line_and_the_next_call_finishes(
 def test_closing_ends_the_process(served_model: Path) -> None:
     engine = open_vllm(served_model)
     rows(engine, asks(Sampling(samples=1, max_tokens=2)))
-    pid = engine._child.pid
+    pid = engine._remote.pid
     engine.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -252,7 +252,7 @@ def test_the_canary_finds_a_leaking_adapter(
     ]
     with pytest.raises(ModelError, match="The canary failed: in one engine with base and a0 and"):
         rows(served, requests)
-    assert served._child is None
+    assert served._remote is None
 
 
 def test_adapters_that_vllm_cannot_serve(

@@ -23,7 +23,7 @@ from tofu_eval.core.errors import ModelError, TofuEvalError
 
 
 class Remote:
-    """`make(*arguments, **options)`, made in a child process at the first call.
+    """`make(*arguments, **options)`, made in a child process at the first call, or by `start`.
 
     Args:
         make: a class or a function of a module; everything it gets can be pickled.
@@ -43,11 +43,19 @@ class Remote:
         self._title = title
         self._environment = environment or {}
         self._child: Child | None = None
+        self._made = False
 
     @property
     def pid(self) -> int | None:
         """The process, while there is one."""
         return self._child.pid if self._child is not None else None
+
+    def start(self) -> None:
+        """Begin to make the object, without waiting; what fails is told by the first call."""
+        if self._child is None:
+            self._child = Child("tofu_eval.core.child_process", self._title, self._environment)
+            self._made = False
+            self._child.send("make", self._recipe)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """What the method returns; after an error the process is ended.
@@ -56,10 +64,10 @@ class Remote:
             TofuEvalError: as the method does.
             ModelError: it fails in another way, or its process dies.
         """
-        child = self._started()
+        child = self._ready()
         try:
             child.send("call", (method, arguments))
-            return _heard(child)[1]
+            return _receive(child)[1]
         except BaseException:
             self.close()
             raise
@@ -70,10 +78,10 @@ class Remote:
 
     def stream(self, method: str, *arguments: Any) -> Iterator[Any]:
         """What the method yields, as it yields it; raises as `call` does."""
-        child = self._started()
+        child = self._ready()
         try:
             child.send("stream", (method, arguments))
-            while (answer := _heard(child))[0] != "end":
+            while (answer := _receive(child))[0] != "end":
                 yield answer[1]
         except BaseException:  # half an answer is left in the pipe
             self.close()
@@ -85,19 +93,22 @@ class Remote:
             self._child.close()
             self._child = None
 
-    def _started(self) -> Child:
-        if self._child is None:
-            self._child = Child("tofu_eval.core.child_process", self._title, self._environment)
-            try:
-                self._child.send("make", self._recipe)
-                _heard(self._child)
-            except BaseException:
-                self.close()
-                raise
+    def _ready(self) -> Child:
+        """The process with the object in it."""
+        try:
+            self.start()
+            if self._child is None:
+                raise ModelError(f"{self._title} is closed. Run the command again.")
+            if not self._made:
+                _receive(self._child)
+                self._made = True
+        except BaseException:
+            self.close()
+            raise
         return self._child
 
 
-def _heard(child: Child) -> tuple[str, Any]:
+def _receive(child: Child) -> tuple[str, Any]:
     kind, content = child.receive()
     if kind == "raised":
         raise content

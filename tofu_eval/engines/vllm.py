@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.core.child_process import Child
+from tofu_eval.core.child_process import Remote
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
-from tofu_eval.core.models import embedding_rows, has_tokenizer, resolve
+from tofu_eval.core.models import embedding_rows, resolve
 from tofu_eval.core.types import (
     ALWAYS_OFF,
     ModelSpec,
@@ -30,7 +30,7 @@ from tofu_eval.engines.adapters import check_adapter, lora_rank, merge
 from tofu_eval.engines.base import scored, truncate_at_stop
 from tofu_eval.engines.canary import prove
 from tofu_eval.engines.prompts import Encoder, open_encoder
-from tofu_eval.engines.vllm_worker import Ask, Made
+from tofu_eval.engines.vllm_worker import Ask, Made, Vllm
 
 OURS = ("model", "tokenizer", "seed", "enable_lora", "max_loras", "max_lora_rank", "lora_modules")
 """Arguments of vLLM that are decided here."""
@@ -147,7 +147,7 @@ class VllmEngine:
         if self._resolved.adapter is not None:
             self.identity = {**self.identity, "adapters": self._mode}
         self._merged: Path | None = None
-        self._child: Child | None = None
+        self._remote: Remote | None = None
         self._loaded = False
 
     @property
@@ -177,12 +177,12 @@ class VllmEngine:
         left = [request for request in requests if request.key not in done]
         if not left:
             return
-        child = self.prepare()
+        remote = self.prepare()
         try:
             # Before the model is loaded: vLLM would refuse a whole batch for one bad prompt.
             asks = self._asks(left)
             if not self._loaded:
-                self._load(child, asks)
+                self._load(remote, asks)
                 self._loaded = True
         except BaseException:
             self.close()  # after an adapter error the next call of that vLLM would hang
@@ -190,17 +190,21 @@ class VllmEngine:
         for made in self._stream(asks):
             yield self._responses([(left[row.number], row) for row in made])
 
-    def prepare(self) -> Child:
+    def prepare(self) -> Remote:
         """Begin to import vLLM, which takes long, while the prompts are still looked at."""
-        if self._child is None:
-            self._child = self._process()
-        return self._child
+        if self._remote is None:
+            names = "+".join(self._served)
+            self._report(f"load {names}", 0, 1)
+            title = f"The vLLM engine of '{names}'"
+            self._remote = Remote(Vllm, title, environment=self._environment())
+            self._remote.start()
+        return self._remote
 
     def close(self) -> None:
         """End vLLM's process, which gives its memory back; the engine may start again."""
-        if self._child is not None:
-            self._child.close()
-            self._child, self._loaded = None, False
+        if self._remote is not None:
+            self._remote.close()
+            self._remote, self._loaded = None, False
         if self._merged is not None:
             shutil.rmtree(self._merged, ignore_errors=True)
             self._merged = None
@@ -260,22 +264,9 @@ class VllmEngine:
         added = engine.encoder.continued(request, ids)
         return Ask(number, (*ids, *added), adapter, tuple(decoder.items()), len(added))
 
-    @property
-    def _tokenizer_folder(self) -> Path:
-        adapter = self._resolved.adapter
-        own = adapter is not None and has_tokenizer(adapter)
-        return adapter if own and adapter is not None else self._resolved.base
-
     # The process
 
-    def _process(self) -> Child:
-        names = "+".join(self._served)
-        self._report(f"load {names}", 0, 1)
-        return Child(
-            "tofu_eval.engines.vllm_worker", f"The vLLM engine of '{names}'", self._environment()
-        )
-
-    def _load(self, child: Child, asks: Sequence[Ask]) -> None:
+    def _load(self, remote: Remote, asks: Sequence[Ask]) -> None:
         adapters = [
             # The prefix cache knows an adapter by its name: so the name says what is in it.
             (f"{e._name}-{digest(e._resolved.identity)[:12]}", str(Path(e._resolved.adapter)))
@@ -289,9 +280,8 @@ class VllmEngine:
             self.record["adapters"] = "merged"
         arguments = self._llm_arguments(len(adapters))
         if any(dict(ask.decoder)["stop"] for ask in asks):  # which vLLM looks for in texts
-            arguments |= {"skip_tokenizer_init": False, "tokenizer": str(self._tokenizer_folder)}
-        child.send("load", (str(base), arguments, adapters))
-        self.record.update(child.receive()[1])
+            arguments |= {"skip_tokenizer_init": False, "tokenizer": str(self._resolved.tokenizer)}
+        self.record.update(remote.call("load", str(base), arguments, adapters))
         if adapters:
             self.record["canary"] = prove(
                 asks, lambda probe: list(self._probe(probe)), list(self._served), self._exact
@@ -311,15 +301,14 @@ class VllmEngine:
             yield from rows
 
     def _stream(self, asks: Sequence[Ask]) -> Iterator[list[Made]]:
-        if self._child is None:
+        if self._remote is None:
             raise ModelError(f"The vLLM engine of '{self._name}' is closed. Run the command again.")
-        self._child.send("generate", (asks, self._chunk))
         try:
-            while (answer := self._child.receive())[0] != "end":
-                if answer[1]:
-                    yield answer[1]
+            for rows in self._remote.stream("generate", asks, self._chunk):
+                if rows:
+                    yield rows
         except BaseException:
-            self.close()  # half an answer is left in the pipe
+            self.close()  # its process has ended, and with it what was loaded
             raise
 
     def _llm_arguments(self, adapters: int) -> dict[str, Any]:

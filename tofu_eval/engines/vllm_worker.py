@@ -1,8 +1,7 @@
-"""The process that holds vLLM, started by `vllm.py`.
+"""vLLM itself, in the process that `vllm.py` starts for it.
 
 vLLM gives its memory back only when its process ends, and a crash of it takes its process along;
-so it has one of its own. What goes over the pipe: token ids in, token ids out. When the parent
-dies, the next message (one a second) fails and ends this process too.
+so it has one of its own. What goes over the pipe: token ids in, token ids out.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 HEARTBEAT = 1.0
@@ -48,11 +46,24 @@ class Made:
 
 
 class Vllm:
-    """One vLLM engine and the adapters that it serves."""
+    """One vLLM engine and the adapters that it serves.
 
-    def __init__(
+    Making it imports vLLM, which takes long, while the prompts are still looked at elsewhere;
+    an error of the import is told by `load`.
+    """
+
+    def __init__(self) -> None:
+        # Never look for garbage in what that makes.
+        gc.disable()
+        with suppress(Exception):
+            import vllm.entrypoints.llm  # noqa: F401
+        gc.freeze()
+        gc.enable()
+
+    def load(
         self, model: str, arguments: Mapping[str, Any], adapters: Sequence[tuple[str, str]]
-    ) -> None:
+    ) -> dict[str, Any]:
+        """Load a model; what vLLM settled on, for the run's record."""
         import vllm
 
         self._llm = vllm.LLM(model, **arguments)
@@ -65,9 +76,9 @@ class Vllm:
                 LoRARequest(name, number, path)
                 for number, (name, path) in enumerate(adapters, start=1)
             ]
+        return self._facts()
 
-    def facts(self) -> dict[str, Any]:
-        """What vLLM settled on, for the run's record."""
+    def _facts(self) -> dict[str, Any]:
         from importlib.metadata import PackageNotFoundError, version
 
         found: dict[str, Any] = {}
@@ -149,35 +160,3 @@ def _made(output: Any, scored: Ask | None = None) -> Made:
     return Made(
         int(output.request_id), tuple(made.token_ids), made.finish_reason, made.cumulative_logprob
     )
-
-
-def _import_early() -> None:
-    """Import vLLM before it is asked for, and never look for garbage in what that makes."""
-    gc.disable()
-    with suppress(Exception):  # an error is told when it is asked for
-        import vllm.entrypoints.llm  # noqa: F401
-    gc.freeze()
-    gc.enable()
-
-
-def serve(pipe: Connection) -> None:
-    """Answer messages until the other side is gone; an error is answered, not raised."""
-    engine: Vllm | None = None
-    _import_early()
-    while True:
-        try:
-            order, arguments = pipe.recv()
-        except EOFError:
-            return
-        try:
-            if order == "load":
-                engine = Vllm(*arguments)
-                pipe.send(("facts", engine.facts()))
-            elif engine is not None:
-                for rows in engine.generate(*arguments):
-                    pipe.send(("rows", rows))
-                pipe.send(("end", None))
-        except (BrokenPipeError, ConnectionResetError):
-            return
-        except BaseException as error:  # noqa: BLE001 - vLLM fails in many ways; the parent says which
-            pipe.send(("error", f"{type(error).__name__}: {error}"))
