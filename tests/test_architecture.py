@@ -29,7 +29,7 @@ BELOW = {
     "leaderboard": {*GROUND, "run", "analysis", "metrics"},
     "report": {*GROUND, "run", "metrics", "features", "analysis"},
     "pipeline": OUTER,
-    "training": {*GROUND, "run", "importers", "tasks", "pipeline"},
+    "training": {*GROUND, "run", "importers", "tasks", "engines", "pipeline"},
     "lab": {*OUTER, "pipeline", "training"},
     "cli": {*OUTER, "pipeline", "training", "lab"},
 }

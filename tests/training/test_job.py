@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from support.grown_adapter import make_grown_adapter
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from tofu_eval import evaluate
 from tofu_eval.core.errors import (
@@ -22,6 +23,8 @@ from tofu_eval.core.errors import (
     TrainingError,
     UnknownNameError,
 )
+from tofu_eval.core.models import embedding_rows, parse_model, resolve
+from tofu_eval.engines.loading import load
 from tofu_eval.training import train, train_settings
 
 FIELDS = {
@@ -357,16 +360,27 @@ def test_vocabularies_that_differ(fields, base, tmp_path):
 
 
 def test_an_adapter_of_another_vocabulary(fields, base, tmp_path):
+    """One that brings tokens along is trained on with them, and keeps them."""
+    adapter = make_grown_adapter(base, tmp_path / "grown")
+    asked = {**fields, "model": f"{base}+{adapter}", "max_steps": 1}
+    trained = train(train_settings(asked)).path
+    name = f"tuned={base}+{trained}"
+    model, tokenizer = load(
+        resolve(parse_model(name)), "tuned", device=torch.device("cpu"), dtype="float32",
+        trust_remote_code=False,
+    )  # fmt: skip
+    assert len(model.get_input_embeddings().weight) == len(tokenizer) == embedding_rows(adapter)
+
+
+def test_an_adapter_of_another_base(fields, base, tmp_path):
     import peft
 
-    model = AutoModelForCausalLM.from_pretrained(base)
-    model.resize_token_embeddings(600)
-    config = peft.LoraConfig(
-        target_modules=["q_proj"], modules_to_save=["lm_head", "embed_tokens"],
-        task_type="CAUSAL_LM", r=2,
-    )  # fmt: skip
-    peft.get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
-    with pytest.raises(ModelError, match=r"does not fit its base: .*size mismatch"):
+    config = AutoConfig.from_pretrained(base)
+    config.hidden_size *= 2
+    model = AutoModelForCausalLM.from_config(config)
+    lora = peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM", r=2)
+    peft.get_peft_model(model, lora).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ModelError, match=r"does not fit the base model of .*size mismatch"):
         train(train_settings({**fields, "model": f"{base}+{tmp_path / 'adapter'}"}))
 
 
@@ -404,6 +418,7 @@ def test_a_quantized_base_needs_an_adapter(fields):
 
     with pytest.raises(ConfigError, match=r"keeps the weights fixed, .* Add --lora-r 16"):
         arguments.quantization(train_settings({**fields, "quantize": "nf4"}))
-    made = arguments.quantization(train_settings({**fields, "quantize": "nf4", "lora": {"r": 4}}))
+    settings = train_settings({**fields, "quantize": "nf4", "lora": {"r": 4}})
+    made = arguments.quantization(settings)["quantization_config"]
     assert (made.bnb_4bit_quant_type, made.bnb_4bit_use_double_quant) == ("nf4", True)
     assert made.bnb_4bit_compute_dtype == torch.bfloat16

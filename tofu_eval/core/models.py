@@ -62,6 +62,12 @@ class ResolvedModel:
     adapter: Path | None
     identity: Mapping[str, Any]
 
+    @property
+    def tokenizer(self) -> Path:
+        """The folder of the tokenizer: the adapter's own where it has one (trained with)."""
+        own = self.adapter is not None and has_tokenizer(self.adapter)
+        return self.adapter if own and self.adapter is not None else self.base
+
 
 def parse_model(text: str) -> ModelSpec:
     """Read `NAME=REF` or `REF`; without a name, the last part of the path or id is the name.

@@ -16,7 +16,6 @@ from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelErro
 from tofu_eval.core.models import (
     ResolvedModel,
     check_weights,
-    has_tokenizer,
     is_quantized,
     resized_vocabulary,
     with_adapter,
@@ -108,48 +107,73 @@ def load(
     Raises:
         ModelError: the tokenizer, the weights or the adapter cannot be loaded or do not fit.
     """
+    placed: dict[str, Any] = {}
+    if quantize is not None:
+        placed["quantization_config"] = quantization(quantize)
+    if quantize is not None or is_quantized(resolved):
+        placed["device_map"] = {"": device}  # packed weights are put there as they load
     with quietly():
-        folder = resolved.base
-        if resolved.adapter is not None and has_tokenizer(resolved.adapter):
-            folder = resolved.adapter
-        with explained(
-            f"The tokenizer of '{name}' cannot be loaded from {folder}",
-            "Save it there again: tokenizer.save_pretrained(...)",
-        ):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=trust_remote_code
-            )
-        with explained(
-            f"The model '{name}' cannot be loaded from {resolved.base}",
-            "Check that it is whole, and a causal language model that this transformers knows.",
-        ):
-            placed: dict[str, Any] = {}
-            if quantize is not None:
-                placed["quantization_config"] = quantization(quantize)
-            if quantize is not None or is_quantized(resolved):
-                placed["device_map"] = {"": device}  # packed weights are put there as they load
-            model, info = transformers.AutoModelForCausalLM.from_pretrained(
-                resolved.base,
-                dtype=dtype,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are in `info`, and refused below
-                **placed,
-            )
-            check_weights(info)
-        if resolved.adapter is not None:
-            with explained(
-                f"The adapter {resolved.adapter} does not fit the base model of '{name}' "
-                f"({resolved.base})",
-                "Give the base that it was trained on: --model NAME=BASE+ADAPTER",
-            ):
-                resize_embeddings(model, resolved.adapter, tokenizer)
-                model = with_adapter(model, resolved.adapter)
+        tokenizer = load_tokenizer(resolved, name, trust_remote_code=trust_remote_code)
+        model = load_weights(
+            resolved, name, tokenizer, dtype=dtype, trust_remote_code=trust_remote_code, **placed
+        )
         with explained(
             f"The model '{name}' cannot be put on the device '{device}'", "Use another --device."
         ):
             model = model if placed else model.to(device)
             return model.eval(), tokenizer
+
+
+def load_tokenizer(resolved: ResolvedModel, name: str, *, trust_remote_code: bool) -> Any:
+    """A model's tokenizer: its adapter's where that has one; `name` is what messages call it.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    with explained(
+        f"The tokenizer of '{name}' cannot be loaded from {resolved.tokenizer}",
+        "Save it there again: tokenizer.save_pretrained(...)",
+    ):
+        return transformers.AutoTokenizer.from_pretrained(
+            resolved.tokenizer, trust_remote_code=trust_remote_code
+        )
+
+
+def load_weights(
+    resolved: ResolvedModel, name: str, tokenizer: Any, *, trainable: bool = False, **options: Any
+) -> Any:
+    """A causal language model with its adapter on it, where it has one.
+
+    Args:
+        resolved: its files.
+        name: what messages call it.
+        tokenizer: its own; says how many rows the embedding must have for the adapter.
+        trainable: whether the adapter is to be trained on.
+        options: what `from_pretrained` is given besides.
+
+    Raises:
+        ModelError: the weights or the adapter cannot be loaded or do not fit.
+    """
+    with explained(
+        f"The model '{name}' cannot be loaded from {resolved.base}",
+        "Check that it is whole, and a causal language model that this transformers knows.",
+    ):
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+            resolved.base,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in `info`, and refused below
+            **options,
+        )
+        check_weights(info)
+    if resolved.adapter is not None:
+        with explained(
+            f"The adapter {resolved.adapter} does not fit the base model of '{name}' "
+            f"({resolved.base})",
+            "Give the base that it was trained on: --model NAME=BASE+ADAPTER",
+        ):
+            resize_embeddings(model, resolved.adapter, tokenizer)
+            model = with_adapter(model, resolved.adapter, trainable=trainable)
+    return model
 
 
 def resize_embeddings(model: Any, adapter: Path, tokenizer: Any) -> None:

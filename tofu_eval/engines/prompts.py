@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from tofu_eval.core.errors import ModelError
-from tofu_eval.core.models import ResolvedModel, has_tokenizer, resized_vocabulary
+from tofu_eval.core.models import ResolvedModel, resized_vocabulary
 from tofu_eval.core.reasoning import TAGS, opens_thought
 from tofu_eval.core.types import Request
 
@@ -372,18 +372,11 @@ def open_encoder(
     """
     import transformers
 
-    from tofu_eval.engines.loading import explained, quietly
+    from tofu_eval.engines.loading import explained, load_tokenizer, quietly
 
     trust = {"trust_remote_code": trust_remote_code}
     with quietly():
-        folder = resolved.base
-        if resolved.adapter is not None and has_tokenizer(resolved.adapter):
-            folder = resolved.adapter
-        with explained(
-            f"The tokenizer of '{name}' cannot be loaded from {folder}",
-            "Save it there again: tokenizer.save_pretrained(...)",
-        ):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
+        tokenizer = load_tokenizer(resolved, name, **trust)
         with explained(
             f"The configuration of '{name}' cannot be read from {resolved.base}",
             "Check that it is whole, and a causal language model that this transformers knows.",

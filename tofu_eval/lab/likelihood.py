@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tofu_eval.core.hub import quiet
-from tofu_eval.core.types import Report, no_report
+from tofu_eval.core.models import resolve
+from tofu_eval.core.types import ModelSpec, Report, no_report
+from tofu_eval.engines.loading import load
 from tofu_eval.lab.data import Document, batch_of, pretraining_documents
 from tofu_eval.lab.samples import stream
 from tofu_eval.lab.world import SEEN, TOPICS
@@ -50,9 +50,13 @@ def likelihoods(
         target answers a topic, so it may fall a little below 0. `forgetting`: cross-entropy on
         pretraining text without prompts, nats a token.
     """
-    with quiet():
-        model = AutoModelForCausalLM.from_pretrained(path).eval()
-        tokenizer = AutoTokenizer.from_pretrained(path)
+    model, tokenizer = load(
+        resolve(ModelSpec(path.name, str(path))),
+        path.name,
+        device=torch.device("cpu"),
+        dtype="auto",
+        trust_remote_code=False,
+    )
     steps = len(temperatures) + 1
     found = {}
     for done, temperature in enumerate(temperatures):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 from tofu_eval.core.errors import ConfigError, ModelError
-from tofu_eval.core.models import ResolvedModel, check_weights, has_tokenizer, with_adapter
+from tofu_eval.core.models import ResolvedModel
+from tofu_eval.engines.loading import load_tokenizer, load_weights
 from tofu_eval.tasks.yaml_document import read_text
-from tofu_eval.training import trl_config as arguments
 from tofu_eval.training.settings import TrainSettings
+from tofu_eval.training.trl_config import quantization
 
 
 def load_model(resolved: ResolvedModel, settings: TrainSettings, args: Any) -> tuple[Any, Any]:
@@ -21,47 +19,26 @@ def load_model(resolved: ResolvedModel, settings: TrainSettings, args: Any) -> t
     Raises:
         ModelError: something cannot be loaded, or its parts do not fit each other.
     """
-    folder = resolved.base
-    if resolved.adapter is not None and has_tokenizer(resolved.adapter):
-        folder = resolved.adapter
-    options = {"dtype": "float32", **(args.model_init_kwargs or {})}
-    quantization = arguments.quantization(settings)
-    if quantization is not None:
-        options |= {"quantization_config": quantization, "device_map": {"": PartialState().device}}
-    code = {"trust_remote_code": args.trust_remote_code}
+    quantized = quantization(settings)
+    options = {"dtype": "float32", **(args.model_init_kwargs or {}), **quantized}
+    trust = args.trust_remote_code
     args.model_init_kwargs = None  # used up here
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **code)
-        if "local_files_only" in tokenizer.init_kwargs:
-            # It would be saved, and tell only whether this machine was offline: the same training
-            # would be another model to whoever hashes its files.
-            tokenizer.init_kwargs["local_files_only"] = False
-        model, info = AutoModelForCausalLM.from_pretrained(
-            resolved.base, **code, **options, output_loading_info=True, ignore_mismatched_sizes=True
-        )
-        check_weights(info)
-    except Exception as error:  # these libraries fail in many ways
-        hint = "Check that it is whole, and a causal language model that this transformers knows."
-        if "trust_remote_code" in str(error):
-            hint = "If you trust its author, add --trust-remote-code."
-        raise ModelError(
-            f"The model '{settings.model}' cannot be loaded: {arguments.one_line(error)}. {hint}"
-        ) from error
+    tokenizer = load_tokenizer(resolved, settings.model, trust_remote_code=trust)
+    if "local_files_only" in tokenizer.init_kwargs:
+        # It would be saved, and tell only whether this machine was offline: the same training
+        # would be another model to whoever hashes its files.
+        tokenizer.init_kwargs["local_files_only"] = False
+    model = load_weights(
+        resolved, settings.model, tokenizer, trainable=True, trust_remote_code=trust, **options
+    )
     _adapt(tokenizer, args)
-    rows = model.get_input_embeddings().num_embeddings
+    rows = len(model.get_input_embeddings().weight)
     if len(tokenizer) > rows:
         raise ModelError(
-            f"The vocabularies of tokenizer and model differ: {folder} has {len(tokenizer)} "
-            f"tokens, the model '{settings.model}' {rows}. Use the tokenizer that belongs to it."
+            f"The vocabularies of tokenizer and model differ: {resolved.tokenizer} has "
+            f"{len(tokenizer)} tokens, the model '{settings.model}' {rows}. Use the tokenizer that "
+            "belongs to it."
         )
-    if resolved.adapter is not None:
-        try:
-            model = with_adapter(model, resolved.adapter, trainable=True)
-        except Exception as error:  # PEFT fails in many ways
-            raise ModelError(
-                f"The adapter of '{settings.model}' does not fit its base: "
-                f"{arguments.one_line(error)}. Name the base that it was trained on."
-            ) from error
     return model, tokenizer
 
 

@@ -108,26 +108,24 @@ def lora_config(settings: TrainSettings) -> Any:
         raise ConfigError(f"PEFT refuses these LoRA settings: {one_line(error)}") from error
 
 
-def quantization(settings: TrainSettings) -> Any:
-    """NF4 with double quantization and bfloat16 compute, or None.
+def quantization(settings: TrainSettings) -> dict[str, Any]:
+    """What `from_pretrained` is given to load weights in 4 bits; nothing where it is not asked for.
 
     Raises:
         ConfigError: a quantized model without an adapter, which alone could be trained.
     """
     if settings.quantize == "none":
-        return None
+        return {}
     if settings.lora is None and "+" not in settings.model:
         raise ConfigError(
             "quantize nf4 keeps the weights fixed, so there is nothing to train. Add --lora-r 16."
         )
-    from transformers import BitsAndBytesConfig
+    from accelerate import PartialState
 
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
+    from tofu_eval.engines import loading
+
+    config = loading.quantization(settings.quantize)
+    return {"quantization_config": config, "device_map": {"": PartialState().device}}
 
 
 def check_hardware(settings: TrainSettings) -> None:
