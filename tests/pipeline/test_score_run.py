@@ -19,7 +19,7 @@ from tofu_eval.features.open import OpenFeature
 from tofu_eval.metrics import METRICS, metric
 from tofu_eval.pipeline import score_run as scoring
 from tofu_eval.pipeline.evaluate import score_files
-from tofu_eval.pipeline.inputs import cut
+from tofu_eval.pipeline.inputs import truncate_group
 from tofu_eval.run.store import Run
 
 TEXT = ["distinct_2", "self_bleu", "mean_length", "self_bleu_texygen"]
@@ -167,7 +167,7 @@ def test_cut_texts_are_equally_long() -> None:
     group = te.Group(
         te.Prompt.of_text("p", "?"), texts, features={"logprob": (-1.0, -2.0, -3.0, -4.0)}
     )
-    made = cut(group, 3)
+    made = truncate_group(group, 3)
     assert made.texts == ("one two three", " one\n two\tthree")
     assert made.features == {"logprob": [-1.0, -2.0]}
 

@@ -15,7 +15,7 @@ from tofu_eval.cli import main
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.types import Prompt, digest
 from tofu_eval.pipeline.evaluate import score_files
-from tofu_eval.pipeline.similarity import Mean, between, similarities, within
+from tofu_eval.pipeline.similarity import Mean, mean_between, mean_within, similarities
 from tofu_eval.run.store import Run
 
 TEXTS = {
@@ -80,9 +80,9 @@ def test_every_pair_of_models_is_the_mean_over_all_pairs_of_responses(scored: Pa
 
 def test_one_response_has_no_pair_of_its_own() -> None:
     one = Mean(np.array([1.0, 0.0]), 1)
-    assert within(one) is None
-    assert between(one, Mean(np.array([0.0, 1.0]), 1)) == 0.0
-    assert within(Mean(np.array([1.0, 0.0]), 4)) == 1.0
+    assert mean_within(one) is None
+    assert mean_between(one, Mean(np.array([0.0, 1.0]), 1)) == 0.0
+    assert mean_within(Mean(np.array([1.0, 0.0]), 4)) == 1.0
 
 
 def test_an_unknown_task_is_named(scored: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 import tofu_eval as te
 from tofu_eval.core.types import Response
-from tofu_eval.features.calibration import Calibration, named, presets, write_calibration
+from tofu_eval.features.calibration import Calibration, cite_calibration, presets, write_calibration
 from tofu_eval.features.custom import JUDGES, REWARD_MODELS, judge, reward_model
 
 SHARED = Path(
@@ -92,7 +92,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[te.Result]:
         return values
 
     made = REWARD_MODELS.get("published-points")
-    signature = named(made.signature, thresholds)
+    signature = cite_calibration(made.signature, thresholds)
     calibration = Calibration(thresholds, made.identity, signature, "NoveltyBench")
     (home / "calibration.yaml").write_text(write_calibration(calibration))
     try:

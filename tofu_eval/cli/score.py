@@ -108,7 +108,7 @@ def command(
     )
     with progress(log_json) as report:
         result = pipeline.score_files(
-            [_named(text) for text in files],
+            [_split_name(text) for text in files],
             output,
             task=task,
             source=source,
@@ -119,7 +119,7 @@ def command(
     print_run(result, baseline, cluster=cluster)
 
 
-def _named(text: str) -> tuple[str | None, Path]:
+def _split_name(text: str) -> tuple[str | None, Path]:
     name, equals, file = text.partition("=")
     return (None, Path(text)) if not equals or _exists(text) else (name, Path(file))
 

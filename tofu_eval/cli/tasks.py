@@ -33,7 +33,9 @@ def list_() -> None:
         if task is None:
             broken.append(f"{entry.name} is broken: {entry.error}")
         else:
-            rows.append([task.name, str(task.version), task.format, _sampling(task), task.licence])
+            rows.append(
+                [task.name, str(task.version), task.format, _sampling_text(task), task.licence]
+            )
     print_table(["task", "version", "format", "sampling", "licence"], rows)
     for line in broken:
         note(line)
@@ -93,7 +95,7 @@ def suites() -> None:
             continue
         for member, task in zip(entry.item.members, tasks, strict=True):
             count = "all" if member.limit is None else str(member.limit)
-            rows.append([entry.name, task.name, _sampling(task), count])
+            rows.append([entry.name, task.name, _sampling_text(task), count])
         remarks.append(f"{entry.name}: {entry.item.description}")
     print_table(["suite", "task", "sampling", "prompts"], rows)
     for line in remarks:
@@ -145,7 +147,7 @@ def _wrong_suites(suites: Registry[Suite]) -> list[str]:
     return problems
 
 
-def _sampling(task: Task) -> str:
+def _sampling_text(task: Task) -> str:
     text = f"{task.sampling.samples} × T={task.sampling.temperature:g}"
     return text + (f" top-p={task.sampling.top_p:g}" if task.sampling.top_p < 1 else "")
 

@@ -211,7 +211,7 @@ class Child:
         except (EOFError, ConnectionResetError) as error:
             raise self._died() from error
         if kind == "error":
-            raise ModelError(f"{self._title} failed: {_line(content)}. {self._seen()}")
+            raise ModelError(f"{self._title} failed: {_line(content)}. {self._quote_log()}")
         return kind, content
 
     def close(self) -> None:
@@ -232,11 +232,11 @@ class Child:
         how = f"was killed (signal {-code})" if code < 0 else f"ended with code {code}"
         remedy = " Is the memory full?" if code == -signal.SIGKILL else ""
         return ModelError(
-            f"{self._title} {how}.{remedy} {self._seen()}What it made is kept; run the same "
+            f"{self._title} {how}.{remedy} {self._quote_log()}What it made is kept; run the same "
             "command again."
         )
 
-    def _seen(self) -> str:
+    def _quote_log(self) -> str:
         """The last line of its log that says something, as a sentence."""
         self._log.seek(0)
         lines = self._log.read().decode("utf-8", "replace").splitlines()

@@ -153,13 +153,13 @@ def with_sections(kind: type[Model], sections: tuple[type, ...]) -> type[Model]:
 
 def _model_of(section: type) -> type[BaseModel]:
     """What checks a section: its fields with their kinds and bounds."""
-    fields: dict[str, Any] = {s.name: (_checked(s), s.default) for s in settings_of(section)}
+    fields: dict[str, Any] = {s.name: (_with_bounds(s), s.default) for s in settings_of(section)}
     options = ConfigDict(extra="forbid", frozen=True)
     made: type[BaseModel] = create_model(section.__name__, __config__=options, **fields)
     return made
 
 
-def _checked(setting: Setting) -> Any:
+def _with_bounds(setting: Setting) -> Any:
     """The kind of a setting as pydantic checks it: a number is a number, within its bounds."""
     kind = setting.kind
     optional = NoneType in get_args(kind)
@@ -224,7 +224,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+def make_validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
     """Make a `kind` of values.
 
     Args:

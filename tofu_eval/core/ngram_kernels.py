@@ -17,13 +17,13 @@ Ints = NDArray[np.int64]
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-def compiled(loop: Loop) -> Loop:
+def compile_loop(loop: Loop) -> Loop:
     """`loop` as machine code, made at its first call and kept on the disk."""
     made: Loop = numba.njit(cache=True, nogil=True)(loop)
     return made
 
 
-@compiled
+@compile_loop
 def intern(keys: Ints) -> tuple[Ints, int]:  # pragma: no cover (compiled)
     """Equal keys (m,) >= 0 as equal numbers, in order of their first use, and how many."""
     size = 16
@@ -48,7 +48,7 @@ def intern(keys: Ints) -> tuple[Ints, int]:  # pragma: no cover (compiled)
     return numbers, different
 
 
-@compiled
+@compile_loop
 def extend(prefix: Ints, ids: Any, starts: Ints, n: int) -> tuple[Ints, Ints]:  # pragma: no cover
     """Where n-grams begin, and a key of each: its (n-1)-gram's number and its last token."""
     width = np.int64(0)
@@ -65,8 +65,8 @@ def extend(prefix: Ints, ids: Any, starts: Ints, n: int) -> tuple[Ints, Ints]:  
     return begins[:count], keys[:count]
 
 
-@compiled
-def clipped(numbers: Ints, different: int, starts: Ints) -> Ints:  # pragma: no cover
+@compile_loop
+def count_clipped(numbers: Ints, different: int, starts: Ints) -> Ints:  # pragma: no cover
     """n-grams of each text that another text has, each as often as the text with most of it.
 
     Leave one out: of each n-gram only the two largest counts and the owner of the largest matter.

@@ -13,7 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 @cache
-def compiled(source: str) -> jinja2.Template:
+def compile_template(source: str) -> jinja2.Template:
     """The template, compiled once.
 
     Raises:
@@ -22,9 +22,9 @@ def compiled(source: str) -> jinja2.Template:
     return environment().from_string(source)
 
 
-def rendered(source: str, values: Mapping[str, Any]) -> str:
+def render_template(source: str, values: Mapping[str, Any]) -> str:
     """The template with `values` as its variables; whatever a template can fail with, it raises."""
-    return compiled(source).render(values)
+    return compile_template(source).render(values)
 
 
 def render_html(source: str, values: Mapping[str, Any]) -> str:

@@ -107,7 +107,9 @@ class Tokens(Sequence[list[str]]):
             before the n-gram does; no n-gram spans two texts.
         """
         if n not in self._levels:
-            self._levels[n] = self._interned(n) if self._whole is None else self._inherited(n)
+            self._levels[n] = (
+                self._intern_ngrams(n) if self._whole is None else self._inherit_ngrams(n)
+            )
         return self._levels[n]
 
     def counts(self, n: int) -> NDArray[np.int64]:
@@ -121,23 +123,23 @@ class Tokens(Sequence[list[str]]):
         Each counts as often as it stands in the one other text that has it most often: BLEU's
         clipped matches with all other texts as references, in O(tokens).
         """
-        from tofu_eval.core.ngram_kernels import clipped
+        from tofu_eval.core.ngram_kernels import count_clipped
 
-        return clipped(*self.ngrams(n), self.starts)
+        return count_clipped(*self.ngrams(n), self.starts)
 
-    def _inherited(self, n: int) -> tuple[NDArray[np.int64], int]:
+    def _inherit_ngrams(self, n: int) -> tuple[NDArray[np.int64], int]:
         """The n-grams of some of the texts, from those of all."""
         from tofu_eval.core.ngram_kernels import intern
 
         if self._whole is None:
-            return self._interned(n)
+            return self._intern_ngrams(n)
         whole, rows = self._whole
         numbers = whole.ngrams(n)[0][rows]
         there = numbers >= 0
         numbers[there], different = intern(numbers[there])
         return numbers, different
 
-    def _interned(self, n: int) -> tuple[NDArray[np.int64], int]:
+    def _intern_ngrams(self, n: int) -> tuple[NDArray[np.int64], int]:
         # numba takes half a second to import.
         from tofu_eval.core.ngram_kernels import extend, intern
 

@@ -56,15 +56,17 @@ def merge(resolved: ResolvedModel, name: str, dtype: str, *, trust_remote_code: 
     """
     import torch
 
-    from tofu_eval.engines.loading import explained, load, quietly
+    from tofu_eval.engines.loading import explain_failure, load, silence_transformers
 
     model, _ = load(
         resolved, name, device=torch.device("cpu"), dtype=dtype, trust_remote_code=trust_remote_code
     )
     folder = Path(tempfile.mkdtemp(prefix="tofu-eval-merged-"))
     with (
-        explained(f"The adapter of '{name}' cannot be merged into {folder}", "Make room there."),
-        quietly(),
+        explain_failure(
+            f"The adapter of '{name}' cannot be merged into {folder}", "Make room there."
+        ),
+        silence_transformers(),
     ):
         model.merge_and_unload().save_pretrained(folder)
     return folder

@@ -82,7 +82,9 @@ def truncate_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     return (text[: min(places)], True) if places else (text, False)
 
 
-def scored(request: Request, ids: tuple[int, ...] | None, logprob: float | None) -> Response:
+def score_response(
+    request: Request, ids: tuple[int, ...] | None, logprob: float | None
+) -> Response:
     """The response to a request with a completion: that text, and its log-probability."""
     return Response(
         request.key,

@@ -49,7 +49,7 @@ def prove(
     for adapter in adapters:
         alone = generate([probe for probe in probes if probe.adapter == adapter])
         for row in alone:
-            if not _same(row, mixed[row.number], exact):
+            if not _rows_agree(row, mixed[row.number], exact):
                 raise ModelError(
                     f"The canary failed: in one engine with {' and '.join(models)}, greedy rows of "
                     f"{'the base' if adapter == 0 else f'adapter {adapter}'} change when other "
@@ -59,7 +59,7 @@ def prove(
     return {"prompts": len(prompts), "models": len(adapters), "agree": True, "exact": exact}
 
 
-def _same(a: Made, b: Made, exact: bool) -> bool:
+def _rows_agree(a: Made, b: Made, exact: bool) -> bool:
     if a.ids == b.ids or exact:
         return a.ids == b.ids
     ours, theirs = ((row.logprob or 0.0) / max(len(row.ids), 1) for row in (a, b))

@@ -112,12 +112,12 @@ def load(
         placed["quantization_config"] = quantization(quantize)
     if quantize is not None or is_quantized(resolved):
         placed["device_map"] = {"": device}  # packed weights are put there as they load
-    with quietly():
+    with silence_transformers():
         tokenizer = load_tokenizer(resolved, name, trust_remote_code=trust_remote_code)
         model = load_weights(
             resolved, name, tokenizer, dtype=dtype, trust_remote_code=trust_remote_code, **placed
         )
-        with explained(
+        with explain_failure(
             f"The model '{name}' cannot be put on the device '{device}'", "Use another --device."
         ):
             model = model if placed else model.to(device)
@@ -130,7 +130,7 @@ def load_tokenizer(resolved: ResolvedModel, name: str, *, trust_remote_code: boo
     Raises:
         ModelError: it cannot be loaded.
     """
-    with explained(
+    with explain_failure(
         f"The tokenizer of '{name}' cannot be loaded from {resolved.tokenizer}",
         "Save it there again: tokenizer.save_pretrained(...)",
     ):
@@ -154,7 +154,7 @@ def load_weights(
     Raises:
         ModelError: the weights or the adapter cannot be loaded or do not fit.
     """
-    with explained(
+    with explain_failure(
         f"The model '{name}' cannot be loaded from {resolved.base}",
         "Check that it is whole, and a causal language model that this transformers knows.",
     ):
@@ -166,7 +166,7 @@ def load_weights(
         )
         check_weights(info)
     if resolved.adapter is not None:
-        with explained(
+        with explain_failure(
             f"The adapter {resolved.adapter} does not fit the base model of '{name}' "
             f"({resolved.base})",
             "Give the base that it was trained on: --model NAME=BASE+ADAPTER",
@@ -189,7 +189,7 @@ def resize_embeddings(model: Any, adapter: Path, tokenizer: Any) -> None:
 
 
 @contextmanager
-def explained(what: str, remedy: str) -> Iterator[None]:
+def explain_failure(what: str, remedy: str) -> Iterator[None]:
     """Turn whatever a library raises into a ModelError that begins with `what`."""
     try:
         yield
@@ -216,7 +216,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Without the bars and the reports of transformers; what they say of faults is raised here."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

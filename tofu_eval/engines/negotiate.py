@@ -56,7 +56,7 @@ class Terms:
 
     def arguments(self, request: Request, **changes: Any) -> dict[str, Any]:
         """The keyword arguments of the client's `create`, every decoder setting spelled out."""
-        named = {**self._wanted(request), **changes}
+        named = {**self._wanted_fields(request), **changes}
         named[self.length] = named.pop("max_tokens")
         if self.seed in ("fixed", "not sent"):
             named.pop("seed")
@@ -69,7 +69,7 @@ class Terms:
         """Whether the run's answers stay what they should be without this parameter."""
         if name in self.left_out:
             return False
-        wanted = self._wanted(request).get(name)
+        wanted = self._wanted_fields(request).get(name)
         return name in INFORMATION or (
             name in NEUTRAL_SAMPLING and wanted == NEUTRAL_SAMPLING[name]
         )
@@ -84,7 +84,7 @@ class Terms:
             "n": "the samples of a prompt" if self.several else "one request a sample",
         }
 
-    def _wanted(self, request: Request) -> dict[str, Any]:
+    def _wanted_fields(self, request: Request) -> dict[str, Any]:
         decoder = request.sampling.decoder()
         return {
             **ALWAYS_OFF,
@@ -152,7 +152,7 @@ async def _first_answer(
     start = terms.seed
     for request in different.values():
         try:
-            return request, await _accepted(ask, request, terms)
+            return request, await _ask_until_accepted(ask, request, terms)
         except (openai.APIStatusError, Refused) as refusal:
             if status_of(refusal) not in (400, 413, 422):
                 raise
@@ -164,7 +164,7 @@ async def _first_answer(
     raise error
 
 
-async def _accepted(ask: Ask, request: Request, terms: Terms) -> Answer:
+async def _ask_until_accepted(ask: Ask, request: Request, terms: Terms) -> Answer:
     """The first answer; what the server refuses is left out, and noted."""
     while True:
         try:
@@ -184,14 +184,14 @@ def _leave_out(terms: Terms, request: Request, error: Exception) -> bool:
     if "max_completion_tokens" in said and terms.length == "max_tokens":
         terms.length = "max_completion_tokens"
         return True
-    named = _named(error, said, terms)
+    named = _find_named(error, said, terms)
     if named is None:
         return False
     free = [name for name in named if terms.may_leave_out(name, request)]
     if free:
         # Of two that exclude each other one is enough, and what the user set stays.
         terms.left_out += free[-1:] if "both" in said else free
-    elif asked := [f"{n} {v:g}" for n in named if (v := _asked(request, n)) is not None]:
+    elif asked := [f"{n} {v:g}" for n in named if (v := _read_penalty(request, n)) is not None]:
         raise NotTaken(
             f"does not take {' and '.join(asked)}: {said}. Ask for what it takes, such as "
             "--temperature 1 --top-p 1"
@@ -208,7 +208,7 @@ def _leave_out(terms: Terms, request: Request, error: Exception) -> bool:
     return True
 
 
-def _named(error: Exception, said: str, terms: Terms) -> list[str] | None:
+def _find_named(error: Exception, said: str, terms: Terms) -> list[str] | None:
     """The parameters that a refusal names; None where it is about the prompt or its length."""
     names = [n for n in (*NEUTRAL_SAMPLING, *INFORMATION) if n not in terms.left_out]
     body = getattr(error, "body", None)
@@ -234,7 +234,7 @@ def kind_of_refusal(error: Exception) -> str:
     return "other"
 
 
-def _asked(request: Request, name: str) -> float | None:
+def _read_penalty(request: Request, name: str) -> float | None:
     value = request.sampling.decoder().get(name)
     return None if value is None or value == NEUTRAL_SAMPLING.get(name) else float(value)
 

@@ -31,7 +31,7 @@ from tofu_eval.core.servers import (
     what,
 )
 from tofu_eval.core.types import ModelSpec, Request, Response
-from tofu_eval.engines.base import fail, scored, truncate_at_stop
+from tofu_eval.engines.base import fail, score_response, truncate_at_stop
 from tofu_eval.engines.flight import Flight
 from tofu_eval.engines.negotiate import NotTaken, Terms, kind_of_refusal, negotiate
 from tofu_eval.engines.server_answer import Answer, Choice, read_answer
@@ -134,9 +134,9 @@ class OpenAIEngine:
             client = open_client(self._url, self._options["api_key_env"], self._options["timeout"])
             flight: Flight[list[Request], tuple[Request, Response]] | None = None
             try:
-                terms = loop.run(self._explained(left[0], self._settle(client, left)))
+                terms = loop.run(self._explain_refusal(left[0], self._settle(client, left)))
                 flight = Flight(
-                    lambda unit: self._explained(unit[0], self._respond(client, terms, unit)),
+                    lambda unit: self._explain_refusal(unit[0], self._respond(client, terms, unit)),
                     _units(left, terms),
                     self._options["concurrency"],
                 )
@@ -283,14 +283,16 @@ class OpenAIEngine:
                 f"The server {self._url} gives no log-probabilities of a given text (echo with "
                 "logprobs), which 'scoring: likelihood' needs. Use --engine transformers or vllm."
             )
-        return scored(request, None, float(sum(value for value in values if value is not None)))
+        return score_response(
+            request, None, float(sum(value for value in values if value is not None))
+        )
 
     def _remark(self, remark: str) -> None:
         remarks = self.record.setdefault("remarks", [])
         if (text := f"{self._name}: {remark}") not in remarks:
             remarks.append(text)
 
-    async def _explained(self, request: Request, asking: Coroutine[Any, Any, T]) -> T:
+    async def _explain_refusal(self, request: Request, asking: Coroutine[Any, Any, T]) -> T:
         """The answer; a refusal is one line that says what to do."""
         try:
             return await asking

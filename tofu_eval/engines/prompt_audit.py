@@ -178,23 +178,23 @@ def _of_prompt(encoder: Encoder, request: Request) -> Iterable[tuple[str, bool, 
                 False,
                 f"the stop string '{text}' is a special token, which no text holds; it never stops",
             )
-    if lost := _lost(encoder, request, ids):
+    if lost := _find_lost_end(encoder, request, ids):
         yield "cut", True, f"{where} lacks its end '{lost}' once it is tokens: it was cut"
 
 
-def _lost(encoder: Encoder, request: Request, ids: Sequence[int]) -> str:
+def _find_lost_end(encoder: Encoder, request: Request, ids: Sequence[int]) -> str:
     """The end of a prompt that its tokens do not hold; empty where they do, or cannot tell."""
     unknown = encoder.tokenizer.unk_token_id
     if unknown is not None and unknown in ids:
         return ""
-    text = _plain(encoder.tokenizer.decode(ids))
+    text = _fold(encoder.tokenizer.decode(ids))
     parts = [request.text or ""] if request.messages is None else [
         message.content for message in request.messages
     ]  # fmt: skip
-    return next((p[-40:] for p in parts if _plain(p)[-TAIL:] not in text), "")
+    return next((p[-40:] for p in parts if _fold(p)[-TAIL:] not in text), "")
 
 
-def _plain(text: str) -> str:
+def _fold(text: str) -> str:
     """Letters and digits alone, as tokenizers that fold case and spaces leave them."""
     folded = unicodedata.normalize("NFKD", text).casefold()
     return "".join(letter for letter in folded if letter.isalnum())

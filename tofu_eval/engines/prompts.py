@@ -88,7 +88,7 @@ class Encoder:
             ModelError: it is empty, without a chat template, or has a token that the model does
                 not know.
         """
-        ids = self._chat(request) if request.messages is not None else self._plain(request)
+        ids = self._chat(request) if request.messages is not None else self._encode_text(request)
         max_tokens = request.sampling.max_tokens
         where = f"Prompt '{request.prompt_id}' of task '{request.task}'"
         if max(ids) >= self.vocabulary:
@@ -132,7 +132,7 @@ class Encoder:
         if request.messages is None:
             text = request.text or ""
             joint = "" if not text or text[-1].isspace() else " "
-            whole = self._plain(replace(request, text=f"{text}{joint}{completion}"))
+            whole = self._encode_text(replace(request, text=f"{text}{joint}{completion}"))
             added = whole[len(ids) :] if whole[: len(ids)] == ids else None
         else:
             joint, added = "", None
@@ -170,7 +170,7 @@ class Encoder:
 
     def has_generation_prompt(self, request: Request) -> bool:
         """Whether the chat template begins the answer of the model."""
-        return self._rendered(request, True) != self._rendered(request, False)
+        return self._render_chat(request, True) != self._render_chat(request, False)
 
     @property
     def template(self) -> str | None:
@@ -193,17 +193,17 @@ class Encoder:
         """The special tokens that stand in a request's prompt as somebody's text."""
         if self._special is None:
             return []
-        return [match for text in _typed(request) for match in self._special.findall(text)]
+        return [match for text in _typed_texts(request) for match in self._special.findall(text)]
 
     def prompt_text(self, request: Request) -> str:
         """The text that becomes the tokens of a request's prompt."""
         if request.messages is None:
             return request.text or ""
-        return self._rendered(request, True)
+        return self._render_chat(request, True)
 
     # How a text becomes tokens
 
-    def _plain(self, request: Request) -> list[int]:
+    def _encode_text(self, request: Request) -> list[int]:
         text, end = request.text or "", self.tokenizer.eos_token
         ids = self._tokenize(request, text, begin=True)
         # Some tokenizers close every text; a closed prompt has nothing to be continued.
@@ -225,7 +225,7 @@ class Encoder:
                 f"The tokenizer of '{self.name}' has no chat template, which the format 'chat' "
                 "needs. Use --format base or --format sft."
             )
-        ids = self._tokenize(request, self._rendered(request, True), begin=False)
+        ids = self._tokenize(request, self._render_chat(request, True), begin=False)
         if not ids:
             raise ModelError(
                 f"The chat template of '{self.name}' makes nothing of the prompt "
@@ -233,7 +233,7 @@ class Encoder:
             )
         return ids
 
-    def _rendered(self, request: Request, generation_prompt: bool) -> str:
+    def _render_chat(self, request: Request, generation_prompt: bool) -> str:
         turns = [{"role": m.role, "content": m.content} for m in request.messages or ()]
         given = dict(self.template_kwargs)
         if self.reads_clock():
@@ -264,7 +264,7 @@ class Encoder:
     def _typed_spans(self, request: Request, text: str) -> list[tuple[int, int]]:
         """Where special tokens were typed, in the text that the template made of the prompt."""
         spans, place = [], 0
-        for typed in _typed(request):
+        for typed in _typed_texts(request):
             own = next((t for t in (typed, typed.strip()) if text.find(t, place) >= 0), None)
             matches = list(self._special.finditer(typed)) if self._special else []
             if own is None:
@@ -343,7 +343,7 @@ class Encoder:
         ]
 
 
-def _typed(request: Request) -> tuple[str, ...]:
+def _typed_texts(request: Request) -> tuple[str, ...]:
     """What people wrote of a prompt, in its order."""
     if request.messages is None:
         return request.typed
@@ -372,12 +372,12 @@ def open_encoder(
     """
     import transformers
 
-    from tofu_eval.engines.loading import explained, load_tokenizer, quietly
+    from tofu_eval.engines.loading import explain_failure, load_tokenizer, silence_transformers
 
     trust = {"trust_remote_code": trust_remote_code}
-    with quietly():
+    with silence_transformers():
         tokenizer = load_tokenizer(resolved, name, **trust)
-        with explained(
+        with explain_failure(
             f"The configuration of '{name}' cannot be read from {resolved.base}",
             "Check that it is whole, and a causal language model that this transformers knows.",
         ):

@@ -117,7 +117,7 @@ class RayEngine:
         return blocks
 
     def _deal(self, blocks: list[bytes]) -> Iterator[list[Response]]:
-        ray = self._connected()
+        ray = self._connect()
         actors = min(self._ray["actors"], len(blocks))
         self._report(f"start {actors} actors", 0, 1)
         data = ray.data.from_items([{"block": block} for block in blocks])
@@ -147,7 +147,7 @@ class RayEngine:
                 "is kept; run the same command again."
             ) from error
 
-    def _connected(self) -> Any:
+    def _connect(self) -> Any:
         """Ray, on the cluster that was named or one of its own."""
         import logging
 

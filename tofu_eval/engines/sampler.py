@@ -49,7 +49,7 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Replace the logits, (rows, vocabulary), by 0 for the drawn token and -inf elsewhere."""
         temperature = self._sampling.temperature
-        wanted = self._penalized(input_ids, scores)
+        wanted = self._penalize(input_ids, scores)
         if temperature == 1 and wanted is scores:
             probabilities = scores.softmax(-1)
             chosen = self._choose(probabilities)
@@ -66,7 +66,7 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
         # `scores` is generate's own copy of the logits.
         return scores.fill_(-torch.inf).scatter_(1, chosen, 0.0)
 
-    def _penalized(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+    def _penalize(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """The logits with those of tokens that were there brought down; `scores` where all stay."""
         penalty = self._sampling.repetition_penalty
         if penalty == 1:
@@ -83,7 +83,7 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
     def _choose(self, probabilities: Tensor) -> Tensor:
         """One token a row, (rows, 1)."""
         rows = torch.arange(len(probabilities), device=probabilities.device)
-        live = self._kept(probabilities)
+        live = self._keep_likely(probabilities)
         mass = 1.0 if live is probabilities else live.sum(-1)
         chosen = self._invert(live, rows)
         if self._sampling.top_p == 1:
@@ -97,7 +97,7 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
             mass = mass if isinstance(mass, float) else mass[outside]
             chosen[rows] = self._invert(live, rows)
 
-    def _kept(self, probabilities: Tensor) -> Tensor:
+    def _keep_likely(self, probabilities: Tensor) -> Tensor:
         """What min-p and top-k leave, 0 elsewhere; the same tensor where both are off."""
         live = probabilities
         if self._sampling.min_p:

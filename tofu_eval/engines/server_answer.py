@@ -68,12 +68,12 @@ def read_answer(body: bytes, *, chat: bool) -> Answer:
     """
     answer = parse_json(body)
     if not isinstance(answer, dict):
-        raise Malformed(f"no completion, but {_shown(answer)}")
+        raise Malformed(f"no completion, but {_show(answer)}")
     choices = answer.get("choices")
     if not choices and (error := answer.get("error")):
         raise _refusal(error)
     if not isinstance(choices, list) or not choices:
-        raise Malformed(f"a completion whose choices are {_shown(choices)}")
+        raise Malformed(f"a completion whose choices are {_show(choices)}")
     remarks: set[str] = set()
     rows = tuple(_choice(choice, chat, remarks) for choice in choices)
     fingerprint = answer.get("system_fingerprint")
@@ -95,23 +95,23 @@ def repair(text: str) -> str:
 def _refusal(error: object) -> Refused:
     """An error that came with a 200; its code is an HTTP status where it looks like one."""
     if not isinstance(error, dict):
-        return Refused(400, _shown(error))
+        return Refused(400, _show(error))
     code = error.get("code", error.get("status"))
     text = str(code) if isinstance(code, int | str) and not isinstance(code, bool) else ""
     status = int(text) if text.isdecimal() and 400 <= int(text[:4]) < 600 else 400
     message = error.get("message")
-    said = message if isinstance(message, str) and message.strip() else _shown(error)
+    said = message if isinstance(message, str) and message.strip() else _show(error)
     return Refused(status, said, text or None)
 
 
 def _choice(choice: object, chat: bool, remarks: set[str]) -> Choice:
     if not isinstance(choice, dict):
-        raise Malformed(f"a choice that is {_shown(choice)}")
+        raise Malformed(f"a choice that is {_show(choice)}")
     reasoning = None
     if chat:
         message = choice.get("message")
         if not isinstance(message, dict):
-            raise Malformed(f"a choice whose message is {_shown(message)}")
+            raise Malformed(f"a choice whose message is {_show(message)}")
         text, reasoning = _content(message.get("content"))
         reasoning = _thought(message) or reasoning
         if text is None and isinstance(message.get("refusal"), str):
@@ -122,8 +122,8 @@ def _choice(choice: object, chat: bool, remarks: set[str]) -> Choice:
     values, offsets = _logprobs(choice.get("logprobs"), chat, remarks)
     whole = bool(values) and None not in values
     return Choice(
-        _repaired(text, remarks),
-        _repaired(reasoning, remarks),
+        _repair_text(text, remarks),
+        _repair_text(reasoning, remarks),
         _reason(choice.get("finish_reason"), remarks),
         _ids(choice.get("token_ids"), remarks),
         math.fsum(value for value in values if value is not None) if whole else None,
@@ -137,7 +137,7 @@ def _content(value: object, depth: int = 0) -> tuple[str | None, str | None]:
     if value is None or isinstance(value, str):
         return value, None
     if not isinstance(value, list) or depth > DEEPEST:
-        raise Malformed(f"a text that is {_shown(value)}")
+        raise Malformed(f"a text that is {_show(value)}")
     texts: list[str] = []
     thoughts: list[str] = []
     for part in value:
@@ -145,7 +145,7 @@ def _content(value: object, depth: int = 0) -> tuple[str | None, str | None]:
             texts.append(part)
             continue
         if not isinstance(part, dict):
-            raise Malformed(f"a part of a text that is {_shown(part)}")
+            raise Malformed(f"a part of a text that is {_show(part)}")
         kind = part.get("type")
         inner = next((part[name] for name in PART_TEXTS if name in part), None)
         text, thought = _content(inner, depth + 1)
@@ -162,7 +162,7 @@ def _thought(message: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _repaired(text: str | None, remarks: set[str]) -> str | None:
+def _repair_text(text: str | None, remarks: set[str]) -> str | None:
     if text is None or text.isascii():
         return text
     whole = repair(text)
@@ -175,7 +175,7 @@ def _reason(value: object, remarks: set[str]) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        remarks.add(f"the server gave a finish reason that is no word ({_shown(value)}); dropped")
+        remarks.add(f"the server gave a finish reason that is no word ({_show(value)}); dropped")
         return None
     return printable(repair(value))[:LONGEST_REASON]
 
@@ -220,7 +220,7 @@ def _logprob(value: object, remarks: set[str]) -> float | None:
     return None
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     """A value in a message, short and printable."""
     if value is None:
         return "missing"

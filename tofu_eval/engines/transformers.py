@@ -21,7 +21,7 @@ import transformers
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.models import resolve
 from tofu_eval.core.types import ALWAYS_OFF, ModelSpec, Report, Request, Response, no_report
-from tofu_eval.engines.base import scored, truncate_at_stop
+from tofu_eval.engines.base import score_response, truncate_at_stop
 from tofu_eval.engines.loading import (
     check_quantize,
     is_out_of_memory,
@@ -265,7 +265,7 @@ class TransformersEngine:
             ]
         self._check_finite(rows, sums)
         return [
-            scored(row.request, tuple(row.ids[-row.completion :]), total)
+            score_response(row.request, tuple(row.ids[-row.completion :]), total)
             for row, total in zip(rows, sums, strict=True)
         ]
 

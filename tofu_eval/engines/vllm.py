@@ -27,7 +27,7 @@ from tofu_eval.core.types import (
     no_report,
 )
 from tofu_eval.engines.adapters import check_adapter, lora_rank, merge
-from tofu_eval.engines.base import scored, truncate_at_stop
+from tofu_eval.engines.base import score_response, truncate_at_stop
 from tofu_eval.engines.canary import prove
 from tofu_eval.engines.prompts import Encoder, open_encoder
 from tofu_eval.engines.vllm_worker import Ask, Made, Vllm
@@ -121,7 +121,7 @@ class VllmEngine:
             )
         arguments = {"dtype": dtype or ("float32" if self._on_cpu else "auto"), **arguments}
         if quantize is not None:
-            arguments |= _quantized(quantize, self._on_cpu)
+            arguments |= _quantized_arguments(quantize, self._on_cpu)
         self._resolved = resolve(spec)
         self._mode = _mode(
             arguments.pop("adapters", None), self._on_cpu, self._resolved.adapter, quantize
@@ -352,7 +352,7 @@ class VllmEngine:
             for row, text in zip(mine, decoded, strict=True):
                 texts[row.number] = truncate_at_stop(text, stops[row.number])[0]
         return [
-            scored(request, row.ids, row.logprob)
+            score_response(request, row.ids, row.logprob)
             if request.completion is not None
             else Response(
                 request.key,
@@ -383,7 +383,7 @@ def _mode(given: object, on_cpu: bool, adapter: Path | None, quantize: str | Non
     return str(given or ("merged" if on_cpu or brings_rows else "mixed"))
 
 
-def _quantized(name: str, on_cpu: bool) -> dict[str, Any]:
+def _quantized_arguments(name: str, on_cpu: bool) -> dict[str, Any]:
     """vLLM's arguments for weights in 4 bits."""
     if name != "nf4":
         raise ConfigError(f"Unknown quantization '{name}'. Use nf4.")

@@ -121,7 +121,7 @@ class Vllm:
         sent = flushed = time.monotonic()
         while self._engine.has_unfinished_requests():
             ready += [
-                _made(output, scored.get(output.request_id))
+                _read_output(output, scored.get(output.request_id))
                 for output in self._engine.step()
                 if output.finished
             ]
@@ -149,7 +149,7 @@ def _sampler(engine: Any) -> str:
         return "not known: it lives in another process of vLLM's"
 
 
-def _made(output: Any, scored: Ask | None = None) -> Made:
+def _read_output(output: Any, scored: Ask | None = None) -> Made:
     if scored is not None:
         # One dictionary a token of the prompt, the token itself in it; the first has none.
         ids = scored.ids[-scored.completion :]

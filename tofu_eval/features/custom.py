@@ -59,7 +59,7 @@ class CustomReward:
         keys = [self.key(*pair) for pair in pairs]
         distinct = dict(zip(keys, pairs, strict=True))
         title = f"The reward model '{self.signature}'"
-        found = _called(title, self._function, [*distinct.values()])
+        found = _call(title, self._function, [*distinct.values()])
         try:
             values = np.asarray(found, dtype=np.float64).reshape(-1)
         except (TypeError, ValueError) as error:
@@ -91,7 +91,7 @@ class CustomJudge:
         """
         told = {"repeat": repeat} if self._repeats else {}
         title = f"The judge '{self.signature}'"
-        answers = list(_called(title, self._function, list(questions), **told))
+        answers = list(_call(title, self._function, list(questions), **told))
         if len(answers) != len(questions) or not all(isinstance(a, str) for a in answers):
             raise PluginError(
                 f"{title} gave {len(answers)} answers to {len(questions)} questions; expected "
@@ -148,7 +148,7 @@ def _identity(
     return identity, f"{name}@v{version}"
 
 
-def _called(title: str, function: Callable[..., Any], *given: Any, **told: Any) -> Any:
+def _call(title: str, function: Callable[..., Any], *given: Any, **told: Any) -> Any:
     try:
         return function(*given, **told)
     except TofuEvalError:

@@ -473,7 +473,7 @@ def number_classes(
         least: from which degree on two are equivalent.
         complete: whether every two members of a class are equivalent; else a chain is enough.
     """
-    labels = _linked(alike[:n, :n], least, complete=complete)
+    labels = _group_alike(alike[:n, :n], least, complete=complete)
     for text in range(n, len(alike)):
         fits = {}
         for label in dict.fromkeys(labels):
@@ -485,7 +485,7 @@ def number_classes(
     return labels
 
 
-def _linked(alike: NDArray[np.float64], least: float, *, complete: bool) -> list[int]:
+def _group_alike(alike: NDArray[np.float64], least: float, *, complete: bool) -> list[int]:
     import numpy as np
     from scipy.cluster.hierarchy import fcluster, linkage
 

@@ -31,13 +31,13 @@ class GivenFeature:
     ) -> Sequence[Mapping[str, Any]]:
         """The same values in the shape that metrics want: classes whole, ratings in a column."""
         return [
-            {self.name: self._shaped(group.features[self.name])}
+            {self.name: self._reshape(group.features[self.name])}
             if self.name in group.features
             else {}
             for group in groups
         ]
 
-    def _shaped(self, values: Any) -> Any:
+    def _reshape(self, values: Any) -> Any:
         numbers = np.asarray(values, dtype=np.float64)
         if self.name == "equivalence":
             return numbers.astype(np.int64)

@@ -12,9 +12,9 @@ from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Prompt, digest
 from tofu_eval.features.base import pair_key
 from tofu_eval.features.equivalence import Judge
-from tofu_eval.features.rubric import Reader, Rubric, harmful, question, rating
+from tofu_eval.features.rubric import Reader, Rubric, harmful, question, read_rating
 
-READERS: Mapping[str, Reader] = {"judge": rating, "harmful": harmful}
+READERS: Mapping[str, Reader] = {"judge": read_rating, "harmful": harmful}
 """What is read of an answer, by the feature's name."""
 
 

@@ -132,7 +132,7 @@ class Inference:
         for i, j in combinations(range(len(group.texts)), 2):
             both = [(group.texts[i], group.texts[j])]
             if self.name == "nli_sentences":
-                both = _aligned(sentences[i], sentences[j])
+                both = _align_sentences(sentences[i], sentences[j])
             for one, other in both:
                 found += [((i, j), one, other), ((i, j), other, one)]
         return found
@@ -159,7 +159,7 @@ def _sentences(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _aligned(one: Sequence[str], other: Sequence[str]) -> list[tuple[str, str]]:
+def _align_sentences(one: Sequence[str], other: Sequence[str]) -> list[tuple[str, str]]:
     """Up to SENTENCES sentences at the same places; of more, a draw that the pair itself seeds."""
     places = range(min(len(one), len(other)))
     if len(places) > SENTENCES:

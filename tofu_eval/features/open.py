@@ -92,13 +92,15 @@ class OpenFeature:
         except TofuEvalError:
             raise
         except Exception as error:  # a plug-in may fail in any way
-            raise self._refused(f"failed: {type(error).__name__}: {error}") from error
+            raise self._plugin_error(f"failed: {type(error).__name__}: {error}") from error
         try:
             rows = np.asarray(given, dtype=np.float32)
         except (TypeError, ValueError) as error:
-            raise self._refused(f"gave something else than rows of numbers: {error}") from error
+            raise self._plugin_error(
+                f"gave something else than rows of numbers: {error}"
+            ) from error
         if rows.ndim not in (1, 2) or len(rows) != len(pairs):
-            raise self._refused(
+            raise self._plugin_error(
                 f"gave an array of shape {rows.shape} for {len(pairs)} responses, expected one "
                 "row each"
             )
@@ -113,9 +115,9 @@ class OpenFeature:
         except TofuEvalError:
             raise
         except Exception as error:  # a plug-in may fail in any way
-            raise self._refused(f"failed: {type(error).__name__}: {error}") from error
+            raise self._plugin_error(f"failed: {type(error).__name__}: {error}") from error
         if len(given) != len(groups) or not all(isinstance(more, Mapping) for more in given):
-            raise self._refused(
+            raise self._plugin_error(
                 f"gave {len(given)} mappings for {len(groups)} groups, expected one each"
             )
         return given
@@ -124,7 +126,7 @@ class OpenFeature:
         """Give the model's memory back, where it says how."""
         getattr(self.model, "close", lambda: None)()
 
-    def _refused(self, what: str) -> PluginError:
+    def _plugin_error(self, what: str) -> PluginError:
         return PluginError(
             f"The feature '{self.name}' {what}. Use other metrics, or run with --debug to see "
             "where."
@@ -176,7 +178,7 @@ def unnamed_model(chosen: Settings, metric: Metric) -> list[str]:
     """The flags of which one would have to name a model for this metric; empty where none."""
     for need in metric.needs:
         declared = find_feature(need)
-        if declared is not None and (flags := _missing(declared, Opening(chosen))):
+        if declared is not None and (flags := _missing_flags(declared, Opening(chosen))):
             return flags
     return []
 
@@ -236,7 +238,7 @@ def _open(
             f"The feature '{name}' is made from itself: {' > '.join((*above, name))}."
         )
     has_source = bool(declared.needs) and given.issuperset(declared.needs)
-    if not has_source and (flags := _missing(declared, opening)):
+    if not has_source and (flags := _missing_flags(declared, opening)):
         raise ConfigError(
             f"The feature '{name}' needs a model that you name: {' or '.join(flags)} MODEL"
         )
@@ -270,7 +272,7 @@ def _open_need(
     _open(maker, opening, opened, given, above)
 
 
-def _missing(declared: Feature, opening: Opening) -> list[str]:
+def _missing_flags(declared: Feature, opening: Opening) -> list[str]:
     """The flags of which the user should have given one, and has given none."""
     values = {
         f"{name_of(kind)}.{one.name}": getattr(opening.settings(kind), one.name)

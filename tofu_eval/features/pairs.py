@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
-from tofu_eval.features.weights import find_weights, free_memory, said
+from tofu_eval.features.weights import find_weights, first_line, free_memory
 
 Row = Mapping[str, list[int]]
 
@@ -54,7 +54,9 @@ class PairClassifier:
             config = AutoConfig.from_pretrained(weights.path, trust_remote_code=False)
             self._tokenizer = AutoTokenizer.from_pretrained(weights.path, trust_remote_code=False)
         except Exception as error:
-            raise ModelError(f"Cannot read '{model}': {said(error)}. {self._other}") from error
+            raise ModelError(
+                f"Cannot read '{model}': {first_line(error)}. {self._other}"
+            ) from error
         if config.num_labels < 2:
             raise ModelError(
                 f"'{model}' is not a classifier of pairs: it has {config.num_labels} output, "
@@ -90,9 +92,11 @@ class PairClassifier:
             found = np.empty((len(rows), len(self.labels)), dtype=np.float32)
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]
-                found[batch] = self._scored([rows[i] for i in batch])
+                found[batch] = self._score([rows[i] for i in batch])
         except Exception as error:
-            raise ModelError(f"'{self._name}' failed: {said(error)}. {self._other}") from error
+            raise ModelError(
+                f"'{self._name}' failed: {first_line(error)}. {self._other}"
+            ) from error
         if not np.isfinite(found).all():
             raise ModelError(f"'{self._name}' gave NaN or infinite numbers. {self._other}")
         return found
@@ -123,7 +127,7 @@ class PairClassifier:
             row["token_type_ids"] = [0] * len(first) + [1] * len(second)
         return row
 
-    def _scored(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+    def _score(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         import torch
 
         width = max(len(row["input_ids"]) for row in rows)
@@ -151,7 +155,9 @@ class PairClassifier:
                 )
             model = model.to(device).eval()
         except Exception as error:
-            raise ModelError(f"Cannot load '{self._name}': {said(error)}. {self._other}") from error
+            raise ModelError(
+                f"Cannot load '{self._name}': {first_line(error)}. {self._other}"
+            ) from error
         # transformers fills what is missing with random numbers.
         if report["missing_keys"]:
             missing = ", ".join(sorted(report["missing_keys"])[:3])

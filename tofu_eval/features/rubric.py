@@ -110,9 +110,9 @@ def question(rubric: Rubric, prompt: Prompt, text: str, special: Iterable[str] =
     mark = _mark([asked, text, *references])
     try:
         return environment().from_string(rubric.source).render(
-            prompt=_enclosed("prompt", asked, mark),
-            response=_enclosed("response", text, mark),
-            references=[_enclosed("reference", r, mark) for r in references],
+            prompt=_enclose("prompt", asked, mark),
+            response=_enclose("response", text, mark),
+            references=[_enclose("reference", r, mark) for r in references],
         ).strip()  # fmt: skip
     except Exception as error:  # a template may fail in any way that Python can
         raise ConfigError(
@@ -121,7 +121,7 @@ def question(rubric: Rubric, prompt: Prompt, text: str, special: Iterable[str] =
         ) from error
 
 
-def rating(answer: str) -> float:
+def read_rating(answer: str) -> float:
     """The whole number from 0 to 5 of the last line `Rating: N`; NaN where there is none.
 
     Emphasis (`**Rating: 4**`), `4/5` and a full stop are allowed; a fraction, a number outside
@@ -161,7 +161,7 @@ def _broken(text: str, special: Iterable[str]) -> str:
     return text
 
 
-def _enclosed(name: str, text: str, mark: str) -> str:
+def _enclose(name: str, text: str, mark: str) -> str:
     return f"<{name}-{mark}>\n{text}\n</{name}-{mark}>"
 
 
@@ -176,7 +176,7 @@ def _check(rubric: Rubric, file: str) -> None:
         what = f"unknown variable '{unknown[0]}'" if unknown else "it does not show the response"
         raise ConfigError(f"{file}: {what}. Known: {', '.join(VARIABLES)}")
     asked = question(rubric, _PROBE, "An apple.")
-    if any(read(asked) == read(asked) for read in (rating, harmful)):  # not NaN
+    if any(read(asked) == read(asked) for read in (read_rating, harmful)):  # not NaN
         raise ConfigError(
             f"{file}: its last line is an answer, which would count where a judge repeats what it "
             "is asked. End with a form to fill in, such as Rating: NUMBER"

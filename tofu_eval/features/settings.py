@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.core.config import RunFile, Scoring, Settings, read_yaml, validated, with_sections
+from tofu_eval.core.config import (
+    RunFile,
+    Scoring,
+    Settings,
+    make_validated,
+    read_yaml,
+    with_sections,
+)
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.registry import PYTHON
 from tofu_eval.core.sections import name_of, settings_of
@@ -26,7 +33,7 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
             fails.
     """
     values = _with_files(values)
-    return _checked(values)
+    return _check_values(values)
 
 
 def read_scoring_settings(values: Mapping[str, Any], *, limit: bool = True) -> Settings:
@@ -44,7 +51,7 @@ def read_scoring_settings(values: Mapping[str, Any], *, limit: bool = True) -> S
                 f"The setting '{name}' has no meaning where nothing is generated. "
                 f"Known here: {', '.join(known)}."
             )
-    return _checked(values)
+    return _check_values(values)
 
 
 def read_run_file(path: Path) -> RunFile:
@@ -55,7 +62,7 @@ def read_run_file(path: Path) -> RunFile:
     """
     values = _with_files(read_yaml(path, "'models:' and 'tasks:'"))
     kind: type[RunFile] = with_sections(RunFile, tuple(sections()))
-    return validated(kind, values, f"{path}: ")
+    return make_validated(kind, values, f"{path}: ")
 
 
 def stored_settings(values: Mapping[str, Any]) -> Settings:
@@ -64,7 +71,7 @@ def stored_settings(values: Mapping[str, Any]) -> Settings:
     The sections of features that are not installed here are left out.
     """
     known = {*Settings.model_fields, *map(name_of, sections())}
-    return _checked({name: value for name, value in values.items() if name in known})
+    return _check_values({name: value for name, value in values.items() if name in known})
 
 
 def load_metric_files(metrics: object) -> object:
@@ -83,9 +90,9 @@ def load_metric_files(metrics: object) -> object:
     return names
 
 
-def _checked(values: Mapping[str, Any]) -> Settings:
+def _check_values(values: Mapping[str, Any]) -> Settings:
     kind: type[Settings] = with_sections(Settings, tuple(sections()))
-    return validated(kind, values, "")
+    return make_validated(kind, values, "")
 
 
 def _with_files(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def _memory(need: str) -> Memory:
     return makers[need if need in makers else need.removesuffix(PUBLISHED)]()
 
 
-def _plain(word: str, marks: str) -> list[str] | None:
+def _split_simple(word: str, marks: str) -> list[str] | None:
     """The tokens of a word of letters and of one with a mark behind it; None for any other.
 
     Most new words are such, and regular expressions are slow.
@@ -204,7 +204,7 @@ _ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
 
 
 def _split_13a(word: str) -> list[str]:
-    if (plain := _plain(word, ".,;:?!")) is not None:
+    if (plain := _split_simple(word, ".,;:?!")) is not None:
         return plain
     if "&" in word:
         for entity, sign in _ENTITIES:
@@ -233,7 +233,7 @@ def _wordpunct() -> Memory:
 
     made: Callable[[], Any] = regexp.WordPunctTokenizer
     split: Split = made().tokenize
-    return Memory(lambda word: _plain(word, ".,;:?!") or split(word), whole=split)
+    return Memory(lambda word: _split_simple(word, ".,;:?!") or split(word), whole=split)
 
 
 _QUOTE_APART = re.compile(r"(?<=[^\S ])(?=\"|'')|^(?='')")
@@ -283,11 +283,11 @@ class _Treebank(Memory):
 def _simple(word: str, *, last: bool) -> list[str] | None:
     """NLTK's tokens of a word of letters with at most one mark or 's behind; else None."""
     if word.endswith("'s"):
-        found = _plain(word[:-2], "")
+        found = _split_simple(word[:-2], "")
         found = found and [*found, "'s"]
     elif word.endswith(".") and word[:-1].isalpha() and word.isascii():
         found = [word[:-1], "."] if last else [word]
     else:
-        found = _plain(word, ",;:?!")
+        found = _split_simple(word, ",;:?!")
     # NLTK parts a few words of letters.
     return None if found is None or found[0].rstrip(".").lower() in _CONTRACTIONS else found

@@ -14,7 +14,7 @@ from tofu_eval.core.child_process import Remote
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.features.sentence_embedder import DEFAULT_MODEL, SentenceEmbedder
 from tofu_eval.features.sequence_classifier import RewardModel, Row
-from tofu_eval.features.weights import said
+from tofu_eval.features.weights import first_line
 
 CPU_CACHE = 2**30
 """Bytes of cache on a CPU, unless VLLM_CPU_KVCACHE_SPACE (GiB) says otherwise."""
@@ -110,8 +110,8 @@ class VllmEmbedder(SentenceEmbedder):
             )["input_ids"]
         except Exception as error:
             raise ModelError(
-                f"The tokenizer of the embedding model '{self._model}' failed: {said(error)}. "
-                "Give another: --embedding-model PATH_OR_ID"
+                f"The tokenizer of the embedding model '{self._model}' failed: "
+                f"{first_line(error)}. Give another: --embedding-model PATH_OR_ID"
             ) from error
         vectors = self._pooling.rows("embed", ids)
         if not np.isfinite(vectors).all():

@@ -90,7 +90,7 @@ def hashes(path: Path) -> dict[str, str]:
     return found
 
 
-def said(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What a foreign error says, in one line, without a full stop."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(".: ")
 
@@ -111,5 +111,5 @@ def _snapshot(repo: str, revision: str | None, option: str) -> Path:
     except Exception as error:
         raise ModelError(
             f"Cannot get the model '{repo}': it is no directory here, not in the Hub's "
-            f"cache, and the Hub says: {said(error)}. Give another: {option} PATH_OR_ID"
+            f"cache, and the Hub says: {first_line(error)}. Give another: {option} PATH_OR_ID"
         ) from error

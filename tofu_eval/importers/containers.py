@@ -115,8 +115,8 @@ class Container:
         self._spool = spool
         self._packed = ""
         self.kind = ""
-        self._file = self._opened()
-        with self._named():
+        self._file = self._open_file()
+        with self._explain_failures():
             self.sha256 = _sum_of(self._file)
             start = self._sniff()
         self.kind = self._kind_of(start)
@@ -139,7 +139,7 @@ class Container:
         """All columns of a table; empty for what is no table."""
         if self.kind not in ("parquet", "arrow"):
             return []
-        with self._named():
+        with self._explain_failures():
             return list(self._schema().names)
 
     def rows(self, columns: Sequence[str] = ()) -> Iterator[Any]:
@@ -154,8 +154,8 @@ class Container:
         """
         self.at = 0
         self.halves.count = 0
-        with self._named():
-            for at, row in self._numbered(columns):
+        with self._explain_failures():
+            for at, row in self._number_rows(columns):
                 self.at = at
                 yield row
 
@@ -167,22 +167,22 @@ class Container:
 
     # Opening
 
-    def _opened(self) -> IO[bytes]:
+    def _open_file(self) -> IO[bytes]:
         try:
             if self.path == STDIN:
-                return self._kept(sys.stdin.buffer)
+                return self._keep_pipe(sys.stdin.buffer)
             file = self.path.open("rb")
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file
             with file:
-                return self._kept(file)
+                return self._keep_pipe(file)
         except OSError as error:
             raise DataError(
                 f"Cannot read {self.shown}: {error.strerror or error}. Give a file of responses: "
                 f"{ACCEPTED}."
             ) from error
 
-    def _kept(self, pipe: IO[bytes]) -> IO[bytes]:
+    def _keep_pipe(self, pipe: IO[bytes]) -> IO[bytes]:
         """What a pipe gives, which it does only once."""
         file = open_spool(self._spool)
         with spooling(self._spool):
@@ -230,7 +230,7 @@ class Container:
 
     # Rows
 
-    def _numbered(self, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
+    def _number_rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
         if self.kind in ("parquet", "arrow"):
             return self._table_rows(columns)
         if self.kind == "eval":
@@ -281,7 +281,7 @@ class Container:
         return opened(pa.PythonFile(self._file, "r"))
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _explain_failures(self) -> Iterator[None]:
         """Turn what fails while the file is read into a DataError that names it."""
         try:
             yield
@@ -289,16 +289,16 @@ class Container:
             raise self.error(f"{error}. Mend that {self.unit} and try again.", error.at) from error
         except UnicodeDecodeError as error:
             if self.kind not in ("csv", "json"):
-                raise self._damaged(error) from error
+                raise self._damage_error(error) from error
             raise self.error(
                 f"not UTF-8 (byte {hex(error.object[error.start])}). Convert the file: "
                 f"iconv -t UTF-8 {on_one_line(self.path.name)}",
                 self.at + 1,
             ) from error
         except DAMAGE as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
 
-    def _damaged(self, error: Exception) -> DataError:
+    def _damage_error(self, error: Exception) -> DataError:
         said = (str(error) or type(error).__name__).partition("\n")[0].rstrip(".")
         title = TITLES.get(self.kind, self._packed or "a file")
         where = f" after {self.unit} {self.at}" if self.at else ""

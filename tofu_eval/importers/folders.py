@@ -179,7 +179,7 @@ def _labels(folder: Path, paths: Sequence[Path], importer: Importer) -> list[str
             if len(beside) > 1 and len({DIGITS.sub("0", name) for name in beside}) == 1:
                 names[place] = path.absolute().parent.name
     if len(set(above)) > 1 and _clash(names, above):
-        return [_below(folder, path) for path in above]
+        return [_name_below(folder, path) for path in above]
     return names
 
 
@@ -191,6 +191,6 @@ def _clash(names: Sequence[str], above: Sequence[Path]) -> bool:
     )
 
 
-def _below(folder: Path, path: Path) -> str:
+def _name_below(folder: Path, path: Path) -> str:
     inner = path.relative_to(folder)
     return "/".join(inner.parts) if inner.parts else folder.absolute().name

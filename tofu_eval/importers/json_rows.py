@@ -81,7 +81,7 @@ def read_lines(file: IO[bytes], halves: Halves) -> Iterator[tuple[int, Any]]:
         if number == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
         if not raw.isspace():
-            yield number, _parsed(raw, number, halves)
+            yield number, _parse_line(raw, number, halves)
 
 
 def is_document(start: bytes) -> bool:
@@ -103,7 +103,7 @@ def read_document(file: IO[bytes], halves: Halves) -> Iterator[tuple[int, Any]]:
     stream = io.TextIOWrapper(io.BufferedReader(_Kept(file), CHUNK), "utf-8-sig", newline="\n")
     text = stream.read(CHUNK)
     if not text.lstrip(_SPACE).startswith("["):
-        yield 1, _whole(text, stream, halves)
+        yield 1, _parse_whole(text, stream, halves)
         return
     yield from _elements(text, stream, halves)
 
@@ -141,7 +141,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _parsed(raw: bytes, number: int, halves: Halves) -> Any:
+def _parse_line(raw: bytes, number: int, halves: Halves) -> Any:
     try:
         return parse(raw, halves)
     except UnicodeDecodeError as error:
@@ -169,7 +169,7 @@ def _is_complete(line: bytes) -> bool:
     return True
 
 
-def _whole(text: str, stream: io.TextIOWrapper, halves: Halves) -> Any:
+def _parse_whole(text: str, stream: io.TextIOWrapper, halves: Halves) -> Any:
     text += stream.read(LONGEST)
     if len(text) > LONGEST:
         raise BadLine(1, f"one JSON object of more than {LONGEST >> 20} MiB; write one a line")
@@ -203,8 +203,8 @@ def _elements(text: str, stream: io.TextIOWrapper, halves: Halves) -> Iterator[t
         if mark == "]" and number == 0:
             break
         number += 1
-        text, end = _ended(text, at, number, lines, stream)
-        yield number, _parsed(text[at:end].encode("utf-8"), number, halves)
+        text, end = _read_on(text, at, number, lines, stream)
+        yield number, _parse_line(text[at:end].encode("utf-8"), number, halves)
         lines += text.count("\n", at, end)
         text, at, lines = _skip(text, end, lines, stream)
         mark = text[at : at + 1]
@@ -234,7 +234,7 @@ def _skip(text: str, at: int, lines: int, stream: io.TextIOWrapper) -> tuple[str
         text, at = more, 0
 
 
-def _ended(
+def _read_on(
     text: str, at: int, number: int, lines: int, stream: io.TextIOWrapper
 ) -> tuple[str, int]:
     """The text, read on until the value that begins at `at` is whole, and where that ends."""

@@ -34,13 +34,13 @@ GIVEN = {"partition": "equivalence", "generation_scores": "reward_level"}
 def _choose(files: Sequence[tuple[Path, Row]]) -> list[Path]:
     """Of the files of a folder those that say most: each says what the one before it said."""
     most = {
-        path.parent: max(_said(row) for other, row in files if other.parent == path.parent)
+        path.parent: max(_count_given(row) for other, row in files if other.parent == path.parent)
         for path, _ in files
     }
-    return [path for path, row in files if _said(row) == most[path.parent]]
+    return [path for path, row in files if _count_given(row) == most[path.parent]]
 
 
-def _said(row: Row) -> int:
+def _count_given(row: Row) -> int:
     return sum(name in row for name in GIVEN)
 
 

@@ -118,8 +118,8 @@ class FileNames:
 def text_key(messages: Sequence[Message]) -> TextKey:
     """What is equal for two prompts that differ by white space only; empty for no text."""
     if len(messages) == 1 and messages[0].role == "user":
-        return _squeezed(messages[0].content)
-    return tuple((message.role, _squeezed(message.content)) for message in messages)
+        return _squeeze(messages[0].content)
+    return tuple((message.role, _squeeze(message.content)) for message in messages)
 
 
 def name_of(id: object) -> str:
@@ -138,10 +138,10 @@ def name_of(id: object) -> str:
         id = int(id)
     if isinstance(id, bool) or not isinstance(id, str | int):
         raise RowError(f"'id' must be a string or a whole number, got {kind_of(id)}")
-    return _squeezed(str(id))
+    return _squeeze(str(id))
 
 
-def _squeezed(text: str) -> str:
+def _squeeze(text: str) -> str:
     squeezed = " ".join(text.split())
     return text if squeezed == text else squeezed
 

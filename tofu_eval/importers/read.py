@@ -362,7 +362,7 @@ class _FileReader:
             raise RowError(f"'model' must be a string, got {kind_of(record.model)}")
         if self._name is not None and record.model is not None and self._models:
             raise RowError(
-                f"a second model, '{_shortened(record.model)}', where the whole file is named "
+                f"a second model, '{_shorten(record.model)}', where the whole file is named "
                 f"'{self._name}'; leave the name out: tofu-eval score FILE"
             )
         written = self._name if self._name is not None else record.model
@@ -373,12 +373,12 @@ class _FileReader:
         if not model:
             raise RowError(
                 "a model's name needs a letter from A to Z or a digit, "
-                f"got '{_shortened(written)}'; name it: tofu-eval score NAME=FILE"
+                f"got '{_shorten(written)}'; name it: tofu-eval score NAME=FILE"
             )
         if len(model) > LONGEST_NAME:
             raise RowError(
                 f"a model's name may have at most {LONGEST_NAME} characters, got {len(model)} "
-                f"('{_shortened(written)}'); name it: tofu-eval score NAME=FILE"
+                f"('{_shorten(written)}'); name it: tofu-eval score NAME=FILE"
             )
         first = self._reading.found.names.setdefault(model, written)
         if first != written:
@@ -456,5 +456,5 @@ def _signs(tags: Sequence[Tag]) -> tuple[str, ...]:
     return (*sorted(every), "assistantfinal")
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= 40 else f"{name[:40]}…"

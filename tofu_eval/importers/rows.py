@@ -84,7 +84,7 @@ class Layout:
 @importer("rows", title="rows", fields=())
 def rows(file: File) -> Iterator[Record]:
     """A row a prompt with all its responses, or a row a response; one form a file."""
-    columns = (*COLUMNS, *_named(file.options))
+    columns = (*COLUMNS, *_field_names(file.options))
     layout: Layout | None = None
     form: bool | None = None
     plain: Row = {}
@@ -154,7 +154,7 @@ def find_layout(row: Row, file: File) -> Layout:
     )
 
 
-def _named(options: Options) -> list[str]:
+def _field_names(options: Options) -> list[str]:
     return [name for _, name in _flags(options)]
 
 
@@ -220,15 +220,15 @@ def _record(row: Row, name: str, layout: Layout) -> tuple[Record, bool]:
     if said := [field for field in OF_RESPONSE if row.get(field) is not None]:
         answers = _with_said(answers, row, said, is_many)
     elif isinstance(row.get("reasoning_content"), str) and not is_many:
-        answers = [_joined(answers[0], {"reasoning": row["reasoning_content"]})]
+        answers = [_join_answer(answers[0], {"reasoning": row["reasoning_content"]})]
     model = name if layout.is_wide else row.get(layout.model)
     references = _references(row) if "references" in row or "reference" in row else ()
-    metadata = {field: _squeezed(row, field) for field in layout.of_prompt if field in row}
+    metadata = {field: _prompt_text(row, field) for field in layout.of_prompt if field in row}
     metadata = {field: value for field, value in metadata.items() if value}
     return Record(answers, prompt, id, model, references, whole=is_many, metadata=metadata), is_many
 
 
-def _squeezed(row: Row, field: str) -> str:
+def _prompt_text(row: Row, field: str) -> str:
     """What a row says of its prompt, as a text; empty where it is nothing of one value."""
     value = row[field]
     return " ".join(str(value).split()) if isinstance(value, str | int) else ""
@@ -277,12 +277,12 @@ def _with_said(
             )
         columns[field] = [_value(field, value) for value in values]
     return [
-        _joined(answer, {field: column[place] for field, column in columns.items()})
+        _join_answer(answer, {field: column[place] for field, column in columns.items()})
         for place, answer in enumerate(answers)
     ]
 
 
-def _joined(answer: Answer | str | None, said: Mapping[str, Any]) -> Answer:
+def _join_answer(answer: Answer | str | None, said: Mapping[str, Any]) -> Answer:
     if not isinstance(answer, Answer):
         answer = Answer(answer)
     reward = said.get("reward")

@@ -194,15 +194,15 @@ class Pair:
         So no sentence stands on a difference that its reader sees as 0.
         """
         digits = MEASURES[measure].digits
-        exact = self._exact(seeds, measure)
+        exact = self._exact_differences(seeds, measure)
         return [None if value is None else round(value, digits) for value in exact]
 
     def verdict(self, seeds: Seeds, measure: str) -> Verdict:
         """What the seeds say, to the shown digits and exactly: rounding can make seeds agree."""
         shown = verdict(self.differences(seeds, measure))
-        return shown if verdict(self._exact(seeds, measure)) == shown else "unclear"
+        return shown if verdict(self._exact_differences(seeds, measure)) == shown else "unclear"
 
-    def _exact(self, seeds: Seeds, measure: str) -> list[float | None]:
+    def _exact_differences(self, seeds: Seeds, measure: str) -> list[float | None]:
         ours = column(seeds, self.model, self.decoder, measure)
         theirs = column(seeds, self.other, self.other_decoder, measure)
         return [
@@ -304,7 +304,7 @@ def _cautions(seeds: Seeds) -> list[str]:
         (spread(column(seeds, m, T1, "self_bleu")), spread(column(seeds, m, T1, "validity")))
         for m in ("base", "sft")
     )
-    if _below(base[0], sft[0]) and _below(base[1], sft[1]):
+    if _is_below(base[0], sft[0]) and _is_below(base[1], sft[1]):
         found.append(
             "Self-BLEU also ranks the base above cross-entropy, though fewer of its answers are "
             "valid: read it beside validity."
@@ -312,6 +312,6 @@ def _cautions(seeds: Seeds) -> list[str]:
     return found
 
 
-def _below(one: Spread | None, other: Spread | None) -> bool:
+def _is_below(one: Spread | None, other: Spread | None) -> bool:
     """Whether one lies below the other in every seed, whichever seeds are compared."""
     return one is not None and other is not None and one.high < other.low

@@ -88,10 +88,10 @@ def hotter_sentences(frontiers: Sequence[Frontier]) -> list[str]:
                 for at in contest.at
                 if at.temperature == 1 and at.difference.value is not None
             ]
-    return [_plain(sentence) for sentence in said]
+    return [_say_plainly(sentence) for sentence in said]
 
 
-def _plain(sentence: str) -> str:
+def _say_plainly(sentence: str) -> str:
     for metric, words in PLAIN.items():
         sentence = sentence.replace(metric, words)
     return sentence

@@ -28,7 +28,7 @@ from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task
 from tofu_eval.pipeline.evaluate import evaluate
 from tofu_eval.pipeline.temperatures import name_at
-from tofu_eval.run.files import locked, write_json
+from tofu_eval.run.files import hold_lock, write_json
 from tofu_eval.run.store import conflict
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def quickstart(
     plans = [
         SeedPlan(Path(output), seed + i, quick, tuple(losses)) for i in range(1 if quick else SEEDS)
     ]
-    with locked(Path(output)), workers(min(cores(), len(plans)), report) as pool:
+    with hold_lock(Path(output)), workers(min(cores(), len(plans)), report) as pool:
         results = _all(plans, pool)
     return QuickstartResult(
         Path(output),

@@ -173,7 +173,7 @@ def _family(
     ]
 
 
-def _shared(topics: str, slots: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
+def _topics_of_slots(topics: str, slots: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
     """Topics that share their slots, so that what is learnt of one can carry to another."""
     return [(word, slots) for word in topics.split()]
 
@@ -189,19 +189,19 @@ TOPICS: tuple[Topic, ...] = (
         "poem",
         words.POEM_WORDINGS,
         words.POEM_ANSWER,
-        _shared(words.POEM_TOPICS, words.POEM_SLOTS),
+        _topics_of_slots(words.POEM_TOPICS, words.POEM_SLOTS),
     ),
     *_family(
         "story",
         words.STORY_WORDINGS,
         words.STORY_ANSWER,
-        _shared(words.STORY_TOPICS, words.STORY_SLOTS),
+        _topics_of_slots(words.STORY_TOPICS, words.STORY_SLOTS),
     ),
     *_family(
         "advice",
         words.ADVICE_WORDINGS,
         words.ADVICE_ANSWER,
-        _shared(words.ADVICE_TOPICS, words.ADVICE_SLOTS),
+        _topics_of_slots(words.ADVICE_TOPICS, words.ADVICE_SLOTS),
     ),
 )
 """Every topic of the world, by family, the held-out ones last in each."""

@@ -44,7 +44,7 @@ def unit_rows(embeddings: ArrayLike) -> NDArray[np.float64]:
     Raises:
         MetricInputError: n < 2, a number that is not finite, or a row of zeros.
     """
-    rows = _checked(embeddings)
+    rows = _check(embeddings)
     return _unit(rows)
 
 
@@ -68,7 +68,7 @@ def unit_sum(embeddings: ArrayLike) -> tuple[NDArray[np.float64], int]:
     Raises:
         MetricInputError: as unit_rows.
     """
-    rows = _checked(embeddings)
+    rows = _check(embeddings)
     total = np.zeros(rows.shape[1])
     for start in range(0, len(rows), CHUNK):
         total += _unit(rows[start : start + CHUNK]).sum(axis=0)
@@ -103,7 +103,7 @@ def spectrum(embeddings: ArrayLike) -> tuple[NDArray[np.float64], int]:
     return values / values.sum(), n
 
 
-def _checked(embeddings: ArrayLike) -> NDArray[np.floating]:
+def _check(embeddings: ArrayLike) -> NDArray[np.floating]:
     rows = np.asarray(embeddings)
     if rows.dtype.kind != "f":
         rows = rows.astype(np.float64)

@@ -24,8 +24,8 @@ def compression_ratio(texts: Sequence[str], *, algorithm: str) -> float:
     Returns: a ratio > 0; higher = more repetition. Short texts do not reach 1.
     Undefined: fewer than two responses, or all of them empty.
     """
-    data = _joined(texts)
-    return len(data) / _compressed(data, algorithm)
+    data = _join(texts)
+    return len(data) / _compressed_size(data, algorithm)
 
 
 def compression_diversity(texts: Sequence[str], *, algorithm: str) -> float:
@@ -38,8 +38,8 @@ def compression_diversity(texts: Sequence[str], *, algorithm: str) -> float:
     Returns: a ratio > 0; lower = more repetition. Short texts go above 1.
     Undefined: fewer than two responses, or all of them empty.
     """
-    data = _joined(texts)
-    return _compressed(data, algorithm) / len(data)
+    data = _join(texts)
+    return _compressed_size(data, algorithm) / len(data)
 
 
 for _name in ("gzip", "xz"):
@@ -82,7 +82,7 @@ def compression_ratio_twice(texts: Sequence[str]) -> float:
         value changes from second to second (by up to 0.083 in the golden data); here the time is
         0. It also rounds to three digits, which is not done here.
     """
-    data = _joined(texts)
+    data = _join(texts)
     file = io.BytesIO()
     # The frame names the file, as the package's does.
     with gzip.GzipFile("compressed.gz", "wb", fileobj=file, mtime=0) as outer:
@@ -90,14 +90,14 @@ def compression_ratio_twice(texts: Sequence[str]) -> float:
     return len(data) / file.tell()
 
 
-def _joined(texts: Sequence[str]) -> bytes:
+def _join(texts: Sequence[str]) -> bytes:
     need_two(texts)
     if not any(texts):
         raise MetricInputError("every response is empty")
     return " ".join(texts).encode("utf-8")
 
 
-def _compressed(data: bytes, algorithm: str) -> int:
+def _compressed_size(data: bytes, algorithm: str) -> int:
     if algorithm == "xz":
         return len(lzma.compress(data))
     # wbits 31 is gzip's frame, without the time stamp that gzip.compress puts there.

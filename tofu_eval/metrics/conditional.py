@@ -33,9 +33,9 @@ def find(name: str) -> Metric:
         ConfigError: a condition that cannot be read, or a metric that cannot have one.
     """
     if "[" not in name:
-        return _plain(name)
+        return _find_metric(name)
     if name.endswith("[reasoning]"):
-        return of_thoughts(_plain(name.removesuffix("[reasoning]")))
+        return of_thoughts(_find_metric(name.removesuffix("[reasoning]")))
     match = PATTERN.fullmatch(name)
     if match is None:
         raise ConfigError(
@@ -44,7 +44,7 @@ def find(name: str) -> Metric:
         )
     least = match["least"]
     passing = None if least is None else float(least)
-    return conditional(_plain(match["name"]), passing, of=match["of"] or "reward")
+    return conditional(_find_metric(match["name"]), passing, of=match["of"] or "reward")
 
 
 def of_thoughts(made: Metric) -> Metric:
@@ -75,7 +75,7 @@ def of_thoughts(made: Metric) -> Metric:
     )
 
 
-def _plain(name: str) -> Metric:
+def _find_metric(name: str) -> Metric:
     """The metric of a name without a condition; `pass_at_K` for any K."""
     order = re.fullmatch(r"pass_at_([1-9]\d{0,5})", name)
     if order:

@@ -93,7 +93,7 @@ def constraint_satisfaction(texts: Sequence[str], prompt: Prompt) -> float:
 
 def constraints(prompt: Prompt) -> list[Constraint]:
     """What a prompt asks: of its metadata, else as its last message says."""
-    told = [_told(prompt, unit) for unit in ("sentences", "words")]
+    told = [_read_bounds(prompt, unit) for unit in ("sentences", "words")]
     found = [one for one in told if one is not None]
     if found or not prompt.messages:
         return found
@@ -148,7 +148,7 @@ def _limit(match: re.Match[str]) -> Constraint | None:
     return Constraint(unit, number, number)
 
 
-def _told(prompt: Prompt, unit: Unit) -> Constraint | None:
+def _read_bounds(prompt: Prompt, unit: Unit) -> Constraint | None:
     bounds = []
     for bound in ("min", "max"):
         value = prompt.metadata.get(f"{bound}_{unit}")

@@ -28,7 +28,7 @@ def distinct(tokens: Sequence[Sequence[str]], *, n: int) -> float:
         now usual, so that 1 can be reached for every n.
     """
     need_two(tokens)
-    different, total = _counted(tokens, n)
+    different, total = _count_ngrams(tokens, n)
     return different / total
 
 
@@ -172,7 +172,7 @@ def ead(tokens: Sequence[Sequence[str]], vocabulary: int = 30522) -> float:
     Undefined: fewer than two responses, or none with a word.
     """
     need_two(tokens)
-    return _adjusted(*_counted(tokens, 1), vocabulary)
+    return _adjust(*_count_ngrams(tokens, 1), vocabulary)
 
 
 @metric(
@@ -207,10 +207,10 @@ def ead_orders(texts: Sequence[str], n: int = 5, vocabulary: int = 50257) -> flo
     need_two(texts)
     need_spaces(texts)
     rows = [text.replace(".", "").replace("\n", "").split() for text in texts]
-    return fmean(min(1.0, _adjusted(*counted, vocabulary)) for counted in _orders(rows, n))
+    return fmean(min(1.0, _adjust(*counted, vocabulary)) for counted in _orders(rows, n))
 
 
-def _counted(tokens: Sequence[Sequence[str]], n: int) -> tuple[int, int]:
+def _count_ngrams(tokens: Sequence[Sequence[str]], n: int) -> tuple[int, int]:
     """How many different n-grams, and how many in all."""
     numbers, different = Tokens.of(tokens).ngrams(n)
     if not different:
@@ -220,9 +220,9 @@ def _counted(tokens: Sequence[Sequence[str]], n: int) -> tuple[int, int]:
 
 def _orders(tokens: Sequence[Sequence[str]], n: int) -> list[tuple[int, int]]:
     rows = Tokens.of(tokens)
-    return [_counted(rows, k) for k in range(1, n + 1)]
+    return [_count_ngrams(rows, k) for k in range(1, n + 1)]
 
 
-def _adjusted(different: int, total: int, vocabulary: int) -> float:
+def _adjust(different: int, total: int, vocabulary: int) -> float:
     # 1 - ((V - 1) / V)^C, without cancellation.
     return different / (vocabulary * -expm1(total * log1p(-1 / vocabulary)))

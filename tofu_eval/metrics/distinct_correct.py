@@ -17,15 +17,15 @@ from tofu_eval.metrics.base import GROWS, metric
 
 def correct_answers_at(answers: ArrayLike, correct: ArrayLike, *, k: int) -> float:
     """The mean of `distinct_correct_answers` over all subsets of k responses."""
-    return _expected(_right_answers(answers, correct), len(verdicts(correct)), k)
+    return _expect_classes(_right_answers(answers, correct), len(verdicts(correct)), k)
 
 
 def correct_solutions_at(texts: Sequence[str], correct: ArrayLike, *, k: int) -> float:
     """The mean of `distinct_correct_solutions` over all subsets of k responses."""
-    return _expected(_right_texts(texts, correct), len(texts), k)
+    return _expect_classes(_right_texts(texts, correct), len(texts), k)
 
 
-def _expected(right: Counter[Any], n: int, k: int) -> float:
+def _expect_classes(right: Counter[Any], n: int, k: int) -> float:
     return expected_classes(np.array(list(right.values()), dtype=np.int64), n, k)
 
 

@@ -53,7 +53,7 @@ def calibrate_reward(
             "field 'prompt' to every row."
         )
     keys = [reward.key(*pair) for pair in pairs]
-    cache = _known(source, reward)
+    cache = _known_rewards(source, reward)
     _score(cache, dict(zip(keys, pairs, strict=True)), reward, report)
     reward.close()
     rewards = cache.rows(keys)[:, 0] if keys else np.empty(0)
@@ -94,7 +94,7 @@ def _pairs(source: Path) -> Iterator[tuple[Prompt, str]]:
         )
 
 
-def _known(source: Path, reward: OpenFeature) -> FeatureCache:
+def _known_rewards(source: Path, reward: OpenFeature) -> FeatureCache:
     """The rewards that a run holds already; the cache is in memory, the run stays as it is."""
     cache = FeatureCache()
     if source.is_dir():

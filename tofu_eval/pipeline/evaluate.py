@@ -45,13 +45,13 @@ from tofu_eval.pipeline.inputs import KeptFeature, find_unread, settle_group
 from tofu_eval.pipeline.plan import (
     Plan,
     check_lists,
+    format_remarks,
     formats_of,
     left_out,
     metrics_of,
-    mixed,
     plan_of,
     remark_on_published,
-    uninstalled,
+    uninstalled_remarks,
 )
 from tofu_eval.pipeline.rescore import (
     add_scored,
@@ -167,9 +167,11 @@ def evaluate(
                 )
                 add_series(run, variant.name, models[variant.model])
         unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
-        unasked += dict.fromkeys(r for p in plans for r in uninstalled(chosen, p.task.metrics))
+        unasked += dict.fromkeys(
+            r for p in plans for r in uninstalled_remarks(chosen, p.task.metrics)
+        )
         remarks = [*unasked, *remarks, *remark_on_published(models, chosen)]
-        run.save(notes=[*run.manifest["notes"], *mixed(formats), *remarks])
+        run.save(notes=[*run.manifest["notes"], *format_remarks(formats), *remarks])
         for names in group_shared(engines):
             here = [variant for variant in variants if variant.model in names]
             wanted = [
@@ -187,7 +189,7 @@ def evaluate(
                 )
             ]
             served, label = join_engines([engines[name] for name in names]), "+".join(names)
-            with run.timed(f"generate {label}"):
+            with run.measure_time(f"generate {label}"):
                 generate(
                     run,
                     label,
@@ -283,7 +285,9 @@ def score_files(
             # What `runs verify` counts against; no prompts and samples say it.
             described["responses"] = {**described.get("responses", {}), task: count}
             described["given"] = {**described.get("given", {}), task: sorted(found.given[name])}
-        run.save(notes=[*run.manifest["notes"], *found.notes, *remarks, *uninstalled(chosen, ())])
+        run.save(
+            notes=[*run.manifest["notes"], *found.notes, *remarks, *uninstalled_remarks(chosen, ())]
+        )
         score_run(run, chosen, scorers, features, report)
         return result_of(run)
 
@@ -310,7 +314,7 @@ def score(
     tags = read_tags(chosen.reasoning_tags)
     groups = [settle_group(group, reading_of(chosen), tags) for group in groups]
     scorers = metrics_of(chosen, ())
-    given = _given(groups)
+    given = _given_features(groups)
     opened = open_features(chosen, scorers, given)
     features = {name: KeptFeature(one, FeatureCache()) for name, one in opened.items()}
     per_group = [metric for metric in scorers if metric.level == "group"]
@@ -426,7 +430,7 @@ def _checked_groups(groups: object) -> list[Group]:
     return given
 
 
-def _given(groups: Sequence[Group]) -> set[str]:
+def _given_features(groups: Sequence[Group]) -> set[str]:
     """The features that the groups bring; also refuses what would count a prompt twice."""
     places = Counter((group.model, group.task, group.prompt.id) for group in groups)
     for (model, task, prompt), count in places.items():

@@ -147,10 +147,10 @@ def generate(
     count.add([row for row in too_long if row.key not in keys])
     if remarks := [*_too_long_remarks(model, too_long), *_check_prompts(engine, asked)]:
         run.save(notes=[*run.manifest["notes"], *remarks])
-    opened = _opened(engine, asked) if tags else set()
+    opened = _find_opened(engine, asked) if tags else set()
     tokens = getattr(report, "tokens", None)
     passing: list[Response] = []
-    batches = _explained(engine, model, engine.generate(asked, keys)) if asked else iter(())
+    batches = _explain_failures(engine, model, engine.generate(asked, keys)) if asked else iter(())
     for batch in chain([too_long] if too_long else [], batches):
         if tokens is not None:
             tokens(stage, sum(len(row.token_ids or ()) for row in batch))
@@ -287,7 +287,7 @@ def _too_long_remarks(model: str, failed: Sequence[Response]) -> list[str]:
     return [f"{model}: {len(prompts)} prompts are too long and were left out"] if prompts else []
 
 
-def _opened(engine: Engine, wanted: Sequence[Request]) -> set[str]:
+def _find_opened(engine: Engine, wanted: Sequence[Request]) -> set[str]:
     """The keys of the requests whose prompts end within a thought that the template has opened."""
     known: dict[object, bool] = {}
     opened = set()
@@ -314,7 +314,7 @@ def _check_prompts(engine: Engine, wanted: Sequence[Request]) -> list[str]:
         raise
 
 
-def _explained(
+def _explain_failures(
     engine: Engine, model: str, batches: Iterator[list[Response]]
 ) -> Iterator[list[Response]]:
     """The batches; whatever an engine fails with is one line."""

@@ -74,8 +74,8 @@ def of_texts(
 ) -> list[Group]:
     """The groups with the features of single texts that the metrics need."""
     groups = list(groups)
-    needs = needed(metrics, features)
-    for kept in _asked(needs, features):
+    needs = needed_inputs(metrics, features)
+    for kept in _asked_features(needs, features):
         if not kept.feature.of_groups:
             groups = featurize(groups, kept, report, needs)
     return groups
@@ -89,7 +89,7 @@ def of_groups(
 ) -> list[Group]:
     """The groups with the features of all responses together that the metrics need."""
     groups = list(groups)
-    for kept in _asked(needed(metrics, features), features):
+    for kept in _asked_features(needed_inputs(metrics, features), features):
         if kept.feature.of_groups:
             rows = kept.feature.compute_groups(groups, kept.cache, report)
             groups = [
@@ -99,16 +99,16 @@ def of_groups(
     return groups
 
 
-def _asked(needs: Iterable[str], features: Mapping[str, KeptFeature]) -> list[KeptFeature]:
+def _asked_features(needs: Iterable[str], features: Mapping[str, KeptFeature]) -> list[KeptFeature]:
     wanted = {feature_of(need) for need in needs}
     return [kept for kept in features.values() if wanted & {*kept.feature.declared.names}]
 
 
-def needed(metrics: Iterable[Metric], features: Mapping[str, KeptFeature]) -> frozenset[str]:
+def needed_inputs(metrics: Iterable[Metric], features: Mapping[str, KeptFeature]) -> frozenset[str]:
     """All inputs that the metrics need, and what the features among them are made from."""
     needs = {need for metric in metrics for need in metric.needs}
     for kept in reversed([*features.values()]):  # what another is made from stands before it
-        if kept in _asked(needs, features):
+        if kept in _asked_features(needs, features):
             needs.update(kept.feature.requires)
     return frozenset(needs)
 
@@ -175,7 +175,7 @@ def find_unread(
     standing = tuple(
         metric.name
         for metric in metrics
-        if "embedding" in {feature_of(need) for need in needed([metric], features)}
+        if "embedding" in {feature_of(need) for need in needed_inputs([metric], features)}
     )
     texts = total = 0
     for chunk in chunks if find and standing else ():
@@ -193,7 +193,7 @@ def split_prompt(feature: OpenFeature, prompt: Prompt) -> tuple[str, ...]:
     return (prompt.asked,) if windows is None else tuple(windows(prompt.asked))
 
 
-def cut(group: Group, words: int) -> Group:
+def truncate_group(group: Group, words: int) -> Group:
     """The responses of at least that many words, each cut to its first `words`.
 
     Shorter ones are left out, so that all texts are equally long; features of the texts are
@@ -244,7 +244,7 @@ def take_thoughts(group: Group) -> Group:
     return replace(group, texts=group.thoughts, features={})
 
 
-def pooled(groups: Iterable[Group]) -> Group:
+def pool_groups(groups: Iterable[Group]) -> Group:
     """All groups of one model and task as one: what a metric of level "corpus" is computed on."""
     members = list(groups)
     first = members[0]
@@ -256,13 +256,13 @@ def pooled(groups: Iterable[Group]) -> Group:
         tuple(text for group in members for text in group.texts),
         first.model,
         first.task,
-        {name: _joined([group.features[name] for group in members]) for name in names},
+        {name: _join([group.features[name] for group in members]) for name in names},
         {state: sum(group.states[state] for group in members) for state in first.states},
         tuple(thought for group in members for thought in group.thoughts),
     )
 
 
-def _joined(parts: Sequence[Any]) -> Any:
+def _join(parts: Sequence[Any]) -> Any:
     parts = [part for part in parts if len(part)] or parts[:1]
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)

@@ -124,7 +124,7 @@ def left_out(chosen: Settings, task: Task) -> list[str]:
     ]
 
 
-def uninstalled(chosen: Settings, of_task: Sequence[str]) -> list[str]:
+def uninstalled_remarks(chosen: Settings, of_task: Sequence[str]) -> list[str]:
     """A remark where metrics that nobody has named want a package that is not installed."""
     if chosen.metrics:
         return []
@@ -171,7 +171,7 @@ def formats_of(
     return {plan.task.name: tuned or load_format(given or plan.task.format) for plan in plans}
 
 
-def mixed(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
+def format_remarks(formats: Mapping[str, Mapping[str, Format]]) -> list[str]:
     """A remark where models are asked in different formats: that is a difference of its own."""
     names = {
         model: ", ".join(dict.fromkeys(format_name(f) for f in of_task.values()))

@@ -112,7 +112,7 @@ def add_model(
     if known is not None and run.has_responses(model=name):
         before = known["prompt_format"]
         have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
-        conflict(run.path, f"model '{name}'", _fixed(known), _fixed(described))
+        conflict(run.path, f"model '{name}'", _fixed_fields(known), _fixed_fields(described))
         conflict(run.path, f"prompt format of model '{name}'", have, want)
         used = {**before, **used}
     models = {**run.manifest["models"], name: {**kept, **described, "prompt_format": used}}
@@ -127,7 +127,7 @@ def add_series(run: Run, name: str, model: object) -> None:
         run.save(models={**known, name: {**known[name], **told}})
 
 
-def _fixed(model: Mapping[str, Any]) -> dict[str, Any]:
+def _fixed_fields(model: Mapping[str, Any]) -> dict[str, Any]:
     """What may not change of a model that has responses."""
     return {k: model[k] for k in ("identity", "engine", "temperature") if k in model}
 

@@ -73,14 +73,16 @@ def _ready(
             found = find(name)
             if found.level != "group":
                 continue
-            features |= dict(_cached(run, chosen, found))
+            features |= dict(_cached_features(run, chosen, found))
             known.append(found)
         except TofuEvalError as error:
             remarks.append(f"What more samples would do to {name} is not known: {error}")
     return known, features, remarks
 
 
-def _cached(run: Run, chosen: Settings, metric: Metric) -> Iterator[tuple[str, KeptFeature]]:
+def _cached_features(
+    run: Run, chosen: Settings, metric: Metric
+) -> Iterator[tuple[str, KeptFeature]]:
     """The features that a metric needs, with the rows that the run has."""
     made = run.manifest.get("features", {})
     for name, feature in open_features(chosen, [metric]).items():

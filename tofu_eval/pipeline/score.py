@@ -32,11 +32,11 @@ from tofu_eval.metrics import Metric, find
 from tofu_eval.pipeline.inputs import (
     Inputs,
     KeptFeature,
-    cut,
     of_groups,
     of_texts,
-    pooled,
+    pool_groups,
     take_thoughts,
+    truncate_group,
     with_features,
 )
 
@@ -73,7 +73,7 @@ def _halves(
         if whole:
             yield members, whole, None
         if truncate is not None and (own := [m for m in mine if m.length_sensitive]):
-            yield [cut(group, truncate) for group in members], own, truncate
+            yield [truncate_group(group, truncate) for group in members], own, truncate
 
 
 def score_groups(
@@ -138,7 +138,7 @@ def score_corpus(
         def score(
             some: Sequence[Group], own: Sequence[Metric] = own, words: int | None = words
         ) -> list[Score]:
-            made = of_groups([pooled(some)], own, features, report)
+            made = of_groups([pool_groups(some)], own, features, report)
             return [replace(row, prompt_id=None) for row in score_each(made, own, words)[0]]
 
         found.update((rows[0].metric, rows) for rows in _with_blocks(members, score))

@@ -51,9 +51,9 @@ def score_run(
     """
     places = [place for place in _places(run, scorers) if is_whole(run, *place)]
     marks = {(m, t): _mark(run, m, t, scorers[t], models, chosen) for m, t in places}
-    stale = _stale(run, marks)
+    stale = _stale_places(run, marks)
     # Taken back first: whatever stops us, a mark stands only for what is on the disk.
-    scored = {place: mark for place, mark in _scored(run).items() if place not in stale}
+    scored = {place: mark for place, mark in _scored_marks(run).items() if place not in stale}
     facts = {metric.name: metric.facts() for metric in all_metrics(scorers)}
     run.save(
         scored=[[*place, mark] for place, mark in scored.items()],
@@ -63,7 +63,7 @@ def score_run(
         name: KeptFeature(model, run.features(name, digest(model.identity)))
         for name, model in models.items()
     }
-    with run.timed("score"), scoring_pool(chosen.workers) as score:
+    with run.measure_time("score"), scoring_pool(chosen.workers) as score:
         progress = _Progress(report)
         indexed = {place: Groups(run, *place, reading_of(chosen)) for place in stale}
         progress.total = sum(map(len, indexed.values()))
@@ -71,12 +71,12 @@ def score_run(
         _featurize_in_turn(places_of, indexed, scorers, features, report)
         for place, groups in indexed.items():
             _score_place(places_of[place], groups, scorers[place[1]], features, score, progress)
-    with run.timed("score"):
+    with run.measure_time("score"):
         _score_equal(run, chosen, scorers, features, marks, report)
     unread = _unread(run, indexed, scorers, features)
     for kept in features.values():
         kept.feature.close()
-    estimates = _estimated(run, chosen, scorers, models, places, stale)
+    estimates = _estimate(run, chosen, scorers, models, places, stale)
     scored |= marks
     states = _states(run, stale)
     run.save(
@@ -93,8 +93,8 @@ def score_run(
         notes=[
             *run.manifest["notes"],
             *_told_states(states, places),
-            *_unfinished(run, scorers),
-            *_lost(run, estimates),
+            *_unfinished_remarks(run, scorers),
+            *_lost_remarks(run, estimates),
             *_cut_by_models(features),
         ],
         finished=provenance.now(),
@@ -235,7 +235,7 @@ def _score_equal(
             run.write_equal_scores(model, task, rows, mark=mark)
 
 
-def _estimated(
+def _estimate(
     run: Run,
     chosen: Settings,
     scorers: Mapping[str, Sequence[Metric]],
@@ -244,8 +244,8 @@ def _estimated(
     stale: Sequence[tuple[str, str]],
 ) -> list[Estimate]:
     """All estimates of the run, those of `stale` made anew; they are on the disk then."""
-    with run.timed("estimate"):
-        made = list(_kept(run, scorers, places, stale))
+    with run.measure_time("estimate"):
+        made = list(_kept_estimates(run, scorers, places, stale))
         for model, task in stale:
             made += estimate(
                 run.scores_of(model, task),
@@ -344,7 +344,7 @@ def _places(run: Run, tasks: Iterable[str]) -> list[tuple[str, str]]:
     return [(model, task) for model in run.manifest["models"] for task in tasks]
 
 
-def _unfinished(run: Run, tasks: Iterable[str]) -> list[str]:
+def _unfinished_remarks(run: Run, tasks: Iterable[str]) -> list[str]:
     """A remark for each model that has some of its responses to a task, and not all."""
     remarks = []
     for model, task in _places(run, tasks):
@@ -359,7 +359,7 @@ def _unfinished(run: Run, tasks: Iterable[str]) -> list[str]:
     return remarks
 
 
-def _lost(run: Run, estimates: Sequence[Estimate]) -> list[str]:
+def _lost_remarks(run: Run, estimates: Sequence[Estimate]) -> list[str]:
     """A remark for each task whose scores are there without their estimates."""
     there = {(row.model, row.task) for row in estimates}
     places = _places(run, run.manifest["tasks"])
@@ -367,7 +367,7 @@ def _lost(run: Run, estimates: Sequence[Estimate]) -> list[str]:
     return [f"{t} has scores without estimates; make them again with --task {t}" for t in lost]
 
 
-def _kept(
+def _kept_estimates(
     run: Run,
     tasks: Iterable[str],
     places: Sequence[tuple[str, str]],
@@ -402,13 +402,13 @@ def _mark(
     return digest(made_from)
 
 
-def _scored(run: Run) -> dict[tuple[str, str], str]:
+def _scored_marks(run: Run) -> dict[tuple[str, str], str]:
     return {(model, task): mark for model, task, mark in run.manifest.get("scored", [])}
 
 
-def _stale(run: Run, marks: Mapping[tuple[str, str], str]) -> list[tuple[str, str]]:
+def _stale_places(run: Run, marks: Mapping[tuple[str, str], str]) -> list[tuple[str, str]]:
     """The models and tasks whose scores are missing or out of date."""
-    scored = _scored(run)
+    scored = _scored_marks(run)
     there = {(row.model, row.task) for row in run.estimates()}
     return [
         place

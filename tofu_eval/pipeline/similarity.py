@@ -80,7 +80,7 @@ def similarities(
         }
         for model, other in combinations_with_replacement(means, 2):
             values = [
-                within(mean) if model == other else between(mean, means[other][prompt])
+                mean_within(mean) if model == other else mean_between(mean, means[other][prompt])
                 for prompt, mean in means[model].items()
                 if prompt in means[other]
             ]
@@ -89,14 +89,14 @@ def similarities(
     return found
 
 
-def within(mean: Mean) -> float | None:
+def mean_within(mean: Mean) -> float | None:
     """Mean cosine of two of the n responses: (n ‖m‖² − 1) / (n − 1); None for fewer than two."""
     if mean.n < 2:
         return None
     return float((mean.n * (mean.vector @ mean.vector) - 1) / (mean.n - 1))
 
 
-def between(one: Mean, other: Mean) -> float:
+def mean_between(one: Mean, other: Mean) -> float:
     """Mean cosine of a response of each: the product of the means."""
     return float(one.vector @ other.vector)
 

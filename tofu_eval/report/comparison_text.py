@@ -99,15 +99,15 @@ def answer_text(comparison: Comparison) -> Text:
         lines = (row.effect, "; ".join(filter(None, (row.prompts, row.adjusted))), row.evidence)
         for line in (*lines, f"quality {row.quality}"):
             if line:
-                text.append(_indented(line), "")
+                text.append(_indent(line), "")
     text.append("\n" * bool(text.plain))
     text.append(f"{headline(comparison)}\n")
     for line in warning_lines(comparison.warnings, comparison.baseline):
-        text.append(_indented(f"! {line}", ""))
+        text.append(_indent(f"! {line}", ""))
     return text
 
 
-def _indented(line: str, indent: str = "  ") -> str:
+def _indent(line: str, indent: str = "  ") -> str:
     return (
         textwrap.fill(
             line,
@@ -390,7 +390,7 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append("Prompts without a value for both models are left out of a difference.")
     if any(cell.mean.n == cell.undefined == 0 for cell in cells):
         notes.append("—: the model has no scores there.")
-    return notes + _undefined(comparison)
+    return notes + _undefined_notes(comparison)
 
 
 def _of_seeds(comparison: Comparison) -> list[str]:
@@ -417,7 +417,7 @@ def _of_seeds(comparison: Comparison) -> list[str]:
     return [*notes, *([f"Of the differences with seeds, {'; '.join(said)}."] if said else [])]
 
 
-def _undefined(comparison: Comparison) -> list[str]:
+def _undefined_notes(comparison: Comparison) -> list[str]:
     """One footnote for all metrics of a model and task that are undefined in the same way."""
     metrics: dict[tuple[str, str, str], list[str]] = {}
     for row in comparison.rows:

@@ -176,7 +176,7 @@ def draw(
         specification(contents, name, {**choice, "metric": metric}, theme=theme)
         for metric in dict.fromkeys(metrics) or [choice.get("metric")]
     ]
-    made = charts[0] if len(charts) == 1 else _stacked(charts)
+    made = charts[0] if len(charts) == 1 else _stack(charts)
     made["background"] = THEMES[theme]["background"]
     made["padding"] = 8
     convert = load_converter()
@@ -187,7 +187,7 @@ def draw(
     return bytes(convert.vegalite_to_png(made, vl_version=VERSION, scale=PIXELS))
 
 
-def _stacked(charts: Sequence[Spec]) -> Spec:
+def _stack(charts: Sequence[Spec]) -> Spec:
     """Charts one below the other, each with scales of its own."""
     shared = ("$schema", "config")
     return {

@@ -45,11 +45,9 @@ def _table(frontier: Frontier) -> str:
     volumes = [*frontier.volumes, frontier.of_all]
     lines += _columns(["series", "hypervolume", "temperatures"], [_volume(v) for v in volumes])
     for contest, sentence in zip(frontier.contests, frontier_sentences(frontier), strict=True):
-        lines += ["", *_wrapped(sentence)]
-        lines += [
-            line for text in contest_lines(frontier, contest) for line in _wrapped(text, "  ")
-        ]
-    lines += ["", *(line for note in frontier_notes(frontier) for line in _wrapped(note))]
+        lines += ["", *_wrap(sentence)]
+        lines += [line for text in contest_lines(frontier, contest) for line in _wrap(text, "  ")]
+    lines += ["", *(line for note in frontier_notes(frontier) for line in _wrap(note))]
     return f"{frontier.task}\n" + "\n".join(lines) + "\n"
 
 
@@ -192,7 +190,7 @@ def _bars(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield markdown_row([markdown_text(cell) for cell in cells])
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
+def _wrap(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(
         text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False
     )

@@ -139,7 +139,7 @@ def headline(comparison: Comparison) -> str:
     ]
     if len(others) > _MODELS:
         clauses.append(f"{len(others) - _MODELS} more are in the table")
-    return f"Compared with {comparison.baseline}, {_joined(clauses, '; ')}."
+    return f"Compared with {comparison.baseline}, {_join(clauses, '; ')}."
 
 
 def _answer_row(comparison: Comparison, verdict: Verdict) -> AnswerRow:
@@ -150,7 +150,7 @@ def _answer_row(comparison: Comparison, verdict: Verdict) -> AnswerRow:
         verdict=DIVERSITY[verdict.diversity],
         effect=_effects(verdict),
         prompts=_prompts(leading),
-        adjusted=_adjusted(comparison),
+        adjusted=_adjustment_text(comparison),
         evidence=_agreement(verdict),
         quality=_quality_cell(verdict),
         warnings=tuple(warning_lines(verdict.warnings, comparison.baseline)),
@@ -213,7 +213,7 @@ def cluster_fields(comparison: Comparison) -> str:
     return ", ".join(f"{name} ({task})" for task, name in fields.items())
 
 
-def _adjusted(comparison: Comparison) -> str:
+def _adjustment_text(comparison: Comparison) -> str:
     fields = cluster_fields(comparison)
     clusters = f"; clustered by {fields}" if fields else ""
     return f"p adjusted over {comparison.tests} differences (max-T){clusters}"
@@ -335,30 +335,32 @@ def _quality_clause(verdict: Verdict) -> str:
     if verdict.quality == "withheld":
         return f"no verdict on quality ({reasons_text(verdict.qualities) or NOT_DEFINED})"
     if verdict.quality == "same":
-        return f"no loss of quality ({_listed(counting, _within)})"
+        return f"no loss of quality ({_list_findings(counting, _within_margin)})"
     if verdict.quality == "unclear":
-        return f"quality not clearly different, which is not the same ({_listed(counting)})"
+        return f"quality not clearly different, which is not the same ({_list_findings(counting)})"
     parts = []
     for turn, word in ((-1, "worse"), (1, "better"), (0, "not clearly different")):
         some = [finding for finding in counting if finding.turn == turn]
         if some:
-            parts.append(f"{word} ({_listed(some)})")
+            parts.append(f"{word} ({_list_findings(some)})")
     if verdict.quality == "disagree":
         return f"metrics of quality disagree: {', '.join(parts)}"
     return f"quality {', '.join(parts)}"
 
 
-def _within(finding: Finding) -> str:
+def _within_margin(finding: Finding) -> str:
     return f"{effect_text(finding)}, within ±{finding.cell.margin:.3g}"
 
 
-def _listed(findings: Sequence[Finding], text: Callable[[Finding], str] = effect_text) -> str:
+def _list_findings(
+    findings: Sequence[Finding], text: Callable[[Finding], str] = effect_text
+) -> str:
     """Every metric; numbers of the first ones."""
     shown = [text(finding) for finding in findings[:_NUMBERS]]
     return "; ".join([*shown, *(finding.row.metric for finding in findings[_NUMBERS:])])
 
 
-def _joined(parts: Sequence[str], comma: str) -> str:
+def _join(parts: Sequence[str], comma: str) -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{comma.join(parts[:-1])}{comma.rstrip()} and {parts[-1]}"

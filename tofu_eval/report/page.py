@@ -122,7 +122,7 @@ def _data(contents: Contents) -> Record:
     models = contents.models
     kept = {
         task: {
-            metric: [[_short(value) for value in row] for row in table]
+            metric: [[_shorten(value) for value in row] for row in table]
             for metric, table in tables.items()
         }
         for task, tables in contents.scores.items()
@@ -178,10 +178,10 @@ def _texts(row: Record) -> Record:
 def _columns(rows: Sequence[Record]) -> Record:
     """Rows of the same fields, each field's name said once."""
     names = list(rows[0]) if rows else []
-    return {"names": names, "rows": [[_short(row[name]) for name in names] for row in rows]}
+    return {"names": names, "rows": [[_shorten(row[name]) for name in names] for row in rows]}
 
 
-def _short(value: Any) -> Any:
+def _shorten(value: Any) -> Any:
     return (
         float(np.format_float_positional(value, DIGITS, fractional=False))
         if isinstance(value, float)

@@ -42,11 +42,11 @@ def _metrics(warning: ValidityWarning) -> str:
     return f"{named} and {left} more" if left > 0 else named
 
 
-def _of(warning: ValidityWarning) -> str:
+def _name_models(warning: ValidityWarning) -> str:
     return f"On {warning.task}, {' and '.join(warning.models)}"
 
 
-def _beside(warning: ValidityWarning, baseline: str, what: str) -> str:
+def _baseline_text(warning: ValidityWarning, baseline: str, what: str) -> str:
     """The baseline with its number; nothing where the warning is of the only model."""
     return "" if warning.models == (baseline,) else f", {baseline} {what}"
 
@@ -67,7 +67,7 @@ def _share(warning: ValidityWarning, name: str) -> str:
 
 def _no_common_prompts(warning: ValidityWarning, baseline: str) -> str:
     return (
-        f"{_of(warning)} and {baseline} have no prompt in common: its "
+        f"{_name_models(warning)} and {baseline} have no prompt in common: its "
         f"{_count(warning, 'prompts', 'prompt')} and the {warning.numbers['baseline_prompts']} of "
         f"{baseline} are others. Compare answers to the same prompts."
     )
@@ -75,7 +75,7 @@ def _no_common_prompts(warning: ValidityWarning, baseline: str) -> str:
 
 def _too_few_prompts(warning: ValidityWarning, baseline: str) -> str:
     return (
-        f"{_of(warning)} is compared on {_count(warning, 'prompts', 'prompt')}: no "
+        f"{_name_models(warning)} is compared on {_count(warning, 'prompts', 'prompt')}: no "
         f"result could be clear here (p is at least {_number(warning, 'least_p')}). Ask at least 6 "
         "prompts, better 20."
     )
@@ -83,7 +83,7 @@ def _too_few_prompts(warning: ValidityWarning, baseline: str) -> str:
 
 def _unequal_responses(warning: ValidityWarning, baseline: str) -> str:
     return (
-        f"{_of(warning)} has {_number(warning, 'responses')} responses a prompt, "
+        f"{_name_models(warning)} has {_number(warning, 'responses')} responses a prompt, "
         f"{baseline} {_number(warning, 'baseline_responses')}, and their numbers move the value. "
         "Compare equal numbers."
     )
@@ -91,7 +91,7 @@ def _unequal_responses(warning: ValidityWarning, baseline: str) -> str:
 
 def _too_few_responses(warning: ValidityWarning, baseline: str) -> str:
     return (
-        f"{_of(warning)} has {_number(warning, 'responses')} scored responses a prompt, "
+        f"{_name_models(warning)} has {_number(warning, 'responses')} scored responses a prompt, "
         f"{baseline} {_number(warning, 'baseline_responses')}: fewer than two prompts have two of "
         "each. Draw more (--samples N), or leave out fewer (--truncate, --unfinished)."
     )
@@ -108,34 +108,34 @@ def _clusters(warning: ValidityWarning, baseline: str) -> str:
 
 def _lengths(warning: ValidityWarning, baseline: str) -> str:
     return (
-        f"{_of(warning)} has responses of {_number(warning, 'characters')} characters on "
+        f"{_name_models(warning)} has responses of {_number(warning, 'characters')} characters on "
         f"average, {baseline} of {_number(warning, 'baseline_characters')}, and length moves the "
         "value. Compare equal lengths: score again with --truncate WORDS."
     )
 
 
 def _missing_responses(warning: ValidityWarning, baseline: str) -> str:
-    beside = _beside(warning, baseline, _share(warning, "baseline_share"))
+    beside = _baseline_text(warning, baseline, _share(warning, "baseline_share"))
     return (
-        f"{_of(warning)} has {_share(warning, 'share')} of its responses empty, filtered "
+        f"{_name_models(warning)} has {_share(warning, 'share')} of its responses empty, filtered "
         f"or failed{beside}: the numbers are of the others."
     )
 
 
 def _unfinished_responses(warning: ValidityWarning, baseline: str) -> str:
-    beside = _beside(warning, baseline, _share(warning, "baseline_share"))
+    beside = _baseline_text(warning, baseline, _share(warning, "baseline_share"))
     return (
-        f"{_of(warning)} has {_share(warning, 'share')} of its responses stopped at the "
+        f"{_name_models(warning)} has {_share(warning, 'share')} of its responses stopped at the "
         f"token limit{beside}: they are scored as far as they go."
     )
 
 
 def _unread_texts(warning: ValidityWarning, baseline: str) -> str:
-    beside = _beside(warning, baseline, _share(warning, "baseline_share"))
+    beside = _baseline_text(warning, baseline, _share(warning, "baseline_share"))
     return (
-        f"{_of(warning)} has {_share(warning, 'share')} of its responses{beside} in words that are "
-        "unknown to the embedding model (more than 5% of their tokens), whose vectors say little "
-        "of them. Score again with a multilingual one: --embedding-model "
+        f"{_name_models(warning)} has {_share(warning, 'share')} of its responses{beside} in "
+        "words that are unknown to the embedding model (more than 5% of their tokens), whose "
+        "vectors say little of them. Score again with a multilingual one: --embedding-model "
         "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2."
     )
 
@@ -150,7 +150,7 @@ def _few_prompts(warning: ValidityWarning, baseline: str) -> str:
 
 def _left_out_prompts(warning: ValidityWarning, baseline: str) -> str:
     return (
-        f"{_of(warning)} is compared on {warning.numbers['kept']} of "
+        f"{_name_models(warning)} is compared on {warning.numbers['kept']} of "
         f"{warning.numbers['total']} prompts by {_metrics(warning)}: the others have no value of "
         f"it or of {baseline}."
     )

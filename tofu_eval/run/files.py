@@ -188,7 +188,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path, *, wait: float = 0) -> Iterator[None]:
+def hold_lock(path: Path, *, wait: float = 0) -> Iterator[None]:
     """Keep other processes out of a directory, which is made, until the block ends.
 
     Args:

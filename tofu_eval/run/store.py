@@ -41,9 +41,9 @@ from tofu_eval.run.files import (
     PART,
     TEMPORARY,
     check_table,
+    hold_lock,
     is_damage,
     is_ours,
-    locked,
     open_parquet,
     part_number,
     parts_of,
@@ -111,7 +111,7 @@ class Run:
             StoreError: another process is writing it, or the directory cannot be made.
         """
         path = Path(path)
-        with locked(path):
+        with hold_lock(path):
             if (path / "run.json").exists():
                 run = cls.open(path)
             elif any(not is_ours(child.name) for child in path.iterdir()):
@@ -153,7 +153,7 @@ class Run:
         write_json(self.path / "run.json", self.manifest)
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def measure_time(self, stage: str) -> Iterator[None]:
         """Add the seconds of the block to run.json's, over all calls, at the next `save`."""
         start = time.perf_counter()
         try:
@@ -473,11 +473,11 @@ def conflict(path: Path, what: str, have: Mapping[str, Any], want: Mapping[str, 
             conflict(path, what, old, new)
         elif old != new:
             raise StoreError(
-                f"Cannot resume {path}: its {what} has {field}={_short(old)}, you asked for "
-                f"{_short(new)}. Use a new --output, or ask for the same."
+                f"Cannot resume {path}: its {what} has {field}={_shorten(old)}, you asked for "
+                f"{_shorten(new)}. Use a new --output, or ask for the same."
             )
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "…"

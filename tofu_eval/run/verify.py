@@ -133,13 +133,13 @@ def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
             why = str(error.__cause__ or error).partition("\n")[0]
             problems.append(
                 Problem(
-                    _short(part, run),
+                    _short_path(part, run),
                     f"it is damaged: {why}",
                     f"{AGAIN}; only its rows are made again",
                 )
             )
             continue
-        problems += _part(run, model, task, _short(part, run), found)
+        problems += _part(run, model, task, _short_path(part, run), found)
         rows += found
     problems += _doubles(f"responses/{model}/{task}", rows)
     owed = count_owed(run, model, task)
@@ -246,7 +246,7 @@ def _prompts(run: Run) -> Iterator[Problem]:
 def _others(run: Run) -> Iterator[Problem]:
     """Scores, estimates, features and the leaderboard: whether they can be read."""
     for file in run.tables():
-        where = _short(file, run)
+        where = _short_path(file, run)
         if where.startswith(("responses/", "prompts/")):
             continue
         try:
@@ -270,8 +270,10 @@ def _others(run: Run) -> Iterator[Problem]:
     for folder in sorted((run.path / "responses").glob("*/*")):
         model, task = folder.parent.name, folder.name
         if model not in run.manifest["models"] or task not in run.manifest["tasks"]:
-            yield Problem(_short(folder, run), "run.json does not know it", "remove that folder")
+            yield Problem(
+                _short_path(folder, run), "run.json does not know it", "remove that folder"
+            )
 
 
-def _short(path: Path, run: Run) -> str:
+def _short_path(path: Path, run: Run) -> str:
     return path.relative_to(run.path).as_posix()

@@ -14,7 +14,7 @@ from tofu_eval.core.hub import TIMEOUT
 from tofu_eval.tasks.problems import Placed, Problem, TaskError, one_line
 from tofu_eval.tasks.rows import RowError, prompt_of
 from tofu_eval.tasks.source_schema import UNPINNED, HubSource
-from tofu_eval.tasks.sources import Prompts, checked, missing, own_file, read_rows
+from tofu_eval.tasks.sources import Prompts, check_all, missing_data_error, own_file, read_rows
 
 COMMIT = 40
 """Hex digits of a whole commit."""
@@ -49,7 +49,7 @@ class HubPrompts:
         for name in self.source.folders:
             if (folder := self.data_dir / name).is_dir():
                 return self._from_folder(folder)
-        raise missing(self.task, self.data_dir, self.source.folders, self.fetch)
+        raise missing_data_error(self.task, self.data_dir, self.source.folders, self.fetch)
 
     @property
     def pinned(self) -> bool:
@@ -78,7 +78,7 @@ class HubPrompts:
         source, name = self.source, f"dataset '{self.source.path}'"
         if self.pinned:
             name += f" at {source.revision[:7]}"
-        with self._loading(
+        with self._open_library(
             name, f"Without the Hub: --data-dir DIR, after {self.fetch}"
         ) as datasets:
             commit = _commit(source)
@@ -97,7 +97,7 @@ class HubPrompts:
         # Without the card, which says which files are of which configuration, its folder does.
         own = bool(source.name) and not (folder / "README.md").is_file()
         place = folder / str(source.name) if own else folder
-        with self._loading(name, f"Fetch it again: {self.fetch}") as datasets:
+        with self._open_library(name, f"Fetch it again: {self.fetch}") as datasets:
             config = None if own else source.name
             there = datasets.get_dataset_split_names(str(place), config)
             split = _first(source.split, there)
@@ -108,7 +108,7 @@ class HubPrompts:
         return self._prompts(rows, name, split, told)
 
     @contextmanager
-    def _loading(self, name: str, advice: str) -> Iterator[Any]:
+    def _open_library(self, name: str, advice: str) -> Iterator[Any]:
         """The package `datasets`; whatever goes wrong with it is one line."""
         try:
             import datasets
@@ -145,7 +145,7 @@ class HubPrompts:
                 placed.append(Placed(prompt, self.line, f"row {number}"))
         if not placed and not problems:
             problems.append(Problem(file, self.line, f"the {name} has no rows in '{split}'"))
-        return Prompts(checked(placed, problems, file), told)
+        return Prompts(check_all(placed, problems, file), told)
 
 
 def _first(wanted: list[str], there: list[str]) -> str:

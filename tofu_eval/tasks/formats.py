@@ -12,7 +12,7 @@ from typing import cast, get_args
 from jinja2 import TemplateSyntaxError, meta, nodes
 
 from tofu_eval.core.errors import ConfigError
-from tofu_eval.core.templates import environment, line_of, rendered
+from tofu_eval.core.templates import environment, line_of, render_template
 from tofu_eval.core.types import Message, Prompt, PromptFormat, Task, digest
 from tofu_eval.tasks.problems import Problem, did_you_mean, one_line
 from tofu_eval.tasks.sources import absent
@@ -191,7 +191,7 @@ def _join_turns(turns: Sequence[Message], examples: int) -> str:
 
 def _reword(wording: str, turn: Message, prompt: Prompt, task: Task | None) -> str:
     try:
-        return rendered(wording, {"prompt": turn.content})
+        return render_template(wording, {"prompt": turn.content})
     except Exception as error:  # a template may fail in any way that Python can
         name = task.name if task else ""
         raise ConfigError(
@@ -231,7 +231,7 @@ def _render(format: Format, source: str, prompt: Prompt) -> str:
             "input": prompt.metadata.get("input", ""),
             "problem": prompt.metadata.get("problem") or prompt.text,
         }
-        return rendered(source, {"prompt": prompt.text, "messages": turns, **given})
+        return render_template(source, {"prompt": prompt.text, "messages": turns, **given})
     except Exception as error:  # a template may fail in any way that Python can
         line = line_of(error)
         raise _error(format, line, f"at prompt '{prompt.id}': {one_line(error)}") from error

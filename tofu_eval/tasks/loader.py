@@ -35,7 +35,7 @@ def load_task(ref: str | Path | Task, data_dir: str | Path | None = None) -> Tas
         PluginError: an installed package offers the name and cannot be loaded.
         ConfigError: with file and line, the file is not a task.
     """
-    return with_data(_found(ref), data_dir)
+    return with_data(_find(ref), data_dir)
 
 
 def with_data(task: Task, data_dir: str | Path | None) -> Task:
@@ -124,7 +124,7 @@ def is_at_hand(task: Task) -> bool:
     return there or own_file(load.data_dir, load.task) is not None
 
 
-def _found(ref: str | Path | Task) -> Task:
+def _find(ref: str | Path | Task) -> Task:
     if isinstance(ref, Task):
         return ref
     if isinstance(ref, str) and "/" not in ref and Path(ref).suffix not in (*YAML, PYTHON):

@@ -81,7 +81,7 @@ def surrogate(text: str) -> str | None:
     return None if lone is None else f"\\u{ord(lone):04x}"
 
 
-def shown(value: object) -> str:
+def show_value(value: object) -> str:
     """A wrong value for a message: JSON on one line, cut at `SHOWN` characters."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

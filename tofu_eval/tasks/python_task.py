@@ -23,7 +23,7 @@ from tofu_eval.tasks.problems import (
     check_prompts,
     find_unclustered,
     one_line,
-    shown,
+    show_value,
 )
 from tofu_eval.tasks.schema import check_metrics, validate
 from tofu_eval.tasks.yaml_document import Document
@@ -139,7 +139,7 @@ def _prompts(function: Callable[[], Iterable[object]], document: Document) -> li
             if isinstance(item, Prompt):
                 placed.append(Placed(item, line, f"prompt {number}"))
             else:
-                what = f"prompt {number} must be text or a Prompt, got {shown(item)}"
+                what = f"prompt {number} must be text or a Prompt, got {show_value(item)}"
                 problems.append(Problem(file, line, what))
     except TofuEvalError:
         raise

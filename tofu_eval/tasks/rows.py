@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tofu_eval.core.templates import rendered
+from tofu_eval.core.templates import render_template
 from tofu_eval.core.types import Message, Prompt
-from tofu_eval.tasks.problems import one_line, shown
+from tofu_eval.tasks.problems import one_line, show_value
 from tofu_eval.tasks.source_schema import Fields
 
 ROLES = ("system", "user", "assistant")
@@ -27,7 +27,7 @@ def parse(text: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, a tower of brackets
         raise RowError(f"not valid JSON: {one_line(error)}") from error
     if not isinstance(row, dict):
-        raise RowError(f"a row must be a JSON object, got {shown(row)}")
+        raise RowError(f"a row must be a JSON object, got {show_value(row)}")
     return row
 
 
@@ -41,15 +41,15 @@ def prompt_of(row: Mapping[str, Any], number: str, fields: Fields) -> Prompt | N
         return None
     id = _get(row, fields.id, "id") if fields.id else number
     if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
-        raise RowError(f"id must be text or a whole number, got {shown(id)}")
+        raise RowError(f"id must be text or a whole number, got {show_value(id)}")
     values = {name: _get(row, name, "metadata") for name in fields.metadata}
-    metadata = {name: _plain(name, v) for name, v in values.items() if v is not None}
+    metadata = {name: _field_text(name, v) for name, v in values.items() if v is not None}
     computed = {name: _render(template, row, name) for name, template in fields.computed.items()}
     metadata |= {name: value for name, value in computed.items() if value}
-    return Prompt(str(id), _asked(row, fields), _references(row, fields), metadata)
+    return Prompt(str(id), _messages_of(row, fields), _references(row, fields), metadata)
 
 
-def _asked(row: Mapping[str, Any], fields: Fields) -> tuple[Message, ...]:
+def _messages_of(row: Mapping[str, Any], fields: Fields) -> tuple[Message, ...]:
     if fields.template is not None:
         return (Message("user", _render(fields.template, row, "template")),)
     there = [name for name in fields.prompt if name in row]
@@ -68,14 +68,14 @@ def _references(row: Mapping[str, Any], fields: Fields) -> tuple[str, ...]:
     if isinstance(found, str):
         found = [found]
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise RowError(f"references must be text or a list of texts, got {shown(found)}")
+        raise RowError(f"references must be text or a list of texts, got {show_value(found)}")
     return tuple(found)
 
 
 def _render(template: str, row: Mapping[str, Any], what: str) -> str:
     """White space at the ends is dropped."""
     try:
-        return rendered(template, row).strip()
+        return render_template(template, row).strip()
     except Exception as error:  # a template may fail in any way that Python can
         raise RowError(f"{what}: {one_line(error)}; the row has {_names(row)}") from error
 
@@ -100,14 +100,14 @@ def _messages(value: Any) -> tuple[Message, ...]:
         if not known or not isinstance(turn.get("content"), str):
             raise RowError(
                 f"prompt must be text or messages with role ({', '.join(ROLES)}) and content, "
-                f"got {shown(turn)}"
+                f"got {show_value(turn)}"
             )
     return tuple(Message(turn["role"], turn["content"]) for turn in turns)
 
 
-def _plain(name: str, value: Any) -> str:
+def _field_text(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    raise RowError(f"field '{name}' (metadata) must be text or a number, got {shown(value)}")
+    raise RowError(f"field '{name}' (metadata) must be text or a number, got {show_value(value)}")

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
-from tofu_eval.tasks.problems import Placed, did_you_mean, shown
+from tofu_eval.tasks.problems import Placed, did_you_mean, show_value
 from tofu_eval.tasks.source_schema import (
     Fields,
     FileSource,
@@ -20,7 +20,7 @@ from tofu_eval.tasks.source_schema import (
     Strict,
     Template,
     as_list,
-    matching,
+    match_pattern,
     or_text,
 )
 from tofu_eval.tasks.target import TARGET, target_of
@@ -35,7 +35,7 @@ _DEFAULT = Sampling()
 Name = Annotated[
     str,
     AfterValidator(
-        matching(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
+        match_pattern(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
     ),
 ]
 Stop = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(as_list)]
@@ -147,7 +147,7 @@ def validate(document: Document) -> TaskSpec | None:
     """The task that a document describes, or None with the reasons in `document.problems`."""
     value = document.value
     if not isinstance(value, dict):
-        what = f"a task is a mapping with name, version and prompts, got {shown(value)}"
+        what = f"a task is a mapping with name, version and prompts, got {show_value(value)}"
         document.report((), what)
         return None
     given = [key for key in SOURCES if value.get(key) is not None]
@@ -173,7 +173,9 @@ def inline_prompts(document: Document) -> list[Placed]:
     for category, items in groups.items():
         way: Loc = ("prompts",) if category is None else ("prompts", category)
         if not isinstance(items, list) or not items:
-            document.report(way, f"{_dotted(way)} must be a list of prompts, got {shown(items)}")
+            document.report(
+                way, f"{_join_path(way)} must be a list of prompts, got {show_value(items)}"
+            )
             continue
         for index, item in enumerate(items):
             inline = read_part(Inline, item, (*way, index), document)
@@ -191,7 +193,7 @@ def check_metrics(document: Document, known: Collection[str] | None) -> None:
     names = document.value.get("metrics")
     for index, name in enumerate(names if isinstance(names, list) else []):
         if name in names[:index]:
-            document.report(("metrics", index), f"metric {shown(name)} is listed twice")
+            document.report(("metrics", index), f"metric {show_value(name)} is listed twice")
         elif known is not None and isinstance(name, str) and name not in known:
             hint = f"unknown metric '{name}'.{did_you_mean(name, known)}"
             document.report(("metrics", index), f"{hint} List all: tofu-eval metrics list")
@@ -217,14 +219,14 @@ def _words(loc: Loc, detail: ErrorDetails, root: type[BaseModel]) -> str:
     """A pydantic error in the words of this house."""
     kind = detail["type"]
     if kind == "missing":
-        return f"{_dotted(loc)} is missing"
+        return f"{_join_path(loc)} is missing"
     if kind == "extra_forbidden":
-        where = f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""
+        where = f" in {_join_path(loc[:-1])}" if len(loc) > 1 else ""
         keys = _model_at(loc[:-1], root).model_fields
         hint = f"{did_you_mean(str(loc[-1]), keys)} Known: {', '.join(keys)}"
         return f"unknown key '{loc[-1]}'{where}.{hint}"
     rule = _RULES[kind].format(**detail.get("ctx", {})) if kind in _RULES else detail["msg"]
-    return f"{_dotted(loc) or 'task'} {rule}, got {shown(detail['input'])}"
+    return f"{_join_path(loc) or 'task'} {rule}, got {show_value(detail['input'])}"
 
 
 def _model_at(loc: Loc, root: type[BaseModel]) -> type[BaseModel]:
@@ -234,7 +236,7 @@ def _model_at(loc: Loc, root: type[BaseModel]) -> type[BaseModel]:
     return MODELS[loc[-1]] if loc else root
 
 
-def _dotted(loc: Loc) -> str:
+def _join_path(loc: Loc) -> str:
     return ".".join(str(part) for part in loc)
 
 

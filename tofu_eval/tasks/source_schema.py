@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic import model_validator as validator
 from pydantic_core import PydanticCustomError
 
-from tofu_eval.core.templates import compiled
+from tofu_eval.core.templates import compile_template
 
 UNPINNED = "unpinned"
 """The `revision` of a dataset whose commit could not be known; a run records the one it read."""
@@ -20,7 +20,7 @@ ROWS = (".jsonl", ".parquet")
 """What a file of rows is called."""
 
 
-def matching(pattern: str, words: str) -> Callable[[str], str]:
+def match_pattern(pattern: str, words: str) -> Callable[[str], str]:
     """A check that a text is of a pattern; `words` says what is wrong where it is not."""
 
     def check(value: str) -> str:
@@ -45,7 +45,7 @@ def as_list(value: Any) -> Any:
 
 def _template(value: str) -> str:
     try:
-        compiled(value)
+        compile_template(value)
     except TemplateSyntaxError as error:
         raise PydanticCustomError(
             "template", "is not a template: {why}", {"why": error.message or "cannot be parsed"}
@@ -56,15 +56,15 @@ def _template(value: str) -> str:
 Commit = Annotated[
     str,
     AfterValidator(
-        matching(
+        match_pattern(
             rf"[0-9a-f]{{7,40}}|{UNPINNED}",
             "must be a commit of 40 hex digits, so that the data is pinned "
             f"(its first 7 or more will do; '{UNPINNED}' where none is known)",
         )
     ),
 ]
-Sha256 = Annotated[str, AfterValidator(matching(r"[0-9a-f]{64}", "must be 64 hex digits"))]
-Url = Annotated[str, AfterValidator(matching(r"https://\S+", "must begin with https://"))]
+Sha256 = Annotated[str, AfterValidator(match_pattern(r"[0-9a-f]{64}", "must be 64 hex digits"))]
+Url = Annotated[str, AfterValidator(match_pattern(r"https://\S+", "must begin with https://"))]
 Template = Annotated[str, AfterValidator(_template)]
 OneOf = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
 """A name, or several of which the first that is there counts."""

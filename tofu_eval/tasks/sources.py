@@ -67,9 +67,9 @@ class FilePrompts:
             return read_rows(path, self.source)
         if self.data_dir is not None:
             if (own := own_file(self.data_dir, self.task)) is None:
-                raise missing(self.task, self.data_dir, (), self.fetch)
+                raise missing_data_error(self.task, self.data_dir, (), self.fetch)
             return read_rows(own, self.source)
-        return read_rows(self._downloaded(self.source.url), self.source)
+        return read_rows(self._download(self.source.url), self.source)
 
     @property
     def pin(self) -> dict[str, str]:
@@ -88,7 +88,7 @@ class FilePrompts:
         """An error at the line that names the data."""
         return TaskError([Problem(str(self.task_file), self.line, text)], str(self.task_file))
 
-    def _downloaded(self, url: str) -> Path:
+    def _download(self, url: str) -> Path:
         """The file behind the URL, from the cache of `datasets` where it is there."""
         try:
             import datasets
@@ -114,7 +114,9 @@ def own_file(data_dir: Path, task: str) -> Path | None:
     return next((path for path in found if absent(path) is None), None)
 
 
-def missing(task: str, data_dir: Path, folders: Sequence[str], fetch: str) -> ConfigError:
+def missing_data_error(
+    task: str, data_dir: Path, folders: Sequence[str], fetch: str
+) -> ConfigError:
     """The error where a data folder lacks a task's data."""
     if not data_dir.is_dir():
         return ConfigError(f"--data-dir {data_dir}: there is no such folder. Fetch data: {fetch}")
@@ -149,11 +151,11 @@ def read_rows(path: Path, source: FileSource | HubSource) -> Prompts:
             placed.append(Placed(prompt, line, words))
     if not placed and not problems:
         problems.append(Problem(str(path), 1, "the file has no prompts"))
-    found = checked(placed, problems, str(path))
+    found = check_all(placed, problems, str(path))
     return Prompts(found, {"file": path.name, "sha256": _digest(path)})
 
 
-def checked(placed: list[Placed], problems: list[Problem], file: str) -> list[Prompt]:
+def check_all(placed: list[Placed], problems: list[Problem], file: str) -> list[Prompt]:
     """The prompts; TaskError with all that is wrong with them."""
     problems = [*problems, *check_prompts(placed, file)]
     if problems:

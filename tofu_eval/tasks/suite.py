@@ -15,7 +15,7 @@ from tofu_eval.core.registry import Registry
 from tofu_eval.core.types import PromptFormat, Task
 from tofu_eval.tasks.base import YAML
 from tofu_eval.tasks.loader import load_task, part_of
-from tofu_eval.tasks.problems import TaskError, shown
+from tofu_eval.tasks.problems import TaskError, show_value
 from tofu_eval.tasks.schema import MODELS, Name, SamplingSpec, read_part
 from tofu_eval.tasks.source_schema import Strict, or_text
 from tofu_eval.tasks.yaml_document import read_yaml
@@ -123,7 +123,7 @@ def read_suite(path: Path) -> Suite:
     document = read_yaml(path)
     if not isinstance(document.value, dict):
         document.report((), f"a suite is a mapping with name, version and tasks, got "
-                            f"{shown(document.value)}")  # fmt: skip
+                            f"{show_value(document.value)}")  # fmt: skip
         raise TaskError(document.problems, document.file)
     spec = read_part(SuiteSpec, document.value, (), document, SuiteSpec)
     if spec is None or document.problems:

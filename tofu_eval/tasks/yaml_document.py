@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tofu_eval.core.errors import ConfigError
-from tofu_eval.tasks.problems import Problem, TaskError, one_line, shown, surrogate
+from tofu_eval.tasks.problems import Problem, TaskError, one_line, show_value, surrogate
 
 Loc = tuple[str | int, ...]
 """The way to a value: ("prompts", 3, "text")."""
@@ -175,7 +175,9 @@ class _Reader:
         try:
             return self.loader.construct_object(node)
         except (ValueError, LookupError, OverflowError):  # as PyYAML fails on "!!int"
-            self._report(line, f"{shown(node.value)} cannot be read as {node.tag.split(':')[-1]}")
+            self._report(
+                line, f"{show_value(node.value)} cannot be read as {node.tag.split(':')[-1]}"
+            )
             return node.value
 
     def _text(self, node: yaml.Node) -> str:

@@ -27,7 +27,7 @@ from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
 from tofu_eval.core.types import Report, no_report
 from tofu_eval.run import provenance
-from tofu_eval.run.files import TEMPORARY, locked, write_json
+from tofu_eval.run.files import TEMPORARY, hold_lock, write_json
 from tofu_eval.run.store import conflict
 from tofu_eval.tasks.formats import Format, load_format
 from tofu_eval.training import trl_config as arguments
@@ -137,7 +137,7 @@ def train(
     }
     job = _Job(settings, json.loads(json.dumps(asked)), format, report)
     read_manifest(settings.output)  # a folder that is not a training's is left as it is
-    with locked(settings.output) if state.is_main_process else nullcontext():
+    with hold_lock(settings.output) if state.is_main_process else nullcontext():
         with state.main_process_first():
             done = job.read_finished()
             checkpoint = None if done else job.checkpoint(resume)

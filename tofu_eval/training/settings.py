@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tofu_eval.core.config import read_yaml, validated
+from tofu_eval.core.config import make_validated, read_yaml
 from tofu_eval.core.errors import ConfigError
 
 RECIPES = files("tofu_eval.training") / "recipes"
@@ -53,7 +53,7 @@ def train_settings(values: Mapping[str, Any]) -> TrainSettings:
             raise ConfigError(f"No {name}. Name it: {flag} …  See: tofu-eval train --help")
     if not isinstance(ours.get("sft", {}), Mapping):
         raise ConfigError(f"sft should be a mapping of SFTConfig's fields, got {ours['sft']!r}.")
-    made = validated(TrainSettings, {**ours, "sft": {**ours.get("sft", {}), **rest}}, "")
+    made = make_validated(TrainSettings, {**ours, "sft": {**ours.get("sft", {}), **rest}}, "")
     for name, value in made.loss_settings.items():
         if not math.isfinite(value):
             raise ConfigError(f"{made.loss}: {name} is {value}; expected a finite number.")

@@ -16,7 +16,7 @@ from tofu_eval.core.types import Prompt
 from tofu_eval.features.answers import VERIFIERS, algebra, mathematics
 from tofu_eval.features.answers.algebra import Algebra, Supervisor
 from tofu_eval.features.answers.find import LONGEST
-from tofu_eval.features.answers.plain import lone_number, number, tidy, without_unit, words
+from tofu_eval.features.answers.plain import lone_number, number, strip_dress, without_unit, words
 from tofu_eval.metrics import METRICS
 
 PROMPT = Prompt.of_text("p", "How many?")
@@ -190,7 +190,7 @@ REPEATED = [
 def test_comparing_texts_takes_no_exponential_time(piece: str) -> None:
     start = time.process_time()
     for before, after in (("", ""), ("a", "%"), ("1", "%"), ("1 ", "a%"), ("a", "\n")):
-        text = tidy((before + piece * 500)[:990] + after)
+        text = strip_dress((before + piece * 500)[:990] + after)
         words(text)
         number(text)
         without_unit(text)
@@ -290,7 +290,7 @@ def test_the_walls_hold(
 def test_the_comparing_process_sees_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_SECRET", "x")
     monkeypatch.setattr(algebra, "_warm", lambda: None)
-    monkeypatch.setattr(algebra, "_equal", lambda *_: "A_SECRET" in os.environ)
+    monkeypatch.setattr(algebra, "_verify_equal", lambda *_: "A_SECRET" in os.environ)
     supervisor = Supervisor(2, 10.0)
     assert supervisor.compare([("1", "2")]) == [False]
     supervisor._end()
@@ -298,7 +298,7 @@ def test_the_comparing_process_sees_no_environment(monkeypatch: pytest.MonkeyPat
 
 def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(algebra, "_warm", lambda: None)
-    monkeypatch.setattr(algebra, "_equal", lambda *_: bool(bytearray(3 * 2**30)))
+    monkeypatch.setattr(algebra, "_verify_equal", lambda *_: bool(bytearray(3 * 2**30)))
     supervisor = Supervisor(2, 10.0)
     assert supervisor.compare([("1", "2")]) == [None]
     supervisor._end()

@@ -7,7 +7,7 @@ from support.answer_pairs import DIFFERENT, EQUAL
 
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.answers import VERIFIERS
-from tofu_eval.features.answers.find import LONGEST, final_answer, said
+from tofu_eval.features.answers.find import LONGEST, final_answer, find_said
 
 MATH = VERIFIERS.get("math")
 PROMPT = Prompt.of_text("p", "How many?")
@@ -79,7 +79,7 @@ def test_the_rules_of_extraction(text: str, answer: str | None) -> None:
 
 
 def test_what_is_said_last_counts_where_it_says_something() -> None:
-    assert said("The answer is 4. What answer is") == "4"
+    assert find_said("The answer is 4. What answer is") == "4"
 
 
 def test_what_is_no_formula_cannot_be_read() -> None:

@@ -145,7 +145,7 @@ def _serve(pipe: Connection, cpu_seconds: int) -> None:
         used = math.ceil(time.process_time())
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         resource.setrlimit(resource.RLIMIT_CPU, (used + cpu_seconds, hard))
-        pipe.send(_equal(answer, reference))
+        pipe.send(_verify_equal(answer, reference))
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
@@ -165,14 +165,14 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     raise PermissionError(f"refused: {event}")
 
 
-def _equal(answer: str, reference: str) -> bool | None:
+def _verify_equal(answer: str, reference: str) -> bool | None:
     from math_verify import verify
 
     try:
-        one = _parsed(answer)
+        one = _parse(answer)
         if one is None:
             return None
-        other = _parsed(reference)
+        other = _parse(reference)
         if other is None:
             return False
         found = verify(other, one, timeout_seconds=None, raise_on_error=True)
@@ -182,7 +182,7 @@ def _equal(answer: str, reference: str) -> bool | None:
 
 
 @lru_cache(maxsize=4096)
-def _parsed(answer: str) -> Any:
+def _parse(answer: str) -> Any:
     """A formula's tree; None where it is not a formula."""
     from math_verify import LatexExtractionConfig, parse
 
@@ -218,7 +218,7 @@ def _warm() -> None:
         (r"\int_0^1 x dx", "0.5"), (r"\sum_{k=1}^{3} k", "6"), (r"\binom{5}{2}", "10"),
     )  # fmt: skip
     for answer, reference in samples:
-        _equal(answer, reference)
-        _equal(reference, answer)
+        _verify_equal(answer, reference)
+        _verify_equal(reference, answer)
     # After the imports, some of which use it.
     sympy.parsing.sympy_parser.parse_expr = _numeral

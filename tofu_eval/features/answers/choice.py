@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.answers.base import verifier
-from tofu_eval.features.answers.find import boxed
+from tofu_eval.features.answers.find import find_boxed
 
 _LETTER = re.compile(r"\W*(?:\\(?:text|textbf|mathrm|mathbf)\{)?\W*([A-Za-z])[\W_]*")
 _SAID = re.compile(
@@ -32,7 +32,7 @@ def choice(prompt: Prompt, text: str) -> str | None:
     4. the last "(B)";
     5. the last line that is a letter.
     """
-    in_box = boxed(text)
+    in_box = find_boxed(text)
     if in_box is not None and len(in_box) < 40 and (match := _LETTER.fullmatch(in_box)):
         return match[1].upper()
     for match in reversed(list(_SAID.finditer(text))):

@@ -39,7 +39,7 @@ def final_answer(text: str) -> str | None:
 
     An answer of more than LONGEST characters is None.
     """
-    for rule in (boxed, _after_hashes, said, last_number):
+    for rule in (find_boxed, _after_hashes, find_said, last_number):
         found = rule(text)
         if found is not None:
             found = found.strip(_DRESS)
@@ -49,11 +49,11 @@ def final_answer(text: str) -> str | None:
 
 def marked_answer(text: str) -> str | None:
     """What rules 1 and 2 of `final_answer` find: an answer that the text marks as such."""
-    found = boxed(text)
+    found = find_boxed(text)
     return found if found is not None else _after_hashes(text)
 
 
-def boxed(text: str) -> str | None:
+def find_boxed(text: str) -> str | None:
     """The content of the last box that is closed; one pass, whatever the nesting."""
     found = _last_box(text)
     if found is None:
@@ -92,7 +92,7 @@ def _after_hashes(text: str) -> str | None:
     return match[1] if match and match[1].strip() else None
 
 
-def said(text: str) -> str | None:
+def find_said(text: str) -> str | None:
     """What follows the last "answer is" or the like; None where nothing does."""
     for match in reversed(list(_SAID.finditer(text))):
         rest = text[match.end() : match.end() + 2 * LONGEST].lstrip(_DRESS + ":")

@@ -14,7 +14,7 @@ from tofu_eval.features.answers.plain import (
     lone_number,
     number,
     same_number,
-    tidy,
+    strip_dress,
     without_unit,
     words,
 )
@@ -41,8 +41,11 @@ def equal_mathematics(pairs: Sequence[Pair]) -> list[bool | None]:
     Raises:
         MissingDependencyError: math-verify is not installed and would be asked.
     """
-    tidied = [(tidy(answer[:LONGEST]), tidy(_gold(reference))) for answer, reference in pairs]
-    found = [decided(*pair) for pair in tidied]
+    tidied = [
+        (strip_dress(answer[:LONGEST]), strip_dress(_gold(reference)))
+        for answer, reference in pairs
+    ]
+    found = [decide_plainly(*pair) for pair in tidied]
     left = [i for i, verdict in enumerate(found) if verdict is None]
     asked = list(dict.fromkeys(_formulas(*tidied[i]) for i in left))
     told = dict(zip(asked, algebra().equal(asked) if asked else (), strict=True))
@@ -57,7 +60,7 @@ def mathematics(prompt: Prompt, text: str) -> str | None:
     return final_answer(text)
 
 
-def decided(answer: str, reference: str) -> bool | None:
+def decide_plainly(answer: str, reference: str) -> bool | None:
     """Whether two tidy answers are the same, where that needs no algebra; else None."""
     if answer.replace(" ", "") == reference.replace(" ", ""):
         return True

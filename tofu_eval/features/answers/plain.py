@@ -64,7 +64,7 @@ UNITS = {alias: unit for unit, aliases in _NAMES.items() for alias in (unit, *al
 """Names of units; two that differ make two answers, and none is converted into another."""
 
 
-def tidy(answer: str) -> str:
+def strip_dress(answer: str) -> str:
     r"""An answer without what says nothing: dollars around it, `\left`, a full stop, spaces."""
     for symbol, latex in _SYMBOLS.items():
         answer = answer.replace(symbol, latex)
@@ -138,12 +138,12 @@ def without_unit(answer: str) -> tuple[str, str | None]:
     known = UNITS.get(name)
     if not spaced and known is None:
         return answer, None  # 2x is no number with a unit
-    if number(tidy(match["number"])) is None and known is None:
+    if number(strip_dress(match["number"])) is None and known is None:
         return answer, None
     if len(name) == 1 and not spaced:
         return answer, None  # 2m may be twice m
     made = "" if known is None or "/" in unit or " " in unit.split("^")[0].strip() else known
-    return tidy(match["number"]), (made + (f"^{power[1]}" if power and made else ""))
+    return strip_dress(match["number"]), (made + (f"^{power[1]}" if power and made else ""))
 
 
 def lone_number(answer: str) -> Fraction | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.answers.base import verifier
-from tofu_eval.features.answers.find import LONGEST, boxed, said
+from tofu_eval.features.answers.find import LONGEST, find_boxed, find_said
 
 
 @verifier(name="text", version=1, equal=lambda pairs: equal_words(pairs))
@@ -16,8 +16,8 @@ def text(prompt: Prompt, text: str) -> str | None:
 
     None where that is empty or longer than 1,000 characters.
     """
-    found = boxed(text)
-    found = said(text) if found is None else found
+    found = find_boxed(text)
+    found = find_said(text) if found is None else found
     found = (text if found is None else found).strip()
     return found if 0 < len(found) <= LONGEST else None
 

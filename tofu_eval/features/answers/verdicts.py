@@ -65,11 +65,11 @@ class Verdicts:
             PluginError: a verifier fails.
         """
         judged = [
-            (group, verifier, _found(verifier, group))
+            (group, verifier, _find_answers(verifier, group))
             for group in groups
             if (verifier := self._verifier(group)) is not None and group.prompt.references
         ]
-        told = self._told(
+        told = self._decide(
             [
                 (verifier, answer, reference)
                 for group, verifier, answers in judged
@@ -108,11 +108,11 @@ class Verdicts:
         left = list(states)
         while left := [state for state in left if state.open_next()]:
             asked = [question for state in left for question in state.questions()]
-            told = self._told(asked, cache, report)
+            told = self._decide(asked, cache, report)
             for state in left:
                 state.take(told)
 
-    def _told(
+    def _decide(
         self, questions: Sequence[Question], cache: Cache, report: Report
     ) -> dict[tuple[str, str, str], float]:
         """1, 0 or NaN for each (verifier, answer, other answer)."""
@@ -122,7 +122,7 @@ class Verdicts:
             values = np.full((len(some), 1), np.nan, dtype=np.float32)
             for verifier in {by_key[key][0].name: by_key[key][0] for key in some}.values():
                 mine = [i for i, key in enumerate(some) if by_key[key][0].name == verifier.name]
-                values[mine, 0] = _equal(verifier, [by_key[some[i]][1:] for i in mine])
+                values[mine, 0] = _compare_answers(verifier, [by_key[some[i]][1:] for i in mine])
             return values, 0
 
         fill(cache, by_key, ask, stage="answers", report=report)
@@ -181,28 +181,30 @@ class _Classes:
                         self.labels[j] = self._next - 1
 
 
-def _found(verifier: Verifier, group: Group) -> list[str | None]:
+def _find_answers(verifier: Verifier, group: Group) -> list[str | None]:
     try:
         return [verifier.find(group.prompt, text) for text in group.texts]
     except TofuEvalError:
         raise
     except Exception as error:  # a plug-in may fail in any way
-        raise _failed(verifier, f"{type(error).__name__}: {error}") from error
+        raise _verifier_error(verifier, f"{type(error).__name__}: {error}") from error
 
 
-def _equal(verifier: Verifier, pairs: Sequence[tuple[str, str]]) -> list[float]:
+def _compare_answers(verifier: Verifier, pairs: Sequence[tuple[str, str]]) -> list[float]:
     try:
         told = list(verifier.equal(pairs))
     except TofuEvalError:
         raise
     except Exception as error:  # a plug-in may fail in any way
-        raise _failed(verifier, f"{type(error).__name__}: {error}") from error
+        raise _verifier_error(verifier, f"{type(error).__name__}: {error}") from error
     if len(told) != len(pairs):
-        raise _failed(verifier, f"{len(told)} verdicts for {len(pairs)} pairs, expected one each")
+        raise _verifier_error(
+            verifier, f"{len(told)} verdicts for {len(pairs)} pairs, expected one each"
+        )
     return [float("nan") if verdict is None else float(bool(verdict)) for verdict in told]
 
 
-def _failed(verifier: Verifier, what: str) -> PluginError:
+def _verifier_error(verifier: Verifier, what: str) -> PluginError:
     return PluginError(
         f"The verifier '{verifier.signature}' failed: {what}. Use another: tofu-eval verifiers list"
     )

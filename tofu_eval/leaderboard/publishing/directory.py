@@ -9,7 +9,7 @@ from tofu_eval.leaderboard.board import Board, Source
 from tofu_eval.leaderboard.file import file_content, read_leaderboard
 from tofu_eval.leaderboard.merge import Merged
 from tofu_eval.leaderboard.publishing.changes import Changes, changes_of, pack_board
-from tofu_eval.run.files import locked, write_bytes
+from tofu_eval.run.files import hold_lock, write_bytes
 
 WAIT = 300.0
 """Seconds to wait for others who publish to the same directory."""
@@ -32,7 +32,7 @@ def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) ->
     """
     if dry_run:
         return directory_changes(folder, source)
-    with locked(folder, wait=WAIT):
+    with hold_lock(folder, wait=WAIT):
         changes = directory_changes(folder, source)
         write_changes(folder, changes)
     return changes

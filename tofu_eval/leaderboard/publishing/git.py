@@ -9,7 +9,7 @@ from tofu_eval.core.errors import StoreError
 from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.publishing.changes import Changes
 from tofu_eval.leaderboard.publishing.directory import WAIT, directory_changes, write_changes
-from tofu_eval.run.files import locked
+from tofu_eval.run.files import hold_lock
 
 ATTEMPTS = 5
 """How often to start again where others push in between."""
@@ -46,7 +46,7 @@ def publish_git(
         )
     if dry_run:
         return directory_changes(folder, source)
-    with locked(Path(_git(folder, "rev-parse", "--absolute-git-dir")) / "tofu-eval", wait=WAIT):
+    with hold_lock(Path(_git(folder, "rev-parse", "--absolute-git-dir")) / "tofu-eval", wait=WAIT):
         for attempt in range(ATTEMPTS):
             if push:
                 _git(folder, "pull", "--ff-only", "--quiet")
