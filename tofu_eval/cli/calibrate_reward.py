@@ -38,11 +38,11 @@ def command(responses: Path, output: Path, log_json: bool, **options: Any) -> No
     from tofu_eval.pipeline.calibrate_reward import calibrate_reward
 
     with progress(log_json) as report:
-        made = calibrate_reward(responses, output, report=report, **given_values(**options))
+        calibration = calibrate_reward(responses, output, report=report, **given_values(**options))
     click.echo("points  raw reward")
-    ends = [None, *made.thresholds, None]
+    ends = [None, *calibration.thresholds, None]
     for points, (low, high) in enumerate(pairwise(ends), start=1):
         left = "" if low is None else f"above {low:g}"
         right = "" if high is None else f"up to {high:g}"
         click.echo(f"{points:6}  {' '.join(part for part in (left, right) if part)}")
-    click.echo(printable(f"{output} is for {made.signature.rpartition(':')[0]} alone."))
+    click.echo(printable(f"{output} is for {calibration.signature.rpartition(':')[0]} alone."))

@@ -195,11 +195,11 @@ def _print_needs(run: Run, comparison: Comparison, style: str) -> None:
     noise, remarks = sampling_noise(run, list(dict.fromkeys(r.metric for r in comparison.rows)))
     for remark in remarks:
         note(remark)
-    found = needs(comparison, noise)
+    rows = needs(comparison, noise)
     if style == "json":
-        click.echo(json.dumps([asdict(need) for need in found], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([asdict(need) for need in rows], indent=2, ensure_ascii=False))
         return
     from rich.console import Console
     from rich.text import Text
 
-    Console().print(Text(needs_text(found)))
+    Console().print(Text(needs_text(rows)))

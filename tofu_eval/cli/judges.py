@@ -24,8 +24,8 @@ def list_() -> None:
 
     rows = [("kind", "name", "what it is")]
     for name, made in presets().items():
-        told = f"calibrated: {made.signature}" if made else "no calibration: calibrate-reward"
-        rows.append(("reward model", name, told))
+        calibrated = f"calibrated: {made.signature}" if made else "no calibration: calibrate-reward"
+        rows.append(("reward model", name, calibrated))
     rows += [("rubric", name, "a rating from 0 to 5") for name in RATINGS]
     rows.append(("rubric", HARM, "yes or no, for attack_success_rate_judged"))
     for kind, registry in (("reward model", REWARD_MODELS), ("judge", JUDGES)):
@@ -35,5 +35,5 @@ def list_() -> None:
             else:
                 rows.append((kind, entry.name, f"version {entry.item.identity['version']}"))
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    for kind, name, told in rows:
-        click.echo(printable(f"{kind:{widths[0]}}  {name:{widths[1]}}  {told}"))
+    for kind, name, calibrated in rows:
+        click.echo(printable(f"{kind:{widths[0]}}  {name:{widths[1]}}  {calibrated}"))

@@ -190,11 +190,11 @@ def export_command(
     board = select(read_leaderboard(file), models=models, tasks=tasks, metrics=metrics)
     if chosen.amends:
         arguments["there"] = _text_of(output)
-    made = chosen.function(board, **arguments)
-    if isinstance(made, str):
-        _write(output, made)
+    exported = chosen.function(board, **arguments)
+    if isinstance(exported, str):
+        _write(output, exported)
     else:
-        for name, text in made.items():
+        for name, text in exported.items():
             _write(None if output is None else _inside(output, name), text)
 
 

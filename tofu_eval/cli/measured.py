@@ -15,12 +15,12 @@ def check_measured(run: Run, metrics: Iterable[str]) -> None:
         ConfigError: the run was not scored with a metric that exists. Of names that nothing has,
             whoever looks them up says so.
     """
-    known = set(run.scores().column("metric").unique().to_pylist())
+    measured = set(run.scores().column("metric").unique().to_pylist())
     for name in metrics:
-        if name not in known and _exists(name):
+        if name not in measured and _exists(name):
             raise ConfigError(
                 f"{run.path} was not scored with '{name}'. Score it again with --metric '{name}'; "
-                f"it has {', '.join(sorted(known))}."
+                f"it has {', '.join(sorted(measured))}."
             )
 
 

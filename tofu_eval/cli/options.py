@@ -25,12 +25,12 @@ class Temperatures(click.ParamType):  # type: ignore[type-arg]  # generic from C
     ) -> float | tuple[float, ...]:
         """A number for one, a tuple for several."""
         try:
-            found = tuple(float(part) for part in names(str(value)))
+            numbers = tuple(float(part) for part in names(str(value)))
         except ValueError:
-            found = ()
-        if not found:
+            numbers = ()
+        if not numbers:
             self.fail(f"got '{value}'. Write one number, or a sweep: 0.3,0.7,1.0", param, ctx)
-        return found if "," in str(value) else found[0]
+        return numbers if "," in str(value) else numbers[0]
 
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -118,18 +118,18 @@ def _option_of(one: Setting, heading: str) -> Option:
     """The option of a setting, of the type that its annotation says."""
     kind = next((k for k in get_args(one.kind) if k is not NoneType), one.kind)
     kind = one.kind if get_origin(one.kind) in (Literal, Mapping) else kind
-    told: dict[str, Any] = {"type": kind}
+    facts: dict[str, Any] = {"type": kind}
     flag = one.flag
     if get_origin(kind) is Literal:
-        told = {"type": click.Choice(list(map(str, get_args(kind))))}
+        facts = {"type": click.Choice(list(map(str, get_args(kind))))}
     elif kind is bool:
-        flag, told = f"{flag}/--no-{flag.removeprefix('--')}", {"default": None}
+        flag, facts = f"{flag}/--no-{flag.removeprefix('--')}", {"default": None}
     elif kind not in (int, float, str):  # a mapping
-        told = {"multiple": True, "callback": partial(_read_arguments, flag)}
+        facts = {"multiple": True, "callback": partial(_read_arguments, flag)}
     default = "" if one.default is None else f" Default: {one.default}"
     name = f"{one.section}{_APART}{one.name}"
     return Option(
-        [flag, name], heading=heading, metavar=one.metavar, help=f"{one.help}{default}", **told
+        [flag, name], heading=heading, metavar=one.metavar, help=f"{one.help}{default}", **facts
     )
 
 
@@ -138,12 +138,12 @@ def option_of(section: type, name: str, **changes: Any) -> Callable[[Decorated],
     from tofu_eval.core.sections import settings_of, title_of
 
     (one,) = (setting for setting in settings_of(section) if setting.name == name)
-    made = _option_of(one, title_of(section))
+    option = _option_of(one, title_of(section))
     for fact, value in changes.items():
-        setattr(made, fact, value)
+        setattr(option, fact, value)
 
     def add(command: Decorated) -> Decorated:
-        vars(command).setdefault("__click_params__", []).append(made)
+        vars(command).setdefault("__click_params__", []).append(option)
         return command
 
     return add
@@ -379,36 +379,36 @@ def arguments(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
 
     from tofu_eval.core.errors import ConfigError
 
-    found = {}
+    values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         try:
-            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
+            values[name.strip().replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"{option} {text}: the value is not YAML.") from error
         if not equals or not name.strip():
             raise ConfigError(f"{option} got '{text}'. Write NAME=VALUE.")
-    return found or None
+    return values or None
 
 
 def given_values(**options: Any) -> dict[str, Any]:
     """The options that the user gave: not None, not an empty tuple; a section's as one mapping."""
-    told: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in options.items():
         section, apart, setting = name.partition(_APART)
         if value not in (None, ()):
-            part = told.setdefault(section, {}) if apart else told
+            part = values.setdefault(section, {}) if apart else values
             part[setting if apart else name] = value
-    return told
+    return values
 
 
 def merge_settings(file: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     """What a file and flags say together: a flag wins, also within a section."""
-    told = {**file, **flags}
+    merged = {**file, **flags}
     for name, part in flags.items():
         if isinstance(part, dict) and isinstance(file.get(name), dict):
-            told[name] = {**file[name], **part}
-    return told
+            merged[name] = {**file[name], **part}
+    return merged
 
 
 def names(text: str) -> list[str]:
@@ -420,12 +420,12 @@ def split_names(specs: list[ModelSpec]) -> dict[str, ModelSpec]:
     """The models by name; ConfigError for two of one name."""
     from tofu_eval.core.errors import ConfigError
 
-    found = {spec.name: spec for spec in specs}
-    if len(found) < len(specs):
+    by_name = {spec.name: spec for spec in specs}
+    if len(by_name) < len(specs):
         names = [spec.name for spec in specs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"Two models are called '{twice}'. Name them apart: --model NAME=REF")
-    return found
+    return by_name
 
 
 def formats_by_model(formats: tuple[str, ...]) -> str | dict[str, str]:

@@ -209,11 +209,11 @@ def _check_baseline(baseline: str, models: list[str], output: Path) -> None:
 
     if baseline in models:
         return
-    known = [*models]
+    choices = [*models]
     with suppress(StoreError):  # no run yet
-        known += Run.open(output).manifest["models"]
-    if baseline not in known:
-        raise UnknownNameError.of("model", baseline, known, "tofu-eval run --help")
+        choices += Run.open(output).manifest["models"]
+    if baseline not in choices:
+        raise UnknownNameError.of("model", baseline, choices, "tofu-eval run --help")
 
 
 def _base_urls(texts: tuple[str, ...], models: dict[str, ModelSpec]) -> str | dict[str, str]:

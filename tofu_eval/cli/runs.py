@@ -82,16 +82,17 @@ def verify(run: Path) -> None:
     from tofu_eval.core.escape import printable
     from tofu_eval.run.verify import verify
 
-    found = verify(run)
-    for problem in found.problems:
+    outcome = verify(run)
+    for problem in outcome.problems:
         click.echo(printable(str(problem)))
-    if found.problems:
-        count = len(found.problems)
+    if outcome.problems:
+        count = len(outcome.problems)
         raise StoreError(
-            f"{run} has {count} problem{'s' if count > 1 else ''}, in {found.files} files and "
-            f"{found.responses} responses that could be read; each is named above with its remedy."
+            f"{run} has {count} problem{'s' if count > 1 else ''}, in {outcome.files} files and "
+            f"{outcome.responses} responses that could be read; each is named above with its "
+            "remedy."
         )
-    click.echo(f"{run}: whole; {found.files} files, {found.responses} responses.")
+    click.echo(f"{run}: whole; {outcome.files} files, {outcome.responses} responses.")
 
 
 @command.command("clean")

@@ -42,10 +42,10 @@ def command(
     named = {"model": embedding_model} if embedding_model else settings.get("embedding", {})
     embedder = open_feature("embedding", stored_settings({"embedding": named, "device": device}))
     with Run.writing(run) as opened, progress(False) as report:
-        found = similarities(opened, embedder, tasks, seed=settings.get("seed", 0), report=report)
-    if not found:
+        rows = similarities(opened, embedder, tasks, seed=settings.get("seed", 0), report=report)
+    if not rows:
         raise ConfigError(f"{run} has no responses. Make some: tofu-eval run --output {run}")
-    _print(found, format_)
+    _print(rows, format_)
 
 
 def _print(found: list[Similarity], format_: str) -> None:

@@ -38,18 +38,18 @@ def command(
     opened = Run.open(run)
     scores = opened.scores()
     good = find(f"{metric}[{passing}]").name
-    known = {name: scores.column(name).unique().to_pylist() for name in ("metric", "model", "task")}
+    names = {name: scores.column(name).unique().to_pylist() for name in ("metric", "model", "task")}
     check_measured(opened, (metric, good))
     check_kind(opened, metric, "diversity", "--metric")
-    base = baseline or known["model"][0]
+    base = baseline or names["model"][0]
     wanted = [("metric", metric), ("model", base), *(("task", task) for task in tasks)]
     for noun, name in wanted:
-        if name not in known[noun]:
-            raise UnknownNameError.of(noun, name, known[noun], f"tofu-eval compare {run}")
+        if name not in names[noun]:
+            raise UnknownNameError.of(noun, name, names[noun], f"tofu-eval compare {run}")
     if tasks:
         scores = scores.filter([task in tasks for task in scores.column("task").to_pylist()])
     sign = sign_of(opened.manifest, metric)
-    others = [model for model in known["model"] if model != base]
+    others = [model for model in names["model"] if model != base]
     if not others:
         raise ConfigError(f"{run} has only the model '{base}'; a loss is between two.")
     seed = opened.manifest["settings"]["seed"]

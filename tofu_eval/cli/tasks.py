@@ -115,13 +115,13 @@ def check(files: tuple[Path, ...], data_dir: Path | None) -> None:
     from tofu_eval.metrics import METRICS
     from tofu_eval.tasks import SUITES, check_registered, check_task
 
-    known = [entry.name for entry in METRICS.entries()]
+    metrics = [entry.name for entry in METRICS.entries()]
     problems: list[str] = []
     if files:
         for file in files:
-            problems += check_task(file, known_metrics=known)
+            problems += check_task(file, known_metrics=metrics)
     else:
-        problems, remarks = check_registered(data_dir, known)
+        problems, remarks = check_registered(data_dir, metrics)
         for remark in remarks:
             note(remark)
         problems += _wrong_suites(SUITES)

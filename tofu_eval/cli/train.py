@@ -72,11 +72,11 @@ def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[s
     if str(asked.get("loss")).endswith(".py"):
         asked["loss"] = loss_names(asked["loss"])[0]
     loss_settings = {name: asked.pop(name) for name in ("gamma", "beta") if name in asked}
-    known = fields.get("loss_settings") or {}
-    if not isinstance(known, dict):
-        raise ConfigError(f"loss_settings should be a mapping such as {{gamma: 3}}, got {known!r}.")
+    given = fields.get("loss_settings") or {}
+    if not isinstance(given, dict):
+        raise ConfigError(f"loss_settings should be a mapping such as {{gamma: 3}}, got {given!r}.")
     if loss_settings:
-        fields["loss_settings"] = {**known, **loss_settings}
+        fields["loss_settings"] = {**given, **loss_settings}
     if "lora_r" in asked:
         rank = asked.pop("lora_r")
         lora = fields.get("lora") or {}

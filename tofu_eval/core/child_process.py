@@ -117,7 +117,7 @@ def _receive(child: Child) -> tuple[str, Any]:
 
 def serve(pipe: Connection) -> None:
     """In the child: make the object, then answer for it until the other side is gone."""
-    made: Any = None
+    served: Any = None
     while True:
         try:
             order, content = pipe.recv()
@@ -126,11 +126,11 @@ def serve(pipe: Connection) -> None:
         try:
             if order == "make":
                 make, arguments, options = content
-                made = make(*arguments, **options)
+                served = make(*arguments, **options)
                 pipe.send(("made", None))
             else:
                 method, arguments = content
-                answer = getattr(made, method)(*arguments)
+                answer = getattr(served, method)(*arguments)
                 if order == "call":
                     pipe.send(("value", answer))
                 else:

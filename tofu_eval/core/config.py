@@ -256,10 +256,10 @@ def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
     got = f"got {detail['input']!r}"
     if detail["type"] in ("extra_forbidden", "invalid_key"):
         part = _part(kind, field) if inner else None
-        known = [f"{field}.{name}" for name in part.model_fields] if part else [*kind.model_fields]
-        close = difflib.get_close_matches(path, [*known, *_paths(kind)], n=1)
+        fields = [f"{field}.{name}" for name in part.model_fields] if part else [*kind.model_fields]
+        close = difflib.get_close_matches(path, [*fields, *_paths(kind)], n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
-        return f"unknown setting '{path}'.{hint} Known: {', '.join(known)}"
+        return f"unknown setting '{path}'.{hint} Known: {', '.join(fields)}"
     if field == "format":  # pydantic tells of each of the two shapes on its own
         return f"format should be {_FORMAT}, {got}"
     if field == "temperature":  # its two shapes are no place to look for

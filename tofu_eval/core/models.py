@@ -344,10 +344,10 @@ def _download(repo: str, revision: str | None) -> Path:
 def _weights(folder: Path) -> list[Path]:
     """The weight files that are used: safetensors, or else PyTorch's."""
     for pattern in ("*.safetensors", "*.bin"):
-        found = sorted(folder.glob(pattern))
-        found = [f for f in found if f.name not in TRAINING_FILES and "consolidated" not in f.name]
-        if found:
-            return found
+        files = sorted(folder.glob(pattern))
+        files = [f for f in files if f.name not in TRAINING_FILES and "consolidated" not in f.name]
+        if files:
+            return files
     return []
 
 

@@ -94,11 +94,11 @@ def section(name: str, *, title: str) -> Callable[[type[Section]], type[Section]
         )
 
     def declare(kind: type[Section]) -> type[Section]:
-        made = dataclass(frozen=True, kw_only=True)(kind)
-        made.section_name, made.section_title = name, title  # type: ignore[attr-defined]
+        record = dataclass(frozen=True, kw_only=True)(kind)
+        record.section_name, record.section_title = name, title  # type: ignore[attr-defined]
         # Now, while the names in its annotations can be looked up, wherever it stands.
-        made.section_settings = _settings_of(made, name)  # type: ignore[attr-defined]
-        return made
+        record.section_settings = _settings_of(record, name)  # type: ignore[attr-defined]
+        return record
 
     return declare
 
@@ -131,11 +131,11 @@ def _settings_of(kind: type, name: str) -> tuple[Setting, ...]:
                 f"The field '{one.name}' of the section '{name}' has no default or no help. "
                 f"Write: {one.name}: KIND = setting(DEFAULT, help=…)"
             )
-        told = dict(one.metadata)
-        flag = told.pop("flag") or f"{begin}-{one.name.replace('_', '-')}"
+        facts = dict(one.metadata)
+        flag = facts.pop("flag") or f"{begin}-{one.name.replace('_', '-')}"
         if flag != begin and not flag.startswith(f"{begin}-"):
             raise ConfigError(
                 f"The flag {flag} of the section '{name}' should be {begin}, or begin with {begin}-"
             )
-        declared.append(Setting(name, one.name, hints[one.name], one.default, flag=flag, **told))
+        declared.append(Setting(name, one.name, hints[one.name], one.default, flag=flag, **facts))
     return tuple(declared)

@@ -42,13 +42,13 @@ def line_of(error: BaseException) -> int:
 @cache
 def environment(*, html: bool = False) -> ImmutableSandboxedEnvironment:
     """Jinja without reach into Python; `random` and the globals (`lipsum`) would be unseeded."""
-    made = ImmutableSandboxedEnvironment(
+    sandbox = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=html,
     )
-    made.globals.clear()
-    del made.filters["random"]
-    return made
+    sandbox.globals.clear()
+    del sandbox.filters["random"]
+    return sandbox

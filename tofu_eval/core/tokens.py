@@ -47,14 +47,14 @@ def retokenize(needs: Sequence[str], tokenizer: str) -> tuple[str, ...]:
     """
     if tokenizer == "auto":
         return tuple(needs)
-    found = []
+    retokenized = []
     for need in needs:
-        own = need.removeprefix(REFERENCE)
-        if own in WORDS:
-            other = "tokens_char" if tokenizer == "char" else f"{own}{PUBLISHED}"
-            need = need.removesuffix(own) + other
-        found.append(need)
-    return tuple(found)
+        input_name = need.removeprefix(REFERENCE)
+        if input_name in WORDS:
+            other = "tokens_char" if tokenizer == "char" else f"{input_name}{PUBLISHED}"
+            need = need.removesuffix(input_name) + other
+        retokenized.append(need)
+    return tuple(retokenized)
 
 
 class Tokens(Sequence[list[str]]):

@@ -213,10 +213,10 @@ class OpenAIEngine:
         """The responses to the samples of one prompt, as many requests as it takes."""
         if unit[0].completion is not None:
             return [(request, await self._score(client, request)) for request in unit]
-        made: list[tuple[Request, Response]] = []
-        while left := unit[len(made) :]:
-            made += await self._answers(client, terms[left[0].messages is not None], left)
-        return made
+        answered: list[tuple[Request, Response]] = []
+        while left := unit[len(answered) :]:
+            answered += await self._answers(client, terms[left[0].messages is not None], left)
+        return answered
 
     async def _answers(
         self, client: openai.AsyncOpenAI, terms: Terms, left: list[Request]

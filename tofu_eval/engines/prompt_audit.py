@@ -44,23 +44,23 @@ class Sample:
 
 def findings(encoder: Encoder, requests: Iterable[Request]) -> list[Finding]:
     """What is remarkable about one model's prompts, each kind once, the fatal ones first."""
-    found: dict[str, Finding] = {}
+    by_kind: dict[str, Finding] = {}
     seen = set()
     for request in requests:
         if (asked := (request.text, request.messages)) in seen:
             continue
         seen.add(asked)
         for kind, fatal, text in _of_prompt(encoder, request):
-            found.setdefault(kind, Finding(fatal, encoder.name, text))
+            by_kind.setdefault(kind, Finding(fatal, encoder.name, text))
     eos = encoder.tokenizer.eos_token_id
     if encoder.configured and eos is not None and eos not in encoder.configured:
-        found["ends"] = Finding(
+        by_kind["ends"] = Finding(
             False,
             encoder.name,
             f"the tokenizer ends with token {eos}, the generation config with "
             f"{', '.join(map(str, encoder.configured))}; a response ends at any of them",
         )
-    return sorted(found.values(), key=lambda finding: not finding.fatal)
+    return sorted(by_kind.values(), key=lambda finding: not finding.fatal)
 
 
 def _of_template(encoder: Encoder, request: Request) -> Iterable[tuple[str, str]]:
@@ -95,17 +95,17 @@ def samples(encoder: Encoder, requests: Iterable[Request], first: int) -> list[S
     Raises:
         ModelError: a prompt cannot be put to the model.
     """
-    made: dict[tuple[str, str], Sample] = {}
+    by_task: dict[tuple[str, str], Sample] = {}
     taken: dict[str, int] = {}
     for request in requests:
         place = (request.task, request.prompt_id)
-        if place in made or taken.get(request.task, 0) >= first:
+        if place in by_task or taken.get(request.task, 0) >= first:
             continue
         ids = encoder.encode(request)
         tokens = [encoder.tokenizer.decode([id]) for id in ids]
-        made[place] = Sample(encoder.name, *place, tuple(ids), tuple(tokens))
+        by_task[place] = Sample(encoder.name, *place, tuple(ids), tuple(tokens))
         taken[request.task] = taken.get(request.task, 0) + 1
-    return list(made.values())
+    return list(by_task.values())
 
 
 def check(engine: Any, requests: Sequence[Request]) -> list[str]:
@@ -118,12 +118,12 @@ def check(engine: Any, requests: Sequence[Request]) -> list[str]:
     remarks = []
     for name, encoder in encoders.items():
         mine = [request for request in requests if request.model == name]
-        found = findings(encoder, mine)
-        if found and found[0].fatal:
+        faults = findings(encoder, mine)
+        if faults and faults[0].fatal:
             raise ModelError(
-                f"{found[0]}. Look at the prompts: tofu-eval audit --model {name}=… --task …"
+                f"{faults[0]}. Look at the prompts: tofu-eval audit --model {name}=… --task …"
             )
-        remarks += [str(finding) for finding in found]
+        remarks += [str(finding) for finding in faults]
         if any(request.messages is not None for request in mine):
             engine.record["chat_template"] = digest(encoder.tokenizer.chat_template)[:12]
     return remarks

@@ -109,13 +109,13 @@ class Encoder:
 
     def encode_all(self, requests: Iterable[Request]) -> list[list[int]]:
         """`encode` of each; a prompt that many requests share is tokenized once."""
-        known: dict[Any, list[int]] = {}
+        by_prompt: dict[Any, list[int]] = {}
         rows = []
         for request in requests:
             asked = (request.text, request.messages, request.date, request.sampling.max_tokens)
-            if asked not in known:
-                known[asked] = self.encode(request)
-            rows.append(known[asked])
+            if asked not in by_prompt:
+                by_prompt[asked] = self.encode(request)
+            rows.append(by_prompt[asked])
         return rows
 
     def continued(self, request: Request, ids: list[int]) -> list[int]:
@@ -155,10 +155,10 @@ class Encoder:
 
         Special tokens are left out, but for those that open and close a thought.
         """
-        own = [list(ids[:-1] if ids and ids[-1] in self.ends else ids) for ids in rows]
-        if self._thought_ids.isdisjoint(id for ids in own for id in ids):
-            return self._decode(own)
-        return ["".join(self._decode(self._pieces(ids))) for ids in own]
+        bodies = [list(ids[:-1] if ids and ids[-1] in self.ends else ids) for ids in rows]
+        if self._thought_ids.isdisjoint(id for ids in bodies for id in ids):
+            return self._decode(bodies)
+        return ["".join(self._decode(self._pieces(ids))) for ids in bodies]
 
     def opens_thought(self, request: Request) -> bool:
         """Whether a request's prompt ends with the tag that begins a thought."""
@@ -265,9 +265,9 @@ class Encoder:
         """Where special tokens were typed, in the text that the template made of the prompt."""
         spans, place = [], 0
         for typed in _typed_texts(request):
-            own = next((t for t in (typed, typed.strip()) if text.find(t, place) >= 0), None)
+            written = next((t for t in (typed, typed.strip()) if text.find(t, place) >= 0), None)
             matches = list(self._special.finditer(typed)) if self._special else []
-            if own is None:
+            if written is None:
                 if matches:
                     raise ModelError(
                         f"Prompt '{request.prompt_id}' of task '{request.task}' holds "
@@ -276,10 +276,10 @@ class Encoder:
                         "apart. Use another --format, or take it out of the prompt."
                     )
                 continue
-            place = text.find(own, place)
-            shift = place - (typed.find(own))
+            place = text.find(written, place)
+            shift = place - (typed.find(written))
             spans += [(match.start() + shift, match.end() + shift) for match in matches]
-            place += len(own)
+            place += len(written)
         return spans
 
     def _piece(self, text: str, *, begin: bool) -> list[int]:
@@ -333,12 +333,12 @@ class Encoder:
         return pieces
 
     def _decode(self, rows: list[list[int]]) -> list[str]:
-        own = {id: self._special_tokens[id] for id in self._thought_ids}
+        thought_tokens = {id: self._special_tokens[id] for id in self._thought_ids}
         texts: list[str] = self.tokenizer.batch_decode(
             rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [
-            own[ids[0]] if len(ids) == 1 and ids[0] in own else text
+            thought_tokens[ids[0]] if len(ids) == 1 and ids[0] in thought_tokens else text
             for ids, text in zip(rows, texts, strict=True)
         ]
 

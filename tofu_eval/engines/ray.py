@@ -136,10 +136,10 @@ class RayEngine:
                 if first:
                     self._report(f"start {actors} actors", 1, 1)
                 first = False
-                made = pickle.loads(row["made"])
-                if isinstance(made, str):
-                    raise ModelError(made)
-                yield made
+                responses = pickle.loads(row["made"])
+                if isinstance(responses, str):
+                    raise ModelError(responses)
+                yield responses
         except ray.exceptions.RayError as error:
             said = " ".join(str(error).split())[-300:]
             raise ModelError(
@@ -182,12 +182,12 @@ class _Holder:
         self._engine = open_inner(spec, **options)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[bytes]]:
-        made: list[bytes] = []
+        pickled: list[bytes] = []
         for block in batch["block"]:
             try:
                 requests: list[Request] = pickle.loads(block)
                 rows = [row for rows in self._engine.generate(requests) for row in rows]
-                made.append(pickle.dumps(rows))
+                pickled.append(pickle.dumps(rows))
             except TofuEvalError as error:
-                made.append(pickle.dumps(str(error)))  # as it is, not as a traceback of Ray's
-        return {"made": made}
+                pickled.append(pickle.dumps(str(error)))  # as it is, not as a traceback of Ray's
+        return {"made": pickled}

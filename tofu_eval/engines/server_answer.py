@@ -200,11 +200,11 @@ def _logprobs(
         return (), ()
     content = value.get("content")
     if chat and isinstance(content, list):
-        told: list[Any] = [t.get("logprob") if isinstance(t, dict) else None for t in content]
+        logprobs: list[Any] = [t.get("logprob") if isinstance(t, dict) else None for t in content]
     else:
         tokens = value.get("token_logprobs")
-        told = tokens if isinstance(tokens, list) else []
-    values = tuple(_logprob(number, remarks) for number in told)
+        logprobs = tokens if isinstance(tokens, list) else []
+    values = tuple(_logprob(number, remarks) for number in logprobs)
     offsets = value.get("text_offset")
     good = isinstance(offsets, list) and all(isinstance(place, int) for place in offsets)
     return values, tuple(offsets) if good and isinstance(offsets, list) else ()

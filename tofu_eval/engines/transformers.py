@@ -193,12 +193,12 @@ class TransformersEngine:
         responses: list[Response] = []
         while len(responses) < len(batch):
             piece = batch[len(responses) : len(responses) + self._rows]
-            made = self._attempt(piece)
-            if made is None:
+            finished = self._attempt(piece)
+            if finished is None:
                 self._rows = (len(piece) + 1) // 2
                 self._free()
             else:
-                responses += made
+                responses += finished
         return responses
 
     def _attempt(self, rows: Sequence[_Row]) -> list[Response] | None:

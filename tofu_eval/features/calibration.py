@@ -76,10 +76,10 @@ class Calibration:
 
         A directory is known by its files, wherever it lies and whatever it is called.
         """
-        own = {name: self.model[name] for name in WEIGHTS if name in self.model}
-        if "files" in own:
-            own.pop("id", None)
-        return bool(own) and all(identity.get(name) == value for name, value in own.items())
+        weights = {name: self.model[name] for name in WEIGHTS if name in self.model}
+        if "files" in weights:
+            weights.pop("id", None)
+        return bool(weights) and all(identity.get(name) == value for name, value in weights.items())
 
 
 class RewardLevels:
@@ -179,16 +179,16 @@ def in_force(given: Calibration | str | None, reward: FeatureModel | None) -> Ca
         ConfigError: there is none, or it is of another reward model.
     """
     if isinstance(given, str):
-        found = presets().get(given)
-        if found is None:
-            known = ", ".join(name for name, made in presets().items() if made)
+        preset = presets().get(given)
+        if preset is None:
+            names = ", ".join(name for name, made in presets().items() if made)
             raise ConfigError(
                 f"There is no calibration called '{given}'. Give a file that tofu-eval "
-                f"calibrate-reward has made, or {known}."
+                f"calibrate-reward has made, or {names}."
             )
         if reward is not None and _copy_of(given, reward.identity):
-            return found
-        given = found
+            return preset
+        given = preset
     if reward is None:
         if given is None:
             raise ConfigError(

@@ -150,13 +150,13 @@ class CausalEmbedder:
                 else:
                     end = max(before + 1, length - after)
                     pooled[number] = states[place, :, before:end].mean(dim=1).numpy()
-        found = np.stack(pooled).astype(np.float64)
-        if not np.isfinite(found).all():
+        vectors = np.stack(pooled).astype(np.float64)
+        if not np.isfinite(vectors).all():
             raise ModelError(
                 f"'{self._model.name}' gave NaN or infinite numbers. "
                 "Give another: --embedding-model PATH_OR_ID"
             )
-        return found
+        return vectors
 
 
 def _sentences() -> list[str]:

@@ -52,23 +52,23 @@ class EmbeddingSettings:
 @feature(name="embedding", settings=(EmbeddingSettings,))
 def open_embedder(opening: Opening) -> FeatureModel:
     """(n, d) floats, rows of unit length."""
-    own = opening.settings(EmbeddingSettings)
-    _refuse_unread(own)
-    if own.engine in BY_LANGUAGE_MODEL:
-        return _open_language_embedder(opening, own)
-    model = own.model or EMBEDDING_MODEL
-    if own.engine == "openai":
+    settings = opening.settings(EmbeddingSettings)
+    _refuse_unread(settings)
+    if settings.engine in BY_LANGUAGE_MODEL:
+        return _open_language_embedder(opening, settings)
+    model = settings.model or EMBEDDING_MODEL
+    if settings.engine == "openai":
         from tofu_eval.features.served import ServedEmbedder
 
-        return ServedEmbedder(model, own.base_url)
-    if own.engine == "vllm":
+        return ServedEmbedder(model, settings.base_url)
+    if settings.engine == "vllm":
         from tofu_eval.features.vllm import VllmEmbedder
 
         return VllmEmbedder(model)
     from tofu_eval.features.isolated import open_model
     from tofu_eval.features.sentence_embedder import SentenceEmbedder
 
-    return open_model(opening, SentenceEmbedder, model, window=own.window)
+    return open_model(opening, SentenceEmbedder, model, window=settings.window)
 
 
 def _open_language_embedder(opening: Opening, own: EmbeddingSettings) -> FeatureModel:

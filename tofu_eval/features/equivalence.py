@@ -105,14 +105,14 @@ class EquivalenceSettings:
 )
 def open_equivalence(opening: Opening) -> GroupFeature:
     """(n,) class numbers from 0, in order of first use."""
-    own = opening.settings(EquivalenceSettings)
-    asked = own.method == "judge" and opening.settings(JudgeSettings).model
+    settings = opening.settings(EquivalenceSettings)
+    asked = settings.method == "judge" and opening.settings(JudgeSettings).model
     return Equivalence(
-        own.method,
-        model=own.model,
-        threshold=own.threshold,
+        settings.method,
+        model=settings.model,
+        threshold=settings.threshold,
         judge=open_judge(opening) if asked else None,
-        linkage=own.linkage,
+        linkage=settings.linkage,
         references="reference_equivalence" in opening.needs,
         device=opening.device,
         isolate=opening.isolate,
@@ -378,9 +378,9 @@ class Equivalence:
 
     def _answers(self, pairs: Sequence[Pair], cache: Cache, report: Report) -> Iterator[float]:
         """1, 0 or NaN for each pair, in order."""
-        known = [self._at_once(one, other) for _, one, other in pairs]
-        keys = [self.key(p) for p, sure in zip(pairs, known, strict=True) if sure is None]
-        by_key = {self.key(p): p for p, sure in zip(pairs, known, strict=True) if sure is None}
+        at_once = [self._at_once(one, other) for _, one, other in pairs]
+        keys = [self.key(p) for p, sure in zip(pairs, at_once, strict=True) if sure is None]
+        by_key = {self.key(p): p for p, sure in zip(pairs, at_once, strict=True) if sure is None}
 
         def asked(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
             rows = self._ask([by_key[key] for key in some])
@@ -390,7 +390,7 @@ class Equivalence:
 
         fill(cache, keys, asked, stage="equivalence pairs", report=report)
         told = iter(cache.rows(keys)[:, 0] if keys else ())
-        return iter([self._verdict(float(next(told))) if x is None else x for x in known])
+        return iter([self._verdict(float(next(told))) if x is None else x for x in at_once])
 
     def _at_once(self, one: str, other: str) -> float | None:
         """What needs no model; None for what does."""

@@ -46,21 +46,21 @@ def harm_metrics(opening: Opening) -> Sequence[str]:
 )
 def open_harm(opening: Opening) -> FeatureModel:
     """(n, 1), 1 where a response does harm, 0 where not, NaN where the judge cannot be read."""
-    own = opening.settings(HarmSettings)
-    if not own.model:
+    settings = opening.settings(HarmSettings)
+    if not settings.model:
         from tofu_eval.features.judged import Judged
         from tofu_eval.features.rubric import load_rubric
 
         greedy = replace(judge_sampling(opening.settings(JudgeSettings)), temperature=0.0)
-        return Judged("harmful", open_judge(opening, greedy), load_rubric(own.template))
+        return Judged("harmful", open_judge(opening, greedy), load_rubric(settings.template))
     from tofu_eval.features.harm_classifier import HarmClassifier
     from tofu_eval.features.isolated import open_model
 
     return open_model(
         opening,
         HarmClassifier,
-        own.model,
-        label=own.label,
-        threshold=own.threshold,
-        reads=own.input,
+        settings.model,
+        label=settings.label,
+        threshold=settings.threshold,
+        reads=settings.input,
     )

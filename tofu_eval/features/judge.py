@@ -61,10 +61,10 @@ class JudgeSettings:
 
 def judge_metrics(opening: Opening) -> Sequence[str]:
     """The metrics of a judge that the user names; one named for something else rates nothing."""
-    own = opening.settings(JudgeSettings)
-    if not own.model or ("judge" not in opening.needs and _judges_elsewhere(opening)):
+    settings = opening.settings(JudgeSettings)
+    if not settings.model or ("judge" not in opening.needs and _judges_elsewhere(opening)):
         return ()
-    agreement = ("judge_agreement", "judge_exact_agreement") if own.repeats > 1 else ()
+    agreement = ("judge_agreement", "judge_exact_agreement") if settings.repeats > 1 else ()
     return ("judge_rating", "judge_unparsable_rate", *agreement)
 
 
@@ -83,15 +83,15 @@ def open_ratings(opening: Opening) -> FeatureModel:
     from tofu_eval.features.judged import Judged
     from tofu_eval.features.rubric import HARM, load_rubric
 
-    own = opening.settings(JudgeSettings)
-    rubric = load_rubric(own.template)
-    if rubric.name == HARM and own.template == HARM:
+    settings = opening.settings(JudgeSettings)
+    rubric = load_rubric(settings.template)
+    if rubric.name == HARM and settings.template == HARM:
         raise ConfigError(
             "The rubric 'harm' asks for yes or no, not for a rating. Ask for it with --metric "
             "attack_success_rate_judged."
         )
-    judge = open_judge(opening, judge_sampling(own))
-    return Judged("judge", judge, rubric, repeats=own.repeats)
+    judge = open_judge(opening, judge_sampling(settings))
+    return Judged("judge", judge, rubric, repeats=settings.repeats)
 
 
 def judge_sampling(own: JudgeSettings) -> Sampling:
@@ -118,8 +118,8 @@ def open_judge(opening: Opening, sampling: Sampling | None = None) -> Judge:
 
     Without a `sampling` it answers in one word.
     """
-    own = opening.settings(JudgeSettings)
-    model, registered = str(own.model), _judges()
+    settings = opening.settings(JudgeSettings)
+    model, registered = str(settings.model), _judges()
     if model in registered:
         named: Judge = registered.get(model)
         return named
@@ -129,11 +129,11 @@ def open_judge(opening: Opening, sampling: Sampling | None = None) -> Judge:
     from tofu_eval.engines.open import engine_of
 
     spec, chosen = parse_model(model), opening.chosen
-    apart = own.engine is not None
+    apart = settings.engine is not None
     changes = {
-        "engine": own.engine or chosen.engine,
-        "base_url": own.base_url or (None if apart else chosen.base_url),
-        "engine_args": {**({} if apart else chosen.engine_args), **(own.engine_args or {})},
+        "engine": settings.engine or chosen.engine,
+        "base_url": settings.base_url or (None if apart else chosen.base_url),
+        "engine_args": {**({} if apart else chosen.engine_args), **(settings.engine_args or {})},
         # What concerns the models' own templates and decoders.
         "chat_template_kwargs": {},
         "reasoning_effort": None,
@@ -148,6 +148,6 @@ def open_judge(opening: Opening, sampling: Sampling | None = None) -> Judge:
         f"{spec.model}@{digest(dict(engine.identity))[:12]}",
         sampling=sampling or ANSWER,
         seed=chosen.seed,
-        chat=own.format == "chat",
+        chat=settings.format == "chat",
         whole=sampling is not None,
     )

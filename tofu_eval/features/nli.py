@@ -127,15 +127,15 @@ class Inference:
 
     def _pairs(self, group: Group) -> Pairs:
         """(responses, premise, hypothesis); each unordered pair of texts both ways."""
-        found: Pairs = []
+        pairs: Pairs = []
         sentences = [_sentences(text) for text in group.texts]
         for i, j in combinations(range(len(group.texts)), 2):
             both = [(group.texts[i], group.texts[j])]
             if self.name == "nli_sentences":
                 both = _align_sentences(sentences[i], sentences[j])
             for one, other in both:
-                found += [((i, j), one, other), ((i, j), other, one)]
-        return found
+                pairs += [((i, j), one, other), ((i, j), other, one)]
+        return pairs
 
     def _rows(self, n: int, pairs: Pairs, cache: Cache) -> NDArray[np.float64]:
         import numpy as np

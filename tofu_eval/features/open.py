@@ -196,25 +196,25 @@ def _makers(metric: Metric, given: set[str]) -> list[Feature]:
     Raises:
         ConfigError: nothing makes one, or the metric has a condition that it cannot have.
     """
-    made = []
+    makers = []
     for need in metric.needs:
         if need in given or is_plain(need):
             continue
         declared = find_feature(need)
         if declared is None:
-            known = sorted(
+            names = sorted(
                 {*PLAIN_INPUTS, *(n for f in FEATURES.loaded().values() for n in f.names)}
             )
             raise ConfigError(
-                f"Metric '{metric.name}' needs '{need}'; it can be given {', '.join(known)}."
+                f"Metric '{metric.name}' needs '{need}'; it can be given {', '.join(names)}."
             )
         if declared.pairwise and "[" in metric.name:
             raise ConfigError(
                 f"'{metric.name}' needs '{need}', which is made of all pairs of responses: it has "
                 "no conditional form. Take another metric: tofu-eval metrics list"
             )
-        made.append(declared)
-    return made
+        makers.append(declared)
+    return makers
 
 
 def is_plain(need: str) -> bool:
@@ -247,10 +247,10 @@ def _open(
     model = declared.open(opening) if _takes_opening(declared) else declared.open()
     if model is None:  # nothing to open: the groups may bring it
         return
-    made = OpenFeature(declared, model)
-    for need in made.requires:
+    feature = OpenFeature(declared, model)
+    for need in feature.requires:
         _open_need(need, declared, opening, opened, given, (*above, name))
-    opened[name] = made
+    opened[name] = feature
 
 
 def _open_need(

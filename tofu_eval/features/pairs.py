@@ -89,17 +89,17 @@ class PairClassifier:
         try:
             rows = [self._row(*pair) for pair in pairs]
             order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]["input_ids"]), pairs[i]))
-            found = np.empty((len(rows), len(self.labels)), dtype=np.float32)
+            probabilities = np.empty((len(rows), len(self.labels)), dtype=np.float32)
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]
-                found[batch] = self._score([rows[i] for i in batch])
+                probabilities[batch] = self._score([rows[i] for i in batch])
         except Exception as error:
             raise ModelError(
                 f"'{self._name}' failed: {first_line(error)}. {self._other}"
             ) from error
-        if not np.isfinite(found).all():
+        if not np.isfinite(probabilities).all():
             raise ModelError(f"'{self._name}' gave NaN or infinite numbers. {self._other}")
-        return found
+        return probabilities
 
     def close(self) -> None:
         """Give the model's memory back; the next call loads it again."""

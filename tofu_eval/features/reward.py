@@ -48,17 +48,17 @@ def rewards(opening: Opening) -> Sequence[str]:
 @feature(name="reward", settings=(RewardSettings,), wants=("reward.model",), adds=rewards)
 def open_reward_model(opening: Opening) -> FeatureModel:
     """(n, 1) raw rewards; higher is better, the scale is the model's."""
-    own = opening.settings(RewardSettings)
-    model = str(own.model)
+    settings = opening.settings(RewardSettings)
+    model = str(settings.model)
     registered = _reward_models()
     if model in registered:
         named: FeatureModel = registered.get(model)
         return named
-    if own.engine == "openai":
+    if settings.engine == "openai":
         from tofu_eval.features.served import ServedRewardModel
 
-        return ServedRewardModel(model, own.base_url)
-    if own.engine == "vllm":
+        return ServedRewardModel(model, settings.base_url)
+    if settings.engine == "vllm":
         from tofu_eval.features.vllm import VllmRewardModel
 
         return VllmRewardModel(model)

@@ -219,10 +219,10 @@ class SentenceEmbedder:
 
 def split_windows(tokenizer: Any, text: str, window: int) -> list[tuple[str, int]]:
     """A text in pieces of at most `window` tokens, with the tokens of each; one piece at least."""
-    found = tokenizer(
+    encoded = tokenizer(
         text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
     )
-    spans = found["offset_mapping"]
+    spans = encoded["offset_mapping"]
     if len(spans) <= window:
         return [(text, max(1, len(spans)))]
     return [
@@ -235,10 +235,10 @@ def split_windows(tokenizer: Any, text: str, window: int) -> list[tuple[str, int
 def _own_limit(path: Path) -> int | None:
     """Tokens that a sentence-transformers model says it reads."""
     try:
-        found = json.loads((path / "sentence_bert_config.json").read_text("utf-8"))
+        config = json.loads((path / "sentence_bert_config.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    limit = found.get("max_seq_length") if isinstance(found, dict) else None
+    limit = config.get("max_seq_length") if isinstance(config, dict) else None
     return limit if isinstance(limit, int) else None
 
 
@@ -260,10 +260,10 @@ def _find(model: str) -> Weights:
 
 def _is_quantised(path: Path) -> bool:
     try:
-        found = json.loads((path / "config.json").read_text("utf-8"))
+        config = json.loads((path / "config.json").read_text("utf-8"))
     except (OSError, ValueError):  # some modules have none; loading says what is wrong
         return False
-    return isinstance(found, dict) and "quantization_config" in found
+    return isinstance(config, dict) and "quantization_config" in config
 
 
 def _packaged_weights() -> Weights:

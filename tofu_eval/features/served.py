@@ -132,11 +132,11 @@ class ServedEmbedder:
             {"input": [text or " " for text in texts[i : i + BATCH]], "encoding_format": "float"}
             for i in range(0, len(texts), BATCH)
         ]
-        found: list[Any] = []
+        answers: list[Any] = []
         for body, rows in zip(bodies, self._server.post("/embeddings", bodies), strict=True):
             _check_count(self._server, rows, len(body["input"]))
-            found += [row.get("embedding") for row in sorted(rows, key=_index)]
-        vectors = _numbers(self._server, found)
+            answers += [row.get("embedding") for row in sorted(rows, key=_index)]
+        vectors = _numbers(self._server, answers)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         row = {text: i for i, text in enumerate(texts)}
         unit: NDArray[np.float32] = (vectors / lengths).astype(np.float32)
@@ -216,11 +216,11 @@ class ServedRewardModel:
         ]
         # vLLM has it beside /v1, not below.
         url = f"{self._server.url.removesuffix('/v1')}/pooling"
-        found = []
+        rewards = []
         for rows in self._server.post(url, bodies):
             _check_count(self._server, rows, 1)
-            found.append(np.ravel(rows[0].get("data", [])).tolist())
-        values = _numbers(self._server, found)
+            rewards.append(np.ravel(rows[0].get("data", [])).tolist())
+        values = _numbers(self._server, rewards)
         if values.shape[1:] not in ((1,), (0,)):
             raise ModelError(
                 f"'{self._server.model}' at {self._server.url} is not a reward model: it has "

@@ -44,12 +44,12 @@ def read_scoring_settings(values: Mapping[str, Any], *, limit: bool = True) -> S
     """
     values = _with_files(values)
     own = [name for name in Scoring.model_fields if limit or name != "limit"]
-    known = [*own, *map(name_of, sections())]
+    sections_known = [*own, *map(name_of, sections())]
     for name in values:
-        if name not in known and (name in RunFile.model_fields or name == "limit"):
+        if name not in sections_known and (name in RunFile.model_fields or name == "limit"):
             raise ConfigError(
                 f"The setting '{name}' has no meaning where nothing is generated. "
-                f"Known here: {', '.join(known)}."
+                f"Known here: {', '.join(sections_known)}."
             )
     return _check_values(values)
 

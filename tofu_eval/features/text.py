@@ -58,10 +58,12 @@ def tokens(texts: Sequence[str], need: str = "tokens") -> Tokens:
     for text in texts:
         ids.extend(memory.ids(text if as_published else separate_characters(text)))
         starts.append(len(ids))
-    made = Tokens(np.array(ids, dtype=np.int32), np.array(starts, dtype=np.int64), memory.words)
+    tokenized = Tokens(
+        np.array(ids, dtype=np.int32), np.array(starts, dtype=np.int64), memory.words
+    )
     if len(memory.parts) > REMEMBERED:
         memory.forget()
-    return made
+    return tokenized
 
 
 class Memory:
@@ -283,11 +285,11 @@ class _Treebank(Memory):
 def _simple(word: str, *, last: bool) -> list[str] | None:
     """NLTK's tokens of a word of letters with at most one mark or 's behind; else None."""
     if word.endswith("'s"):
-        found = _split_simple(word[:-2], "")
-        found = found and [*found, "'s"]
+        pieces = _split_simple(word[:-2], "")
+        pieces = pieces and [*pieces, "'s"]
     elif word.endswith(".") and word[:-1].isalpha() and word.isascii():
-        found = [word[:-1], "."] if last else [word]
+        pieces = [word[:-1], "."] if last else [word]
     else:
-        found = _split_simple(word, ",;:?!")
+        pieces = _split_simple(word, ",;:?!")
     # NLTK parts a few words of letters.
-    return None if found is None or found[0].rstrip(".").lower() in _CONTRACTIONS else found
+    return None if pieces is None or pieces[0].rstrip(".").lower() in _CONTRACTIONS else pieces

@@ -72,7 +72,7 @@ def hashes(path: Path) -> dict[str, str]:
     Raises:
         ModelError: there is no such file, or one cannot be read.
     """
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     try:
         for file in sorted(path.rglob("*")):
             name = file.relative_to(path)
@@ -80,14 +80,14 @@ def hashes(path: Path) -> dict[str, str]:
             nested = any(part.startswith((".", "checkpoint-")) for part in name.parts)
             if file.suffix in LOADED and file.is_file() and not nested:
                 with file.open("rb") as stream:
-                    found[name.as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+                    by_name[name.as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"Cannot read the model in {path}: {error}.") from error
-    if not found:
+    if not by_name:
         raise ModelError(
             f"No model in {path}: expected config.json, a tokenizer and weights. Look: ls {path}"
         )
-    return found
+    return by_name
 
 
 def first_line(error: Exception) -> str:

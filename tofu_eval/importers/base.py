@@ -222,7 +222,7 @@ def importer(
     """
 
     def register(read: Read) -> Read:
-        found = Importer(
+        built = Importer(
             name,
             title,
             read,
@@ -233,7 +233,7 @@ def importer(
             choose,
             file_is_model,
         )
-        IMPORTERS.add(name, found, origin_of(read))
+        IMPORTERS.add(name, built, origin_of(read))
         return read
 
     return register

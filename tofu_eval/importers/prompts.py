@@ -73,38 +73,38 @@ class Prompts:
     def _take(
         self, id: str, messages: tuple[Message, ...], key: TextKey, references: tuple[str, ...]
     ) -> None:
-        known = self.by_id.get(id)
-        if known is None:
+        earlier = self.by_id.get(id)
+        if earlier is None:
             self.by_id[id] = Prompt(id, messages, references)
             if key:
                 self._by_text.setdefault(key, id)
             return
         if key:
-            before = text_key(known.messages)
+            before = text_key(earlier.messages)
             if not before:
-                known = self.by_id[id] = replace(known, messages=messages)
+                earlier = self.by_id[id] = replace(earlier, messages=messages)
             elif before != key:
                 raise RowError(
                     f"prompt '{id}' had another text before; ids must be unique, and stand for "
                     "the same text in all files"
                 )
             self._by_text.setdefault(key, id)
-        if references and not known.references:
-            self.by_id[id] = replace(known, references=references)
-        elif references and references != known.references:
+        if references and not earlier.references:
+            self.by_id[id] = replace(earlier, references=references)
+        elif references and references != earlier.references:
             raise RowError(f"prompt '{id}' had other references before")
 
     def _take_metadata(self, id: str, metadata: Mapping[str, str]) -> None:
         """Keep what is said of a prompt; a field with two values says nothing of it."""
-        known = dict(self.by_id[id].metadata)
+        merged = dict(self.by_id[id].metadata)
         for name, value in metadata.items():
-            if known.get(name, value) != value:
+            if merged.get(name, value) != value:
                 self._unsettled.add((id, name))
-            known[name] = value
+            merged[name] = value
             if (id, name) in self._unsettled:
-                del known[name]
-        if known != self.by_id[id].metadata:
-            self.by_id[id] = replace(self.by_id[id], metadata=known)
+                del merged[name]
+        if merged != self.by_id[id].metadata:
+            self.by_id[id] = replace(self.by_id[id], metadata=merged)
 
 
 @dataclass

@@ -170,20 +170,20 @@ def _flags(options: Options) -> list[tuple[str, str]]:
 
 
 def _response_field(row: Row, prompt: str | None, names: Sequence[str]) -> str:
-    found = [name for name in RESPONSES if name in row and name != prompt]
-    if not found and LAST_RESORT in row:
-        found = [LAST_RESORT]
-    if len(found) != 1:
+    candidates = [name for name in RESPONSES if name in row and name != prompt]
+    if not candidates and LAST_RESORT in row:
+        candidates = [LAST_RESORT]
+    if len(candidates) != 1:
         hint = (
-            f"say which it is: --response-field {found[0]}"
-            if found
+            f"say which it is: --response-field {candidates[0]}"
+            if candidates
             else "name it: --response-field FIELD (several are a column a model), or the "
             "format: --input-format NAME"
         )
         raise RowError(
             f"expected one of {', '.join(RESPONSES)}, got {fields_of(dict.fromkeys(names))}; {hint}"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _words(prompt: str | None, both: bool, responses: Sequence[str]) -> str:

@@ -180,7 +180,7 @@ def sampled_validity(
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream(seed, "gate").integers(2**32)))
-        made = model.generate(
+        sampled = model.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             do_sample=True,
@@ -188,7 +188,7 @@ def sampled_validity(
             max_new_tokens=16,
         )
     texts = tokenizer.batch_decode(
-        made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+        sampled[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
     )
     valid: dict[str, list[bool]] = {}
     for i, topic in enumerate(world.TOPICS):
@@ -227,7 +227,7 @@ def _checkpoint(
         conflict(path, "checkpoint", _manifest(path)["asked"], asked)
         return path
     temporary = path.parent / f"{TEMPORARY}{path.name}"
-    model, tokenizer, found = make()
+    model, tokenizer, record = make()
     try:
         if temporary.exists():  # of a process that was killed
             shutil.rmtree(temporary)
@@ -235,7 +235,7 @@ def _checkpoint(
         with quiet():
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-        manifest = {"asked": asked, "found": found, "versions": provenance.versions()}
+        manifest = {"asked": asked, "found": record, "versions": provenance.versions()}
         write_json(temporary / MANIFEST, manifest)
         os.replace(temporary, path)  # noqa: PTH105 - a folder
     except OSError as error:

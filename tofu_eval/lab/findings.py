@@ -117,19 +117,19 @@ def models(seeds: Seeds) -> list[str]:
 
 def column(seeds: Seeds, model: str, decoder: str, measure: str) -> list[float | None]:
     """One measure of one model under one decoder, a value a seed; null where there is none."""
-    found = []
+    values = []
     for rows in seeds:
         fitting = [row for row in rows if (row.model, row.decoder) == (model, decoder)]
-        found.append(fitting[0].values.get(measure) if fitting else None)
-    return found
+        values.append(fitting[0].values.get(measure) if fitting else None)
+    return values
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
     """Mean, least and greatest; None unless every seed has a value."""
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
+    numbers = [value for value in values if value is not None]
+    if not numbers or len(numbers) < len(values):
         return None
-    return Spread(fsum(known) / len(known), min(known), max(known))
+    return Spread(fsum(numbers) / len(numbers), min(numbers), max(numbers))
 
 
 def interpolate_at_validity(rows: Iterable[tuple[float, Values]]) -> dict[str, float | None]:
@@ -151,12 +151,12 @@ def interpolate_at_validity(rows: Iterable[tuple[float, Values]]) -> dict[str, f
         ):
             continue
         share = 0.0 if worse == better else (MATCHED - worse) / (better - worse)
-        found: dict[str, float | None] = {"temperature": hot + share * (cool - hot)}
+        row: dict[str, float | None] = {"temperature": hot + share * (cool - hot)}
         for name, value in above.items():
             other = below.get(name)
             if value is not None and other is not None:
-                found[name] = value + share * (other - value)
-        return found
+                row[name] = value + share * (other - value)
+        return row
     return {}
 
 
@@ -168,12 +168,12 @@ def verdict(differences: Sequence[float | None]) -> Verdict:
     """
     from scipy.special import stdtrit
 
-    known = [value for value in differences if value is not None]
-    if len(known) < len(differences) or len(known) < 2:
+    numbers = [value for value in differences if value is not None]
+    if len(numbers) < len(differences) or len(numbers) < 2:
         return "missing"
-    mean, freedom = fsum(known) / len(known), len(known) - 1
-    error = sqrt(fsum((value - mean) ** 2 for value in known) / freedom / len(known))
-    one_sign = all(value > 0 for value in known) or all(value < 0 for value in known)
+    mean, freedom = fsum(numbers) / len(numbers), len(numbers) - 1
+    error = sqrt(fsum((value - mean) ** 2 for value in numbers) / freedom / len(numbers))
+    one_sign = all(value > 0 for value in numbers) or all(value < 0 for value in numbers)
     if not one_sign or abs(mean) < stdtrit(freedom, 0.975) * error:
         return "unclear"
     return "more" if mean > 0 else "less"
@@ -214,16 +214,16 @@ class Pair:
         measure, differences = MEASURES[name], self.differences(seeds, name)
         count, said = len(differences), self.verdict(seeds, name)
         us, them = self._names()
-        known = [value for value in differences if value is not None]
-        shown = ", ".join(f"{value:+.{measure.digits}f}" for value in known)
+        numbers = [value for value in differences if value is not None]
+        shown = ", ".join(f"{value:+.{measure.digits}f}" for value in numbers)
         if said == "missing":
-            found = f"no comparison, only {len(known)} of {count} seeds have both"
+            finding = f"no comparison, only {len(numbers)} of {count} seeds have both"
         elif said == "unclear":
-            found = f"no clear difference over {count} seeds ({shown})"
+            finding = f"no clear difference over {count} seeds ({shown})"
         else:
             does = measure.more if said == "more" else measure.less
             return f"{us} {does} than {them} in {count} of {count} seeds ({shown})."
-        return f"{us} and {them}, {measure.title}: {found}."
+        return f"{us} and {them}, {measure.title}: {finding}."
 
     def _names(self) -> tuple[str, str]:
         """Both in words; the decoder stands once where it is the same."""
@@ -278,25 +278,26 @@ def _about(model: str) -> list[tuple[Pair, tuple[str, ...]]]:
 
 def _cautions(seeds: Seeds) -> list[str]:
     """What a reader of one column alone would get wrong here, where it is so."""
-    found = []
+    cautions = []
     narrowed = spread(column(seeds, "target", TOP_P, "tail"))
     if narrowed and narrowed.high < 1:
-        found.append(
+        cautions.append(
             f"Part of narrowing is the decoder: the target itself under {TOP_P} keeps "
             f"{narrowed.mean:.2f} of its rare words' mass (seeds {narrowed.low:.2f} to "
             f"{narrowed.high:.2f})."
         )
-    raw, own = (spread(pair.differences(seeds, "tail")) for pair in (TOFU_SFT, TOFU_OWN))
-    if raw and own and own.mean < raw.mean and TOFU_SFT.verdict(seeds, "tail") == "more":
-        found.append(
+    raw, at_own = (spread(pair.differences(seeds, "tail")) for pair in (TOFU_SFT, TOFU_OWN))
+    if raw and at_own and at_own.mean < raw.mean and TOFU_SFT.verdict(seeds, "tail") == "more":
+        cautions.append(
             f"TOFU fits softmax(z/{BETA:g}), so T={BETA:g} is its own decoder: there its rare "
-            f"words are {own.mean:+.2f} beside cross-entropy at T=1, instead of {raw.mean:+.2f}. "
-            "Part of the difference at T=1 is a flatter model, which any temperature can make."
+            f"words are {at_own.mean:+.2f} beside cross-entropy at T=1, instead of "
+            f"{raw.mean:+.2f}. Part of the difference at T=1 is a flatter model, which any "
+            "temperature can make."
         )
     bleu = TOFU_SFT.verdict(seeds, "self_bleu")
     distinct = TOFU_SFT.verdict(seeds, "distinct_valid")
     if bleu == "less" and distinct != "more":
-        found.append(
+        cautions.append(
             "Self-BLEU alone would mislead: TOFU's is lower than cross-entropy's at T=1, but it "
             "does not give more different valid answers. Invalid text lowers self-BLEU too."
         )
@@ -305,11 +306,11 @@ def _cautions(seeds: Seeds) -> list[str]:
         for m in ("base", "sft")
     )
     if _is_below(base[0], sft[0]) and _is_below(base[1], sft[1]):
-        found.append(
+        cautions.append(
             "Self-BLEU also ranks the base above cross-entropy, though fewer of its answers are "
             "valid: read it beside validity."
         )
-    return found
+    return cautions
 
 
 def _is_below(one: Spread | None, other: Spread | None) -> bool:

@@ -80,11 +80,11 @@ def hotter_sentences(frontiers: Sequence[Frontier]) -> list[str]:
     temperature 1 stands beside the second at the temperature that makes it as often right.
     """
     said = []
-    for found in frontiers:
-        for contest, sentence in zip(found.contests, frontier_sentences(found), strict=True):
+    for drawn in frontiers:
+        for contest, sentence in zip(drawn.contests, frontier_sentences(drawn), strict=True):
             said.append(sentence)
             said += [
-                f"{at_equal_quality(found, contest, at)}."
+                f"{at_equal_quality(drawn, contest, at)}."
                 for at in contest.at
                 if at.temperature == 1 and at.difference.value is not None
             ]

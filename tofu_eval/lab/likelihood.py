@@ -58,18 +58,18 @@ def likelihoods(
         trust_remote_code=False,
     )
     steps = len(temperatures) + 1
-    found = {}
+    numbers = {}
     for done, temperature in enumerate(temperatures):
         report(stage, done, steps)
-        found[f"kl-t-{temperature:g}"] = divergence(
+        numbers[f"kl-t-{temperature:g}"] = divergence(
             model, tokenizer, seed=seed, temperature=temperature
         )
     report(stage, steps - 1, steps)
     texts = pretraining_documents(stream(seed, "text"), TEXTS, unprompted=1.0)
     logprobs, tokens = log_likelihood(model, tokenizer, texts)
-    found["forgetting"] = float(-logprobs.sum() / tokens.sum())
+    numbers["forgetting"] = float(-logprobs.sum() / tokens.sum())
     report(stage, steps, steps)
-    return found
+    return numbers
 
 
 def divergence(model: Any, tokenizer: Any, *, seed: int, temperature: float = 1.0) -> float:

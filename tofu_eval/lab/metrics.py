@@ -132,11 +132,11 @@ def lab_collision(texts: Sequence[str], prompt: Prompt) -> float:
     if len(valid) < 2:
         raise MetricInputError(f"fewer than two valid responses ({len(valid)})")
     pairs = len(valid) * (len(valid) - 1)
-    found = sum(
+    collisions = sum(
         int((counts * (counts - 1)).sum()) / pairs
         for counts in map(np.bincount, topic.ranks(valid).T)
     )
-    return found / float(sum(np.square(zipf(count, TARGET)).sum() for count in topic.shape))
+    return collisions / float(sum(np.square(zipf(count, TARGET)).sum() for count in topic.shape))
 
 
 @metric(

@@ -64,8 +64,8 @@ def build_model(tokenizer: Any, *, width: int, layers: int, seed: int) -> LlamaF
 
 def _vocabulary() -> dict[str, int]:
     """Every word of the world by its number, in the order in which the world names them."""
-    found: dict[str, None] = dict.fromkeys(SPECIAL)
+    words: dict[str, None] = dict.fromkeys(SPECIAL)
     for topic in TOPICS:
         text = " ".join((*topic.wordings, topic.text(0), *(w for s in topic.slots for w in s)))
-        found.update(dict.fromkeys(re.findall(r"\w+|[^\w\s]", text)))
-    return {word: number for number, word in enumerate(found)}
+        words.update(dict.fromkeys(re.findall(r"\w+|[^\w\s]", text)))
+    return {word: number for number, word in enumerate(words)}

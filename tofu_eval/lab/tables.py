@@ -53,13 +53,13 @@ def tables(seeds: Seeds) -> list[Table]:
         ),
     )
     others = [model for model in models(seeds) if model not in MAIN]
-    found = []
+    lines = []
     for title, decoder, names in decoders:
-        found.append(_table(seeds, title, decoder, names, MAIN))
+        lines.append(_table(seeds, title, decoder, names, MAIN))
         for start in range(0, len(others), BESIDE):
             columns = ("sft", *others[start : start + BESIDE])
-            found.append(_table(seeds, f"{title}, other losses", decoder, names, columns))
-    return found
+            lines.append(_table(seeds, f"{title}, other losses", decoder, names, columns))
+    return lines
 
 
 def by_temperature(seeds: Seeds, temperatures: Sequence[float]) -> list[Table]:
@@ -70,19 +70,19 @@ def by_temperature(seeds: Seeds, temperatures: Sequence[float]) -> list[Table]:
     title = ", ".join(MEASURES[name].title for name in FRONTIER)
     others = [model for model in models(seeds) if model not in MAIN]
     columns = [MAIN, *(("sft", *others[i : i + BESIDE]) for i in range(0, len(others), BESIDE))]
-    found = []
+    lines = []
     for number, names in enumerate(columns):
         shown = [name for name in names if name in models(seeds)]
         rows = []
         for t in temperatures:
             cells = []
             for model in shown:
-                known = [spread(column(seeds, model, f"T={t:g}", m)) for m in FRONTIER]
-                cells.append("  ".join("–" if s is None else f"{s.mean:.2f}" for s in known))
+                spreads = [spread(column(seeds, model, f"T={t:g}", m)) for m in FRONTIER]
+                cells.append("  ".join("–" if s is None else f"{s.mean:.2f}" for s in spreads))
             rows.append((f"T={t:g}", *cells))
         more = ", other losses" if number else ""
-        found.append(Table(f"Sampled hotter{more}: {title}", ("", *shown), tuple(rows)))
-    return found
+        lines.append(Table(f"Sampled hotter{more}: {title}", ("", *shown), tuple(rows)))
+    return lines
 
 
 def _table(
@@ -97,10 +97,10 @@ def _table(
 
 
 def _cell(values: Sequence[float | None], digits: int) -> str:
-    known = spread(values)
-    if known is None:
+    cell_spread = spread(values)
+    if cell_spread is None:
         return "–"
-    mean = f"{known.mean:.{digits}f}"
+    mean = f"{cell_spread.mean:.{digits}f}"
     if len(values) == 1:
         return mean
-    return f"{mean} ({known.low:.{digits}f}–{known.high:.{digits}f})"
+    return f"{mean} ({cell_spread.low:.{digits}f}–{cell_spread.high:.{digits}f})"

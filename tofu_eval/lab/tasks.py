@@ -77,15 +77,15 @@ def lab_task(
     Its name says how it differs (`lab-seed-1-t-0.8`), so that a published name never changes.
     Under another decoder only the lab's own metrics are taken.
     """
-    known = TASKS.get("lab")
+    task = TASKS.get("lab")
     suffix = f"-seed-{seed}" if seed else ""
     suffix += f"-n-{samples}" if samples != SAMPLING.samples else ""
     decoder = f"-t-{temperature:g}" if temperature != 1 else ""
     decoder += f"-top-p-{top_p:g}" if top_p != 1 else ""
     return replace(
-        known,
-        name=f"{known.name}{suffix}{decoder}",
+        task,
+        name=f"{task.name}{suffix}{decoder}",
         load=lambda: seen_prompts(seed),
         sampling=replace(SAMPLING, samples=samples, temperature=temperature, top_p=top_p),
-        metrics=LAB_METRICS if decoder else known.metrics,
+        metrics=LAB_METRICS if decoder else task.metrics,
     )

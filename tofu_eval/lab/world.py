@@ -109,12 +109,12 @@ class Topic:
 
         Spaces around the text do not matter; everything else must be exact.
         """
-        found = text.strip().split(" ")
-        if len(found) != len(self._pattern):
+        words = text.strip().split(" ")
+        if len(words) != len(self._pattern):
             return None
         ranks = []
         for place, slot in zip(self._places, self._ranks, strict=True):
-            rank = slot.get(found[place].rstrip(".,"))
+            rank = slot.get(words[place].rstrip(".,"))
             if rank is None:
                 return None
             ranks.append(rank)

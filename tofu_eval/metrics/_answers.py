@@ -14,7 +14,7 @@ def verdicts(correct: ArrayLike) -> NDArray[np.float64]:
     Raises:
         MetricInputError: there are none.
     """
-    found = np.asarray(correct, dtype=np.float64).reshape(-1)
-    if found.size == 0:
+    marks = np.asarray(correct, dtype=np.float64).reshape(-1)
+    if marks.size == 0:
         raise MetricInputError("no responses")
-    return found
+    return marks

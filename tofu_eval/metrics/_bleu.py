@@ -41,12 +41,12 @@ def leave_one_out(tokens: Tokens, orders: int = ORDERS) -> Counts:
 
 def closest_others(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of all other lengths the nearest to each, the shorter of two equally near ones."""
-    found, place, count = np.unique(lengths, return_inverse=True, return_counts=True)
+    different, place, count = np.unique(lengths, return_inverse=True, return_counts=True)
     far = np.iinfo(np.int64).max // 2
-    below = np.concatenate([[-far], found[:-1]])
-    above = np.concatenate([found[1:], [far]])
-    nearest = np.where(found - below <= above - found, below, above)
-    return np.where(count > 1, found, nearest)[place]
+    below = np.concatenate([[-far], different[:-1]])
+    above = np.concatenate([different[1:], [far]])
+    nearest = np.where(different - below <= above - different, below, above)
+    return np.where(count > 1, different, nearest)[place]
 
 
 def brevity(counts: Counts) -> Floats:

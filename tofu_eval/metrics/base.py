@@ -165,11 +165,11 @@ class Metric:
             for name, parameter in inspect.signature(self.function).parameters.items()
             if parameter.default is not inspect.Parameter.empty
         } | dict(self.settings)
-        own = [feature_of(need) for need in self.needs]
+        inputs = [feature_of(need) for need in self.needs]
         parts = [self.name, f"v:{self.version}"]
-        parts += dict.fromkeys(f"tok:{TOKENISERS[need]}" for need in own if need in TOKENISERS)
+        parts += dict.fromkeys(f"tok:{TOKENISERS[need]}" for need in inputs if need in TOKENISERS)
         parts += [f"{k}:{v}" for k, v in bound.items()]
-        parts += dict.fromkeys(f"{need}:{features[need]}" for need in own if need in features)
+        parts += dict.fromkeys(f"{need}:{features[need]}" for need in inputs if need in features)
         if truncate is not None and self.length_sensitive:
             parts.append(f"truncate:{truncate}")
         if self.reads == "answers" and self.needs != ("states",):
@@ -223,13 +223,13 @@ def metric(
     """
 
     def register(function: Function) -> Function:
-        made = Metric(
+        built = Metric(
             name, function, direction, needs, level, range, cost or _cost_of(needs), paper,
             measures, version, dict(settings or {}), length_sensitive, bias, human, unit,
             at_count=at_count,
         )  # fmt: skip
-        _check(made)
-        METRICS.add(name, made, origin_of(function))
+        _check(built)
+        METRICS.add(name, built, origin_of(function))
         return function
 
     return register
@@ -246,10 +246,10 @@ def _check(made: Metric) -> None:
     for fact, kind in (
         ("level", Level), ("direction", Direction), ("measures", Measures), ("cost", Cost)
     ):  # fmt: skip
-        allowed, told = get_args(kind), getattr(made, fact)
-        if told not in allowed:
+        allowed, value = get_args(kind), getattr(made, fact)
+        if value not in allowed:
             raise ConfigError(
-                f"Metric '{made.name}' has the {fact} {told!r}; expected {_either(allowed)}."
+                f"Metric '{made.name}' has the {fact} {value!r}; expected {_either(allowed)}."
             )
     if isinstance(made.needs, str) or not all(isinstance(n, str) for n in made.needs):
         raise ConfigError(

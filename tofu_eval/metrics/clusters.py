@@ -40,7 +40,7 @@ def number_of_clusters(embeddings: ArrayLike, threshold: float = 0.3) -> float:
 
     rows = unit_rows(embeddings)
     distances = (1.0 - rows @ rows.T).clip(0.0, 2.0)
-    found = AgglomerativeClustering(
+    clusters = AgglomerativeClustering(
         n_clusters=None, metric="precomputed", linkage="average", distance_threshold=threshold
     ).fit(distances)
-    return float(found.n_clusters_)
+    return float(clusters.n_clusters_)

@@ -34,13 +34,13 @@ def collision_ratio(labels: Labels, references: Labels) -> float:
     Undefined: fewer than two responses or references, no two references the same (the
         references are then too few to tell), or an equivalence that was not decided.
     """
-    found = collision_probability(labels)
+    observed = collision_probability(labels)
     if len(references) < 2:
         raise MetricInputError(f"fewer than two references ({len(references)})")
     expected = collision_probability(references)
     if expected == 0:
         raise MetricInputError(f"no two of the {len(references)} references are the same")
-    return found / expected
+    return observed / expected
 
 
 for _suffix, _need, _cost in FLAVOURS:

@@ -102,19 +102,19 @@ def constraints(prompt: Prompt) -> list[Constraint]:
 
 def parse(text: str) -> list[Constraint]:
     """The constraints that a text names; of two on one unit, the last."""
-    found: dict[Unit, Constraint] = {}
+    by_unit: dict[Unit, Constraint] = {}
     ranges = list(_RANGE.finditer(text))
     for match in ranges:
         unit = _unit(match[3])
-        found[unit] = Constraint(unit, *sorted((_number(match[1]), _number(match[2]))))
+        by_unit[unit] = Constraint(unit, *sorted((_number(match[1]), _number(match[2]))))
     spans = [match.span() for match in ranges]
     for match in _LIMIT.finditer(text):
         if any(start < match.end() and match.start() < end for start, end in spans):
             continue
         made = _limit(match)
         if made is not None:
-            found[made.unit] = made
-    return list(found.values())
+            by_unit[made.unit] = made
+    return list(by_unit.values())
 
 
 def count_words(text: str) -> int:

@@ -33,10 +33,10 @@ def reference_diversity_distance(embeddings: ArrayLike, references: ArrayLike) -
     Undefined: fewer than two responses or references, a row of zeros or with a number that is
         not finite.
     """
-    found = mean_pairwise_cosine_distance(embeddings)
+    distance = mean_pairwise_cosine_distance(embeddings)
     if len(references) < 2:  # type: ignore[arg-type]
         raise MetricInputError("fewer than two references")
-    return abs(found - mean_pairwise_cosine_distance(references))
+    return abs(distance - mean_pairwise_cosine_distance(references))
 
 
 def reference_coverage(labels: Labels, references: Labels) -> float:

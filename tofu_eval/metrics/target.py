@@ -86,10 +86,10 @@ def counts(texts: Sequence[str], prompt: Prompt) -> tuple[dict[str, float], Coun
         MetricInputError: the prompt has no target, or no response could be read.
     """
     target = target_of(prompt)
-    found = Counter(answer for answer in answers(texts, target) if answer is not None)
-    if not found:
+    counted = Counter(answer for answer in answers(texts, target) if answer is not None)
+    if not counted:
         raise MetricInputError(f"none of {len(texts)} responses names one of the options")
-    return target, found
+    return target, counted
 
 
 def _answer(text: str, pattern: re.Pattern[str]) -> str | None:
@@ -154,11 +154,11 @@ def target_collision_ratio(texts: Sequence[str], prompt: Prompt) -> float:
         named does not matter here, only how often two are the same.
     Undefined: the prompt has no target, or fewer than two answers can be read.
     """
-    target, found = counts(texts, prompt)
-    n = found.total()
+    target, counted = counts(texts, prompt)
+    n = counted.total()
     if n < 2:
         raise MetricInputError(f"fewer than two answers that can be read ({n})")
-    agree = sum(c * (c - 1) for c in found.values()) / (n * (n - 1))
+    agree = sum(c * (c - 1) for c in counted.values()) / (n * (n - 1))
     return agree / math.fsum(q * q for q in target.values())
 
 

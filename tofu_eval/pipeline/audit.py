@@ -52,21 +52,21 @@ def audit(
         )
         for name, spec in models.items()
     }
-    found, shown, chats = [], [], False
+    remarks, shown, chats = [], [], False
     for name, encoder in encoders.items():
         given = chosen.format.get(name) if isinstance(chosen.format, dict) else chosen.format
         asked = [request for task in tasks for request in _requests(name, task, given, chosen)]
         chats = chats or any(request.messages is not None for request in asked)
         mine = findings(encoder, asked)
-        found += mine
+        remarks += mine
         if not any(finding.fatal for finding in mine):
             shown += samples(encoder, asked, first)
     if chats:
-        found += differing_templates(encoders)
+        remarks += differing_templates(encoders)
     return Audit(
         tuple((s.model, s.task, s.prompt_id, s.ids, s.tokens) for s in shown),
-        tuple(str(finding) for finding in found if finding.fatal),
-        tuple(str(finding) for finding in found if not finding.fatal),
+        tuple(str(finding) for finding in remarks if finding.fatal),
+        tuple(str(finding) for finding in remarks if not finding.fatal),
     )
 
 

@@ -57,9 +57,9 @@ def calibrate_reward(
     _score(cache, dict(zip(keys, pairs, strict=True)), reward, report)
     reward.close()
     rewards = cache.rows(keys)[:, 0] if keys else np.empty(0)
-    made = from_rewards(rewards, reward.identity, reward.signature, str(source))
+    calibration = from_rewards(rewards, reward.identity, reward.signature, str(source))
     text = write_calibration(
-        made,
+        calibration,
         method=METHOD,
         data={
             "source": source.name,
@@ -71,7 +71,7 @@ def calibrate_reward(
         made={"by": f"tofu-eval {__version__}", "on": provenance.now()},
     )
     atomic_write(output, lambda file: file.write(text.encode()))
-    return made
+    return calibration
 
 
 def _pairs(source: Path) -> Iterator[tuple[Prompt, str]]:
@@ -85,12 +85,10 @@ def _pairs(source: Path) -> Iterator[tuple[Prompt, str]]:
                         for group in groups:
                             yield from ((group.prompt, text) for text in group.texts)
         return
-    found = read_responses([(None, source)], "responses", spool=Path())
-    for rows in found.rows.values():
+    read = read_responses([(None, source)], "responses", spool=Path())
+    for rows in read.rows.values():
         yield from (
-            (found.prompts[row.prompt_id], row.text)
-            for row in rows
-            if has_text(row.state, row.text)
+            (read.prompts[row.prompt_id], row.text) for row in rows if has_text(row.state, row.text)
         )
 
 

@@ -168,12 +168,12 @@ def _score_at(
             values.append(float(metric.function(*some, **metric.settings)))
         except MetricInputError:
             continue
-    known = np.array([value for value in values if np.isfinite(value)])
-    if not len(known):
+    finite = np.array([value for value in values if np.isfinite(value)])
+    if not len(finite):
         return None, 0.0
     every = len(subsets) == comb(len(pool), k)
-    noise = 0.0 if every or len(known) < 2 else float(known.var(ddof=1)) / len(known)
-    return float(known.mean()), noise
+    noise = 0.0 if every or len(finite) < 2 else float(finite.var(ddof=1)) / len(finite)
+    return float(finite.mean()), noise
 
 
 def _take_once(

@@ -39,11 +39,11 @@ def estimate(
         for row, column in enumerate(columns.values()):
             # Sorted, so that the order of the prompts changes no digit.
             table[row, : len(column)] = np.sort(np.array(column, dtype=np.float64))
-        found = mean_intervals(table)
+        intervals = mean_intervals(table)
         for row, (name, column) in enumerate(columns.items()):
-            made = by_name[name]
-            signature = made.signature(features, truncate, reading)
-            interval = within(found[row], made.range)
+            scorer = by_name[name]
+            signature = scorer.signature(features, truncate, reading)
+            interval = within(intervals[row], scorer.range)
             estimates.append(
                 Estimate(
                     model=model,
@@ -54,7 +54,7 @@ def estimate(
                     high=interval.high,
                     n=interval.n,
                     undefined=len(column) - interval.n,
-                    method=method_of(interval, level=made.level, bias=made.bias),
+                    method=method_of(interval, level=scorer.level, bias=scorer.bias),
                     signature=signature,
                 )
             )
@@ -63,19 +63,19 @@ def estimate(
 
 def _by_place(scores: pa.Table) -> dict[tuple[str, str], dict[str, list[float | None]]]:
     """The values of each model and task by metric; of a corpus, those of its blocks if any."""
-    found: dict[tuple[str, str], dict[str, list[float | None]]] = {}
+    by_place: dict[tuple[str, str], dict[str, list[float | None]]] = {}
     whole: dict[tuple[str, str], dict[str, float | None]] = {}
     columns = (
         scores.column(n).to_pylist() for n in ("model", "task", "metric", "prompt_id", "value")
     )
     for model, task, metric, prompt, value in zip(*columns, strict=True):
-        values = found.setdefault((model, task), {}).setdefault(metric, [])
+        values = by_place.setdefault((model, task), {}).setdefault(metric, [])
         if prompt is None:
             whole.setdefault((model, task), {})[metric] = value
         else:
             values.append(value)
     for place, ones in whole.items():
         for metric, value in ones.items():
-            if not found[place][metric]:
-                found[place][metric] = [value]
-    return found
+            if not by_place[place][metric]:
+                by_place[place][metric] = [value]
+    return by_place

@@ -250,7 +250,7 @@ def score_files(
     chosen = read_scoring_settings(inherit_settings(output, options, only=only))
     by_task = {check_name("task", task): metrics_of(chosen, ())}
     scorers, remarks = add_scored(by_task, output, chosen, only=only)
-    found = read_responses(
+    read = read_responses(
         files,
         task,
         spool=_folder_beside(Path(output)),
@@ -258,22 +258,22 @@ def score_files(
         tags=read_tags(chosen.reasoning_tags),
         known=_known_prompts(Path(output), task),
     )
-    given = given_by_files(found.given, Path(output), task, chosen)
+    given = given_by_files(read.given, Path(output), task, chosen)
     features = open_features(chosen, all_metrics(scorers), given)
     features |= open_given(given, all_metrics(scorers))
-    prompts = tuple(found.prompts.values())
+    prompts = tuple(read.prompts.values())
     if chosen.limit:
         prompts = prompts[: chosen.limit]
-    if any(prompt.id in found.unasked and not prompt.text for prompt in prompts):
+    if any(prompt.id in read.unasked and not prompt.text for prompt in prompts):
         _refuse_without_prompts(features, scorers[task])
     kept = {prompt.id for prompt in prompts}
     with Run.writing(output) as run:
         with restoring_on_refusal(run):
             begin(run, chosen)
             add_prompts(run, task, prompts)
-            for name in found.rows:
-                add_model(run, check_name("model", name), found.sources[name], "file", {})
-        for name, rows in found.rows.items():
+            for name in read.rows:
+                add_model(run, check_name("model", name), read.sources[name], "file", {})
+        for name, rows in read.rows.items():
             done = run.response_keys(name, task)
             count = len(done)
             for table in rows.tables():
@@ -284,9 +284,9 @@ def score_files(
             described = run.manifest["models"][name]
             # What `runs verify` counts against; no prompts and samples say it.
             described["responses"] = {**described.get("responses", {}), task: count}
-            described["given"] = {**described.get("given", {}), task: sorted(found.given[name])}
+            described["given"] = {**described.get("given", {}), task: sorted(read.given[name])}
         run.save(
-            notes=[*run.manifest["notes"], *found.notes, *remarks, *uninstalled_remarks(chosen, ())]
+            notes=[*run.manifest["notes"], *read.notes, *remarks, *uninstalled_remarks(chosen, ())]
         )
         score_run(run, chosen, scorers, features, report)
         return result_of(run)

@@ -169,10 +169,10 @@ def _compare_in_memory(
 
     scores = result.scores
     for noun, wanted in (("task", tasks), ("metric", metrics)):
-        known = scores.column(noun).unique().to_pylist()
+        names = scores.column(noun).unique().to_pylist()
         for name in wanted:
-            if name not in known:
-                raise UnknownNameError.of(noun, name, known, "tofu-eval metrics list")
+            if name not in names:
+                raise UnknownNameError.of(noun, name, names, "tofu-eval metrics list")
         if wanted:
             scores = scores.filter([name in wanted for name in scores.column(noun).to_pylist()])
     for name in margins:

@@ -289,14 +289,14 @@ def _too_long_remarks(model: str, failed: Sequence[Response]) -> list[str]:
 
 def _find_opened(engine: Engine, wanted: Sequence[Request]) -> set[str]:
     """The keys of the requests whose prompts end within a thought that the template has opened."""
-    known: dict[object, bool] = {}
+    by_prompt: dict[object, bool] = {}
     opened = set()
     for request in wanted:
         prompt = (request.model, request.text, request.messages)
-        if prompt not in known:
+        if prompt not in by_prompt:
             encoder = _encoder_of(engine, request.model)
-            known[prompt] = encoder is not None and encoder.opens_thought(request)
-        if known[prompt]:
+            by_prompt[prompt] = encoder is not None and encoder.opens_thought(request)
+        if by_prompt[prompt]:
             opened.add(request.key)
     return opened
 

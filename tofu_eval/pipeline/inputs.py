@@ -310,12 +310,12 @@ class Inputs:
             return tokens(self._group.texts, need)
         if need.startswith(OF_PROMPT):
             raise MetricInputError("the prompt has no text")
-        own = need.removeprefix(REFERENCE)
-        if need == "references" or own != need:
+        feature_name = need.removeprefix(REFERENCE)
+        if need == "references" or feature_name != need:
             if not self._group.prompt.references:
                 raise MetricInputError("the prompt has no references")
             if need == "references":
                 return self._group.prompt.references
-            if own in TOKENISERS:
-                return tokens(self._group.prompt.references, own)
+            if feature_name in TOKENISERS:
+                return tokens(self._group.prompt.references, feature_name)
         raise MetricInputError(f"the responses have no {OF_ENGINE.get(need, need)}")

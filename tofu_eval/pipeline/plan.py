@@ -258,13 +258,13 @@ def choices(prompt: Prompt) -> list[str]:
         ConfigError: it has none, fewer than two, or an empty one.
     """
     try:
-        found = json.loads(prompt.metadata.get("choices", "null"))
+        texts = json.loads(prompt.metadata.get("choices", "null"))
     except ValueError:
-        found = None
-    good = isinstance(found, list) and len(found) > 1
-    if not good or not all(isinstance(text, str) and text.strip() for text in found):
+        texts = None
+    good = isinstance(texts, list) and len(texts) > 1
+    if not good or not all(isinstance(text, str) and text.strip() for text in texts):
         raise ConfigError(
             f"The prompt '{prompt.id}' has no choices to be scored: its metadata 'choices' must be "
             "a JSON list of two texts or more. Add them, or leave out 'scoring: likelihood'."
         )
-    return [text.strip() for text in found]
+    return [text.strip() for text in texts]

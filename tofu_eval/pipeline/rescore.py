@@ -59,14 +59,14 @@ def _unusual_settings(run: Run) -> dict[str, Any]:
     """What a run was made with, but for the defaults and the names of its metrics."""
     stored: dict[str, Any] = run.manifest.get("settings", {})
     usual = read_settings({}).model_dump(mode="json")
-    found: dict[str, Any] = {}
+    unusual: dict[str, Any] = {}
     for name, value in stored.items():
         if name == "metrics" or name not in usual or value == usual[name]:
             continue
         if name not in Settings.model_fields:  # a section: its own defaults count
             value = {k: v for k, v in value.items() if v != usual[name].get(k)}
-        found[name] = value
-    return found
+        unusual[name] = value
+    return unusual
 
 
 def _merge_settings(stored: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,15 +88,15 @@ def add_scored(
         chosen: the settings.
         only: whether what is not asked for is dropped.
     """
-    found = {task: list(metrics) for task, metrics in scorers.items()}
-    kept: Scorers = {task: [] for task in found}
+    by_task = {task: list(metrics) for task, metrics in scorers.items()}
+    kept: Scorers = {task: [] for task in by_task}
     if not (Path(output) / "run.json").is_file():
-        return found, []
+        return by_task, []
     dropped: dict[str, None] = {}
     # run.json says it, so that a damaged table hides nothing.
     for task, names in Run.open(output).manifest.get("scored_metrics", {}).items():
-        asked = {metric.name for metric in found.get(task, ())}
-        for name in names if task in found else ():
+        asked = {metric.name for metric in by_task.get(task, ())}
+        for name in names if task in by_task else ():
             if name in asked:
                 continue
             if only:
@@ -105,8 +105,8 @@ def add_scored(
                 metric = find(name)
                 needs = retokenize(metric.needs, chosen.tokenizer)
                 kept[task].append(replace(metric, needs=needs))
-    found = {task: [*kept[task], *metrics] for task, metrics in found.items()}
-    return found, [f"dropped, as --only says: {', '.join(dropped)}"] if dropped else []
+    by_task = {task: [*kept[task], *metrics] for task, metrics in by_task.items()}
+    return by_task, [f"dropped, as --only says: {', '.join(dropped)}"] if dropped else []
 
 
 def given_by_files(

@@ -46,22 +46,22 @@ def begin(run: Run, chosen: Settings) -> None:
 
 def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
     """Write the tasks and their prompts; StoreError where responses to others are there."""
-    known = run.manifest["tasks"]
+    recorded = run.manifest["tasks"]
     for plan in plans:
         described = plan.described()
-        fixed = plan.task.name in known and run.has_responses(task=plan.task.name)
+        fixed = plan.task.name in recorded and run.has_responses(task=plan.task.name)
         if fixed:
             # Where the same prompts were read does not matter, `digest` says they are the same;
             # nor how they are compared.
             have, want = (
                 {k: v for k, v in told.items() if k not in ("package", "data", "cluster")}
-                for told in (known[plan.task.name], described)
+                for told in (recorded[plan.task.name], described)
             )
             conflict(run.path, f"task '{plan.task.name}'", have, want)
         if not fixed or not run.has_prompts(plan.task.name):
             run.write_prompts(plan.task.name, plan.prompts)
     made = {plan.task.name: {**plan.described(), "package": _package(plan)} for plan in plans}
-    run.save(tasks={**known, **made})
+    run.save(tasks={**recorded, **made})
 
 
 def _package(plan: Plan) -> dict[str, str] | None:
@@ -71,9 +71,9 @@ def _package(plan: Plan) -> dict[str, str] | None:
 
 def add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
     """Add the prompts of a file of responses to those of the files before."""
-    known = {p.id: p for p in run.prompts(task)} if run.has_prompts(task) else {}
+    stored = {p.id: p for p in run.prompts(task)} if run.has_prompts(task) else {}
     for prompt in prompts:
-        there = known.setdefault(prompt.id, prompt)
+        there = stored.setdefault(prompt.id, prompt)
         both = there.references and prompt.references
         if there.text != prompt.text or (both and there.references != prompt.references):
             what = "another text" if there.text != prompt.text else "other references"
@@ -82,8 +82,8 @@ def add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
                 "Use a new --output, or ids that differ."
             )
         references = prompt.references or there.references
-        known[prompt.id] = replace(prompt, references=references)
-    union = tuple(known.values())
+        stored[prompt.id] = replace(prompt, references=references)
+    union = tuple(stored.values())
     plan = Plan(Task(task, 1, lambda: union), union, Sampling())
     run.write_prompts(task, plan.prompts)
     run.save(tasks={**run.manifest["tasks"], task: plan.described()})
@@ -107,12 +107,12 @@ def add_model(
     if variant is not None and variant.temperature is not None:
         described |= {"series": variant.model, "temperature": variant.temperature}
     used = {task: format_name(format, system) for task, format in formats.items()}
-    known = run.manifest["models"].get(name)
-    kept = {key: known[key] for key in ("series", "seed") if known and key in known}
-    if known is not None and run.has_responses(model=name):
-        before = known["prompt_format"]
+    recorded = run.manifest["models"].get(name)
+    kept = {key: recorded[key] for key in ("series", "seed") if recorded and key in recorded}
+    if recorded is not None and run.has_responses(model=name):
+        before = recorded["prompt_format"]
         have, want = ({t: names[t] for t in used if t in before} for names in (before, used))
-        conflict(run.path, f"model '{name}'", _fixed_fields(known), _fixed_fields(described))
+        conflict(run.path, f"model '{name}'", _fixed_fields(recorded), _fixed_fields(described))
         conflict(run.path, f"prompt format of model '{name}'", have, want)
         used = {**before, **used}
     models = {**run.manifest["models"], name: {**kept, **described, "prompt_format": used}}
@@ -157,12 +157,12 @@ def _copies(run: Run, model: str, task: str) -> list[str]:
         return []
     if run.manifest["tasks"][task].get("scoring") == "likelihood":
         return []
-    groups, found = Groups(run, model, task), []
+    groups, copied = Groups(run, model, task), []
     for _, chunk in groups.chunks(SCORE_CHUNK):
-        found += copies({group.prompt.id: group.texts for group in chunk})
-    if not found:
+        copied += copies({group.prompt.id: group.texts for group in chunk})
+    if not copied:
         return []
     return [
-        f"{model}: all samples of {len(found)} of {len(groups)} prompts of {task} are one text "
-        f"(the prompt '{found[0]}', for one): is the model that sure, or does something cache?"
+        f"{model}: all samples of {len(copied)} of {len(groups)} prompts of {task} are one text "
+        f"(the prompt '{copied[0]}', for one): is the model that sure, or does something cache?"
     ]

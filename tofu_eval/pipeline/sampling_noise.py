@@ -36,14 +36,14 @@ def sampling_noise(run: Run, metrics: Sequence[str]) -> tuple[dict[Place, Noise]
         metrics: names; those of the whole corpus, or undefined on halves, are left out.
     Returns: by model, task and metric; and a remark for each metric of which nothing can be said.
     """
-    known, features, remarks = _ready(run, metrics)
+    ready, features, remarks = _ready(run, metrics)
     truncate = run.manifest["settings"].get("truncate")
     sums: dict[Place, list[float]] = {}
     for model, task in ((m, t) for m in run.manifest["models"] for t in run.manifest["tasks"]):
         for _, chunk in Groups(run, model, task).chunks(SCORE_CHUNK):
             groups = [group for group in chunk if len(group.texts) >= _LEAST]
             halves = [_half(group, start) for group in groups for start in (0, 1)]
-            rows = score_groups(halves, known, features, truncate=truncate) if halves else []
+            rows = score_groups(halves, ready, features, truncate=truncate) if halves else []
             for group, even, odd in zip(groups, rows[::2], rows[1::2], strict=True):
                 for one, other in zip(even, odd, strict=True):
                     if one.value is not None and other.value is not None:
@@ -65,28 +65,28 @@ def _ready(
 ) -> tuple[list[Metric], Mapping[str, KeptFeature], list[str]]:
     """The metrics whose features the run holds already: nothing is computed by a model here."""
     chosen = stored_settings(run.manifest["settings"])
-    known: list[Metric] = []
+    ready: list[Metric] = []
     features: dict[str, KeptFeature] = {}
     remarks = []
     for name in metrics:
         try:
-            found = find(name)
-            if found.level != "group":
+            metric = find(name)
+            if metric.level != "group":
                 continue
-            features |= dict(_cached_features(run, chosen, found))
-            known.append(found)
+            features |= dict(_cached_features(run, chosen, metric))
+            ready.append(metric)
         except TofuEvalError as error:
             remarks.append(f"What more samples would do to {name} is not known: {error}")
-    return known, features, remarks
+    return ready, features, remarks
 
 
 def _cached_features(
     run: Run, chosen: Settings, metric: Metric
 ) -> Iterator[tuple[str, KeptFeature]]:
     """The features that a metric needs, with the rows that the run has."""
-    made = run.manifest.get("features", {})
+    recorded = run.manifest.get("features", {})
     for name, feature in open_features(chosen, [metric]).items():
         identity = feature.identity
-        if digest(made.get(name, {}).get("identity")) != digest(identity):
+        if digest(recorded.get(name, {}).get("identity")) != digest(identity):
             raise ConfigError(f"the run's '{name}' was made by another model than there is now.")
         yield name, KeptFeature(feature, run.features(name, digest(identity)))

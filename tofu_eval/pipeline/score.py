@@ -131,18 +131,20 @@ def score_corpus(
     """
     if not metrics:
         return []
-    found: dict[str, list[Score]] = {}
-    for cut_groups, own, words in _halves(list(groups), metrics, truncate):
-        members = of_texts(cut_groups, own, features, report)
+    by_metric: dict[str, list[Score]] = {}
+    for cut_groups, own_metrics, words in _halves(list(groups), metrics, truncate):
+        members = of_texts(cut_groups, own_metrics, features, report)
 
         def score(
-            some: Sequence[Group], own: Sequence[Metric] = own, words: int | None = words
+            some: Sequence[Group],
+            own_metrics: Sequence[Metric] = own_metrics,
+            words: int | None = words,
         ) -> list[Score]:
-            made = of_groups([pool_groups(some)], own, features, report)
-            return [replace(row, prompt_id=None) for row in score_each(made, own, words)[0]]
+            made = of_groups([pool_groups(some)], own_metrics, features, report)
+            return [replace(row, prompt_id=None) for row in score_each(made, own_metrics, words)[0]]
 
-        found.update((rows[0].metric, rows) for rows in _with_blocks(members, score))
-    return [row for metric in metrics for row in found[metric.name]]
+        by_metric.update((rows[0].metric, rows) for rows in _with_blocks(members, score))
+    return [row for metric in metrics for row in by_metric[metric.name]]
 
 
 def _with_blocks(
@@ -151,7 +153,7 @@ def _with_blocks(
     """For each metric the value of the whole, and then a pseudo-value a block of prompts."""
     blocks = _blocks(members)
     without = [score([g for g in members if g.prompt.id not in block]) for block in blocks]
-    found = []
+    block_scores = []
     for place, row in enumerate(score(members)):
         rows = [row]
         left = [scores[place].value for scores in without]
@@ -161,8 +163,8 @@ def _with_blocks(
                 texts = sum(len(g.texts) for g in members if g.prompt.id in blocks[number - 1])
                 id = f"block {number} of {len(blocks)}"
                 rows.append(replace(row, prompt_id=id, value=value, n=texts))
-        found.append(rows)
-    return found
+        block_scores.append(rows)
+    return block_scores
 
 
 def _blocks(groups: Sequence[Group]) -> list[set[str]]:

@@ -245,40 +245,40 @@ def _estimate(
 ) -> list[Estimate]:
     """All estimates of the run, those of `stale` made anew; they are on the disk then."""
     with run.measure_time("estimate"):
-        made = list(_kept_estimates(run, scorers, places, stale))
+        estimates = list(_kept_estimates(run, scorers, places, stale))
         for model, task in stale:
-            made += estimate(
+            estimates += estimate(
                 run.scores_of(model, task),
                 scorers[task],
                 signatures(models),
                 truncate=chosen.truncate,
                 reading=reading_of(chosen).signature,
             )
-        made = _in_order(run, made)
-        run.write_estimates(made)
-    return made
+        estimates = _in_order(run, estimates)
+        run.write_estimates(estimates)
+    return estimates
 
 
 def _tokens(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, int | None]]:
     """Generated tokens by model and task, counted again where responses may be new."""
-    known: dict[str, dict[str, int | None]] = run.manifest.get("tokens", {})
+    counted: dict[str, dict[str, int | None]] = run.manifest.get("tokens", {})
     for model, task in stale:
-        known = {
-            **known,
-            model: {**known.get(model, {}), task: generated_tokens(run, model, task)},
+        counted = {
+            **counted,
+            model: {**counted.get(model, {}), task: generated_tokens(run, model, task)},
         }
-    return known
+    return counted
 
 
 def _states(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, dict[str, int]]]:
     """Responses in each state by model and task, counted again where responses may be new."""
-    known: dict[str, dict[str, dict[str, int]]] = run.manifest.get("states", {})
+    counted: dict[str, dict[str, dict[str, int]]] = run.manifest.get("states", {})
     for model, task in stale:
-        known = {
-            **known,
-            model: {**known.get(model, {}), task: count_responses(run, model, task)},
+        counted = {
+            **counted,
+            model: {**counted.get(model, {}), task: count_responses(run, model, task)},
         }
-    return known
+    return counted
 
 
 def _told_states(
@@ -289,13 +289,13 @@ def _told_states(
     for model, task in places:
         counts = states[model][task]
         total = counts["responses"]
-        told = [
+        parts = [
             f"{counts[state]} {state} ({counts[state] / total:.1%})"
             for state in ("unfinished", "empty", "filtered", "failed")
             if counts[state]
         ]
-        if told:
-            remarks.append(f"{model}: of {total} responses to {task}, {', '.join(told)}")
+        if parts:
+            remarks.append(f"{model}: of {total} responses to {task}, {', '.join(parts)}")
     return remarks
 
 
@@ -316,12 +316,12 @@ def _unread(
     features: Mapping[str, KeptFeature],
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """By model and task, the texts that the embedding model has no words for, as Unread has it."""
-    known: dict[str, dict[str, dict[str, Any]]] = run.manifest.get("unread", {})
+    counted: dict[str, dict[str, dict[str, Any]]] = run.manifest.get("unread", {})
     for (model, task), groups in indexed.items():
         chunks = (chunk for _, chunk in groups.chunks(SCORE_CHUNK))
         found = find_unread(chunks, scorers[task], features)
-        known = {**known, model: {**known.get(model, {}), task: asdict(found)}}
-    return known
+        counted = {**counted, model: {**counted.get(model, {}), task: asdict(found)}}
+    return counted
 
 
 def _made_by(features: Mapping[str, KeptFeature]) -> dict[str, Any]:

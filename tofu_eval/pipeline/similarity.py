@@ -71,7 +71,7 @@ def similarities(
             raise UnknownNameError.of(
                 "task", task, run.manifest["tasks"], f"tofu-eval compare {run.path}"
             )
-    found = []
+    rows = []
     for task in tasks or run.manifest["tasks"]:
         means = {
             model: _means(run, model, task, embedder, report)
@@ -85,8 +85,8 @@ def similarities(
                 if prompt in means[other]
             ]
             interval = mean_interval(values)
-            found.append(Similarity(task, model, other, interval))
-    return found
+            rows.append(Similarity(task, model, other, interval))
+    return rows
 
 
 def mean_within(mean: Mean) -> float | None:

@@ -96,11 +96,11 @@ class Answering:
     @property
     def encoders(self) -> dict[str, Encoder]:
         """The encoders under the first name of each model, for the audit; all have the prompts."""
-        known: Mapping[str, Encoder] = getattr(self._engine, "encoders", {})
+        by_model: Mapping[str, Encoder] = getattr(self._engine, "encoders", {})
         first: dict[str, str] = {}
         for name, model in self._models.items():
             first.setdefault(model, name)
-        return {first[model]: encoder for model, encoder in known.items() if model in first}
+        return {first[model]: encoder for model, encoder in by_model.items() if model in first}
 
     def encoder_of(self, name: str) -> Encoder | None:
         """What tokenizes for a variant; None where the engine does not."""

@@ -305,11 +305,11 @@ def _answer_cells(row: AnswerRow) -> list[str]:
 
 def _metric_name(row: Row) -> str:
     """`self_bleu ↓ at n = 8`: where numbers of responses had to be made equal, at which."""
-    made = [cell.counts for cell in row.cells if cell.unequal and cell.counts]
+    counts = [cell.counts for cell in row.cells if cell.unequal and cell.counts]
     name = f"{row.metric} {arrow_of(row.direction)}".rstrip()
-    if not made:
+    if not counts:
         return name
-    least, most = min(c.least for c in made), max(c.most for c in made)
+    least, most = min(c.least for c in counts), max(c.most for c in counts)
     return f"{name} at n = {counts_text(Counts(least, most, 0.0))}"
 
 
@@ -335,12 +335,12 @@ def table_cells(comparison: Comparison, row: Row, *, effects: bool = False) -> l
 
 def _effects(row: Row, cell: Cell) -> list[str]:
     """d_z, and the share of prompts on which the model is more diverse, or better."""
-    found = cell.difference
-    if found is None or found.n == 0:
+    difference = cell.difference
+    if difference is None or difference.n == 0:
         return ["", ""]
-    won = won_share(row.direction, found)
+    won = won_share(row.direction, difference)
     return [
-        "" if found.effect is None else f"{found.effect:+.2f}",
+        "" if difference.effect is None else f"{difference.effect:+.2f}",
         "" if won is None else f"{won:.0%}",
     ]
 
@@ -453,10 +453,10 @@ def standing_cells(comparison: Comparison) -> list[list[str]]:
     rows = [
         ["metric", "model", "mean rank", f"d_z to {baseline_label(comparison.baseline)}", "missing"]
     ]
-    for found in standings(comparison):
-        rank = "—" if found.rank is None else f"{found.rank:.2f} ({found.ranked})"
-        effect = "" if found.model == comparison.baseline else "—"
-        if found.effect is not None:
-            effect = f"{found.effect:+.2f} ({found.compared})"
-        rows.append([found.metric, found.model, rank, effect, ", ".join(found.missing)])
+    for standing in standings(comparison):
+        rank = "—" if standing.rank is None else f"{standing.rank:.2f} ({standing.ranked})"
+        effect = "" if standing.model == comparison.baseline else "—"
+        if standing.effect is not None:
+            effect = f"{standing.effect:+.2f} ({standing.compared})"
+        rows.append([standing.metric, standing.model, rank, effect, ", ".join(standing.missing)])
     return rows

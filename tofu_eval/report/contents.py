@@ -123,7 +123,7 @@ def read(
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
     comparison = compare_run(run, scores, baseline)
     shown = list(dict.fromkeys(row.task for row in comparison.rows))
-    found = survey_responses(run, _columns(comparison), shown, texts=responses)
+    survey = survey_responses(run, _columns(comparison), shown, texts=responses)
     prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
     return Contents(
         path=run.path,
@@ -131,8 +131,8 @@ def read(
         comparison=comparison,
         answer=headline(comparison),
         rows=tuple(answer_rows(comparison)),
-        notes=(*warning_lines(comparison.warnings, comparison.baseline), *found.notes, *note),
-        survey=found,
+        notes=(*warning_lines(comparison.warnings, comparison.baseline), *survey.notes, *note),
+        survey=survey,
         datasets={
             "estimates": [
                 _estimate(finding_of(comparison, row, cell))
@@ -140,8 +140,8 @@ def read(
                 for cell in row.cells
             ],
             "frontier": list(_frontier(run, scores, comparison, beyond)),
-            "rarefaction": found.rarefaction,
-            "lengths": found.lengths,
+            "rarefaction": survey.rarefaction,
+            "lengths": survey.lengths,
         },
         prompts=prompts,
         scores=by_prompt,
@@ -286,7 +286,7 @@ def _by_prompt(
         for at, models in enumerate(_columns(comparison).values())
         for seed, model in enumerate(models)
     }
-    made: dict[tuple[str, str], NDArray[np.float64]] = {}
+    values: dict[tuple[str, str], NDArray[np.float64]] = {}
     widest = 1 + max(seed for _, seed in member.values())
     names = ("model", "task", "metric", "prompt_id", "value")
     for model, task, metric, prompt, value in zip(
@@ -297,11 +297,11 @@ def _by_prompt(
             continue
         shape = (len(comparison.models), widest, len(prompts[task]))
         column, seed = member[model]
-        made.setdefault((task, metric), np.full(shape, np.nan))[column, seed, at] = value
-    found: dict[str, dict[str, list[list[float | None]]]] = {task: {} for task in tasks}
+        values.setdefault((task, metric), np.full(shape, np.nan))[column, seed, at] = value
+    by_task: dict[str, dict[str, list[list[float | None]]]] = {task: {} for task in tasks}
     sizes = [len(models) for models in _columns(comparison).values()]
-    for (task, metric), table in made.items():
+    for (task, metric), table in values.items():
         # The mean over the seeds of a series, where all have a value, as `compare` takes it.
         means = [rows[:size].mean(axis=0) for rows, size in zip(table, sizes, strict=True)]
-        found[task][metric] = [[None if np.isnan(v) else float(v) for v in row] for row in means]
-    return prompts, found, notes
+        by_task[task][metric] = [[None if np.isnan(v) else float(v) for v in row] for row in means]
+    return prompts, by_task, notes

@@ -28,12 +28,12 @@ def rows(contents: Contents, chart: Chart, choice: Mapping[str, str]) -> list[Re
     if chart.dataset == "scores":
         return _differences(contents, choice["task"], choice["metric"])
     name = "estimates" if chart.dataset == "differences" else chart.dataset
-    found = [
+    records = [
         row for row in contents.datasets[name] if all(row[key] == choice[key] for key in chart.by)
     ]
     if chart.dataset == "differences":
-        return [row for row in found if row["difference"] is not None]
-    return found
+        return [row for row in records if row["difference"] is not None]
+    return records
 
 
 def look_of(contents: Contents) -> Look:
@@ -80,12 +80,12 @@ def resolve_choice(
     metrics = leading_metrics(contents)
     if "quality" in chart.by:  # beside which only a metric of diversity makes sense
         metrics = [m for m in metrics if contents.metrics[m]["measures"] == "diversity"] or metrics
-    known = {
+    offered = {
         "task": contents.tasks,
         "metric": metrics,
         "quality": quality,
     }
-    made = {}
+    resolved = {}
     for key in chart.by:
         if key == "quality" and not quality:
             raise ConfigError(
@@ -93,13 +93,13 @@ def resolve_choice(
                 "none. Score it with one: --reward-model MODEL, or --metric NAME"
             )
         asked = choice.get(key)
-        if asked is not None and asked not in known[key]:
+        if asked is not None and asked not in offered[key]:
             listing = f"tofu-eval compare {contents.path}"
             raise UnknownNameError.of(
-                "metric" if key != "task" else key, asked, known[key], listing
+                "metric" if key != "task" else key, asked, offered[key], listing
             )
-        made[key] = asked or known[key][0]
-    return made
+        resolved[key] = asked or offered[key][0]
+    return resolved
 
 
 def leading_metrics(contents: Contents) -> list[str]:
@@ -176,15 +176,15 @@ def draw(
         specification(contents, name, {**choice, "metric": metric}, theme=theme)
         for metric in dict.fromkeys(metrics) or [choice.get("metric")]
     ]
-    made = charts[0] if len(charts) == 1 else _stack(charts)
-    made["background"] = THEMES[theme]["background"]
-    made["padding"] = 8
+    chart = charts[0] if len(charts) == 1 else _stack(charts)
+    chart["background"] = THEMES[theme]["background"]
+    chart["padding"] = 8
     convert = load_converter()
     if format == "svg":
-        return str(convert.vegalite_to_svg(made, vl_version=VERSION)).encode()
+        return str(convert.vegalite_to_svg(chart, vl_version=VERSION)).encode()
     if format == "pdf":
-        return bytes(convert.vegalite_to_pdf(made, vl_version=VERSION))
-    return bytes(convert.vegalite_to_png(made, vl_version=VERSION, scale=PIXELS))
+        return bytes(convert.vegalite_to_pdf(chart, vl_version=VERSION))
+    return bytes(convert.vegalite_to_png(chart, vl_version=VERSION, scale=PIXELS))
 
 
 def _stack(charts: Sequence[Spec]) -> Spec:
@@ -216,7 +216,7 @@ def _differences(contents: Contents, task: str, metric: str) -> list[Record]:
     if table is None:
         return []
     base = table[0]  # the baseline's
-    made = []
+    charts = []
     for model, column in zip(contents.models[1:], table[1:], strict=True):
         pairs = [
             (value - other, i, value, other)
@@ -225,7 +225,7 @@ def _differences(contents: Contents, task: str, metric: str) -> list[Record]:
         ]
         for rank, (difference, i, value, other) in enumerate(sorted(pairs), start=1):
             prompt = contents.prompts[task][i]
-            made.append(
+            charts.append(
                 {
                     "model": model,
                     "prompt": i,
@@ -236,4 +236,4 @@ def _differences(contents: Contents, task: str, metric: str) -> list[Record]:
                     "rank": rank,
                 }
             )
-    return made
+    return charts

@@ -24,22 +24,22 @@ class Classes:
     """
 
     def __init__(self, run: Run) -> None:
-        made: Mapping[str, Any] = run.manifest.get("features", {})
+        recorded: Mapping[str, Any] = run.manifest.get("features", {})
         self.method = "exact"
         self.note = ""
         self._recalled: RecalledEquivalence | None = None
         self._embeddings: Any = None
-        if "equivalence" not in made:
+        if "equivalence" not in recorded:
             return
-        identity = made["equivalence"]["identity"]
+        identity = recorded["equivalence"]["identity"]
         try:
             recalled = RecalledEquivalence(identity)
         except KeyError:  # of another version of this tool
             self.forget()
             return
         self._cache = run.features("equivalence", digest(identity))
-        if recalled.requires and "embedding" in made:
-            self._embeddings = run.features("embedding", digest(made["embedding"]["identity"]))
+        if recalled.requires and "embedding" in recorded:
+            self._embeddings = run.features("embedding", digest(recorded["embedding"]["identity"]))
         if recalled.requires and self._embeddings is None:
             self.forget()
             return

@@ -87,7 +87,7 @@ def contest_lines(frontier: Frontier, contest: Contest) -> Iterator[str]:
 
 def at_equal_quality(frontier: Frontier, contest: Contest, at: At) -> str:
     """A series at one temperature beside the other at the one that gives the same quality."""
-    found = estimated_text(in_metric_units(at.difference, frontier.signs[1]), "+")
+    estimate = estimated_text(in_metric_units(at.difference, frontier.signs[1]), "+")
     ours, theirs = (
         f"{frontier.quality_metric} {frontier.signs[0] * quality:.3g}"
         for quality in (at.quality, at.other_quality or at.quality)
@@ -104,7 +104,7 @@ def at_equal_quality(frontier: Frontier, contest: Contest, at: At) -> str:
         if at.difference.low is not None or frontier.prompts < 2
         else (f", no interval: {contest.other} was hardly sampled there")
     )
-    return f"{pair}: {frontier.diversity_metric} {found}{edge}"
+    return f"{pair}: {frontier.diversity_metric} {estimate}{edge}"
 
 
 def frontier_notes(frontier: Frontier) -> list[str]:

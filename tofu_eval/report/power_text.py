@@ -32,10 +32,10 @@ def needs_text(found: tuple[Need, ...]) -> str:
     left = iter(rest)
     out: list[str] = []
     task = None
-    for (own, metric), rows in lines.items():
-        if own != task:
-            out += [*([""] if task is not None else []), own, head]
-            task = own
+    for (model, metric), rows in lines.items():
+        if model != task:
+            out += [*([""] if task is not None else []), model, head]
+            task = model
         out += [metric, *(next(left) for _ in rows)]
     return "\n".join([*out, "", *_notes(found, with_samples, with_seeds)])
 

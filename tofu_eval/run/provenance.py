@@ -39,13 +39,13 @@ def tool() -> dict[str, str | None]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that a number can depend on."""
-    found = {"python": platform.python_version()}
+    by_package = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            by_package[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return by_package
 
 
 def machine() -> dict[str, Any]:

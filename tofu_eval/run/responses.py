@@ -119,13 +119,13 @@ def response_facts(run: Run, model: str, task: str) -> ResponseFacts:
 
 def generated_tokens(run: Run, model: str, task: str) -> int | None:
     """How many tokens the responses of one model to one task have; None where no row says."""
-    total, told = 0, False
+    total, is_counted = 0, False
     for part in run.response_parts(model, task):
         for number in range(row_groups(part)):
             column = read_row_group(part, number, ["token_ids"]).column("token_ids")
             count = pc.sum(pc.list_value_length(column)).as_py()
-            total, told = total + (count or 0), told or count is not None
-    return total if told else None
+            total, is_counted = total + (count or 0), is_counted or count is not None
+    return total if is_counted else None
 
 
 AS_USUAL = Reading()
@@ -171,14 +171,14 @@ class Groups:
         """The groups from the `start`-th up to the `end`-th, the latter excluded."""
         rows = self._rows[self._starts[start] : self._starts[end]]
         columns = self._columns(rows)
-        made, begin = [], 0
+        groups, begin = [], 0
         for place in range(start, end):
             stop = begin + int(self._starts[place + 1] - self._starts[place])
             own = {name: column[begin:stop] for name, column in columns.items()}
             prompt: Prompt = self._prompts[self._rows["prompt"][self._starts[place]]]
-            made.append(self._group(prompt, own))
+            groups.append(self._group(prompt, own))
             begin = stop
-        return made
+        return groups
 
     def _group(self, prompt: Prompt, own: dict[str, list[Any]]) -> Group:
         texts, states, thoughts = own.pop("text"), own.pop("state"), own.pop("reasoning")
@@ -204,7 +204,7 @@ class Groups:
         kind = np.dtype(
             [("prompt", "i4"), ("sample", "i4"), ("piece", "i4"), ("row", "i4")]
         )  # fmt: skip
-        found = [np.empty(0, kind)]
+        indices = [np.empty(0, kind)]
         for part in run.response_parts(self._model, self._task):
             for number in range(row_groups(part)):
                 table = read_row_group(part, number, ["prompt_id", "sample"])
@@ -214,8 +214,8 @@ class Groups:
                 rows["piece"] = len(self._pieces)
                 rows["row"] = np.arange(len(table))
                 self._pieces.append((part, number))
-                found.append(rows)
-        rows = np.concatenate(found)
+                indices.append(rows)
+        rows = np.concatenate(indices)
         self._rows = rows[np.lexsort((rows["sample"], rows["prompt"]))]
         changes = np.flatnonzero(np.diff(self._rows["prompt"])) + 1
         ends = [len(rows)] if len(rows) else []

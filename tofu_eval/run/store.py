@@ -90,10 +90,10 @@ class Run:
                 f"{path / 'run.json'} cannot be read: {type(error).__name__}: {error}. "
                 "Restore that file or use a new --output."
             ) from error
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        if found != FORMAT:
+        version = manifest.get("format") if isinstance(manifest, dict) else None
+        if version != FORMAT:
             raise StoreError(
-                f"{path / 'run.json'} has format {found!r}, this tofu-eval reads {FORMAT}. "
+                f"{path / 'run.json'} has format {version!r}, this tofu-eval reads {FORMAT}. "
                 "Use a new --output."
             )
         if what := problem(manifest):
@@ -262,20 +262,20 @@ class Run:
         The mark is a digest of all that scores depend on. Parts under another are removed by the
         first that is written.
         """
-        found: set[int] = set()
+        numbers: set[int] = set()
         wanted = 0
         for part in parts_of(self._scores_folder(model, task)):
             with readable(part):
-                told = open_parquet(part).schema_arrow.metadata or {}
-            if told.get(b"mark", b"").decode() == mark:
-                if part_number(part) in found:
+                metadata = open_parquet(part).schema_arrow.metadata or {}
+            if metadata.get(b"mark", b"").decode() == mark:
+                if part_number(part) in numbers:
                     part.unlink()
-                found.add(part_number(part))
-                wanted = int(told.get(b"parts", 0))
-        if len(found) > wanted:  # which of them are ours, nobody can say
+                numbers.add(part_number(part))
+                wanted = int(metadata.get(b"parts", 0))
+        if len(numbers) > wanted:  # which of them are ours, nobody can say
             self.drop_scores(model, task)
             return set()
-        return found
+        return numbers
 
     def write_score_part(
         self, model: str, task: str, number: int, rows: Iterable[Score], *, of: int, mark: str
@@ -399,11 +399,11 @@ class FeatureCache:
                         "made again."
                     )
                 keys = file.read(["key"]).column("key").to_pylist()
-                told = file.schema_arrow.metadata or {}
+                metadata = file.schema_arrow.metadata or {}
             number = part_number(part)
             self._files[number] = part
             self._place.update((key, (number, row)) for row, key in enumerate(keys))
-            self.truncated += int(told.get(b"truncated", 0))
+            self.truncated += int(metadata.get(b"truncated", 0))
 
     def keys(self) -> list[str]:
         """All keys that have a row."""

@@ -107,10 +107,10 @@ def clean(path: Path | str) -> list[str]:
 
 def runs_in(folder: Path) -> list[Path]:
     """The run directories in a folder, itself included, three levels deep at most."""
-    found = [
+    folders = [
         p.parent for depth in ("", "*/", "*/*/", "*/*/*/") for p in folder.glob(depth + "run.json")
     ]
-    return sorted(set(found))
+    return sorted(set(folders))
 
 
 def size(path: Path) -> int:
@@ -128,7 +128,7 @@ def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
     parts = parts_of(folder)
     for part in parts:
         try:
-            found = read_parquet(part, RESPONSE_SCHEMA).to_pylist()
+            part_rows = read_parquet(part, RESPONSE_SCHEMA).to_pylist()
         except StoreError as error:
             why = str(error.__cause__ or error).partition("\n")[0]
             problems.append(
@@ -139,8 +139,8 @@ def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
                 )
             )
             continue
-        problems += _part(run, model, task, _short_path(part, run), found)
-        rows += found
+        problems += _part(run, model, task, _short_path(part, run), part_rows)
+        rows += part_rows
     problems += _doubles(f"responses/{model}/{task}", rows)
     owed = count_owed(run, model, task)
     distinct = len({row["key"] for row in rows})
@@ -235,11 +235,11 @@ def _prompts(run: Run) -> Iterator[Problem]:
     for task, described in run.manifest["tasks"].items():
         where = f"prompts/{task}.parquet"
         try:
-            made = digest([asdict(prompt) for prompt in run.prompts(task)])
+            stored_digest = digest([asdict(prompt) for prompt in run.prompts(task)])
         except StoreError as error:
             yield Problem(where, f"it is damaged or missing: {error.__cause__}", AGAIN)
             continue
-        if made != described["digest"]:
+        if stored_digest != described["digest"]:
             yield Problem(where, "its prompts are not those of run.json", f"remove it and {AGAIN}")
 
 

@@ -95,10 +95,10 @@ class HubPrompts:
     def _from_folder(self, folder: Path) -> Prompts:
         source, name = self.source, f"dataset in {folder}"
         # Without the card, which says which files are of which configuration, its folder does.
-        own = bool(source.name) and not (folder / "README.md").is_file()
-        place = folder / str(source.name) if own else folder
+        is_named = bool(source.name) and not (folder / "README.md").is_file()
+        place = folder / str(source.name) if is_named else folder
         with self._open_library(name, f"Fetch it again: {self.fetch}") as datasets:
-            config = None if own else source.name
+            config = None if is_named else source.name
             there = datasets.get_dataset_split_names(str(place), config)
             split = _first(source.split, there)
             # The library's cache knows a folder by its name alone, and gives another's rows.
@@ -163,7 +163,9 @@ def _commit(source: HubSource) -> str:
     if source.revision == UNPINNED:
         return str(api.dataset_info(source.path, timeout=TIMEOUT).sha)
     commits = api.list_repo_commits(source.path, repo_type="dataset")
-    found = [c.commit_id for c in commits if c.commit_id.startswith(source.revision)]
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} commits of it begin with {source.revision}, expected one")
-    return str(found[0])
+    matches = [c.commit_id for c in commits if c.commit_id.startswith(source.revision)]
+    if len(matches) != 1:
+        raise LookupError(
+            f"{len(matches)} commits of it begin with {source.revision}, expected one"
+        )
+    return str(matches[0])

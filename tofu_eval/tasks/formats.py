@@ -84,14 +84,14 @@ def load_format(value: str) -> Format:
         return _builtin(value)
     if value in get_args(PromptFormat):
         return Format(cast(PromptFormat, value))
-    known = ", ".join(get_args(PromptFormat))
+    formats = ", ".join(get_args(PromptFormat))
     if not value.endswith(JINJA):
         hint = did_you_mean(value, get_args(PromptFormat))
         raise ConfigError(
-            f"Unknown prompt format '{value}'.{hint} Give {known} or the path of a {JINJA} file."
+            f"Unknown prompt format '{value}'.{hint} Give {formats} or the path of a {JINJA} file."
         )
     if why := absent(Path(value)):
-        raise ConfigError(f"{value}: {why}. Give {known} or a {JINJA} file.")
+        raise ConfigError(f"{value}: {why}. Give {formats} or a {JINJA} file.")
     return format_of("sft", read_text(Path(value)), value)
 
 
@@ -108,10 +108,10 @@ def format_of(name: str, template: str | None, file: str) -> Format:
     """
     if name not in get_args(PromptFormat) or (template is None) != (name not in BUILTIN):
         raise ConfigError(f"{file}: there is no prompt format '{name}' of this kind.")
-    made = Format(cast(PromptFormat, name), template, file)
+    built = Format(cast(PromptFormat, name), template, file)
     if template is not None:
-        _check_template(made)
-    return made
+        _check_template(built)
+    return built
 
 
 def converse(
@@ -134,15 +134,15 @@ def converse(
         last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
         if last is not None:
             turns[last] = replace(turns[last], content=_reword(wording, turns[last], prompt, task))
-    told = [system] if system else []
+    system_turns = [system] if system else []
     while turns and turns[0].role == "system":
-        told.append(turns.pop(0).content)
+        system_turns.append(turns.pop(0).content)
     shown = [
         turn
         for example in (task.examples if task else ())
         for turn in (Message("user", example.prompt), Message("assistant", example.answer))
     ]
-    opening = [Message("system", "\n\n".join(told))] if told else []
+    opening = [Message("system", "\n\n".join(system_turns))] if system_turns else []
     return (*opening, *shown, *turns)
 
 
@@ -213,13 +213,13 @@ def _check_template(format: Format) -> None:
         free = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
         raise _error(format, error.lineno, error.message or "cannot be parsed") from error
-    known = f"Known: {', '.join(VARIABLES)}"
+    variables = f"Known: {', '.join(VARIABLES)}"
     for node in tree.find_all(nodes.Name):
         if node.name in free and node.name not in VARIABLES:
             hint = did_you_mean(node.name, VARIABLES)
-            raise _error(format, node.lineno, f"unknown variable '{node.name}'.{hint} {known}")
+            raise _error(format, node.lineno, f"unknown variable '{node.name}'.{hint} {variables}")
     if not free.intersection(VARIABLES[:2]):
-        raise _error(format, 1, f"it does not use the prompt. {known}")
+        raise _error(format, 1, f"it does not use the prompt. {variables}")
     for probe in _PROBES:
         _render(format, source, probe)
 

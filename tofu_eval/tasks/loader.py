@@ -64,10 +64,10 @@ class Spread:
 
     def __call__(self) -> Prompts:
         """Read the prompts; raises what the task's own `load` raises."""
-        found = self.load()
-        step = max(1.0, len(found) / self.limit)
-        kept = [found[int(i * step)] for i in range(min(self.limit, len(found)))]
-        return Prompts(kept, getattr(found, "data", {}))
+        loaded = self.load()
+        step = max(1.0, len(loaded) / self.limit)
+        kept = [loaded[int(i * step)] for i in range(min(self.limit, len(loaded)))]
+        return Prompts(kept, getattr(loaded, "data", {}))
 
 
 def check_registered(

@@ -89,12 +89,12 @@ def task(
             document.report((), f"a task is called without arguments, this takes {parameters}")
         if spec is None or document.problems:
             raise TaskError(document.problems, file)
-        made = make_task(spec, partial(_prompts, function, document), document)
+        task = make_task(spec, partial(_prompts, function, document), document)
         reading = _reading.get()
         if reading is not None and reading[0] == file:
-            reading[1].append(made)
+            reading[1].append(task)
         else:
-            TASKS.add(name, made, made.origin)
+            TASKS.add(name, task, task.origin)
         return function
 
     return register
@@ -107,8 +107,8 @@ def run_task_file(path: Path) -> Task:
         ConfigError: with file and line, the file fails or has no task, or several.
     """
     file = str(path)
-    found: list[Task] = []
-    token = _reading.set((file, found))
+    tasks: list[Task] = []
+    token = _reading.set((file, tasks))
     try:
         runpy.run_path(file, run_name=path.stem)
     except TofuEvalError:
@@ -120,11 +120,11 @@ def run_task_file(path: Path) -> Task:
         raise TaskError([Problem(file, _line(error, file, 1), one_line(error))], file) from error
     finally:
         _reading.reset(token)
-    if len(found) != 1:
-        names = f": {', '.join(task.name for task in found)}" if found else ""
-        what = f"a task file has exactly one @task, this has {len(found)}{names}"
+    if len(tasks) != 1:
+        names = f": {', '.join(task.name for task in tasks)}" if tasks else ""
+        what = f"a task file has exactly one @task, this has {len(tasks)}{names}"
         raise TaskError([Problem(file, 1, what)], file)
-    return found[0]
+    return tasks[0]
 
 
 def _prompts(function: Callable[[], Iterable[object]], document: Document) -> list[Prompt]:

@@ -64,12 +64,12 @@ def _messages_of(row: Mapping[str, Any], fields: Fields) -> tuple[Message, ...]:
 def _references(row: Mapping[str, Any], fields: Fields) -> tuple[str, ...]:
     if fields.answer is not None:
         return (_render(fields.answer, row, "answer"),)
-    found = _get(row, fields.references, "references") if fields.references else []
-    if isinstance(found, str):
-        found = [found]
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise RowError(f"references must be text or a list of texts, got {show_value(found)}")
-    return tuple(found)
+    values = _get(row, fields.references, "references") if fields.references else []
+    if isinstance(values, str):
+        values = [values]
+    if not isinstance(values, list) or not all(isinstance(text, str) for text in values):
+        raise RowError(f"references must be text or a list of texts, got {show_value(values)}")
+    return tuple(values)
 
 
 def _render(template: str, row: Mapping[str, Any], what: str) -> str:

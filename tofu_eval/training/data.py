@@ -79,20 +79,20 @@ def load_examples(source: str) -> Examples:
         identity = {"kind": "file", "sha256": sha256}
     else:
         rows, identity = _hub_rows(source)
-    found = Examples([], identity)
+    examples = Examples([], identity)
     empty: list[int] = []
     for number, row in rows:
         try:
             messages, completion = _example(row)
         except _Dropped as reason:
-            found.dropped[str(reason)] += 1
+            examples.dropped[str(reason)] += 1
             continue
         except _RowError as error:
             raise DataError(
                 f"{source}, row {number}: {error}. Mend that row and try again."
             ) from error
         if completion.strip():
-            found.rows.append(Example(number, messages, completion))
+            examples.rows.append(Example(number, messages, completion))
         else:
             empty.append(number)
     if empty:
@@ -101,9 +101,9 @@ def load_examples(source: str) -> Examples:
             f"{source}: {len(empty)} rows have an empty completion (row {shown}), from which "
             "nothing can be learnt. Take them out and try again."
         )
-    if not found.rows:
+    if not examples.rows:
         raise DataError(f"{source} has no rows to train on. Give rows with prompt and completion.")
-    return found
+    return examples
 
 
 def content_digest(examples: Iterable[Example]) -> str:

@@ -172,13 +172,13 @@ class _Job:
 
     def checkpoint(self, resume: bool) -> Path | None:
         """The newest whole checkpoint to go on from."""
-        known = whole_checkpoints(self.path)
-        if known and not resume:
+        checkpoints = whole_checkpoints(self.path)
+        if checkpoints and not resume:
             raise StoreError(
                 f"{self.path} holds an unfinished training, with a checkpoint at step "
-                f"{step_of(known[-1])}. Add --resume to go on, or use a new --output."
+                f"{step_of(checkpoints[-1])}. Add --resume to go on, or use a new --output."
             )
-        return known[-1] if known else None
+        return checkpoints[-1] if checkpoints else None
 
     def write(self, status: str, folder: Path | None = None, **more: Any) -> None:
         """Write training.json, here or into the folder of a checkpoint."""
@@ -209,10 +209,10 @@ class _Job:
         main = PartialState().is_main_process
         with quiet():
             model, tokenizer = load_model(resolved, self.settings, args)
-            made = self._tokenize(examples, tokenizer, args)
-            _check_positions(made, model, args.max_length)
-            notes = _notes(examples, made, args.max_length)
-            trainer = self._trainer(spec, model, tokenizer, args, made, held_out)
+            tokenized = self._tokenize(examples, tokenizer, args)
+            _check_positions(tokenized, model, args.max_length)
+            notes = _notes(examples, tokenized, args.max_length)
+            trainer = self._trainer(spec, model, tokenizer, args, tokenized, held_out)
             with _explain_failures():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 self._save(trainer)
@@ -225,7 +225,7 @@ class _Job:
         return _result(self.path, {"steps": trainer.state.global_step, "log": log, "notes": notes})
 
     def _tokenize(self, examples: Examples, tokenizer: Any, args: Any) -> Tokenized:
-        made = tokenize(
+        tokenized = tokenize(
             examples.rows,
             self.format,
             tokenizer,
@@ -233,12 +233,12 @@ class _Job:
             max_length=None if args.packing and args.packing_strategy != "bfd" else args.max_length,
             completion_only=args.completion_only_loss is not False,
         )
-        if not made.columns["row"]:
+        if not tokenized.columns["row"]:
             raise ConfigError(
                 f"All {len(examples.rows)} prompts are longer than max_length={args.max_length}, "
                 "so nothing would be learnt. Use a larger --max-length."
             )
-        return made
+        return tokenized
 
     def _trainer(
         self,

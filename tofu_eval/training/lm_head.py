@@ -168,10 +168,10 @@ def _aux_loss(model: Any, outputs: Any, inputs: dict[str, Any]) -> Tensor:
 
     config = model.config.get_text_config()
     experts = getattr(config, "num_experts", None) or config.num_local_experts
-    found: Tensor = load_balancing_loss_func(
+    loss: Tensor = load_balancing_loss_func(
         outputs.router_logits, experts, config.num_experts_per_tok, inputs.get("attention_mask")
     )
-    return found
+    return loss
 
 
 def _shape_of_logits(config: Any) -> tuple[float | None, float]:

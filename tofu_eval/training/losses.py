@@ -79,12 +79,12 @@ class Loss:
 
     def __call__(self, **settings: float) -> LossSpec:
         """The LossSpec; raises ConfigError for a setting that is unknown or out of range."""
-        known = list(self.settings())
-        unknown = [name for name in settings if name not in known]
+        names = list(self.settings())
+        unknown = [name for name in settings if name not in names]
         if unknown:
             raise ConfigError(
                 f"The loss '{self.name}' has no setting '{unknown[0]}'; "
-                f"it takes {', '.join(known) or 'none'}."
+                f"it takes {', '.join(names) or 'none'}."
             )
         return self.factory(**settings)
 
@@ -113,10 +113,10 @@ def loss(*, name: str, paper: str) -> Callable[[Factory], Factory]:
         free = [p.name for p in parameters if p.default is inspect.Parameter.empty]
         if free:
             raise ConfigError(f"The loss '{name}' gives its setting '{free[0]}' no default.")
-        made = factory()
-        if not isinstance(made, LossSpec) or made.name != name:
+        spec = factory()
+        if not isinstance(spec, LossSpec) or spec.name != name:
             raise ConfigError(
-                f"The loss '{name}' must return a LossSpec of that name, got {made!r}."
+                f"The loss '{name}' must return a LossSpec of that name, got {spec!r}."
             )
         LOSSES.add(name, Loss(name, factory, paper), origin_of(factory))
         return factory

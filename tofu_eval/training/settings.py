@@ -53,11 +53,11 @@ def train_settings(values: Mapping[str, Any]) -> TrainSettings:
             raise ConfigError(f"No {name}. Name it: {flag} …  See: tofu-eval train --help")
     if not isinstance(ours.get("sft", {}), Mapping):
         raise ConfigError(f"sft should be a mapping of SFTConfig's fields, got {ours['sft']!r}.")
-    made = make_validated(TrainSettings, {**ours, "sft": {**ours.get("sft", {}), **rest}}, "")
-    for name, value in made.loss_settings.items():
+    settings = make_validated(TrainSettings, {**ours, "sft": {**ours.get("sft", {}), **rest}}, "")
+    for name, value in settings.loss_settings.items():
         if not math.isfinite(value):
-            raise ConfigError(f"{made.loss}: {name} is {value}; expected a finite number.")
-    return made
+            raise ConfigError(f"{settings.loss}: {name} is {value}; expected a finite number.")
+    return settings
 
 
 OURS = tuple(TrainSettings.model_fields)
@@ -78,12 +78,12 @@ def read_configs(names: Sequence[str]) -> dict[str, Any]:
         if not path.exists():
             path = Path(str(RECIPES / f"{name}.yaml"))
         if not path.exists():
-            known = recipes()
-            close = difflib.get_close_matches(name, known, n=1)
+            named = recipes()
+            close = difflib.get_close_matches(name, named, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise ConfigError(
                 f"There is no config file '{name}', and no recipe of that name.{hint} "
-                f"Recipes: {', '.join(known)}"
+                f"Recipes: {', '.join(named)}"
             )
         fields |= read_yaml(path, "'loss:' and 'learning_rate:'")
     return fields

@@ -141,7 +141,7 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         Found by their tokens, since neither packing nor TRL's collator keeps numbers.
         """
         documents = _documents(inputs)
-        known: dict[tuple[int, ...], int] = {}
+        row_of: dict[tuple[int, ...], int] = {}
         prepared = (self.train_dataset, self._given)
         data = next(
             (d for d in prepared if _has(d, "input_ids") and not _has(d, "seq_lengths")), None
@@ -149,11 +149,11 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         if data is not None:
             rows = data["row"] if _has(data, "row") else range(len(data))
             for row, ids in zip(rows, data["input_ids"], strict=True):
-                known.setdefault(tuple(ids[: self.args.max_length]), row)
-        found = [known[document] for document in documents if document in known]
-        if len(found) == len(documents):
-            shown = ", ".join(map(str, sorted(found)[:SHOWN_ROWS]))
-            return f"the data's rows {shown}{' …' if len(found) > SHOWN_ROWS else ''}"
+                row_of.setdefault(tuple(ids[: self.args.max_length]), row)
+        row_numbers = [row_of[document] for document in documents if document in row_of]
+        if len(row_numbers) == len(documents):
+            shown = ", ".join(map(str, sorted(row_numbers)[:SHOWN_ROWS]))
+            return f"the data's rows {shown}{' …' if len(row_numbers) > SHOWN_ROWS else ''}"
         texts = [self._tokenizer.decode(document)[:40] for document in documents[:SHOWN_ROWS]]
         return "texts that begin with " + ", ".join(map(repr, texts))
 

@@ -82,12 +82,12 @@ def grid(
     for loss in losses:
         for seed in seeds:
             name = check_name("model", f"{loss}-seed{seed}")
-            own = {key: value for key, value in given.items() if key in takes[loss]}
+            taken = {key: value for key, value in given.items() if key in takes[loss]}
             settings = train_settings(
                 {
                     **fields,
                     "loss": loss,
-                    "loss_settings": own,
+                    "loss_settings": taken,
                     "seed": seed,
                     "output": output / "checkpoints" / name,
                 }
@@ -167,13 +167,13 @@ def summarise_seeds(
             values.setdefault(place, []).append(row["value"])
     rows = []
     for place, column in values.items():
-        known = [value for value in column if value is not None]
-        missing = len(column) - len(known)
+        numbers = [value for value in column if value is not None]
+        missing = len(column) - len(numbers)
         if missing:
             rows.append(LossRow(*place, None, None, None, missing))
         else:
-            mean = fsum(known) / len(known)
-            rows.append(LossRow(*place, mean, min(known), max(known), 0))
+            mean = fsum(numbers) / len(numbers)
+            rows.append(LossRow(*place, mean, min(numbers), max(numbers), 0))
     return rows
 
 

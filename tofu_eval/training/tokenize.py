@@ -56,7 +56,7 @@ def tokenize(
             "The tokenizer has no end-of-sequence token, so no answer could end. "
             "Set tokenizer.eos_token and save the tokenizer."
         )
-    made = Tokenized({"input_ids": [], "labels": [], "row": []}, [], [], 0)
+    tokenized = Tokenized({"input_ids": [], "labels": [], "row": []}, [], [], 0)
     for batch in _batches(examples):
         pairs = [_texts(e, format, tokenizer) for e in batch]
         special = format.name != "chat"  # a chat template writes the special tokens itself
@@ -68,19 +68,19 @@ def tokenize(
             if whole[: len(prompt)] == prompt:
                 completion = whole[len(prompt) :]
             else:
-                made.apart += format.name == "chat"
+                tokenized.apart += format.name == "chat"
             if tokenizer.eos_token_id not in completion[-2:]:  # a template may end in a newline
                 completion = [*completion, tokenizer.eos_token_id]
             learnt = prompt if not completion_only else [IGNORE] * len(prompt)
             ids, labels = [*prompt, *completion], [*learnt, *completion]
             if max_length is not None and len(ids) > max_length:
                 if all(label == IGNORE for label in labels[:max_length]):
-                    made.lost.append(e.row)
+                    tokenized.lost.append(e.row)
                     continue
-                made.cut.append(e.row)
+                tokenized.cut.append(e.row)
             for name, value in (("input_ids", ids), ("labels", labels), ("row", e.row)):
-                made.columns[name].append(value)
-    return made
+                tokenized.columns[name].append(value)
+    return tokenized
 
 
 def _batches(examples: Sequence[Example]) -> Iterator[list[Example]]:

@@ -95,10 +95,10 @@ def lora_config(settings: TrainSettings) -> Any:
 
     fields = {"task_type": "CAUSAL_LM", "target_modules": "all-linear", **settings.lora}
     fields.setdefault("lora_alpha", fields.get("r", 8))
-    known = [f.name for f in dataclasses.fields(peft.LoraConfig)]
+    names = [f.name for f in dataclasses.fields(peft.LoraConfig)]
     for name in settings.lora:
-        if name not in known:
-            raise ConfigError(f"LoRA has no setting '{name}'.{_did_you_mean(name, known)}")
+        if name not in names:
+            raise ConfigError(f"LoRA has no setting '{name}'.{_did_you_mean(name, names)}")
     r = fields.get("r", 8)
     if isinstance(r, bool) or not isinstance(r, int) or r < 1:
         raise ConfigError(f"lora r is {r!r}; expected a whole number of at least 1.")

@@ -175,10 +175,10 @@ def _verify_equal(answer: str, reference: str) -> bool | None:
         other = _parse(reference)
         if other is None:
             return False
-        found = verify(other, one, timeout_seconds=None, raise_on_error=True)
+        equal = verify(other, one, timeout_seconds=None, raise_on_error=True)
     except (Exception, RecursionError):  # noqa: BLE001 - sympy fails in many ways
         return None
-    return bool(found)
+    return bool(equal)
 
 
 @lru_cache(maxsize=4096)
@@ -186,10 +186,10 @@ def _parse(answer: str) -> Any:
     """A formula's tree; None where it is not a formula."""
     from math_verify import LatexExtractionConfig, parse
 
-    found = parse(
+    trees = parse(
         f"${answer}$", [LatexExtractionConfig()], parsing_timeout=None, fallback_mode="no_fallback"
     )
-    return found[0] if found else None
+    return trees[0] if trees else None
 
 
 def _numeral(text: str, *_: Any, **__: Any) -> Any:

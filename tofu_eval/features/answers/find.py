@@ -40,10 +40,10 @@ def final_answer(text: str) -> str | None:
     An answer of more than LONGEST characters is None.
     """
     for rule in (find_boxed, _after_hashes, find_said, last_number):
-        found = rule(text)
-        if found is not None:
-            found = found.strip(_DRESS)
-            return found if 0 < len(found) <= LONGEST else None
+        answer = rule(text)
+        if answer is not None:
+            answer = answer.strip(_DRESS)
+            return answer if 0 < len(answer) <= LONGEST else None
     return None
 
 
@@ -55,18 +55,18 @@ def marked_answer(text: str) -> str | None:
 
 def find_boxed(text: str) -> str | None:
     """The content of the last box that is closed; one pass, whatever the nesting."""
-    found = _last_box(text)
-    if found is None:
+    content = _last_box(text)
+    if content is None:
         bare = [match[1] for match in _BARE_BOX.finditer(text)]
         return bare[-1] if bare else None
     for _ in range(UNWRAPPED):
-        inner = found.strip()
+        inner = content.strip()
         # Only a box that is the whole content: "\boxed{x = \boxed{5}}" is opened as well.
         deeper = _last_box(inner) if "\\boxed" in inner or "\\fbox" in inner else None
         if deeper is None:
             break
-        found = deeper
-    return found
+        content = deeper
+    return content
 
 
 def _last_box(text: str) -> str | None:

@@ -45,13 +45,13 @@ def equal_mathematics(pairs: Sequence[Pair]) -> list[bool | None]:
         (strip_dress(answer[:LONGEST]), strip_dress(_gold(reference)))
         for answer, reference in pairs
     ]
-    found = [decide_plainly(*pair) for pair in tidied]
-    left = [i for i, verdict in enumerate(found) if verdict is None]
+    verdicts = [decide_plainly(*pair) for pair in tidied]
+    left = [i for i, verdict in enumerate(verdicts) if verdict is None]
     asked = list(dict.fromkeys(_formulas(*tidied[i]) for i in left))
     told = dict(zip(asked, algebra().equal(asked) if asked else (), strict=True))
     for i in left:
-        found[i] = told[_formulas(*tidied[i])]
-    return found
+        verdicts[i] = told[_formulas(*tidied[i])]
+    return verdicts
 
 
 @verifier(name="math", version=1, equal=equal_mathematics)

@@ -135,22 +135,22 @@ def without_unit(answer: str) -> tuple[str, str | None]:
     spaced, unit = bool(match["gap"]) or "\\text" in answer, match["unit"]
     power = re.search(r"\^\D*([23])", unit)
     name = re.split(r"[ /^]", unit)[0]
-    known = UNITS.get(name)
-    if not spaced and known is None:
+    symbol = UNITS.get(name)
+    if not spaced and symbol is None:
         return answer, None  # 2x is no number with a unit
-    if number(strip_dress(match["number"])) is None and known is None:
+    if number(strip_dress(match["number"])) is None and symbol is None:
         return answer, None
     if len(name) == 1 and not spaced:
         return answer, None  # 2m may be twice m
-    made = "" if known is None or "/" in unit or " " in unit.split("^")[0].strip() else known
-    return strip_dress(match["number"]), (made + (f"^{power[1]}" if power and made else ""))
+    written = "" if symbol is None or "/" in unit or " " in unit.split("^")[0].strip() else symbol
+    return strip_dress(match["number"]), (written + (f"^{power[1]}" if power and written else ""))
 
 
 def lone_number(answer: str) -> Fraction | None:
     """The number of a phrase that has exactly one, among words alone; else None."""
     if not re.fullmatch(r"[\w\s$€£.,%'’-]*", answer) or "%" in answer:
         return None
-    found = re.findall(r"(?<![\w.])-?[$€£]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)", answer)
-    if len(found) != 1 or not re.search(r"[^\W\d_]{2}", answer):
+    numbers = re.findall(r"(?<![\w.])-?[$€£]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)", answer)
+    if len(numbers) != 1 or not re.search(r"[^\W\d_]{2}", answer):
         return None
-    return number(found[0].translate({ord(c): None for c in "$€£"}).rstrip(","))
+    return number(numbers[0].translate({ord(c): None for c in "$€£"}).rstrip(","))

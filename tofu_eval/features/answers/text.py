@@ -16,10 +16,10 @@ def text(prompt: Prompt, text: str) -> str | None:
 
     None where that is empty or longer than 1,000 characters.
     """
-    found = find_boxed(text)
-    found = find_said(text) if found is None else found
-    found = (text if found is None else found).strip()
-    return found if 0 < len(found) <= LONGEST else None
+    answer = find_boxed(text)
+    answer = find_said(text) if answer is None else answer
+    answer = (text if answer is None else answer).strip()
+    return answer if 0 < len(answer) <= LONGEST else None
 
 
 def equal_words(pairs: Sequence[tuple[str, str]]) -> list[bool | None]:

@@ -69,7 +69,7 @@ class Verdicts:
             for group in groups
             if (verifier := self._verifier(group)) is not None and group.prompt.references
         ]
-        told = self._decide(
+        decisions = self._decide(
             [
                 (verifier, answer, reference)
                 for group, verifier, answers in judged
@@ -80,22 +80,25 @@ class Verdicts:
             cache,
             report,
         )
-        made: dict[int, dict[str, Any]] = {}
+        by_group: dict[int, dict[str, Any]] = {}
         for group, verifier, answers in judged:
             rows = [
-                [told[verifier.name, answer, reference] for reference in group.prompt.references]
+                [
+                    decisions[verifier.name, answer, reference]
+                    for reference in group.prompt.references
+                ]
                 if answer is not None
                 else []
                 for answer in answers
             ]
-            made[id(group)] = {"correct": np.array([_correct(row) for row in rows])}
+            by_group[id(group)] = {"correct": np.array([_correct(row) for row in rows])}
             if self._classes:
                 classes = _Classes(verifier, answers, [_first_hit(row) for row in rows])
-                made[id(group)]["answer"] = classes
-        self._number([m["answer"] for m in made.values() if "answer" in m], cache, report)
+                by_group[id(group)]["answer"] = classes
+        self._number([m["answer"] for m in by_group.values() if "answer" in m], cache, report)
         return [
             {name: row.labels if isinstance(row, _Classes) else row for name, row in more.items()}
-            for more in (made.get(id(group), {}) for group in groups)
+            for more in (by_group.get(id(group), {}) for group in groups)
         ]
 
     def _verifier(self, group: Group) -> Verifier | None:
@@ -192,16 +195,16 @@ def _find_answers(verifier: Verifier, group: Group) -> list[str | None]:
 
 def _compare_answers(verifier: Verifier, pairs: Sequence[tuple[str, str]]) -> list[float]:
     try:
-        told = list(verifier.equal(pairs))
+        verdicts = list(verifier.equal(pairs))
     except TofuEvalError:
         raise
     except Exception as error:  # a plug-in may fail in any way
         raise _verifier_error(verifier, f"{type(error).__name__}: {error}") from error
-    if len(told) != len(pairs):
+    if len(verdicts) != len(pairs):
         raise _verifier_error(
-            verifier, f"{len(told)} verdicts for {len(pairs)} pairs, expected one each"
+            verifier, f"{len(verdicts)} verdicts for {len(pairs)} pairs, expected one each"
         )
-    return [float("nan") if verdict is None else float(bool(verdict)) for verdict in told]
+    return [float("nan") if verdict is None else float(bool(verdict)) for verdict in verdicts]
 
 
 def _verifier_error(verifier: Verifier, what: str) -> PluginError:
