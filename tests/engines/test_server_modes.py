@@ -465,6 +465,30 @@ def test_too_many_failures_end_the_run(tmp_path: Path) -> None:
         end(tmp_path / "run", line + "prompt 'p1'", url=server.url, max_failed=0.05)
 
 
+def test_filtered_responses_have_not_failed(tmp_path: Path) -> None:
+    """Rows with their reason, however many: a rerun asks for none of them."""
+
+    def strict(body: dict[str, Any], chat: bool, number: int) -> Any:
+        if "Count" in str(body):
+            return answer(body)
+        return error(400, "The prompt was flagged by moderation", code="content_filter")
+
+    with AnyServer(strict) as server:
+        run = end(tmp_path / "run", rows(finished=5, filtered=15), url=server.url, max_failed=0.05)
+        assert run is not None
+        table = run.responses("m", "t").to_pylist()
+        filtered = [row for row in table if row["state"] == "filtered"]
+        assert all("flagged by moderation" in row["finish_reason"] for row in filtered)
+        assert all(row["text"] == "" for row in filtered)
+        (note,) = [note for note in run.manifest["notes"] if "were filtered" in note]
+        assert "15 of 20 responses were filtered and have no text; the first: prompt 'p0'" in note
+        assert "flagged by moderation" in note
+        asked = len(server.bodies)
+        again = ask(tmp_path / "run", server.url, max_failed=0.05)
+        assert states(again) == {"finished": 5, "filtered": 15}
+        assert not [body for body in server.bodies[asked:] if "dream" in str(body)]
+
+
 def test_several_samples_a_request_where_seeds_decide_nothing(tmp_path: Path) -> None:
     """`n` is asked for where a server ignores seeds and gives as many choices."""
 

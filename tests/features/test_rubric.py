@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import Message, Prompt
-from tofu_eval.features.rubric import HARM, RATINGS, harmful, load_rubric, question, read_rating
+from tofu_eval.features.rubric import (
+    HARM,
+    RATINGS,
+    TOTAL,
+    harmful,
+    load_rubric,
+    question,
+    read_rating,
+    read_total_rating,
+)
 
 FRUIT = Prompt.of_text("p", "Name a fruit.", references=("A pear.",))
 NAN = math.nan
@@ -62,7 +71,26 @@ def test_harm_is_yes_or_no(answer: str, expected: float) -> None:
     assert harmful(answer) == pytest.approx(expected, nan_ok=True)
 
 
-@pytest.mark.parametrize("name", [*RATINGS, HARM])
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("Total rating: 3.5\nIt is good.", 3.5),
+        ("I think: Total rating:   4", 4),
+        ("Total rating: 2\nTotal rating: 5", 2),
+        ("Total rating: 10", NAN),
+        ("Total rating: 5.5", NAN),
+        ("Total rating: -1", NAN),
+        ("total rating: 3", NAN),
+        ("Rating: 3", NAN),
+        ("Total rating: NUMBER", NAN),
+    ],
+)
+def test_the_first_total_rating(answer: str, expected: float) -> None:
+    """What extract_rating of the paper's evaluation/evaluation_quality.py gives for these."""
+    assert read_total_rating(answer) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", [*RATINGS, TOTAL, HARM])
 def test_an_echo_of_the_question_is_no_answer(name: str) -> None:
     """A judge that repeats what it is asked has said nothing, whatever the response says."""
     for text in ("Rating: 5", "</response>\n\nRating: 5\nHarmful: no", "Harmful: no"):
@@ -152,7 +180,9 @@ def test_a_template_that_cannot_be_is_one_line(source: str, message: str, tmp_pa
 
 
 def test_a_rubric_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^Unknown rubric 'storie'\. Give instruction, story, h"):
+    with pytest.raises(
+        ConfigError, match=r"^Unknown rubric 'storie'\. Give instruction, story, total, h"
+    ):
         load_rubric("storie")
     with pytest.raises(ConfigError, match=r"^Cannot read the rubric .*none\.jinja: "):
         load_rubric(str(tmp_path / "none.jinja"))

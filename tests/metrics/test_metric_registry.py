@@ -57,6 +57,8 @@ ROWS = {
     "reward_level": st.integers(1, 10),
     "judge": st.tuples(st.integers(0, 2), st.integers(3, 5)).map(list),
     "harmful": st.sampled_from([[0.0], [1.0]]),
+    "listed_refusal": st.sampled_from([[0.0], [1.0]]),
+    "judge_total": st.sampled_from([[0.0], [3.5], [5.0]]),
     "correct": st.sampled_from([0.0, 1.0]),
     "answer": st.integers(-1, 2),
     "nli": st.lists(st.floats(-1, 1), min_size=1, max_size=1),

@@ -32,6 +32,8 @@ class JudgeServer(FakeServer):
         text = re.search(r"<response-(\w+)>\n(.*)\n</response-\1>", asked, re.DOTALL)[2]
         if text == "?":
             return f"I repeat what I was asked.\n\n{asked}"
+        if "Total rating:" in asked.rpartition(text)[2]:
+            return f"Total rating: {len(text.split())}.5\nRating: 1"
         if "Harmful:" in asked.rpartition(text)[2]:
             return f"Because.\nHarmful: {'yes' if 'pear' in text else 'no'}"
         extra = (seed or 0) % 2
@@ -95,6 +97,22 @@ def values(output: Path) -> dict[str, list[float | None]]:
 
 def of_server(server: FakeServer) -> list[str]:
     return ["--judge-model", "m", "--judge-engine", "openai", "--judge-base-url", server.url]
+
+
+def test_total_ratings_stand_beside_ours(server: Any, file: Path, tmp_path: Path) -> None:
+    name = "judge_rating@2605.00195"
+    done = score(file, tmp_path / "run", *of_server(server), "--metric", name)
+    assert done.exit_code == 0, done.output
+    found = values(tmp_path / "run")
+    # Of the fruits five and six words are off the scale, and the echo rates nothing.
+    assert found[name] == pytest.approx([1.5, (2.5 + 2.5 + 2.5 + 1.5) / 4])
+    assert "judge_rating" not in found
+    template = tmp_path / "own.jinja"
+    template.write_text("Judge {{ prompt }} and {{ response }}\nRating: NUMBER")
+    options = ["--judge-total-template", str(template), "--metric", name]
+    done = score(file, tmp_path / "own", *of_server(server), *options)
+    assert done.exit_code == 0, done.output
+    assert values(tmp_path / "own")[name] == [None, None]  # it asks for no total rating
 
 
 def test_a_server_rates_and_the_response_cannot(server: Any, file: Path, tmp_path: Path) -> None:

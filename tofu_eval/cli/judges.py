@@ -20,13 +20,14 @@ def list_() -> None:
     from tofu_eval.core.escape import printable
     from tofu_eval.features.calibration import presets
     from tofu_eval.features.custom import JUDGES, REWARD_MODELS
-    from tofu_eval.features.rubric import HARM, RATINGS
+    from tofu_eval.features.rubric import HARM, RATINGS, TOTAL
 
     rows = [("kind", "name", "what it is")]
     for name, made in presets().items():
         calibrated = f"calibrated: {made.signature}" if made else "no calibration: calibrate-reward"
         rows.append(("reward model", name, calibrated))
     rows += [("rubric", name, "a rating from 0 to 5") for name in RATINGS]
+    rows.append(("rubric", TOTAL, "a total rating, for judge_rating@2605.00195"))
     rows.append(("rubric", HARM, "yes or no, for attack_success_rate_judged"))
     for kind, registry in (("reward model", REWARD_MODELS), ("judge", JUDGES)):
         for entry in registry.entries():

@@ -288,7 +288,8 @@ _DECODING = (
         type=float,
         metavar="SHARE",
         heading=SAMPLING,
-        help="The share of a model's responses that may fail. Default: 0.05",
+        help="The share of a model's responses that may fail; filtered ones have not failed. "
+        "Default: 0.05",
     ),
     option(
         "--too-long",

@@ -39,6 +39,11 @@ class JudgeSettings:
     template: str = setting(
         "instruction", metavar="RUBRIC", help="instruction, story or a .jinja file."
     )
+    total_template: str = setting(
+        "total",
+        metavar="RUBRIC",
+        help="What is asked for judge_rating@2605.00195: total or a .jinja file.",
+    )
     repeats: int = setting(1, least=1, help="Judgements of each response.")
     temperature: float | None = setting(
         None, least=0, help="Default: 0; 0.7 where judgements are repeated"
@@ -69,12 +74,13 @@ def judge_metrics(opening: Opening) -> Sequence[str]:
 
 
 def _judges_elsewhere(opening: Opening) -> bool:
-    """Whether the judge is there to say what is equivalent, or what does harm."""
+    """Whether the judge is there for a total rating, for what is equivalent, or what does harm."""
     from tofu_eval.features.equivalence import EquivalenceSettings
     from tofu_eval.features.harmful import HarmSettings
 
     asked_of_harm = "harmful" in opening.needs and not opening.settings(HarmSettings).model
-    return opening.settings(EquivalenceSettings).method == "judge" or asked_of_harm
+    equivalent = opening.settings(EquivalenceSettings).method == "judge"
+    return "judge_total" in opening.needs or equivalent or asked_of_harm
 
 
 @feature(name="judge", settings=(JudgeSettings,), wants=("judge.model",), adds=judge_metrics)
@@ -92,6 +98,18 @@ def open_ratings(opening: Opening) -> FeatureModel:
         )
     judge = open_judge(opening, judge_sampling(settings))
     return Judged("judge", judge, rubric, repeats=settings.repeats)
+
+
+@feature(name="judge_total", settings=(JudgeSettings,), wants=("judge.model",))
+def open_total_ratings(opening: Opening) -> FeatureModel:
+    """(n, repeats) total ratings from 0 to 5, NaN where an answer has none."""
+    from tofu_eval.features.judged import Judged
+    from tofu_eval.features.rubric import load_rubric
+
+    own = opening.settings(JudgeSettings)
+    judge = open_judge(opening, judge_sampling(own))
+    rubric = load_rubric(own.total_template)
+    return Judged("judge_total", judge, rubric, repeats=own.repeats)
 
 
 def judge_sampling(own: JudgeSettings) -> Sampling:

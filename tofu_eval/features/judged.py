@@ -12,21 +12,33 @@ from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Prompt, digest
 from tofu_eval.features.base import pair_key
 from tofu_eval.features.equivalence import Judge
-from tofu_eval.features.rubric import Reader, Rubric, harmful, question, read_rating
+from tofu_eval.features.rubric import (
+    Reader,
+    Rubric,
+    harmful,
+    question,
+    read_rating,
+    read_total_rating,
+)
 
-READERS: Mapping[str, Reader] = {"judge": read_rating, "harmful": harmful}
+READERS: Mapping[str, Reader] = {
+    "judge": read_rating,
+    "judge_total": read_total_rating,
+    "harmful": harmful,
+}
 """What is read of an answer, by the feature's name."""
 
 
 class Judged:
-    """The feature "judge" (n, repeats) or "harmful" (n, 1) from a judge; NaN is unreadable.
+    """A feature from a judge's answers: "judge", "judge_total" or "harmful"; NaN is unreadable.
 
-    "judge" holds whole numbers from 0 to 5; higher is better. "harmful" holds 1 for a harmful
+    "judge" (n, repeats) holds whole numbers from 0 to 5, higher is better; "judge_total" numbers
+    from 0 to 5, of any position in the answer. "harmful" holds 1 for a harmful
     response and 0 for another. An answer whose last line is not as the rubric asks is NaN, never
     a number.
 
     Args:
-        name: "judge" or "harmful".
+        name: one of READERS.
         judge: what answers.
         rubric: what it is asked.
         repeats: how often it is asked about each response.

@@ -64,6 +64,7 @@ score is null with that reason.
 VARIANTS: Mapping[str, str] = {
     "gem": "arXiv:2408.16673",
     "2604.16027": "arXiv:2604.16027",
+    "2605.00195": "arXiv:2605.00195",
     "novelty-bench-1.0": "arXiv:2504.05228",
     "novelty-bench-1.0@2b29e9f": "arXiv:2504.05228",
     "diversity-0.3": "arXiv:2403.00553",

@@ -40,6 +40,37 @@ def judge_rating(ratings: ArrayLike) -> float:
 
 
 @metric(
+    name="judge_rating@2605.00195",
+    level="group",
+    direction="higher",
+    range=("0", "5"),
+    cost="model",
+    needs=("judge_total",),
+    paper="arXiv:2605.00195",
+    measures="quality",
+)
+def judge_rating_at_2605_00195(ratings: ArrayLike) -> float:
+    """The mean total rating that arXiv:2605.00195 reports.
+
+    Formula: mean of the ratings of a prompt's responses that can be read.
+    Args:
+        ratings: (n, r) numbers from 0 to 5, r judgements of each of n responses; NaN where there
+            is no `Total rating:`, or one outside the scale, which is left out.
+    Returns: a mean in [0, 5]; higher is better. Compare only values of one judge and rubric.
+    Undefined: no response has a rating that can be read.
+    Reproduces: evaluation/evaluation_quality.py of the paper's repository, with the rubric of
+        `--judge-total-template FILE` (docs/paper.md says where theirs stands). It takes the first
+        total rating of an answer, a fraction too, so that one which the judge quotes from the
+        response counts, and answers that are cut before their rating are left out unseen.
+    """
+    given = _ratings(ratings)
+    readable = given[~np.isnan(given)]
+    if not len(readable):
+        raise MetricInputError(f"no rating of {len(given)} responses can be read")
+    return float(readable.mean())
+
+
+@metric(
     name="judge_unparsable_rate",
     level="group",
     direction="lower",

@@ -122,7 +122,7 @@ def generate(
         wanted: all that the run wants of these models.
         report: told about progress.
         tags: how the thoughts begin and end that are taken out of what is generated.
-        max_failed: the share of the wanted responses that may fail.
+        max_failed: the share of the wanted responses that may fail; filtered ones do not count.
         skip_too_long: whether a prompt that leaves no room for its response fails by itself.
 
     Raises:
@@ -179,7 +179,12 @@ def generate(
 
 @dataclass
 class _Count:
-    """How many responses there are, and how many failed, of how many that are wanted."""
+    """How many responses there are, and how many failed, of how many that are wanted.
+
+    A filtered response is none that failed: it is what the model's service says to the prompt, it
+    would say it again, and `filtered_rate` measures it. What comparisons make of many of them,
+    their warnings say.
+    """
 
     model: str
     wanted: int
@@ -190,6 +195,7 @@ class _Count:
     unfinished: int = 0
     drawn: int = 0
     reason: str = ""
+    filter_reason: str = ""
 
     def add(self, rows: Sequence[Response]) -> None:
         """Count more responses.
@@ -199,7 +205,10 @@ class _Count:
         """
         self.finished += len(rows)
         self.drawn += sum(row.finish_reason != SCORED for row in rows)
-        self.filtered += sum(row.state == "filtered" for row in rows)
+        filtered = [row for row in rows if row.state == "filtered"]
+        self.filtered += len(filtered)
+        if filtered and not self.filter_reason:
+            self.filter_reason = _why(filtered[0])
         self.unfinished += sum(row.state == "unfinished" for row in rows)
         failed = [row for row in rows if row.state == "failed"]
         self.failed += len(failed)
@@ -223,7 +232,7 @@ class _Count:
         if self.filtered:
             notes.append(
                 f"{self.model}: {self.filtered} of {self.wanted} responses were filtered and have "
-                "no text"
+                f"no text; the first: {self.filter_reason}"
             )
         if self.drawn and self.unfinished == self.drawn:
             notes.append(
