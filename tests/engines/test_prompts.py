@@ -312,13 +312,6 @@ def test_an_adapter_without_its_rows_is_refused(tiny_model: Path, tmp_path: Path
         rows(engine, asks(Sampling(samples=1, max_tokens=4), ["a"]))
 
 
-def test_four_bits_want_a_gpu(tiny_model: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device")
-    with pytest.raises(te.TofuEvalError, match="--quantize nf4 needs a CUDA device, here it is"):
-        open_engine("transformers", parse_model(f"m={tiny_model}"), device="cpu", quantize="nf4")
-
-
 def test_options_that_mean_nothing_are_refused(tiny_model: Path) -> None:
     spec = parse_model(f"m={tiny_model}")
     for name, options, line in [

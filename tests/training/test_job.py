@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
+from support.architectures import SIZES
 from support.grown_adapter import make_grown_adapter
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -411,6 +414,49 @@ def test_the_paper_recipe_without_what_needs_a_gpu(fields):
     result = train(settings)
     config = json.loads((result.path / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (16, 16, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (
+            transformers.LlamaConfig,
+            {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
+        ),
+        (transformers.Phi3Config, {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}),  # phi-4's
+    ],
+)
+def test_the_papers_adapter_is_on_every_projection(config, named, fields):
+    """Of phi-4 q, k and v are one matrix, and gate and up are."""
+    from tofu_eval.training import trl_config as arguments
+    from tofu_eval.training.settings import read_configs
+
+    settings = train_settings(
+        {**read_configs(["paper"]), **{k: fields[k] for k in ("model", "data", "output")}}
+    )
+    sizes = {**SIZES, "num_key_value_heads": 2}
+    model = transformers.AutoModelForCausalLM.from_config(config(**sizes))
+    tuned = peft.get_peft_model(model, arguments.lora_config(settings))
+    has = {name.split(".")[-2] for name, _ in tuned.named_modules() if name.endswith(".lora_A")}
+    assert has == named
+    linear = {
+        name.split(".")[-1]
+        for name, module in model.named_modules()
+        if hasattr(module, "base_layer") or isinstance(module, torch.nn.Linear)
+    }
+    assert linear - {"lm_head", "default", "base_layer"} == named
+
+
+def test_the_recipe_with_another_loss_keeps_what_that_has():
+    from tofu_eval.cli.train import training_fields
+
+    focal = training_fields(("paper",), {"loss": "focal"})
+    assert focal["loss_settings"] == {"gamma": 3.0}
+    assert "loss_settings" not in training_fields(("paper",), {"loss": "ce"})
+    assert training_fields(("paper",), {"loss": "gem"})["loss_settings"] == {"beta": 0.8}
+    own = training_fields(("paper",), {"loss": "focal", "gamma": 1.0})
+    assert own["loss_settings"] == {"gamma": 1.0}
+    assert training_fields(("paper",), {})["loss_settings"] == {"gamma": 3.0, "beta": 0.8}
 
 
 def test_a_quantized_base_needs_an_adapter(fields):

@@ -63,7 +63,11 @@ def loss_names(text: str) -> list[str]:
 
 
 def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Config files and flags as one mapping; flags win."""
+    """Config files and flags as one mapping; flags win.
+
+    Where a flag names another loss than a config file, those of the file's loss settings stay that
+    the other has, too: `--config paper --loss focal` keeps γ = 3.
+    """
     from tofu_eval.core.errors import ConfigError
     from tofu_eval.training.settings import read_configs
 
@@ -72,11 +76,19 @@ def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[s
     if str(asked.get("loss")).endswith(".py"):
         asked["loss"] = loss_names(asked["loss"])[0]
     loss_settings = {name: asked.pop(name) for name in ("gamma", "beta") if name in asked}
-    given = fields.get("loss_settings") or {}
-    if not isinstance(given, dict):
-        raise ConfigError(f"loss_settings should be a mapping such as {{gamma: 3}}, got {given!r}.")
-    if loss_settings:
-        fields["loss_settings"] = {**given, **loss_settings}
+    kept = fields.get("loss_settings") or {}
+    if not isinstance(kept, dict):
+        raise ConfigError(f"loss_settings should be a mapping such as {{gamma: 3}}, got {kept!r}.")
+    if kept and asked.get("loss") not in (None, fields.get("loss")):
+        require_training()
+        from tofu_eval.training.losses import LOSSES
+
+        takes = LOSSES.get(asked["loss"]).settings()
+        kept = {name: value for name, value in kept.items() if name in takes}
+    if kept or loss_settings:
+        fields["loss_settings"] = {**kept, **loss_settings}
+    else:
+        fields.pop("loss_settings", None)
     if "lora_r" in asked:
         rank = asked.pop("lora_r")
         lora = fields.get("lora") or {}
