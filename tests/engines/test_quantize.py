@@ -106,7 +106,7 @@ def test_bitsandbytes_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingDependencyError, match="bitsandbytes"):
         loading.check_quantize("nf4", GPU)
     with pytest.raises(MissingDependencyError, match="bitsandbytes"):
-        vllm._quantized("nf4", on_cpu=False)
+        vllm._quantized_arguments("nf4", on_cpu=False)
     with pytest.raises(ConfigError, match="Unknown quantization 'int3'"):
         loading.check_quantize("int3", GPU)
 
