@@ -56,7 +56,11 @@ def test_0_where_it_does_not(scored: Path) -> None:
 def test_3_where_nothing_can_be_said(scored: Path) -> None:
     result = check(scored, "narrower: unique_rate", more=("--model", "gem"))
     assert result.exit_code == 3
-    assert "too few prompts for any result to be clear" in result.stdout
+    assert "too few prompts for any result to be clear: 4 prompts" in result.stdout
+    said = check(scored, "narrower", more=("--model", "gem")).stdout
+    assert (
+        "(the verdict: no verdict, too few prompts for any result to be clear: 4 prompts)" in said
+    )
     # What fails comes before what is unknown, and that before what passes.
     assert check(scored, "narrower: unique_rate").exit_code == 1
     assert check(scored, "wider: unique_rate").exit_code == 3

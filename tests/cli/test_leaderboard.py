@@ -64,7 +64,10 @@ def test_build_of_several_runs_ranks_them_together(board: Path) -> None:
     assert "per-prompt rows: 6 values, 6 intervals, the ranks of 1 blocks. sha256:" in told
     lines = done("leaderboard", "show", board, "--metric", "distinct_1").splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split()[:2] for line in lines[3:6]] == [["1", "base"], ["2", "tofu"], ["3", "sft"]]
+    (head,) = (i for i, line in enumerate(lines) if line.split()[:2] == ["rank", "model"])
+    ranked = [line.split()[:2] for line in lines[head + 2 : head + 5]]
+    assert ranked == [["1", "base"], ["2", "tofu"], ["3", "sft"]]
+    assert lines[0].startswith("Compared with base, sft is narrower (distinct_1 -0.333")
 
 
 def test_build_and_merge_are_the_same(runs: list[Path], board: Path, tmp_path: Path) -> None:

@@ -113,6 +113,47 @@ def test_every_format_says_the_same(told: tuple[Case, Path]) -> None:
             assert start in flat.replace("&#39;", ""), (style, warning["text"])
 
 
+def test_the_board_says_the_same_and_ranks_no_more(told: tuple[Case, Path]) -> None:
+    _, run = told
+    content = json.loads(compared(run, "json"))
+    board = json.loads((run / "leaderboard.json").read_text("utf-8"))
+    (comparison,) = board["comparisons"]
+    assert comparison["answer"] == content["headline"]
+    assert [w["text"] for w in comparison["warnings"]] == [w["text"] for w in content["warnings"]]
+    p_values = {
+        row["metric"]: row["p_value"] for row in content["rows"] if row["p_value"] is not None
+    }
+    # Nothing void has a rank, and nothing else one that `compare` does not carry.
+    names = {model["id"]: model["name"] for model in board["models"]}
+    metrics = {metric["id"]: metric for metric in board["metrics"]}
+    void = {
+        (model, metric)
+        for warning in content["warnings"]
+        if warning["voids"]
+        for model in warning["models"]
+        for metric in warning["metrics"]
+    }
+    for row in board["rows"]:
+        metric = metrics[row["metric"]]
+        if (names[row["model"]], metric["name"]) in void:
+            assert row["rank"] is None
+            assert row["unranked"]
+        elif row["rank"] is not None and metric["direction"] != "none":
+            # A block of two is one test: that of `compare` before it is adjusted over metrics.
+            assert (row["rank_last"] == row["rank"]) == (p_values[metric["name"]] < 0.05)
+    result = CliRunner().invoke(main, ["leaderboard", "validate", str(run / "leaderboard.json")])
+    assert result.exit_code == 0, result.output
+    for style in ("text", "markdown", "csv", "latex"):
+        command = ["leaderboard", "export", str(run / "leaderboard.json"), "--format", style]
+        shown = CliRunner().invoke(main, command)
+        assert shown.exit_code == 0, shown.output
+        flat = " ".join(shown.stdout.replace("\\", "").split())
+        for warning in content["warnings"]:
+            assert warning["text"].split("_")[0][:40] in flat, (style, warning["text"])
+        if style != "csv":
+            assert content["headline"].split("_")[0][:40] in flat, style
+
+
 def test_what_limits_a_verdict_is_said(told: tuple[Case, Path]) -> None:
     case, run = told
     warnings = " ".join(w["text"] for w in json.loads(compared(run, "json"))["warnings"])

@@ -13,7 +13,7 @@ from tofu_eval.analysis.comparison import Comparison, How, Unread
 from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.warnings import warnings_of
 from tofu_eval.core.errors import UnknownNameError
-from tofu_eval.run.responses import response_facts
+from tofu_eval.run.responses import ResponseFacts, response_facts
 from tofu_eval.run.store import Run
 
 
@@ -45,6 +45,7 @@ def compare_run(
     margins: Mapping[str, float] | None = None,
     min_responses: int = LEAST,
     responses: int | None = None,
+    facts: Facts | None = None,
 ) -> Comparison:
     """Every model beside the baseline; seeds of one series are one model.
 
@@ -58,31 +59,33 @@ def compare_run(
         margins: margins of equivalence by metric.
         min_responses: responses a prompt below which it is left out.
         responses: the number of responses for all prompts; by default what the run was scored with.
+        facts: what its responses are, where they were read already.
     Raises:
         UnknownNameError: the baseline has no scores, or `margins` names no metric of the run.
         DataError: a prompt has no such field.
     """
     # What the run was scored with, whether or not it is still installed.
-    facts = run.manifest.get("metrics", {})
+    known = run.manifest.get("metrics", {})
+    facts = facts_of(run, scores) if facts is None else facts
     chosen = run.manifest["settings"]
     for name in margins or {}:
-        if name not in facts:
-            raise UnknownNameError.of("metric", name, facts, f"tofu-eval compare {run.path}")
+        if name not in known:
+            raise UnknownNameError.of("metric", name, known, f"tofu-eval compare {run.path}")
     columns = seeds_together(models or run.manifest["models"])
     tasks = scores.column("task").unique().to_pylist()
     first = scores.column("model")[0].as_py()
     comparison = compare(
         scores,
         baseline or next((name for name, own in columns.items() if first in own), first),
-        metrics={name: fact["direction"] for name, fact in facts.items()},
+        metrics={name: fact["direction"] for name, fact in known.items()},
         smaller=run.equal_scores(),
         series=columns,
         how=How(
-            facts=facts,
-            lengths=_lengths(run, scores),
+            facts=known,
+            lengths={place: own.mean_characters for place, own in facts.items()},
             truncate=chosen.get("truncate") is not None,
-            metadata={task: _metadata(run, task) for task in tasks},
-            fields=_cluster_fields(run, tasks, cluster),
+            metadata={task: prompt_metadata(run, task) for task in tasks},
+            fields=cluster_fields(run, tasks, cluster),
             margins=margins or {},
             min_responses=min_responses,
             responses=responses or chosen.get("responses"),
@@ -93,7 +96,7 @@ def compare_run(
             },
         ),
     )
-    return replace(comparison, warnings=warnings_of(run, comparison))
+    return replace(comparison, warnings=warnings_of(run, comparison, facts))
 
 
 def seeds_together(models: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -126,21 +129,26 @@ def seeds_together(models: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[s
     return columns
 
 
-def _lengths(run: Run, scores: pa.Table) -> dict[tuple[str, str], float]:
-    """Mean characters of a response by model and task."""
+Facts = Mapping[tuple[str, str], ResponseFacts]
+"""What the responses are, by model and task; those that have any."""
+
+
+def facts_of(run: Run, scores: pa.Table) -> dict[tuple[str, str], ResponseFacts]:
+    """What the responses of each model and task with scores are."""
     places = scores.group_by(["model", "task"]).aggregate([]).to_pylist()
     found = {
         (row["model"], row["task"]): response_facts(run, row["model"], row["task"])
         for row in places
     }
-    return {place: facts.mean_characters for place, facts in found.items() if facts.count}
+    return {place: facts for place, facts in found.items() if facts.count}
 
 
-def _cluster_fields(run: Run, tasks: Sequence[str], cluster: str | None) -> dict[str, str]:
+def cluster_fields(run: Run, tasks: Sequence[str], cluster: str | None) -> dict[str, str]:
     """The field by which the prompts of each task are clustered: as asked for, else as it says."""
     told = {task: cluster or run.manifest["tasks"][task].get("cluster") for task in tasks}
     return {task: name for task, name in told.items() if name}
 
 
-def _metadata(run: Run, task: str) -> dict[str, Mapping[str, str]]:
+def prompt_metadata(run: Run, task: str) -> dict[str, Mapping[str, str]]:
+    """What is known of each prompt of a task."""
     return {prompt.id: prompt.metadata for prompt in run.prompts(task)}

@@ -7,7 +7,7 @@ better, directly or through a chain, so that no model stands before one that sig
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.analysis.paired import Pair, is_significant, paired_differences
+from tofu_eval.analysis.sign_flips import least_p_value
 
 ALPHA = 0.05
 """The chance that any model of a block is called better than one that it does not differ from."""
@@ -45,6 +46,7 @@ def rank_models(
     higher: bool,
     task: str = "",
     clusters: Mapping[Any, str] | None = None,
+    untested: Collection[frozenset[str]] = (),
     alpha: float = ALPHA,
 ) -> dict[str, Rank]:
     """The ranks of the models of a block: one task, one metric, one number of responses.
@@ -55,8 +57,10 @@ def rank_models(
         higher: whether higher values are better.
         task: whose prompts they are, for the signs of the flips.
         clusters: the cluster of each prompt, where they have any.
+        untested: pairs of models that something else than the models would tell apart.
         alpha: the level of the block.
-    Returns: by model; of several models those alone that have two prompts in common with another.
+    Returns: by model; of several models those alone that were tested against another: on so many
+        common prompts that a result could be clear.
     """
     models = list(values)
     better, tested = significantly_better(
@@ -64,6 +68,11 @@ def rank_models(
         higher=higher,
         task=task,
         clusters=clusters,
+        untested={
+            (i, j)
+            for i, j in combinations(range(len(models)), 2)
+            if frozenset((models[i], models[j])) in untested
+        },
         alpha=alpha,
     )
     above = chain(better)
@@ -88,14 +97,20 @@ def significantly_better(
     higher: bool,
     task: str = "",
     clusters: Mapping[Any, str] | None = None,
+    untested: Collection[tuple[int, int]] = (),
     alpha: float = ALPHA,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(models, models): whether the one is significantly better, and whether there was a test.
 
-    Args: as `rank_models`.
+    Args: as `rank_models`; `untested` are places of `columns`.
     """
     better, was_tested = np.zeros((2, len(columns), len(columns)), dtype=np.bool_)
-    pairs = list(combinations(range(len(columns)), 2))
+    pairs = [
+        (i, j)
+        for i, j in combinations(range(len(columns)), 2)
+        if (i, j) not in untested
+        and least_p_value(_shared(columns[i], columns[j], clusters)) < alpha
+    ]
     differences, _ = paired_differences(
         [Pair(columns[i], columns[j], task, clusters) for i, j in pairs], alpha=alpha
     )
@@ -105,6 +120,12 @@ def significantly_better(
             first = (difference.value or 0.0) > 0
             better[(i, j) if first == higher else (j, i)] = True
     return better, was_tested
+
+
+def _shared(one: ByPrompt, other: ByPrompt, clusters: Mapping[Any, str] | None) -> int:
+    """On how many units two models are tested."""
+    both = {id for id, value in one.items() if value is not None and other.get(id) is not None}
+    return len(both if clusters is None else {clusters[id] for id in both})
 
 
 def chain(better: NDArray[np.bool_]) -> NDArray[np.bool_]:

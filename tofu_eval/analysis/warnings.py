@@ -69,20 +69,25 @@ class ValidityWarning:
         return not self.metrics or metric in self.metrics
 
 
-def warnings_of(run: Run, comparison: Comparison) -> tuple[ValidityWarning, ...]:
+def warnings_of(
+    run: Run,
+    comparison: Comparison,
+    facts: Mapping[tuple[str, str], ResponseFacts] | None = None,
+) -> tuple[ValidityWarning, ...]:
     """All that a reader of the comparison of a run must know, what voids a verdict first.
 
     Args:
         run: what was compared.
         comparison: of its models, with the warnings that its scores tell.
+        facts: what the responses are by model and task, where they were read already.
     Raises:
         StoreError: a file of the run is damaged.
     """
-    facts = _response_facts(run, comparison)
+    columns = _response_facts(run, comparison, facts)
     found = [
         *_unfinished_run(run),
         *comparison.warnings,
-        *_state_warnings(comparison, facts),
+        *_state_warnings(comparison, columns),
         *(ValidityWarning("note", numbers={"text": note}) for note in run.manifest["notes"]),
     ]
     return tuple(sorted(found, key=lambda warning: not warning.voids))
@@ -259,13 +264,23 @@ def _withheld_warnings(
         )
 
 
-def _response_facts(run: Run, comparison: Comparison) -> dict[tuple[str, str], ResponseFacts]:
+def _response_facts(
+    run: Run,
+    comparison: Comparison,
+    known: Mapping[tuple[str, str], ResponseFacts] | None,
+) -> dict[tuple[str, str], ResponseFacts]:
     """What the responses of each column to each task are, those of the seeds of a series added."""
     facts = {}
     for task in dict.fromkeys(row.task for row in comparison.rows):
         for column in comparison.models:
             members = comparison.seeds.get(column, (column,))
-            whole = sum((response_facts(run, model, task) for model in members), ResponseFacts())
+            own = (
+                response_facts(run, model, task)
+                if known is None
+                else known.get((model, task), ResponseFacts())
+                for model in members
+            )
+            whole = sum(own, ResponseFacts())
             if whole.count:
                 facts[column, task] = whole
     return facts

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from tofu_eval.cli.comparing import comparing_options
 
 if TYPE_CHECKING:
     from tofu_eval.analysis.conditions import Judgement
@@ -26,14 +28,17 @@ FAILED, UNKNOWN = 1, 3
 @click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
 @click.option("--model", "models", multiple=True, help="Only these models.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")
+@comparing_options
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     run: Path,
     conditions: tuple[str, ...],
     baseline: str | None,
     models: tuple[str, ...],
     tasks: tuple[str, ...],
+    **how: Any,
 ) -> None:
     """Fail where the evidence carries it: a guard for a pipeline that fine-tunes.
 
@@ -53,7 +58,7 @@ def command(
     parsed = [parse_condition(text) for text in conditions]
     opened = Run.open(run)
     check_measured(opened, [condition.metric for condition in parsed if condition.metric])
-    comparison = compare_run(opened, chosen_scores(opened, tasks=tasks), baseline)
+    comparison = compare_run(opened, chosen_scores(opened, tasks=tasks), baseline, **how)
     others = [name for name in comparison.models if name != comparison.baseline]
     if not others:
         raise ConfigError(f"{run} has only {comparison.baseline}: there is nothing to compare.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tofu_eval.cli.comparing import comparing_options
+
 if TYPE_CHECKING:
     from tofu_eval.analysis.comparison import Comparison
     from tofu_eval.pipeline.evaluate import Result
@@ -27,27 +29,7 @@ FORMATS = ("table", "markdown", "latex", "csv", "json")
     metavar="NAME=MODEL,MODEL,…",
     help="These models are seeds of one method. A sweep says so itself.",
 )
-@click.option("--cluster", metavar="FIELD", help="Prompts with the same FIELD belong together.")
-@click.option(
-    "--margin",
-    "margins",
-    multiple=True,
-    metavar="METRIC=X",
-    help="A difference of at most X counts as none; for the verdict 'equivalent', 'no loss'.",
-)
-@click.option(
-    "--responses",
-    type=click.IntRange(min=2),
-    metavar="N",
-    help="Compare at N responses a prompt. Default: the smaller number of the two models.",
-)
-@click.option(
-    "--min-responses",
-    type=click.IntRange(min=2),
-    default=2,
-    show_default=True,
-    help="Leave out prompts with fewer responses of one side.",
-)
+@comparing_options
 @click.option(
     "--power", is_flag=True, help="How many prompts or samples would settle each question."
 )
@@ -58,12 +40,9 @@ def command(
     metrics: tuple[str, ...],
     tasks: tuple[str, ...],
     series: tuple[str, ...],
-    cluster: str | None,
-    margins: tuple[str, ...],
-    responses: int | None,
-    min_responses: int,
     power: bool,
     style: str,
+    **how: Any,
 ) -> None:
     """The answer in a sentence, then models x metrics with 95% intervals and paired differences.
 
@@ -79,17 +58,7 @@ def command(
     opened = Run.open(run)
     if power and style not in ("table", "json"):
         raise ConfigError(f"--power comes as a table or as JSON, not as {style}. Use --format json")
-    comparison = compare_models(
-        opened,
-        baseline,
-        metrics,
-        tasks,
-        series,
-        cluster=cluster,
-        margins=_parse_margins(margins),
-        responses=responses,
-        min_responses=min_responses,
-    )
+    comparison = compare_models(opened, baseline, metrics, tasks, series, **how)
     if power:
         _print_needs(opened, comparison, style)
     else:
@@ -129,27 +98,6 @@ def compare_models(
     check_measured(run, metrics)
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
     return compare_run(run, scores, baseline, models=_in_series(run, series), **how)
-
-
-def _parse_margins(given: Sequence[str]) -> dict[str, float]:
-    """`accuracy=0.01`, a margin a metric."""
-    from math import isfinite
-
-    from tofu_eval.core.errors import ConfigError
-
-    margins: dict[str, float] = {}
-    for text in given:
-        metric, _, amount = text.rpartition("=")  # a metric's condition may hold a "="
-        try:
-            margins[metric] = float(amount)
-        except ValueError:
-            margins[metric] = 0.0
-        if not metric or not isfinite(margins[metric]) or margins[metric] <= 0:
-            raise ConfigError(
-                f"--margin takes METRIC=X with a number above 0, got '{text}'. "
-                "Example: --margin accuracy=0.01"
-            )
-    return margins
 
 
 def _in_series(run: Run, series: Sequence[str]) -> Mapping[str, Mapping[str, object]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tofu_eval.cli.comparing import comparing_options
 from tofu_eval.cli.leaderboard_publish import export_command, publish_command
 
 if TYPE_CHECKING:
@@ -41,11 +42,16 @@ output_option = click.option(
     help="Put the per-prompt rows beside it: with them, merged boards are ranked anew, and anybody "
     "can validate the numbers.",
 )
-def build_command(runs: Sequence[Path], output: Path, scores: bool) -> None:
+@click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
+@comparing_options
+def build_command(
+    runs: Sequence[Path], output: Path, scores: bool, baseline: str | None, **how: Any
+) -> None:
     """Make a leaderboard of one run or several."""
     from tofu_eval.leaderboard.merge import merge
 
-    _save(output, merge([_open_run_board(path, scores) for path in runs]))
+    boards = [_open_run_board(path, scores, baseline=baseline, **how) for path in runs]
+    _save(output, merge(boards))
 
 
 @command.command("merge")
@@ -130,20 +136,16 @@ def schema_command() -> None:
     click.echo(schema_text(), nl=False)
 
 
-def _open_run_board(path: Path, per_prompt: bool) -> Source:
+def _open_run_board(path: Path, per_prompt: bool, **how: Any) -> Source:
     """The leaderboard of a run, made of its tables."""
     from tofu_eval.cli.console import note
-    from tofu_eval.core.tables import ESTIMATE_SCHEMA, to_table
-    from tofu_eval.leaderboard.build import board_of_run
+    from tofu_eval.pipeline.board import run_board
     from tofu_eval.run.store import Run
 
     run = Run.open(path)
     if run.manifest["status"] != "complete":
         note(f"{path} is unfinished; run the command that made it again.")
-    estimates = to_table(run.estimates(), ESTIMATE_SCHEMA)
-    source = board_of_run(
-        estimates, run.manifest, run.scores(), smaller=run.equal_scores(), name=str(path)
-    )
+    source = run_board(run, **how)
     return source if per_prompt else replace(source, scores=None)
 
 

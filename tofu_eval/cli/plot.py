@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from tofu_eval.cli.comparing import comparing_options
 
 PLOTS = ("differences", "means", "frontier", "rarefaction", "prompts", "lengths")
 """What the report's charts are called; a test compares it with `report.CHARTS`."""
@@ -30,6 +33,7 @@ PLOTS = ("differences", "means", "frontier", "rarefaction", "prompts", "lengths"
 @click.option("--quality", help="The frontier's metric of quality. Default: the first.")
 @click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
 @click.option("--theme", type=click.Choice(("light", "dark")), default="light", show_default=True)
+@comparing_options
 def command(
     run: Path,
     name: str,
@@ -38,7 +42,9 @@ def command(
     baseline: str | None,
     theme: str,
     metrics: tuple[str, ...],
-    **choice: str | None,
+    task: str | None,
+    quality: str | None,
+    **how: Any,
 ) -> None:
     """Draw one chart of the report as SVG, PNG or PDF, for a paper."""
     from tofu_eval.cli.measured import check_measured
@@ -50,9 +56,10 @@ def command(
     style = style or (ending if ending in ("svg", "png", "pdf") else "svg")
     path = output or Path(f"{name}.{style}")
     opened = Run.open(run)
-    quality = choice.get("quality")
     check_measured(opened, [*metrics, *([quality] if quality else [])])
-    contents = read(opened, baseline=baseline, responses=False)
-    drawn = draw(contents, name, format=style, theme=theme, metrics=metrics, **choice)
+    contents = read(opened, baseline=baseline, responses=False, how=how)
+    drawn = draw(
+        contents, name, format=style, theme=theme, metrics=metrics, task=task, quality=quality
+    )
     atomic_write(path, lambda file: file.write(drawn))
     click.echo(f"Plot: {path}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from tofu_eval.cli.comparing import comparing_options
 
 
 @click.command("report")
@@ -13,12 +16,14 @@ import click
 @click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
 @click.option("--metric", "metrics", multiple=True, help="Only these metrics.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")
+@comparing_options
 def command(
     run: Path,
     output: Path | None,
     baseline: str | None,
     metrics: tuple[str, ...],
     tasks: tuple[str, ...],
+    **how: Any,
 ) -> None:
     """Write a run as one HTML file to look at: the answer, all numbers, charts, responses.
 
@@ -30,7 +35,7 @@ def command(
 
     opened = Run.open(run)
     check_measured(opened, metrics)
-    contents = read(opened, baseline=baseline, tasks=tasks, metrics=metrics)
+    contents = read(opened, baseline=baseline, tasks=tasks, metrics=metrics, how=how)
     path = output or run / "report.html"
     size = write_page(path, contents)
     click.echo(contents.answer)

@@ -24,6 +24,7 @@ def scores_at_block_counts(
     sensitive: Collection[str],
     *,
     fixed: int | None = None,
+    least: int = LEAST,
 ) -> tuple[pa.Table, set[tuple[str, str, str]]]:
     """The scores of a run, those of metrics that move with it at the board's number of responses.
 
@@ -32,6 +33,7 @@ def scores_at_block_counts(
         smaller: a table of EQUAL_SCHEMA: the scores at smaller numbers.
         sensitive: the metrics that move with the number of responses.
         fixed: the number, where the run was scored at one.
+        least: the smallest number to rank at.
     Returns: the table; and the model, task and metric of what is not as it was.
     """
     rows = scores.to_pylist()
@@ -45,7 +47,7 @@ def scores_at_block_counts(
         if len({n for own in models.values() for n in own.values()}) > 1 or fixed is not None:
             count = fixed or block_count(models)
             for model, own in models.items():
-                if count is not None and _reaches(list(own.values()), count):
+                if count is not None and _reaches(list(own.values()), count, least):
                     wanted[model, task, metric] = count
     if not wanted:
         return scores, set()
@@ -83,9 +85,9 @@ def _is_other(row: Mapping[str, Any], wanted: Mapping[tuple[str, str, str], int]
     return count is not None and row["prompt_id"] is not None and row["n"] != count
 
 
-def _reaches(counts: list[int], count: int) -> bool:
+def _reaches(counts: list[int], count: int, least: int) -> bool:
     """Whether nine tenths of the prompts have so many responses."""
-    return count >= LEAST and sum(n >= count for n in counts) * 10 >= 9 * len(counts)
+    return count >= least and sum(n >= count for n in counts) * 10 >= 9 * len(counts)
 
 
 def _values_at(

@@ -7,7 +7,7 @@ makes one of a run, `merge.py` one of several.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -129,8 +129,11 @@ class BoardRow:
     """One value: a model by a metric on a task in a run.
 
     `responses` is the number of responses to every prompt that the value was made at; None where it
-    differs from prompt to prompt, or nobody said it. `rank` to `rank_last` are the ranks that the
-    row may have among those that it compares with; `unranked` says why there are none.
+    differs from prompt to prompt, or nobody said it. `characters` is the mean length of a response
+    where length moves the value and nothing made lengths equal, else None. `cluster` is the field
+    of the prompts that the interval and the tests are clustered by. `void` says why the value can
+    be held against no other, whatever its per-prompt rows are. `rank` to `rank_last` are the ranks
+    that the row may have among those that it compares with; `unranked` says why there are none.
     """
 
     run: str
@@ -145,6 +148,9 @@ class BoardRow:
     responses: int | None
     method: str
     signature: str
+    characters: float | None = None
+    cluster: str | None = None
+    void: str | None = None
     rank: int | None = None
     rank_last: int | None = None
     better_than: int | None = None
@@ -172,6 +178,43 @@ RANK_FIELDS = ("rank", "rank_last", "better_than", "worse_than", "unranked")
 
 
 @dataclass(frozen=True, slots=True)
+class BoardWarning:
+    """What a reader of some rows of a run must know, in `text`.
+
+    `task` None and no `models` or `metrics` mean all of them; with `voids` the comparison with the
+    baseline has no verdict on those metrics of those models.
+    """
+
+    kind: str
+    voids: bool
+    task: str | None
+    models: tuple[str, ...]
+    metrics: tuple[str, ...]
+    text: str
+
+    def is_about(self, row: BoardRow) -> bool:
+        """Whether it is about that row of its run."""
+        return (
+            self.task in (None, row.task)
+            and (not self.models or row.model in self.models)
+            and (not self.metrics or row.metric in self.metrics)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BoardComparison:
+    """What the comparison of a run's models with one of them comes to, and what limits it.
+
+    `baseline` is that model, or the seeds of that series; `answer` is the sentence of `compare`.
+    """
+
+    run: str
+    baseline: tuple[str, ...]
+    answer: str
+    warnings: tuple[BoardWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ScoresFile:
     """The file of one run's per-prompt rows beside the board."""
 
@@ -190,6 +233,7 @@ class Board:
     models: tuple[BoardModel, ...] = ()
     metrics: tuple[BoardMetric, ...] = ()
     rows: tuple[BoardRow, ...] = ()
+    comparisons: tuple[BoardComparison, ...] = ()
     scores: tuple[ScoresFile, ...] = ()
 
     version: ClassVar[int] = CURRENT
@@ -229,6 +273,10 @@ class Board:
             "models": [_item_json(model) for model in self.models],
             "metrics": [_item_json(metric) for metric in self.metrics],
             "rows": [{name: getattr(row, name) for name in ROW_FIELDS} for row in self.rows],
+            "comparisons": [
+                {**_item_json(one), "warnings": [_item_json(w) for w in one.warnings]}
+                for one in self.comparisons
+            ],
             "scores": [_item_json(file) for file in self.scores],
         }
 
@@ -247,6 +295,7 @@ class Board:
                 for item in content["metrics"]
             ),
             rows=tuple(BoardRow(**row) for row in content["rows"]),
+            comparisons=tuple(map(_comparison_of, content["comparisons"])),
             scores=tuple(ScoresFile(**file) for file in content["scores"]),
         )
 
@@ -261,6 +310,9 @@ class Board:
             models=_kept(self.models, models),
             metrics=_kept(self.metrics, metrics),
             rows=tuple(sorted(self.rows, key=_row_order)),
+            comparisons=tuple(
+                sorted(kept_comparisons(self.comparisons, *used), key=lambda one: one.run)
+            ),
             scores=tuple(sorted(self.scores, key=lambda file: file.run)),
         )
 
@@ -289,6 +341,30 @@ def bound_of(end: str, responses: int | None) -> float | None:
     except ValueError:
         return None
     return None if math.isnan(bound) else bound
+
+
+def kept_comparisons(
+    comparisons: Iterable[BoardComparison],
+    runs: Collection[str],
+    models: Collection[str],
+    tasks: Collection[str],
+    metrics: Collection[str],
+) -> Iterator[BoardComparison]:
+    """The comparisons of these runs, with what they say of these models, tasks and metrics."""
+    for one in comparisons:
+        if one.run not in runs or not set(one.baseline) <= set(models):
+            continue
+        kept = []
+        for warning in one.warnings:
+            about = replace(
+                warning,
+                models=tuple(id for id in warning.models if id in models),
+                metrics=tuple(id for id in warning.metrics if id in metrics),
+            )
+            left = [(warning.models, about.models), (warning.metrics, about.metrics)]
+            if all(some or not before for before, some in left) and warning.task in (None, *tasks):
+                kept.append(about)
+        yield replace(one, warnings=tuple(kept))
 
 
 def _row_order(row: BoardRow) -> tuple[str, ...]:
@@ -332,6 +408,18 @@ def _run_of(content: Json) -> BoardRun:
             "machines": tuple(content["machines"]),
             "cells": tuple(RunCell(**cell) for cell in content["cells"]),
         }
+    )
+
+
+def _comparison_of(content: Json) -> BoardComparison:
+    return BoardComparison(
+        run=content["run"],
+        baseline=tuple(content["baseline"]),
+        answer=content["answer"],
+        warnings=tuple(
+            BoardWarning(**{**w, "models": tuple(w["models"]), "metrics": tuple(w["metrics"])})
+            for w in content["warnings"]
+        ),
     )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
+from tofu_eval.analysis.comparison import Comparison
+from tofu_eval.analysis.equal_counts import LEAST
+from tofu_eval.analysis.intervals import method_of
+from tofu_eval.analysis.warnings import ValidityWarning
 from tofu_eval.core.errors import DataError
 from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA
 from tofu_eval.core.types import digest
@@ -16,11 +20,13 @@ from tofu_eval.leaderboard.block_counts import scores_at_block_counts
 from tofu_eval.leaderboard.board import (
     FROM_FILE,
     Board,
+    BoardComparison,
     BoardMetric,
     BoardModel,
     BoardRow,
     BoardRun,
     BoardTask,
+    BoardWarning,
     Package,
     RowKey,
     RunCell,
@@ -31,6 +37,7 @@ from tofu_eval.leaderboard.merge_ids import content_identity, metric_id, model_i
 from tofu_eval.leaderboard.prompt_scores import (
     BOARD_SCORE_SCHEMA,
     Values,
+    clusters_by_row,
     defining_scores,
     in_order,
     interval_of,
@@ -41,6 +48,36 @@ from tofu_eval.leaderboard.ranks import rank_rows
 
 Names = dict[str, dict[str, str]]
 """By noun: the id on the board of what a run calls by a name."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the comparison of a run comes to, in words: its warnings, each with its text."""
+
+    comparison: Comparison
+    answer: str
+    warnings: Sequence[tuple[ValidityWarning, str]] = ()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a board says of a run that stands in none of its scores; by the names of the run.
+
+    Args:
+        told: the comparison of its models.
+        characters: mean characters of a response by model and task.
+        voids: by model, task and metric, why a value can be held against no other.
+        clusters: by task, the field that prompts are clustered by, and the cluster of each.
+        responses: the number of responses to rank at; by default what all models reach.
+        min_responses: responses a prompt below which it is left out.
+    """
+
+    told: Told | None = None
+    characters: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    voids: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    clusters: Mapping[str, tuple[str, Mapping[Any, str]]] = field(default_factory=dict)
+    responses: int | None = None
+    min_responses: int = LEAST
 
 
 def build_leaderboard(
@@ -59,6 +96,7 @@ def board_of_run(
     scores: pa.Table | None = None,
     *,
     smaller: pa.Table | None = None,
+    beside: Beside | None = None,
     name: str = "The run",
 ) -> Source:
     """The leaderboard of one run, with the per-prompt rows as the board calls them.
@@ -69,12 +107,13 @@ def board_of_run(
         scores: a table of SCORE_SCHEMA, for the ranks and the numbers of responses.
         smaller: a table of EQUAL_SCHEMA: the scores at smaller numbers of responses, from which
             those that a metric needs to be ranked are taken.
+        beside: what else is known of the run.
         name: what messages call the board.
     Raises:
         DataError: the scores hold two values for one prompt.
     """
     try:
-        return _board_of_run(estimates, manifest, scores, smaller, name)
+        return _board_of_run(estimates, manifest, scores, smaller, beside or Beside(), name)
     except KeyError as error:
         raise DataError(
             f"run.json of {name} lacks {error}, expected what a run writes there. Score it again: "
@@ -87,6 +126,7 @@ def _board_of_run(
     manifest: Mapping[str, Any],
     scores: pa.Table | None,
     smaller: pa.Table | None,
+    beside: Beside,
     name: str,
 ) -> Source:
     rows = estimates.select(ESTIMATE_SCHEMA.names).to_pylist()
@@ -106,18 +146,30 @@ def _board_of_run(
     changed: set[tuple[str, str, str]] = set()
     if scores is not None:
         sensitive = {key for key, metric in metrics.items() if metric.count_sensitive}
-        fixed = manifest.get("settings", {}).get("responses")
-        scores, changed = scores_at_block_counts(scores, smaller, sensitive, fixed=fixed)
-    table = _scores(run.id, scores, ids)
+        fixed = beside.responses or manifest.get("settings", {}).get("responses")
+        scores, changed = scores_at_block_counts(
+            scores, smaller, sensitive, fixed=fixed, least=beside.min_responses
+        )
+    table = _scores(run.id, scores, ids, _clusters(beside, metrics))
     responses = responses_by_row(table)
-    values = values_by_row(defining_scores(table)) if changed else {}
+    clusters = clusters_by_row(table)
+    values = values_by_row(defining_scores(table)) if changed or clusters else {}
     board_rows: dict[RowKey, BoardRow] = {}
     for row in rows:
         named = {noun: ids[noun].get(row[noun], row[noun]) for noun in ids}
         made = BoardRow(run=run.id, responses=None, **{**row, **named})
-        made = replace(made, responses=responses.get(made.key))
-        if (row["model"], row["task"], row["metric"]) in changed:
-            made = _estimated_anew(made, values[made.key], metrics[row["metric"]])
+        own = (row["model"], row["task"], row["metric"])
+        made = replace(
+            made,
+            responses=responses.get(made.key),
+            characters=_characters(beside, manifest, *own),
+            cluster=beside.clusters[row["task"]][0] if made.key in clusters else None,
+            void=beside.voids.get(own),
+        )
+        if own in changed or made.cluster is not None:
+            made = _estimated_anew(
+                made, values[made.key], metrics[row["metric"]], clusters.get(made.key)
+            )
         board_rows.setdefault(made.key, made)
     cells = {(ids["model"][c.model], ids["task"][c.task]): c for c in run.cells}
     run = replace(
@@ -134,8 +186,57 @@ def _board_of_run(
         models=_each_once(models.values()),
         metrics=tuple(by_id.values()),
         rows=rank_rows(board_rows.values(), by_id, table, names_of_tasks),
+        comparisons=() if beside.told is None else (_comparison(run.id, beside.told, ids),),
     )
     return Source(name, board.ordered(), None if scores is None else table)
+
+
+def _comparison(run: str, told: Told, ids: Names) -> BoardComparison:
+    """A comparison as the board calls its models, tasks and metrics."""
+    seeds = told.comparison.seeds
+
+    def models(columns: Iterable[str]) -> tuple[str, ...]:
+        members = [model for column in columns for model in seeds.get(column, (column,))]
+        return tuple(sorted({ids["model"][model] for model in members}))
+
+    return BoardComparison(
+        run,
+        models([told.comparison.baseline]),
+        told.answer,
+        tuple(
+            BoardWarning(
+                warning.kind,
+                warning.voids,
+                None if warning.task is None else ids["task"][warning.task],
+                models(warning.models),
+                tuple(sorted(ids["metric"][metric] for metric in warning.metrics)),
+                text,
+            )
+            for warning, text in told.warnings
+        ),
+    )
+
+
+def _clusters(
+    beside: Beside, metrics: Mapping[str, BoardMetric]
+) -> dict[tuple[str, str], Mapping[Any, str]]:
+    """The cluster of each prompt by task and metric; the blocks of a corpus have none."""
+    return {
+        (task, name): clusters
+        for task, (_, clusters) in beside.clusters.items()
+        for name, metric in metrics.items()
+        if metric.level != "corpus"
+    }
+
+
+def _characters(
+    beside: Beside, manifest: Mapping[str, Any], model: str, task: str, metric: str
+) -> float | None:
+    """How long a model's responses are, where that moves the value and nothing made it equal."""
+    moved = manifest.get("metrics", {}).get(metric, {}).get("length_sensitive")
+    if not moved or manifest.get("settings", {}).get("truncate") is not None:
+        return None
+    return beside.characters.get((model, task)) or None
 
 
 def _run(manifest: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> BoardRun:
@@ -253,9 +354,12 @@ def _metric(name: str, facts: Mapping[str, Any]) -> BoardMetric:
     return replace(metric, id=metric_id(metric))
 
 
-def _estimated_anew(row: BoardRow, values: Values, metric: BoardMetric) -> BoardRow:
-    """A row whose per-prompt rows are at another number of responses than its estimate."""
-    interval = interval_of(values, metric)
+def _estimated_anew(
+    row: BoardRow, values: Values, metric: BoardMetric, clusters: Mapping[str, str] | None
+) -> BoardRow:
+    """A row whose per-prompt rows are at another number of responses than its estimate, or whose
+    prompts are clustered."""
+    interval = interval_of(values, metric, clusters)
     return replace(
         row,
         value=interval.value,
@@ -263,6 +367,7 @@ def _estimated_anew(row: BoardRow, values: Values, metric: BoardMetric) -> Board
         high=interval.high,
         n=interval.n,
         undefined=len(values) - interval.n,
+        method=method_of(interval, level=metric.level, bias=metric.bias),
     )
 
 
@@ -271,19 +376,33 @@ def _package(facts: Mapping[str, Any]) -> Package | None:
     return None if package is None else Package(**package)
 
 
-def _scores(run: str, scores: pa.Table | None, ids: Names) -> pa.Table:
+def _scores(
+    run: str,
+    scores: pa.Table | None,
+    ids: Names,
+    clusters: Mapping[tuple[str, str], Mapping[Any, str]],
+) -> pa.Table:
     """The scores of a run as rows of a board; none for None."""
     if scores is None:
         return BOARD_SCORE_SCHEMA.empty_table()
     columns = [pa.array([run] * len(scores), pa.string())]
-    for field in SCORE_SCHEMA:
-        column = scores.column(field.name)
-        if field.name in ids:
+    for one in SCORE_SCHEMA:
+        column = scores.column(one.name)
+        if one.name in ids:
             names = column.combine_chunks().dictionary_encode()
-            called = [ids[field.name].get(name, name) for name in names.dictionary.to_pylist()]
+            called = [ids[one.name].get(name, name) for name in names.dictionary.to_pylist()]
             column = pa.DictionaryArray.from_arrays(names.indices, pa.array(called, pa.string()))
             column = column.cast(pa.string())
         columns.append(column)
+    places = zip(
+        *(scores.column(name).to_pylist() for name in ("task", "metric", "prompt_id")), strict=True
+    )
+    none: Mapping[Any, str] = {}
+    columns.append(
+        pa.array([clusters.get((t, m), none).get(id) for t, m, id in places], pa.string())
+        if clusters
+        else pa.nulls(len(scores), pa.string())
+    )
     table = pa.table(columns, schema=BOARD_SCORE_SCHEMA)
     # One model under several names has each of its rows once for each.
     names = list(BOARD_SCORE_SCHEMA.names)

@@ -18,6 +18,7 @@ from tofu_eval.core.errors import DataError
 from tofu_eval.leaderboard.board import (
     FROM_FILE,
     Board,
+    BoardComparison,
     BoardMetric,
     BoardModel,
     BoardRow,
@@ -79,6 +80,7 @@ def merge(sources: Sequence[Source]) -> Merged:
         models=tuple(models.values()),
         metrics=tuple(metrics.values()),
         rows=_with_kept_ranks(sources, ranked, metrics, remarks),
+        comparisons=_latest_comparisons(sources, remarks),
     ).ordered()
     remarks += _same_names(board)
     remarks += _measured_twice(board)
@@ -253,6 +255,29 @@ def _measurements(
             "each stands once, as it was scored last"
         )
     return kept
+
+
+def _latest_comparisons(
+    sources: Sequence[Source], remarks: list[str]
+) -> tuple[BoardComparison, ...]:
+    """One comparison a run: of its last state, and of several of that the first by its text."""
+    states: dict[str, dict[BoardComparison, str]] = defaultdict(dict)
+    for source in sources:
+        for one in source.board.comparisons:
+            finished = source.board.run_by_id[one.run].finished or ""
+            own = states[one.run]
+            own[one] = max(finished, own.get(one, ""))
+    kept = []
+    for run, found in states.items():
+        last = max(found.values())
+        same = [one for one, finished in found.items() if finished == last]
+        kept.append(min(same, key=repr))
+        if len(same) > 1:
+            remarks.append(
+                f"the models of the run {run} are compared in {len(same)} ways, with another "
+                "baseline or other settings: one of them is kept"
+            )
+    return tuple(kept)
 
 
 def _scores_of(sources: Sequence[Source], rows: Mapping[RowKey, BoardRow]) -> pa.Table:

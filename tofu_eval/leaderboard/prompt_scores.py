@@ -17,13 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tofu_eval.analysis.columns import mean_of_column
 from tofu_eval.analysis.intervals import Interval, mean_intervals, within
 from tofu_eval.core.errors import DataError
 from tofu_eval.core.tables import SCORE_SCHEMA
 from tofu_eval.leaderboard.board import Board, BoardMetric, RowKey, ScoresFile
 
-BOARD_SCORE_SCHEMA = pa.schema([pa.field("run", pa.string(), nullable=False), *SCORE_SCHEMA])
-"""SCORE_SCHEMA with the run; model, task and metric are ids of the board."""
+BOARD_SCORE_SCHEMA = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),
+        *SCORE_SCHEMA,
+        pa.field("cluster", pa.string()),
+    ]
+)
+"""SCORE_SCHEMA with the run and the cluster of the prompt; the other names are ids of the board."""
 
 KEY = ("run", "model", "task", "metric")
 _ORDER = [(name, "ascending") for name in ("task", "metric", "model", "run", "prompt_id")]
@@ -199,8 +206,23 @@ def values_by_row(scores: pa.Table) -> dict[RowKey, Values]:
     return values
 
 
-def interval_of(values: Values, metric: BoardMetric) -> Interval:
-    """The mean over prompts with its 95% interval, as estimates are made."""
+def clusters_by_row(scores: pa.Table) -> dict[RowKey, dict[str, str]]:
+    """The cluster of each prompt for each row of a board whose prompts have any."""
+    there = scores.filter(pc.is_valid(scores.column("cluster")))
+    clusters: dict[RowKey, dict[str, str]] = {}
+    names = (*KEY, "prompt_id", "cluster")
+    for *key, prompt, cluster in zip(*(there.column(n).to_pylist() for n in names), strict=True):
+        clusters.setdefault(tuple(key), {})[prompt] = cluster
+    return clusters
+
+
+def interval_of(
+    values: Values, metric: BoardMetric, clusters: Mapping[str, str] | None = None
+) -> Interval:
+    """The mean over prompts with its 95% interval, as estimates are made; over clusters of them."""
+    if clusters is not None:
+        mean, _, _ = mean_of_column([dict(values)], clusters)
+        return within(mean, metric.range)
     column = np.sort(np.array(list(values.values()), dtype=np.float64))
     return within(mean_intervals(column[None])[0], metric.range)
 

@@ -1,41 +1,49 @@
 """Ranks that say no more than the tests of `compare` carry.
 
 The rows of one task, metric and signature are ranked together; of a metric that is biased in the
-number of responses, those of one such number. Every pair is tested on the prompts that both have,
-as `compare` tests a difference, and the p-values of the block are adjusted together. A row's rank
-is 1 + the number of rows that are significantly better, directly or through a chain of such; its
-last rank leaves below it those that are significantly worse in the same sense. So a row is never
-outranked by one that it significantly beats, and rows that no test tells apart share their ranks.
+number of responses, those of one such number. Rows of which length alone could tell one from the
+other are not tested, nor those that share so few prompts that no result could be clear. Every other
+pair is tested on the prompts that both have, as `compare` tests a difference, and the p-values of
+the block are adjusted together. A row's rank is 1 + the number of rows that are significantly
+better, directly or through a chain of such; its last rank leaves below it those that are
+significantly worse in the same sense. So a row is never outranked by one that it significantly
+beats, and rows that no test tells apart share their ranks.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import pyarrow as pa
 
 from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.equal_counts import LEAST
+from tofu_eval.analysis.judge_difference import LENGTH_RATIO
 from tofu_eval.analysis.ranks import Rank, rank_models
-from tofu_eval.leaderboard.board import BoardMetric, BoardRow
-from tofu_eval.leaderboard.prompt_scores import defining_scores, values_by_row
+from tofu_eval.leaderboard.board import BoardMetric, BoardRow, RowKey
+from tofu_eval.leaderboard.prompt_scores import clusters_by_row, defining_scores, values_by_row
 
-BlockKey = tuple[str, str, str, int | None]
-"""Task, metric, signature and, where it matters, the number of responses."""
+BlockKey = tuple[str, str, str, str | None, int | None]
+"""Task, metric, signature, the field that prompts are clustered by and, where it matters, the
+number of responses."""
 
 NO_DIRECTION = "the metric has no better end"
 NO_VALUE = "no prompt has a value"
 NO_SCORES = "not all rows that compare have per-prompt rows"
 TOO_FEW = "fewer than two responses to a prompt"
 UNEQUAL = "the number of responses differs from prompt to prompt"
-FEW_PROMPTS = "fewer than two prompts that another row has too"
+FEW_PROMPTS = "no result could be clear on the few prompts that another row has too"
+LENGTHS = "responses of unequal length, which moves the value"
+CLUSTERS = "rows that compare put one prompt into several clusters"
 
 
 def block_key(row: BoardRow, metric: BoardMetric) -> BlockKey:
     """Which rows a row is ranked with."""
-    return row.task, row.metric, row.signature, row.responses if metric.count_sensitive else None
+    responses = row.responses if metric.count_sensitive else None
+    return row.task, row.metric, row.signature, row.cluster, responses
 
 
 def reason_unranked(row: BoardRow, metric: BoardMetric) -> str | None:
@@ -48,7 +56,7 @@ def reason_unranked(row: BoardRow, metric: BoardMetric) -> str | None:
         return UNEQUAL
     if metric.count_sensitive and row.responses is not None and row.responses < LEAST:
         return TOO_FEW
-    return None
+    return row.void
 
 
 def group_by_block(
@@ -82,7 +90,8 @@ def rank_rows(
         DataError: the scores hold two values for one prompt.
     """
     bare = [row.without_rank() for row in rows]
-    values = values_by_row(defining_scores(scores))
+    own = defining_scores(scores)
+    values, clusters_of = values_by_row(own), clusters_by_row(own)
     ranked = {
         row.key: replace(row, unranked=reason_unranked(row, metrics[row.metric])) for row in bare
     }
@@ -91,22 +100,54 @@ def rank_rows(
             ranked |= {row.key: replace(row, unranked=NO_SCORES) for row in members}
             continue
         members.sort(key=lambda row: row.key)
+        clusters = _clusters_of_block(members, clusters_of)
+        if members[0].cluster is not None and clusters is None:
+            ranked |= {row.key: replace(row, unranked=CLUSTERS) for row in members}
+            continue
+        untested = unequal_lengths(members)
         ranks = rank_models(
             {str(i): values[row.key] for i, row in enumerate(members)},
             higher=sign_of_direction(metrics[key[1]].direction) > 0,
             task=tasks[key[0]],
+            clusters=clusters,
+            untested={frozenset((str(i), str(j))) for i, j in untested},
         )
-        for row in _rank_block(members, ranks):
+        for row in _rank_block(members, ranks, {i for pair in untested for i in pair}):
             ranked[row.key] = row
     return tuple(ranked[row.key] for row in bare)
 
 
-def _rank_block(rows: Sequence[BoardRow], ranks: Mapping[str, Rank]) -> Iterator[BoardRow]:
-    """The rows of one block, ranked; `ranks` are by their places."""
+def unequal_lengths(rows: Sequence[BoardRow]) -> set[tuple[int, int]]:
+    """The places of rows whose responses are of lengths that tell them apart by themselves."""
+    known = [(i, row.characters) for i, row in enumerate(rows) if row.characters is not None]
+    return {
+        (i, j)
+        for (i, one), (j, other) in combinations(known, 2)
+        if max(one, other) > LENGTH_RATIO * min(one, other)
+    }
+
+
+def _clusters_of_block(
+    rows: Sequence[BoardRow], clusters_of: Mapping[RowKey, Mapping[str, str]]
+) -> dict[str, str] | None:
+    """The cluster of each prompt; None without any, or where rows contradict each other."""
+    clusters: dict[str, str] = {}
+    for row in rows:
+        for prompt, cluster in clusters_of.get(row.key, {}).items():
+            if clusters.setdefault(prompt, cluster) != cluster:
+                return None
+    return clusters or None
+
+
+def _rank_block(
+    rows: Sequence[BoardRow], ranks: Mapping[str, Rank], unlike: Collection[int]
+) -> Iterator[BoardRow]:
+    """The rows of one block, ranked; `ranks` are by their places, `unlike` those of other lengths
+    than another."""
     for i, row in enumerate(rows):
         rank = ranks.get(str(i))
         if rank is None:
-            yield replace(row, unranked=FEW_PROMPTS)
+            yield replace(row, unranked=LENGTHS if i in unlike else FEW_PROMPTS)
             continue
         yield replace(
             row,

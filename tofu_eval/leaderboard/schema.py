@@ -105,7 +105,7 @@ def shortened(value: object) -> str:
 def block_of(row: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]]) -> tuple[Any, ...]:
     """Which rows a row compares with, as JSON has them: see `ranks.block_key`."""
     responses = row["responses"] if metrics[row["metric"]]["count_sensitive"] else None
-    return row["task"], row["metric"], row["signature"], responses
+    return row["task"], row["metric"], row["signature"], row["cluster"], responses
 
 
 def _first_error(board: Any, validator: Any) -> Any:
@@ -175,6 +175,9 @@ def _contradictions(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _unknown(f"$.runs[{i}].cells", run["cells"], ("model", "task"), ids)
     yield from _unknown("$.rows", board["rows"], NOUNS, ids)
     yield from _unknown("$.scores", board["scores"], ("run",), ids)
+    yield from _unknown("$.comparisons", board["comparisons"], ("run",), ids)
+    for i, one in enumerate(board["comparisons"]):
+        yield from _unknown_in_comparison(f"$.comparisons[{i}]", one, ids)
     for i, row in enumerate(board["rows"]):
         if problem := _not_an_estimate(row) or _not_a_rank(row):
             yield f"$.rows[{i}]", problem
@@ -206,6 +209,21 @@ def _unknown(
             what = " and ".join(filter(None, (", ".join(nouns[:-1]), nouns[-1])))
             yield f"{where}[{i}]", f"the same {what} as {where}[{seen[key]}]"
         seen[key] = i
+
+
+def _unknown_in_comparison(
+    where: str, comparison: dict[str, Any], ids: Mapping[str, set[str]]
+) -> Iterator[tuple[str, str]]:
+    """What a comparison and its warnings name that is not listed."""
+    named = [(f"{where}.baseline", "model", comparison["baseline"])]
+    for i, warning in enumerate(comparison["warnings"]):
+        at = f"{where}.warnings[{i}]"
+        named += [(f"{at}.{noun}s", noun, warning[f"{noun}s"]) for noun in ("model", "metric")]
+        named.append((f"{at}.task", "task", [warning["task"]] if warning["task"] else []))
+    for place, noun, some in named:
+        for id in some:
+            if id not in ids[noun]:
+                yield place, f"expected {noun}s that are listed, got {shortened(id)}"
 
 
 def _not_an_estimate(row: dict[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ has it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +33,14 @@ from tofu_eval.leaderboard.merge_ids import OURS
 from tofu_eval.leaderboard.prompt_scores import (
     KEY,
     Values,
+    clusters_by_row,
     defining_scores,
     interval_of,
     is_close,
     responses_by_row,
     values_by_row,
 )
-from tofu_eval.leaderboard.ranks import group_by_block, rank_rows
+from tofu_eval.leaderboard.ranks import group_by_block, rank_rows, unequal_lengths
 from tofu_eval.leaderboard.schema import shortened
 from tofu_eval.metrics import METRICS
 
@@ -69,7 +70,7 @@ def validate(source: Source) -> Checked:
     board, scores = source.board, source.scores
     for place, problem in (*_metric_problems(board), *_range_problems(board)):
         raise DataError(f"{source.name} at {place}: {problem}. {_REMEDY}")
-    for place, problem in _order_problems(board):
+    for place, problem in (*_order_problems(board), *_warning_problems(board)):
         raise DataError(f"{source.name} at {place}: {problem}. {_REMEDY}")
     if scores is None:
         return Checked(0, 0, 0)
@@ -151,6 +152,31 @@ def _order_problems(board: Board) -> Iterator[tuple[str, str]]:
                 )
 
 
+def _warning_problems(board: Board) -> Iterator[tuple[str, str]]:
+    """Comparisons without a warning that their rows call for, or with one that they contradict."""
+    for i, comparison in enumerate(board.comparisons):
+        rows = [row for row in board.rows if row.run == comparison.run]
+        base = {(row.task, row.metric): row for row in rows if (row.model,) == comparison.baseline}
+        told = [w for w in comparison.warnings if w.kind == "lengths" and w.voids]
+        for row in rows:
+            other = base.get((row.task, row.metric))
+            if other is None or other is row or not _is_lone(board, row.model):
+                continue
+            wanted = bool(unequal_lengths([row, other]))
+            if wanted != any(warning.is_about(row) for warning in told):
+                yield (
+                    f"$.comparisons[{i}].warnings",
+                    f"expected {'a' if wanted else 'no'} warning of unequal lengths on "
+                    f"'{row.metric}' of {row.model}: responses of {shortened(row.characters)} and "
+                    f"{shortened(other.characters)} characters",
+                )
+
+
+def _is_lone(board: Board, id: str) -> bool:
+    """Whether a model is no seed of a series, whose seeds are compared together."""
+    return board.model_by_id[id].series is None
+
+
 def _is_higher_better(board: Board, row: BoardRow) -> bool:
     return sign_of_direction(board.metric_by_id[row.metric].direction) > 0
 
@@ -162,6 +188,7 @@ def _number(value: float | None) -> float:
 def _check_numbers(name: str, board: Board, scores: pa.Table) -> tuple[int, int]:
     """Hold counts, values and intervals against the per-prompt rows."""
     values = values_by_row(defining_scores(scores))
+    clusters = clusters_by_row(scores)
     responses = responses_by_row(scores)
     rows = intervals = 0
     for i, row in enumerate(board.rows):
@@ -169,8 +196,16 @@ def _check_numbers(name: str, board: Board, scores: pa.Table) -> tuple[int, int]
             continue
         rows += 1
         metric = board.metric_by_id[row.metric]
-        wanted = _made_anew(row, metric, values[row.key], responses.get(row.key))
+        wanted = _made_anew(
+            row, metric, values[row.key], responses.get(row.key), clusters.get(row.key)
+        )
         intervals += row.low is not None
+        if (row.cluster is None) != (row.key not in clusters):
+            raise DataError(
+                f"{name} at $.rows[{i}].cluster: its per-prompt rows have "
+                f"{'clusters' if row.cluster is None else 'none'}, got {shortened(row.cluster)}. "
+                f"{_REMEDY}"
+            )
         for fact, expected in wanted.items():
             got = getattr(row, fact)
             agree = is_close if fact in ("value", "low", "high") else operator.eq
@@ -183,10 +218,14 @@ def _check_numbers(name: str, board: Board, scores: pa.Table) -> tuple[int, int]
 
 
 def _made_anew(
-    row: BoardRow, metric: BoardMetric, values: Values, responses: int | None
+    row: BoardRow,
+    metric: BoardMetric,
+    values: Values,
+    responses: int | None,
+    clusters: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """The numbers of a row from its per-prompt rows."""
-    interval = interval_of(values, metric)
+    interval = interval_of(values, metric, clusters)
     facts: dict[str, Any] = {
         "n": interval.n,
         "undefined": len(values) - interval.n,

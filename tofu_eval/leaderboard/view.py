@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 from tofu_eval.analysis.direction import arrow_of, has_direction, sign_of_direction
 from tofu_eval.core.errors import UnknownNameError
-from tofu_eval.leaderboard.board import Board, BoardMetric, BoardRow, BoardTask
-from tofu_eval.leaderboard.ranks import block_key
+from tofu_eval.leaderboard.board import (
+    Board,
+    BoardMetric,
+    BoardRow,
+    BoardTask,
+    kept_comparisons,
+)
+from tofu_eval.leaderboard.ranks import BlockKey, block_key
 
 if TYPE_CHECKING:
     from tofu_eval.leaderboard.board import BoardModel
@@ -55,7 +61,12 @@ def select(
                 raise UnknownNameError.of(noun, name, known, _KNOWN_FROM)
             ids |= meant
         rows = [row for row in rows if getattr(row, noun) in ids]
-    return replace(board, rows=tuple(rows))
+    baselines = {id for one in board.comparisons for id in one.baseline}
+    shown = [{row.key[i] for row in rows} for i in range(4)]
+    comparisons = kept_comparisons(
+        board.comparisons, shown[0], shown[1] | baselines, shown[2], shown[3]
+    )
+    return replace(board, rows=tuple(rows), comparisons=tuple(comparisons))
 
 
 def _names_of(model: BoardModel) -> tuple[str, ...]:
@@ -64,7 +75,8 @@ def _names_of(model: BoardModel) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that compare: of one task, metric, signature and, where it matters, number of responses.
+    """Rows that compare: of one task, metric, signature, cluster and, where it matters, number of
+    responses.
 
     They stand best first where there is a best. `labels` says how the model of each run is called.
     """
@@ -75,6 +87,7 @@ class Block:
     metric_label: str
     direction: str
     signature: str
+    cluster: str | None
     responses: int | None
     rows: Sequence[BoardRow]
     labels: Mapping[tuple[str, str], str]
@@ -83,7 +96,8 @@ class Block:
     def title(self) -> str:
         """The metric, which way is more diverse (of a quality metric: better), and the N."""
         at = "" if self.responses is None else f" at n = {self.responses}"
-        return f"{self.metric_label} {arrow_of(self.direction)}".rstrip() + at
+        over = "" if self.cluster is None else f" over clusters by {self.cluster}"
+        return f"{self.metric_label} {arrow_of(self.direction)}".rstrip() + at + over
 
     def label_of(self, row: BoardRow) -> str:
         """How the row's model is called."""
@@ -92,12 +106,12 @@ class Block:
 
 def blocks(board: Board) -> Iterator[Block]:
     """The rows of a board by task, then by metric: of diversity first, then of quality."""
-    groups: dict[tuple[str, str, str, int | None], list[BoardRow]] = defaultdict(list)
+    groups: dict[BlockKey, list[BoardRow]] = defaultdict(list)
     for row in board.rows:
         groups[block_key(row, board.metric_by_id[row.metric])].append(row)
     labels, tasks, metrics = model_labels(board), task_labels(board), metric_labels(board)
     for key in sorted(groups, key=lambda key: _reading_order(board, *key)):
-        task, metric, signature, responses = key
+        task, metric, signature, cluster, responses = key
         direction = board.metric_by_id[metric].direction
         sign = -sign_of_direction(direction)
         rows = sorted(
@@ -113,6 +127,7 @@ def blocks(board: Board) -> Iterator[Block]:
             metrics[metric],
             direction,
             signature,
+            cluster,
             responses,
             rows,
             labels,
@@ -120,11 +135,16 @@ def blocks(board: Board) -> Iterator[Block]:
 
 
 def _reading_order(
-    board: Board, task: str, metric: str, signature: str, responses: int | None
+    board: Board,
+    task: str,
+    metric: str,
+    signature: str,
+    cluster: str | None,
+    responses: int | None,
 ) -> tuple[object, ...]:
     measures = board.metric_by_id[metric].measures
     first = _FIRST.index(measures) if measures in _FIRST else len(_FIRST)
-    return task, first, metric, signature, responses or 0
+    return task, first, metric, signature, cluster or "", responses or 0
 
 
 def model_labels(board: Board) -> dict[tuple[str, str], str]:
@@ -194,13 +214,37 @@ def rank_text(row: BoardRow) -> str:
     return str(row.rank) if row.rank == row.rank_last else f"{row.rank}–{row.rank_last}"
 
 
+def answers_of(board: Board) -> list[str]:
+    """What the comparison of each run comes to; which run, where there are several."""
+    several = len(board.comparisons) > 1
+    return [
+        f"{one.answer} (run {one.run[:_LEAST_ID]})" if several else one.answer
+        for one in board.comparisons
+        if one.answer
+    ]
+
+
+def warnings_of_board(board: Board) -> list[str]:
+    """What limits the comparisons, what voids a verdict first; none twice."""
+    warnings = [warning for one in board.comparisons for warning in one.warnings]
+    return list(dict.fromkeys(w.text for w in sorted(warnings, key=lambda w: not w.voids)))
+
+
+def warnings_of_row(board: Board, row: BoardRow) -> list[str]:
+    """Those that are about a row of its run."""
+    own = (one for one in board.comparisons if one.run == row.run)
+    return [warning.text for one in own for warning in one.warnings if warning.is_about(row)]
+
+
 def notes_of(board: Board) -> list[str]:
     """What stands below a table: how to read it, what has no rank, what is not of this house."""
     notes = [
         "↑ higher is more diverse, ↓ lower is; of a quality metric: better. The ranks of a model "
         "are those that the tests leave it: the first counts who is significantly better, the last "
-        "who is significantly worse.",
+        "who is significantly worse. Each table of a metric has its own error of 5%: of twenty by "
+        "which nothing differs, one orders models by chance.",
         *_unranked_notes(board),
+        *_series_notes(board),
     ]
     for noun, items in (("task", board.tasks), ("metric", board.metrics)):
         for item in items:
@@ -219,6 +263,20 @@ def _unranked_notes(board: Board) -> Iterator[str]:
             reasons[row.unranked][names[row.metric]] = None
     for reason, metrics in reasons.items():
         yield f"Not ranked: {', '.join(metrics)} ({reason})."
+
+
+def _series_notes(board: Board) -> Iterator[str]:
+    """A line for each method of which the board has several seeds."""
+    seeds: dict[tuple[str, float | None], list[str]] = defaultdict(list)
+    for model in board.models:
+        if model.series is not None and model.seed is not None:
+            seeds[model.series, model.temperature].append(model.name)
+    for (series, _), names in seeds.items():
+        if len(names) > 1:
+            yield (
+                f"{', '.join(names)} are seeds of {series}: each is ranked as a model of its own, "
+                "over prompts; the sentence of their run crosses prompts with seeds."
+            )
 
 
 def package_text(item: BoardTask | BoardMetric) -> str:

@@ -349,11 +349,9 @@ def _as_source(board: Board | Path | str) -> Source:
 
 
 def _source_of(run: Run) -> Source:
-    from tofu_eval.core.tables import ESTIMATE_SCHEMA, to_table
-    from tofu_eval.leaderboard.build import board_of_run
+    from tofu_eval.pipeline.board import run_board
 
-    estimates = to_table(run.estimates(), ESTIMATE_SCHEMA)
-    return board_of_run(estimates, run.manifest, run.scores(), name=str(run.path))
+    return run_board(run)
 
 
 def _save(merged: Merged, output: Path | str | None) -> Board:

@@ -11,12 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from tofu_eval.core.config import Settings
-from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
+from tofu_eval.core.tables import SCORE_SCHEMA
 from tofu_eval.core.types import REFERENCE, Estimate, Report, Score, digest
 from tofu_eval.core.version import __version__
 from tofu_eval.features.open import OpenFeature
-from tofu_eval.leaderboard import build_leaderboard, write_leaderboard
+from tofu_eval.leaderboard import write_leaderboard
 from tofu_eval.metrics import Metric
+from tofu_eval.pipeline.board import run_board
 from tofu_eval.pipeline.equal_counts import score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.inputs import KeptFeature, find_unread
@@ -99,11 +100,7 @@ def score_run(
         ],
         finished=provenance.now(),
     )
-    scores = run.scores() if estimates else None
-    board = build_leaderboard(
-        to_table(estimates, ESTIMATE_SCHEMA), run.manifest, scores, run.equal_scores()
-    )
-    write_leaderboard(run.path / "leaderboard.json", board)
+    write_leaderboard(run.path / "leaderboard.json", run_board(run).board)
 
 
 @dataclass(frozen=True)

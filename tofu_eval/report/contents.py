@@ -106,6 +106,7 @@ def read(
     metrics: Sequence[str] = (),
     responses: bool = True,
     beyond: Beyond | None = None,
+    how: Mapping[str, Any] | None = None,
 ) -> Contents:
     """Everything a report shows, from the tables of a run.
 
@@ -116,12 +117,13 @@ def read(
         responses: whether the texts are wanted too; without, `survey` is empty but for what
             the charts need.
         beyond: what is known from more than this run.
+        how: `cluster`, `margins`, `responses` and `min_responses` of `compare_run`.
     Raises:
         UnknownNameError: the run has no such model, task or metric.
         StoreError: the run has no scores, or a file of it is damaged.
     """
     scores = chosen_scores(run, tasks=tasks, metrics=metrics)
-    comparison = compare_run(run, scores, baseline)
+    comparison = compare_run(run, scores, baseline, **(how or {}))
     shown = list(dict.fromkeys(row.task for row in comparison.rows))
     survey = survey_responses(run, _columns(comparison), shown, texts=responses)
     prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)

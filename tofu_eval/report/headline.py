@@ -50,7 +50,7 @@ _NUMBERS = 4
 
 NOT_DEFINED = "no metric of it is defined on the same prompts"
 
-_REASONS: Mapping[Kind, str] = {
+REASONS: Mapping[Kind, str] = {
     "no_common_prompts": "no prompt in common",
     "too_few_prompts": "too few prompts for any result to be clear",
     "unequal_responses": "unequal numbers of responses",
@@ -59,6 +59,7 @@ _REASONS: Mapping[Kind, str] = {
     "unread_texts": "texts that the embedding model cannot read",
     "missing_responses": "most responses missing",
 }
+"""What voids a verdict, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +318,7 @@ def _not_clear(verdict: Verdict) -> str:
 def reasons_text(findings: Sequence[Finding]) -> str:
     """Why there is no verdict on some metrics, in a few words."""
     kinds = dict.fromkeys(warning.kind for finding in findings for warning in finding.voids)
-    return ", ".join(_REASONS[kind] for kind in kinds)
+    return ", ".join(REASONS[kind] for kind in kinds)
 
 
 def _quality_cell(verdict: Verdict) -> str:

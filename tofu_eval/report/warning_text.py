@@ -61,6 +61,12 @@ def _count(warning: ValidityWarning, name: str, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def _a_prompt(warning: ValidityWarning, name: str, kind: str = "") -> str:
+    """`5 responses a prompt`, `1 response a prompt`."""
+    count = _number(warning, name)
+    return f"{count} {kind}response{'' if count == '1' else 's'} a prompt"
+
+
 def _share(warning: ValidityWarning, name: str) -> str:
     return f"{float(warning.numbers[name]):.0%}"
 
@@ -83,7 +89,7 @@ def _too_few_prompts(warning: ValidityWarning, baseline: str) -> str:
 
 def _unequal_responses(warning: ValidityWarning, baseline: str) -> str:
     return (
-        f"{_name_models(warning)} has {_number(warning, 'responses')} responses a prompt, "
+        f"{_name_models(warning)} has {_a_prompt(warning, 'responses')}, "
         f"{baseline} {_number(warning, 'baseline_responses')}, and their numbers move the value. "
         "Compare equal numbers."
     )
@@ -91,7 +97,7 @@ def _unequal_responses(warning: ValidityWarning, baseline: str) -> str:
 
 def _too_few_responses(warning: ValidityWarning, baseline: str) -> str:
     return (
-        f"{_name_models(warning)} has {_number(warning, 'responses')} scored responses a prompt, "
+        f"{_name_models(warning)} has {_a_prompt(warning, 'responses', 'scored ')}, "
         f"{baseline} {_number(warning, 'baseline_responses')}: fewer than two prompts have two of "
         "each. Draw more (--samples N), or leave out fewer (--truncate, --unfinished)."
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from tofu_eval.core.escape import csv_text
 from tofu_eval.leaderboard.board import Board
 from tofu_eval.leaderboard.exports.base import export
-from tofu_eval.leaderboard.view import citation, package_text
+from tofu_eval.leaderboard.view import citation, package_text, warnings_of_row
 
 FIELDS = (
     "task", "task_version", "metric", "metric_version", "direction", "model", "model_id", "run",
     "rank", "rank_last", "better_than", "worse_than", "unranked", "value", "low", "high", "n",
-    "undefined", "responses", "method", "signature", "task_package", "metric_package", "citation",
+    "undefined", "responses", "characters", "cluster", "void", "series", "method", "signature",
+    "warnings", "task_package", "metric_package", "citation",
 )  # fmt: skip
 
 
@@ -31,6 +32,8 @@ def _fields(board: Board, i: int) -> list[object]:
         "direction": metric.direction,
         "model": board.model_by_id[row.model].name,
         "model_id": row.model,
+        "series": board.model_by_id[row.model].series,
+        "warnings": " ".join(warnings_of_row(board, row)),
         "task_package": package_text(task),
         "metric_package": package_text(metric),
         "citation": citation(board, row),

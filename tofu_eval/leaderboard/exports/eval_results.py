@@ -14,6 +14,7 @@ from tofu_eval.core.errors import ConfigError
 from tofu_eval.leaderboard.board import Board, BoardRow
 from tofu_eval.leaderboard.exports.base import Option, export
 from tofu_eval.leaderboard.exports.one_model import SOURCE_URL, latest_rows
+from tofu_eval.leaderboard.view import warnings_of_row
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -55,12 +56,15 @@ def eval_results(board: Board, *, dataset: str, source_url: str | None = None) -
         }
         if source_url is not None:
             entry["source"] = {"url": source_url, "name": "tofu-eval leaderboard"}
-        entries.append({**entry, "notes": _notes(row)})
+        entries.append({**entry, "notes": _notes(board, row)})
     return yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def _notes(row: BoardRow) -> str:
+def _notes(board: Board, row: BoardRow) -> str:
     """How the value was made, as far as one line can say it."""
     span = "" if row.low is None else f"95% interval {row.low:.6g} to {row.high:.6g}; "
-    at = "" if row.responses is None else f" at {row.responses} responses"
-    return f"{span}mean over {row.n} prompts{at}; {row.signature}; run {row.run}"
+    one = row.responses == 1
+    at = "" if row.responses is None else f" at {row.responses} response{'' if one else 's'}"
+    said = "".join(f"; {warning}" for warning in warnings_of_row(board, row))
+    prompts = f"{row.n} prompt{'' if row.n == 1 else 's'}"
+    return f"{span}mean over {prompts}{at}; {row.signature}; run {row.run}{said}"

@@ -29,6 +29,7 @@ from tofu_eval.leaderboard.board import (
     bound_of,
 )
 from tofu_eval.leaderboard.exports.base import Option, export
+from tofu_eval.leaderboard.view import warnings_of_row
 
 SCHEMA_VERSION = "0.3.0"
 COLLECTION = "tofu-eval"
@@ -189,7 +190,12 @@ def _results(
             "metric_config": _metric(metric, row.responses or sampling.get("samples")),
             "score_details": {
                 "score": row.value,
-                "details": _texts({name: getattr(row, name) for name in _DETAILS}),
+                "details": _texts(
+                    {
+                        **{name: getattr(row, name) for name in _DETAILS},
+                        "warnings": warnings_of_row(board, row) or None,
+                    }
+                ),
                 "uncertainty": _uncertainty(row),
             },
             "generation_config": {
@@ -210,8 +216,8 @@ def _results(
 
 
 _DETAILS = (
-    "signature", "method", "undefined", "responses", "rank", "rank_last", "better_than",
-    "worse_than", "unranked",
+    "signature", "method", "undefined", "responses", "cluster", "void", "rank", "rank_last",
+    "better_than", "worse_than", "unranked",
 )  # fmt: skip
 
 

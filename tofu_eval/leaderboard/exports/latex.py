@@ -8,7 +8,15 @@ from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.core.escape import latex_text
 from tofu_eval.leaderboard.board import Board, BoardRow
 from tofu_eval.leaderboard.exports.base import export
-from tofu_eval.leaderboard.view import Block, blocks, interval_text, number_text
+from tofu_eval.leaderboard.view import (
+    Block,
+    answers_of,
+    blocks,
+    interval_text,
+    notes_of,
+    number_text,
+    warnings_of_board,
+)
 
 _PER_TABLE = 4
 """Metrics side by side: what fits on a page."""
@@ -23,9 +31,11 @@ def as_latex(board: Board) -> str:
     for block in blocks(board):
         by_task.setdefault(block.task, []).append(block)
     lines = [r"% needs \usepackage{booktabs}"]
+    said = [*answers_of(board), *warnings_of_board(board), *notes_of(board)[1:]]
     for of_task in by_task.values():
         for start in range(0, len(of_task), _PER_TABLE):
             lines += _table(of_task[start : start + _PER_TABLE])
+    lines += [f"\\noindent {latex_text(' '.join(said))}\\par"] if said else []
     return "\n".join(lines) + "\n"
 
 

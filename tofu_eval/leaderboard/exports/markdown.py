@@ -5,7 +5,15 @@ from __future__ import annotations
 from tofu_eval.core.escape import markdown_row, markdown_text
 from tofu_eval.leaderboard.board import Board
 from tofu_eval.leaderboard.exports.base import export
-from tofu_eval.leaderboard.view import blocks, interval_text, notes_of, number_text, rank_text
+from tofu_eval.leaderboard.view import (
+    answers_of,
+    blocks,
+    interval_text,
+    notes_of,
+    number_text,
+    rank_text,
+    warnings_of_board,
+)
 
 _HEADER = ("metric", "rank", "model", "mean [95% interval]", "prompts")
 _RULE = (":--", "--:", ":--", ":--", "--:")
@@ -14,13 +22,18 @@ _RULE = (":--", "--:", ":--", ":--", "--:")
 @export(name="markdown", help="a table a task; bold: nothing is shown to be better")
 def as_markdown(board: Board) -> str:
     """Metric, rank with the ranks it may have, model, value with its 95% interval, prompts."""
-    lines: list[str] = []
+    answers = [markdown_text(answer) for answer in answers_of(board)]
+    warnings = [f"- {markdown_text(warning)}" for warning in warnings_of_board(board)]
+    lines: list[str] = [line for answer in answers for line in (answer, "")]
+    lines += [*warnings, ""] if warnings else []
     task = None
     for block in blocks(board):
         if block.task != task:
             task = block.task
             heading = f"### {markdown_text(block.task_label)}"
-            lines += ["", heading, "", markdown_row(_HEADER), markdown_row(_RULE)]
+            if lines and lines[-1]:
+                lines.append("")
+            lines += [heading, "", markdown_row(_HEADER), markdown_row(_RULE)]
         for row in block.rows:
             value = markdown_text(number_text(row.value))
             if row.is_best:
@@ -30,4 +43,4 @@ def as_markdown(board: Board) -> str:
             shown = [markdown_text(cell) for cell in cells]
             lines.append(markdown_row([*shown, f"{value} {span}".strip(), str(row.n)]))
     notes = [f"- {markdown_text(note)}" for note in notes_of(board)]
-    return "\n".join([*lines[1:], "", *notes]) + "\n"
+    return "\n".join([*lines, "", *notes]) + "\n"

@@ -8,6 +8,7 @@ from tofu_eval.core.errors import DataError, MissingDependencyError
 from tofu_eval.leaderboard.board import Board
 from tofu_eval.leaderboard.exports.base import export
 from tofu_eval.leaderboard.exports.one_model import SOURCE_URL, latest_rows, only_model
+from tofu_eval.leaderboard.view import warnings_of_row
 
 
 @export(
@@ -69,7 +70,10 @@ def _results(board: Board, source_url: str | None) -> list[Any]:
                 metric_type=metric.name,
                 metric_value=row.value,
                 metric_name=metric.name,
-                metric_args={fact: getattr(row, fact) for fact in facts},
+                metric_args={
+                    **{fact: getattr(row, fact) for fact in facts},
+                    **({"warnings": said} if (said := warnings_of_row(board, row)) else {}),
+                },
                 source_name=None if source_url is None else "tofu-eval leaderboard",
                 source_url=source_url,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,11 +12,13 @@ from tofu_eval.leaderboard.board import Board, BoardRow
 from tofu_eval.leaderboard.exports.base import export
 from tofu_eval.leaderboard.view import (
     Block,
+    answers_of,
     blocks,
     interval_text,
     notes_of,
     number_text,
     rank_text,
+    warnings_of_board,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +49,11 @@ def show(board: Board) -> Text:
     ]
     widths[1] = min(widths[1], max(20, WIDTH - 2 - sum(widths) + widths[1] - 2 * len(widths[1:])))
     text, task = Text(), None
+    for answer in answers_of(board):
+        text.append(f"{_filled(answer)}\n")
+    for warning in warnings_of_board(board):
+        text.append(f"{_filled(f'! {warning}', '  ')}\n")
+    text.append("\n" * bool(text.plain))
     several = Counter((block.task, block.title) for block in shown)
     for block, rows in zip(shown, lines, strict=True):
         if block.task != task:
@@ -60,6 +68,17 @@ def show(board: Board) -> Text:
             text.append(_line(cells, widths))
     text.append("\n" + "\n".join(map(printable, notes_of(board))), "dim")
     return text
+
+
+def _filled(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        printable(text),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent * 2,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _cells(block: Block, row: BoardRow) -> list[str]:
