@@ -41,7 +41,7 @@ def test_it_is_the_sum_of_a_plain_forward(tiny_chat_model: Path, chat: bool) -> 
     encoder = engine.encoders[engine._name]
     for request in asked:
         ids = encoder.encode(request)
-        added = encoder.continued(request, ids)
+        added = encoder.encode_completion(request, ids)
         with torch.no_grad():
             logits = model(torch.tensor([ids + added])).logits[0].double().log_softmax(-1)
         wanted = sum(float(logits[len(ids) + i - 1, token]) for i, token in enumerate(added))

@@ -78,7 +78,7 @@ def ask(
     with Run.writing(folder) as run:
         run.save(
             models={"m": {"identity": {}, "engine": "openai", "prompt_format": {"t": format}}},
-            tasks={"t": plan.described()}, notes=[], settings={"seed": 0}, status="running",
+            tasks={"t": plan.describe()}, notes=[], settings={"seed": 0}, status="running",
         )  # fmt: skip
         run.write_prompts("t", plan.prompts)
         try:

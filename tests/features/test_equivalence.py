@@ -231,10 +231,10 @@ def test_novelty_bench_asks_about_long_answers_only(classifier: Path) -> None:
     cache = FeatureCache()
     short = group("do it", "do not do it", "Yes", "yes!", "yes")
     assert partition(model, short, cache=cache) == [[0, 0, 1, 2, 1]]
-    assert cache.missing([model.key((short.prompt, "do it", "do not do it"))])  # never asked
+    assert cache.find_missing([model.key((short.prompt, "do it", "do not do it"))])  # never asked
     later = Equivalence("novelty-bench-1.0@2b29e9f", model=str(classifier))
     partition(later, group("do it", "do not do it"), cache=cache)
-    assert not cache.missing([later.key((short.prompt, "do it", "do not do it"))])
+    assert not cache.find_missing([later.key((short.prompt, "do it", "do not do it"))])
 
 
 def test_what_was_asked_is_kept(tmp_path: Path) -> None:

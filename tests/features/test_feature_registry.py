@@ -37,8 +37,8 @@ GROUP = te.Group(te.Prompt.of_text("1", "Name a fruit."), TEXTS)
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """What a test registers is gone after it."""
-    FEATURES.loaded()
-    METRICS.loaded()
+    FEATURES.load_all()
+    METRICS.load_all()
     before = [(registry, dict(registry._items)) for registry in Registry._all]
     yield
     for registry, items in before:

@@ -222,21 +222,21 @@ def test_a_stray_file_or_folder_in_a_run_does_no_harm(tmp_path: Path) -> None:
 def test_features_are_kept_by_key(tmp_path: Path) -> None:
     with Run.writing(tmp_path) as run:
         cache = run.features("embedding", "a" * 64)
-        assert cache.missing(["x", "y", "x"]) == ["x", "y"]
+        assert cache.find_missing(["x", "y", "x"]) == ["x", "y"]
         cache.add(["x"], np.array([[1.0, 2.0]], dtype=np.float32))
         again = run.features("embedding", "a" * 64)
-        assert again.missing(["x", "y"]) == ["y"]
+        assert again.find_missing(["x", "y"]) == ["y"]
         again.add(["y"], np.array([[3.0, 4.0]], dtype=np.float32), truncated=1)
         third = run.features("embedding", "a" * 64)
         assert third.truncated == 1
         np.testing.assert_array_equal(third.rows(["y", "x", "y"]), [[3, 4], [1, 2], [3, 4]])
-        assert run.features("embedding", "b" * 64).missing(["x"]) == ["x"]
+        assert run.features("embedding", "b" * 64).find_missing(["x"]) == ["x"]
 
 
 def test_a_feature_cache_without_a_folder_writes_nothing(tmp_path: Path) -> None:
     cache = FeatureCache()
     cache.add(["x"], np.ones((1, 3), dtype=np.float32))
-    assert cache.missing(["x"]) == []
+    assert cache.find_missing(["x"]) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -135,12 +135,12 @@ class Registry(Generic[T]):
         working = [Entry(name, origin, item) for name, (item, origin) in self._items.items()]
         return sorted([*working, *broken], key=lambda entry: entry.name)
 
-    def loaded(self) -> dict[str, T]:
+    def load_all(self) -> dict[str, T]:
         """The items so far, by name: the built-ins, and plug-ins and files that were asked for."""
         self._load_builtins()
-        return self.registered()
+        return self.items_so_far()
 
-    def registered(self) -> dict[str, T]:
+    def items_so_far(self) -> dict[str, T]:
         """The items that are there already; nothing is imported."""
         return {name: item for name, (item, _) in self._items.items()}
 

@@ -117,7 +117,7 @@ class Tokens(Sequence[list[str]]):
         numbers, different = self.ngrams(n)
         return np.bincount(numbers[numbers >= 0], minlength=different)
 
-    def clipped(self, n: int) -> NDArray[np.int64]:
+    def count_clipped(self, n: int) -> NDArray[np.int64]:
         """n-grams of each text that occur in another text too, (texts,).
 
         Each counts as often as it stands in the one other text that has it most often: BLEU's

@@ -74,7 +74,7 @@ class Terms:
             name in NEUTRAL_SAMPLING and wanted == NEUTRAL_SAMPLING[name]
         )
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """For the run's record."""
         sent = {k: v for k, v in ALWAYS_OFF.items() if k not in self.left_out}
         return {

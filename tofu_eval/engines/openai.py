@@ -174,7 +174,7 @@ class OpenAIEngine:
             except NotTaken as error:
                 raise ModelError(f"The server {self._url} {error}.") from error
             endpoint = "chat/completions" if chat else "completions"
-            self.record.setdefault("endpoints", {})[endpoint] = terms[chat].described()
+            self.record.setdefault("endpoints", {})[endpoint] = terms[chat].describe()
             for remark in terms[chat].remarks:
                 self._remark(remark)
         self.record["base_url"] = self._url

@@ -118,7 +118,7 @@ class Encoder:
             rows.append(by_prompt[asked])
         return rows
 
-    def continued(self, request: Request, ids: list[int]) -> list[int]:
+    def encode_completion(self, request: Request, ids: list[int]) -> list[int]:
         """The token ids of a request's completion after those of its prompt.
 
         Prompt and completion are tokenized together, a space between them where the prompt ends

@@ -175,7 +175,7 @@ class TransformersEngine:
             if request.completion is None:
                 groups.setdefault(decoder, []).append(_Row(request, ids))
             else:
-                added = self._encoder.continued(request, ids)
+                added = self._encoder.encode_completion(request, ids)
                 row = _Row(request, ids + added, len(added))
                 groups.setdefault("likelihood", []).append(row)
         size = self._batch_size

@@ -261,7 +261,7 @@ class VllmEngine:
         }
         if request.completion is None:
             return Ask(number, tuple(ids), adapter, tuple(decoder.items()))
-        added = engine.encoder.continued(request, ids)
+        added = engine.encoder.encode_completion(request, ids)
         return Ask(number, (*ids, *added), adapter, tuple(decoder.items()), len(added))
 
     # The process

@@ -73,7 +73,7 @@ class FeatureModel(Protocol):
 class Cache(Protocol):
     """Rows of numbers by key, kept in the run; `store.FeatureCache` is one."""
 
-    def missing(self, keys: Iterable[str]) -> list[str]:
+    def find_missing(self, keys: Iterable[str]) -> list[str]:
         """The distinct keys that have no row yet, in their order."""
         ...
 
@@ -174,7 +174,7 @@ class Feature:
         """All that it gives to groups."""
         return (self.name, *self.makes)
 
-    def wanted(self) -> list[Setting]:
+    def wanted_settings(self) -> list[Setting]:
         """The settings of which the user must give one."""
         declared = {one.path: one for kind in self.settings for one in settings_of(kind)}
         return [declared[path] for path in self.wants]
@@ -229,7 +229,7 @@ def feature(
 
     def register(opener: Opener) -> Opener:
         if not opener.__module__.startswith(f"{__package__}."):
-            FEATURES.loaded()  # so that it is the outsider who meets a name that is taken
+            FEATURES.load_all()  # so that it is the outsider who meets a name that is taken
         made = Feature(name, opener, level, needs, makes, settings, wants, adds, pairwise)
         _check(made)
         FEATURES.add(name, made, origin_of(opener))
@@ -250,7 +250,7 @@ def find_feature(need: str) -> Feature | None:
     Raises:
         PluginError: a package offers it and cannot be loaded.
     """
-    makers = {n: made for made in FEATURES.loaded().values() for n in made.names}
+    makers = {n: made for made in FEATURES.load_all().values() for n in made.names}
     if need in makers:
         return makers[need]
     feature_name = feature_of(need)
@@ -278,7 +278,7 @@ def fill(
     `compute` gives the rows of some keys, and how many of them stand on a text that was cut;
     `stage` is what `report` calls the work.
     """
-    missing = cache.missing(keys)
+    missing = cache.find_missing(keys)
     for start in range(0, len(missing), CHUNK):
         report(stage, start, len(missing))
         chunk = missing[start : start + CHUNK]
@@ -308,7 +308,7 @@ def _check(made: Feature) -> None:
         )
     others = {
         name_of(kind): kind
-        for other in FEATURES.registered().values()
+        for other in FEATURES.items_so_far().values()
         if other.name != made.name
         for kind in other.settings
     }

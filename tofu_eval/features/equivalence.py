@@ -382,13 +382,13 @@ class Equivalence:
         keys = [self.key(p) for p, sure in zip(pairs, at_once, strict=True) if sure is None]
         by_key = {self.key(p): p for p, sure in zip(pairs, at_once, strict=True) if sure is None}
 
-        def asked(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
+        def ask_missing(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
             rows = self._ask([by_key[key] for key in some])
             total = self._classifier.truncated if self._classifier else 0
             cut, self.truncated = total - self.truncated, total
             return rows, cut
 
-        fill(cache, keys, asked, stage="equivalence pairs", report=report)
+        fill(cache, keys, ask_missing, stage="equivalence pairs", report=report)
         told = iter(cache.rows(keys)[:, 0] if keys else ())
         return iter([self._verdict(float(next(told))) if x is None else x for x in at_once])
 

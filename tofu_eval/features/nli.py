@@ -110,12 +110,12 @@ class Inference:
         asked = [self._pairs(group) for group in groups]
         texts = {digest([a, b]): (a, b) for pairs in asked for _, a, b in pairs}
 
-        def entailed(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
+        def entail_missing(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
             found = self._model.probabilities([texts[key] for key in some])
             cut, self.truncated = self._model.truncated - self.truncated, self._model.truncated
             return found[:, self._columns], cut
 
-        fill(cache, texts, entailed, stage=f"{self.name} pairs", report=report)
+        fill(cache, texts, entail_missing, stage=f"{self.name} pairs", report=report)
         return [
             {self.name: self._rows(len(group.texts), pairs, cache)}
             for group, pairs in zip(groups, asked, strict=True)

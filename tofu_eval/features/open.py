@@ -203,7 +203,7 @@ def _makers(metric: Metric, given: set[str]) -> list[Feature]:
         declared = find_feature(need)
         if declared is None:
             names = sorted(
-                {*PLAIN_INPUTS, *(n for f in FEATURES.loaded().values() for n in f.names)}
+                {*PLAIN_INPUTS, *(n for f in FEATURES.load_all().values() for n in f.names)}
             )
             raise ConfigError(
                 f"Metric '{metric.name}' needs '{need}'; it can be given {', '.join(names)}."
@@ -267,7 +267,7 @@ def _open_need(
     if maker is None:
         raise ConfigError(
             f"The feature '{declared.name}' is made from '{need}', which nothing makes. "
-            f"Known: {', '.join(sorted(FEATURES.loaded()))}"
+            f"Known: {', '.join(sorted(FEATURES.load_all()))}"
         )
     _open(maker, opening, opened, given, above)
 
@@ -281,7 +281,7 @@ def _missing_flags(declared: Feature, opening: Opening) -> list[str]:
     }
     if any(values[path] for path in declared.wants):
         return []
-    return [one.flag for one in declared.wanted()]
+    return [one.flag for one in declared.wanted_settings()]
 
 
 def _takes_opening(declared: Feature) -> bool:

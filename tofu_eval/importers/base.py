@@ -122,7 +122,7 @@ class File(Protocol):
         """All columns of a table, also those that are not read."""
         ...
 
-    def beside(self, *patterns: str) -> list[Path]:
+    def files_beside(self, *patterns: str) -> list[Path]:
         """Other files in its folder whose names match, sorted; none for standard input."""
         ...
 

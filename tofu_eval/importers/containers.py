@@ -84,7 +84,7 @@ def open_spool(folder: Path) -> IO[bytes]:
 
 
 @contextmanager
-def spooling(folder: Path) -> Iterator[None]:
+def explain_full_disk(folder: Path) -> Iterator[None]:
     """Turn a full disk into a StoreError."""
     try:
         yield
@@ -185,7 +185,7 @@ class Container:
     def _keep_pipe(self, pipe: IO[bytes]) -> IO[bytes]:
         """What a pipe gives, which it does only once."""
         file = open_spool(self._spool)
-        with spooling(self._spool):
+        with explain_full_disk(self._spool):
             shutil.copyfileobj(pipe, file)
         file.seek(0)
         return file

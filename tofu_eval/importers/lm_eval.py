@@ -115,7 +115,7 @@ def _correct(row: Row) -> bool | None:
 
 def _model(file: File) -> tuple[str, str] | None:
     """The model's name and the file that says it: the results of the same date, or the only."""
-    results = file.beside("results_*.json")
+    results = file.files_beside("results_*.json")
     date = file.path.name.removesuffix(".gz").removesuffix(".zst").removesuffix(".jsonl")
     same = [path for path in results if date.endswith(path.stem.removeprefix("results_"))]
     for path in same or (results if len(results) == 1 else []):

@@ -185,7 +185,7 @@ def _read_requests(rows: Iterator[Row]) -> dict[str, Request]:
 def _input_beside(file: File) -> Path | None:
     """The input file in the same folder that has this file's first request."""
     wanted = next((row.get("custom_id") for row in file.rows()), None)
-    for path in file.beside("*.jsonl", "*.jsonl.gz", "*.jsonl.zst", "*.json"):
+    for path in file.files_beside("*.jsonl", "*.jsonl.gz", "*.jsonl.zst", "*.json"):
         if _asks_for(file, path, wanted):
             return path
     return None

@@ -202,7 +202,7 @@ class _FileReader:
         """All columns of a table, also those that are not read."""
         return self._container.names()
 
-    def beside(self, *patterns: str) -> list[Path]:
+    def files_beside(self, *patterns: str) -> list[Path]:
         """Other files in its folder whose names match, sorted; none for standard input."""
         if self.path == STDIN:
             return []

@@ -15,7 +15,7 @@ import pyarrow.ipc
 
 from tofu_eval.core.tables import RESPONSE_SCHEMA
 from tofu_eval.core.types import Response
-from tofu_eval.importers.containers import open_spool, spooling
+from tofu_eval.importers.containers import explain_full_disk, open_spool
 
 ROWS = 4096
 CHARACTERS = 1 << 23
@@ -51,7 +51,7 @@ class Spool:
 
     def write(self, batch: pa.RecordBatch) -> int:
         """Put rows on the disk; where they begin there."""
-        with spooling(self._folder):
+        with explain_full_disk(self._folder):
             if self._file is None:
                 self._file = open_spool(self._folder)
             start = self._file.seek(0, 2)

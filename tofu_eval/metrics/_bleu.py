@@ -32,7 +32,9 @@ def leave_one_out(tokens: Tokens, orders: int = ORDERS) -> Counts:
     """The counts of each text with all the others as its references."""
     lengths = tokens.lengths
     return Counts(
-        np.stack([tokens.clipped(n) for n in range(1, orders + 1)], axis=1).astype(np.float64),
+        np.stack([tokens.count_clipped(n) for n in range(1, orders + 1)], axis=1).astype(
+            np.float64
+        ),
         np.maximum(lengths[:, None] - np.arange(orders), 0).astype(np.float64),
         lengths.astype(np.float64),
         closest_others(lengths).astype(np.float64),

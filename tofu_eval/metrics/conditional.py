@@ -102,13 +102,13 @@ def conditional(made: Metric, least: float | None, *, of: str = "reward") -> Met
 
     def among_passing(function: Callable[..., float]) -> Callable[..., float]:
         @wraps(function)
-        def conditioned(*arrays: Any, **settings: Any) -> float:
+        def compute_among_passing(*arrays: Any, **settings: Any) -> float:
             keep = select_passing(arrays[-1], least)
             if made.measures == "diversity" and len(keep) < 2:
                 raise MetricInputError(f"fewer than two responses pass ({len(keep)})")
             return function(*take_responses(made.needs, arrays[:-1], keep), **settings)
 
-        return conditioned
+        return compute_among_passing
 
     return replace(
         made,

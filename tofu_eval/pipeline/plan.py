@@ -221,7 +221,7 @@ class Plan:
     sampling: Sampling
     data: Mapping[str, str] = field(default_factory=dict)
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """The task's part of run.json; what may not change under a run's name, but for `data` and
         `cluster`."""
         return {

@@ -48,7 +48,7 @@ def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
     """Write the tasks and their prompts; StoreError where responses to others are there."""
     recorded = run.manifest["tasks"]
     for plan in plans:
-        described = plan.described()
+        described = plan.describe()
         fixed = plan.task.name in recorded and run.has_responses(task=plan.task.name)
         if fixed:
             # Where the same prompts were read does not matter, `digest` says they are the same;
@@ -60,7 +60,7 @@ def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
             conflict(run.path, f"task '{plan.task.name}'", have, want)
         if not fixed or not run.has_prompts(plan.task.name):
             run.write_prompts(plan.task.name, plan.prompts)
-    made = {plan.task.name: {**plan.described(), "package": _package(plan)} for plan in plans}
+    made = {plan.task.name: {**plan.describe(), "package": _package(plan)} for plan in plans}
     run.save(tasks={**recorded, **made})
 
 
@@ -86,7 +86,7 @@ def add_prompts(run: Run, task: str, prompts: Sequence[Prompt]) -> None:
     union = tuple(stored.values())
     plan = Plan(Task(task, 1, lambda: union), union, Sampling())
     run.write_prompts(task, plan.prompts)
-    run.save(tasks={**run.manifest["tasks"], task: plan.described()})
+    run.save(tasks={**run.manifest["tasks"], task: plan.describe()})
 
 
 def add_model(

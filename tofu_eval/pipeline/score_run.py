@@ -113,7 +113,7 @@ class _Place:
     mark: str
     truncate: int | None
 
-    def done(self) -> set[int]:
+    def finished_parts(self) -> set[int]:
         return self.run.score_parts(self.model, self.task, self.mark)
 
     def save(self, number: int, rows: Iterable[Score], of: int) -> None:
@@ -151,7 +151,7 @@ def _featurize_in_turn(
         for (model, task), groups in indexed.items():
             place = places[model, task]
             metrics = [metric for metric in scorers[task] if metric.level == "group"]
-            done = place.done()
+            done = place.finished_parts()
             for number, chunk in groups.chunks(SCORE_CHUNK):
                 if number not in done:
                     halves = featurize_groups(
@@ -172,7 +172,7 @@ def _score_place(
     """Score one model on one task, a chunk of prompts at a time; chunks on the disk stay."""
     per_group = [metric for metric in metrics if metric.level == "group"]
     per_corpus = [metric for metric in metrics if metric.level == "corpus"]
-    done = place.done()
+    done = place.finished_parts()
     last = -(-len(groups) // SCORE_CHUNK)
     parts = (last if per_group else 0) + bool(per_corpus)
     for number, start in enumerate(range(0, len(groups), SCORE_CHUNK)):

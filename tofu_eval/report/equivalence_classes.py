@@ -58,7 +58,7 @@ class Classes:
             return np.array([first[text] for text in texts], dtype=np.int64)
         if self._embeddings is not None:
             keys = [digest(text) for text in group.texts]
-            if self._embeddings.missing(keys):
+            if self._embeddings.find_missing(keys):
                 raise ModelError("The run lacks an embedding. Run the command that made it again.")
             features = {"embedding": self._embeddings.rows(keys)}
             if "prompt_embedding" in self._recalled.requires and group.prompt.asked.strip():
@@ -70,7 +70,7 @@ class Classes:
     def _prompt_rows(self, prompt: Prompt) -> NDArray[np.float32]:
         """The prompt's vector, where it was read as a whole."""
         key = digest(prompt.asked)
-        if self._embeddings.missing([key]):
+        if self._embeddings.find_missing([key]):
             raise ModelError("The run lacks an embedding. Run the command that made it again.")
         rows: NDArray[np.float32] = self._embeddings.rows([key])
         return rows

@@ -409,7 +409,7 @@ class FeatureCache:
         """All keys that have a row."""
         return list(self._place)
 
-    def missing(self, keys: Iterable[str]) -> list[str]:
+    def find_missing(self, keys: Iterable[str]) -> list[str]:
         """The distinct keys that have no row yet, in their order."""
         return [key for key in dict.fromkeys(keys) if key not in self._place]
 

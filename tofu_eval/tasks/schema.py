@@ -65,7 +65,7 @@ class Inline(Strict):
 
     @validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _accept_short(cls, value: Any) -> Any:
         return or_text(value, "text")
 
     @validator(mode="after")

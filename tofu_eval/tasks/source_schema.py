@@ -116,7 +116,7 @@ class FileSource(Strict):
 
     @validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _accept_short(cls, value: Any) -> Any:
         return or_text(value, "path")
 
     @validator(mode="after")

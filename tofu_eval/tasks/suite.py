@@ -34,7 +34,7 @@ class Member(Strict):
 
     @validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _accept_short(cls, value: Any) -> Any:
         return or_text(value, "task")
 
     def load(self) -> Task:
