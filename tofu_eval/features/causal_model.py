@@ -133,9 +133,12 @@ class CausalModel:
             for place, number in enumerate(batch):
                 ids = rows[number]
                 targets[place, : len(ids) - 1] = torch.tensor(ids[1:])
-            logits = output.logits[:, :-1].float()
-            picked = logits.gather(-1, targets.to(logits.device)[..., None])[..., 0]
-            yield batch, (picked - logits.logsumexp(-1)).cpu()
+            logprobs = torch.zeros(targets.shape)
+            for place, row in enumerate(output.logits):  # one at a time: a copy of all is large
+                logits = row[:-1].float()
+                picked = logits.gather(-1, targets[place].to(logits.device)[:, None])[:, 0]
+                logprobs[place] = (picked - logits.logsumexp(-1)).cpu()
+            yield batch, logprobs
 
     def close(self) -> None:
         """Give the model's memory back; the next question loads it again."""

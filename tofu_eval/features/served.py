@@ -48,16 +48,20 @@ class Server:
         self.model = model
         self._deadline = deadline
 
-    def post(self, url: str, bodies: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        """The "data" of the answer to each body, one row an input.
+    def post(
+        self, url: str, bodies: Sequence[Mapping[str, Any]], *, field: str = "data"
+    ) -> list[list[Any]]:
+        """A field of the answer to each body: the "data", one row an input.
 
         Raises:
             ModelError: the server cannot be reached, refuses, or answers with something else.
         """
         with Loop() as loop:
-            return loop.run(self._all(url, bodies))
+            return loop.run(self._all(url, bodies, field))
 
-    async def _all(self, url: str, bodies: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    async def _all(
+        self, url: str, bodies: Sequence[Mapping[str, Any]], field: str
+    ) -> list[list[Any]]:
         import openai
 
         patience = Patience(f"The server {self.url}", self._deadline)
@@ -74,7 +78,7 @@ class Server:
                         answer = await client.post(url, body=asked, cast_to=object)
                     except ValueError as error:
                         raise Malformed(f"no JSON: {error}") from error
-                    return _data(answer)
+                    return _rows_in(answer, field)
 
                 async with gate:
                     return await patience.ask(call, number)
@@ -88,10 +92,10 @@ class Server:
                 ) from error
 
 
-def _data(answer: object) -> list[Any]:
-    rows = answer.get("data") if isinstance(answer, dict) else None
+def _rows_in(answer: object, field: str) -> list[Any]:
+    rows = answer.get(field) if isinstance(answer, dict) else None
     if not isinstance(rows, list):
-        raise Malformed(f"no JSON with data: {str(answer)[:100]!r}")
+        raise Malformed(f"no JSON with {field}: {str(answer)[:100]!r}")
     return rows
 
 

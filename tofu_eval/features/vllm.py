@@ -1,4 +1,4 @@
-"""vLLM's pooling interface, in a process of its own: embeddings and rewards."""
+"""vLLM in a process of its own: embeddings, rewards, and how probable given texts are."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def require_vllm(purpose: str) -> None:
         raise MissingDependencyError.of(purpose, "vllm", "vllm")
 
 
-class Pooling:
-    """A running vLLM that pools.
+class _Running:
+    """A vLLM in a process of its own.
 
     Args:
         path: the model's directory.
@@ -37,6 +37,8 @@ class Pooling:
     Raises:
         ModelError: vLLM cannot load the model.
     """
+
+    made_of: type
 
     def __init__(self, path: Path, title: str, arguments: Mapping[str, Any]) -> None:
         import torch
@@ -51,9 +53,85 @@ class Pooling:
             }
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         self._remote = Remote(
-            _Pooler, title, str(path), {**ours, **arguments}, environment=environment
+            self.made_of, title, str(path), {**ours, **arguments}, environment=environment
         )
         self._remote.call("wait")  # loads it now, so that a failure is told before any work
+
+    def close(self) -> None:
+        """End the process."""
+        self._remote.close()
+
+
+class _Pooler:
+    """vLLM itself, in the process that holds it."""
+
+    def __init__(self, model: str, arguments: Mapping[str, Any]) -> None:
+        import vllm
+
+        self._llm = vllm.LLM(model, runner="pooling", **arguments)
+
+    def wait(self) -> None:
+        """Nothing: it is loaded."""
+
+    def rows(self, task: str, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """A row of numbers for each row of token ids."""
+        from vllm import PoolingParams
+
+        # For a reward its default activation squeezes the logit into (0, 1); for an embedding it is
+        # the scaling to unit length, which is done where they are received.
+        outputs = self._llm.encode(
+            [{"prompt_token_ids": list(row)} for row in rows],
+            pooling_params=PoolingParams(use_activation=False),
+            pooling_task=task,
+            use_tqdm=False,
+        )
+        return [[float(x) for x in output.outputs.data.reshape(-1)] for output in outputs]
+
+
+class _PromptScorer:
+    """vLLM itself, in the process that holds it."""
+
+    def __init__(self, model: str, arguments: Mapping[str, Any]) -> None:
+        import vllm
+
+        self._llm = vllm.LLM(model, enable_prefix_caching=False, **arguments)
+
+    def wait(self) -> None:
+        """Nothing: it is loaded."""
+
+    def log_probabilities(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The log-probabilities of the tokens of each row but its first."""
+        from vllm import SamplingParams
+
+        outputs = self._llm.generate(
+            [{"prompt_token_ids": list(row)} for row in rows],
+            SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0),
+            use_tqdm=False,
+        )
+        return [
+            [
+                found[token].logprob
+                for token, found in zip(row[1:], output.prompt_logprobs[1:], strict=True)
+            ]
+            for row, output in zip(rows, outputs, strict=True)
+        ]
+
+
+class PromptScores(_Running):
+    """A running vLLM that says how probable the tokens of given texts are."""
+
+    made_of = _PromptScorer
+
+    def log_probabilities(self, ids: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+        """Of the tokens of each row but its first, in nats; ModelError if it fails."""
+        rows = self._remote.call("log_probabilities", [list(row) for row in ids])
+        return [np.asarray(row, dtype=np.float64) for row in rows]
+
+
+class Pooling(_Running):
+    """A running vLLM that pools."""
+
+    made_of = _Pooler
 
     def rows(
         self, task: Literal["embed", "classify"], ids: Sequence[Sequence[int]]
@@ -61,10 +139,6 @@ class Pooling:
         """(len(ids), width): vectors, or logits without an activation; ModelError if it fails."""
         rows = self._remote.call("rows", task, [list(row) for row in ids])
         return np.asarray(rows, dtype=np.float32)
-
-    def close(self) -> None:
-        """End the process."""
-        self._remote.close()
 
 
 class VllmEmbedder(SentenceEmbedder):
@@ -156,29 +230,3 @@ class VllmRewardModel(RewardModel):
     def _score(self, rows: Sequence[Row]) -> list[float]:
         ids = [row["input_ids"] for row in rows]
         return [float(x) for x in self._scorer.rows("classify", ids)[:, 0]]
-
-
-class _Pooler:
-    """vLLM itself, in the process that holds it."""
-
-    def __init__(self, model: str, arguments: Mapping[str, Any]) -> None:
-        import vllm
-
-        self._llm = vllm.LLM(model, runner="pooling", **arguments)
-
-    def wait(self) -> None:
-        """Nothing: it is loaded."""
-
-    def rows(self, task: str, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        """A row of numbers for each row of token ids."""
-        from vllm import PoolingParams
-
-        # For a reward its default activation squeezes the logit into (0, 1); for an embedding it is
-        # the scaling to unit length, which is done where they are received.
-        outputs = self._llm.encode(
-            [{"prompt_token_ids": list(row)} for row in rows],
-            pooling_params=PoolingParams(use_activation=False),
-            pooling_task=task,
-            use_tqdm=False,
-        )
-        return [[float(x) for x in output.outputs.data.reshape(-1)] for output in outputs]
