@@ -194,7 +194,7 @@ class _Passes:
             return [digest([asked, *texts[:end]]) for end in ends]
 
         named = {one: keys(*one) for one in dict.fromkeys(passes)}
-        missing = set(cache.missing(key for some in named.values() for key in some))
+        missing = set(cache.find_missing(key for some in named.values() for key in some))
         todo = [one for one, some in named.items() if missing.intersection(some)]
         size = max(1, CHUNK // max((len(texts) for _, texts in todo), default=1))
         for start in range(0, len(todo), size):
