@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.core.errors import MissingDependencyError, ModelError
-from tofu_eval.core.hub import quiet
-from tofu_eval.features.weights import find_weights, first_line, free_memory
+from tofu_eval.core.errors import ModelError
+from tofu_eval.features.classifier import find_classifier
+from tofu_eval.features.weights import first_line, free_memory
 
 Row = Mapping[str, list[int]]
 
@@ -43,20 +42,11 @@ class PairClassifier:
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        for package in ("torch", "transformers"):
-            if importlib.util.find_spec(package) is None:
-                raise MissingDependencyError.of(f"The model of {option}", package, "hf")
-        weights = find_weights(model, option)
-        from transformers import AutoConfig, AutoTokenizer
-
-        self._other = f"Give another: {option} PATH_OR_ID"
-        try:
-            config = AutoConfig.from_pretrained(weights.path, trust_remote_code=False)
-            self._tokenizer = AutoTokenizer.from_pretrained(weights.path, trust_remote_code=False)
-        except Exception as error:
-            raise ModelError(
-                f"Cannot read '{model}': {first_line(error)}. {self._other}"
-            ) from error
+        self._classifier = find_classifier(
+            model, "classifier of pairs", option, f"The model of {option}"
+        )
+        config, weights = self._classifier.config, self._classifier.weights
+        self._tokenizer, self._other = self._classifier.tokenizer, self._classifier.remedy
         if config.num_labels < 2:
             raise ModelError(
                 f"'{model}' is not a classifier of pairs: it has {config.num_labels} output, "
@@ -74,7 +64,7 @@ class PairClassifier:
         }  # fmt: skip
         self.signature = weights.signature
         self.truncated = 0
-        self._name, self._path, self._side = model, weights.path, side
+        self._name, self._side = model, side
         self._device, self._batch_size = device, batch_size
         self._model: Any = None
 
@@ -85,7 +75,7 @@ class PairClassifier:
             ModelError: the model cannot be loaded, or fails on a pair.
         """
         if self._model is None:
-            self._model = self._load()
+            self._model = self._classifier.load(self._device, "float32")
         try:
             rows = [self._row(*pair) for pair in pairs]
             order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]["input_ids"]), pairs[i]))
@@ -142,24 +132,3 @@ class PairClassifier:
             logits = self._model(**batch).logits.float()
         scored: NDArray[np.float32] = logits.softmax(-1).cpu().numpy()
         return scored
-
-    def _load(self) -> Any:
-        import torch
-        from transformers import AutoModelForSequenceClassification
-
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            with quiet():
-                model, report = AutoModelForSequenceClassification.from_pretrained(
-                    self._path, dtype="float32", trust_remote_code=False, output_loading_info=True
-                )
-            model = model.to(device).eval()
-        except Exception as error:
-            raise ModelError(
-                f"Cannot load '{self._name}': {first_line(error)}. {self._other}"
-            ) from error
-        # transformers fills what is missing with random numbers.
-        if report["missing_keys"]:
-            missing = ", ".join(sorted(report["missing_keys"])[:3])
-            raise ModelError(f"'{self._name}' has no weights for {missing}. {self._other}")
-        return model

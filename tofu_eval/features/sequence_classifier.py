@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.core.errors import MissingDependencyError, ModelError
-from tofu_eval.core.hub import quiet
+from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.base import pair_key
-from tofu_eval.features.weights import find_weights, first_line, free_memory
+from tofu_eval.features.classifier import find_classifier
+from tofu_eval.features.weights import first_line, free_memory
 
 Row = Mapping[str, list[int]]
 """One tokenized pair: input_ids, attention_mask and, for some models, token_type_ids."""
@@ -47,19 +46,11 @@ class RewardModel:
     option = "--reward-model"
 
     def __init__(self, model: str, *, device: str | None = None, batch_size: int = 16) -> None:
-        for package in ("torch", "transformers"):
-            if importlib.util.find_spec(package) is None:
-                raise MissingDependencyError.of(f"The feature '{self.name}'", package, "hf")
-        weights = find_weights(model, self.option)
-        from transformers import AutoConfig, AutoTokenizer
-
-        try:
-            config = AutoConfig.from_pretrained(weights.path, trust_remote_code=False)
-            self._tokenizer = AutoTokenizer.from_pretrained(weights.path, trust_remote_code=False)
-        except Exception as error:
-            raise ModelError(
-                f"Cannot read the {self.noun} '{model}': {first_line(error)}. {self._other}"
-            ) from error
+        self._classifier = find_classifier(
+            model, self.noun, self.option, f"The feature '{self.name}'"
+        )
+        config, weights = self._classifier.config, self._classifier.weights
+        self._tokenizer = self._classifier.tokenizer
         self._model = model
         self._check_outputs(config)
         self._limit = _max_length(config, self._tokenizer)
@@ -118,7 +109,7 @@ class RewardModel:
 
     @property
     def _other(self) -> str:
-        return f"Give another: {self.option} PATH_OR_ID"
+        return self._classifier.remedy
 
     def _check_outputs(self, config: Any) -> None:
         """Refuse a model whose outputs are not what is wanted of it."""
@@ -166,27 +157,7 @@ class RewardModel:
         return [float(value) for value in self._values(logits.float())]
 
     def _load(self) -> Any:
-        import torch
-        from transformers import AutoModelForSequenceClassification
-
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            with quiet():
-                model, report = AutoModelForSequenceClassification.from_pretrained(
-                    self._path, dtype="auto", trust_remote_code=False, output_loading_info=True
-                )
-            model = model.to(device).eval()
-        except Exception as error:
-            raise ModelError(
-                f"Cannot load the {self.noun} '{self._model}': {first_line(error)}. {self._other}"
-            ) from error
-        # transformers fills what is missing with random numbers.
-        if report["missing_keys"]:
-            missing = ", ".join(sorted(report["missing_keys"])[:3])
-            raise ModelError(
-                f"'{self._model}' is not a {self.noun}: it has no weights for {missing}. "
-                f"{self._other}"
-            )
+        model = self._classifier.load(self._device, "auto")
         model.config.use_cache = False
         self._pad = model.config.get_text_config().pad_token_id
         return model
