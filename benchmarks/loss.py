@@ -154,7 +154,8 @@ def gradient_error(width):
     """Largest difference to float64 over the largest entry, on 300 tokens: more than one tile."""
     import torch
 
-    from tofu_eval.training.losses import mean_loss, tofu
+    from tofu_eval.training.logit_losses import mean_loss
+    from tofu_eval.training.losses import tofu
 
     hidden, weight, labels = make_inputs(300, width)
     ours(hidden, weight.requires_grad_(), labels).backward()

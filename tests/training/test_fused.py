@@ -14,18 +14,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tofu_eval.core.errors import ConfigError, TrainingError
-from tofu_eval.training.fused import FusedReport, fused_loss
-from tofu_eval.training.losses import (
-    LOSSES,
-    LossReport,
-    LossSpec,
-    Places,
-    ce,
-    completion_places,
-    lambda_pr,
-    mean_loss,
-    tofu,
-)
+from tofu_eval.training import fused
+from tofu_eval.training.distribution_losses import confidence_penalty, psft
+from tofu_eval.training.fused import FusedReport
+from tofu_eval.training.logit_losses import LossReport, Places, completion_places, mean_loss
+from tofu_eval.training.losses import LOSSES, LossSpec, ce, lambda_pr, tofu
 
 ROWS, TOKENS, WIDTH, VOCABULARY = 3, 23, 12, 71
 
@@ -34,7 +27,22 @@ FLOAT32 = float(os.environ.get("FLOAT32_TOLERANCE", "1e-6"))
 
 SPECS = {entry.name: LOSSES.get(entry.name)() for entry in LOSSES.entries()}
 SPECS["lambda-pr"] = lambda_pr(0.4, 0.2)  # the default drops nearly every token here
-SPECS["plug-in"] = LossSpec("plug-in", lambda stats: 1 / (1 - stats.log_p), 1.3)
+SPECS["psft"] = psft(4.0)
+
+
+def mostly_onehot(log_q: Tensor, y: Tensor) -> Tensor:
+    onehot = torch.nn.functional.one_hot(y, log_q.shape[-1]).to(log_q.dtype)
+    return 0.2 * (log_q / 2).softmax(-1) + 0.8 * onehot
+
+
+SPECS["plug-in"] = LossSpec(
+    "plug-in",
+    lambda stats: 1 / (1 - stats.log_p) + stats.collision * stats.top.exp().sum(-1),
+    1.3,
+    entropy=lambda stats: 0.1 * stats.entropy,
+    target=mostly_onehot,
+    top=3,
+)
 """Every registered loss with its defaults, and one that nothing here has heard of."""
 
 HEADS: dict[str, dict[str, Any]] = {
@@ -47,6 +55,15 @@ HEADS: dict[str, dict[str, Any]] = {
 
 each_loss = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 each_head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+
+
+def reference_of(labels: Tensor) -> Tensor:
+    """What a reference model might think of each label."""
+    return -(labels % 7).double() / 2 - 0.1
+
+
+def fused_loss(spec: LossSpec, hidden: Tensor, weight: Tensor, y: Tensor, **more: Any) -> Any:
+    return fused.fused_loss(spec, hidden, weight, y, reference=reference_of(y), **more)
 
 
 class Case:
@@ -88,6 +105,7 @@ class Case:
         return z if softcap is None else softcap * torch.tanh(z / softcap)
 
     def plain(self, spec: LossSpec, **settings: Any) -> LossReport:
+        settings = {"reference": reference_of(self.labels), **settings}
         return mean_loss(spec, self.logits(), self.labels, **settings)
 
     def in_float64(self) -> Case:
@@ -409,6 +427,23 @@ def test_a_weight_that_depends_on_other_tokens_is_named():
         Case().fused(relative, chunk=7)
 
 
+def test_an_entropy_factor_that_depends_on_other_tokens_is_named():
+    relative = LossSpec("relative", ce().weight, entropy=lambda s: s.entropy / s.entropy.sum())
+    with pytest.raises(TrainingError, match="'relative' gives tokens weights that depend on other"):
+        Case().fused(relative, chunk=7)
+
+
+@pytest.mark.parametrize("spec", [tofu(), confidence_penalty(), SPECS["plug-in"]])
+def test_a_token_that_cannot_come_leaves_all_finite(spec):
+    case = Case(bias=True)
+    with torch.no_grad():
+        case.bias[3] = -math.inf
+    case.labels[case.labels == 3] = 4
+    report = case.fused(spec, chunk=7)
+    assert all(x.isfinite() for x in (report.loss, report.entropy, report.cross_entropy))
+    assert all(grad.isfinite().all() for grad in case.backward(report.loss))
+
+
 def test_a_weight_of_the_wrong_shape_is_named():
     scalar = LossSpec("scalar", lambda stats: stats.log_p.sum())
     with pytest.raises(TrainingError, match=r"'scalar' gives weights of shape \(\) to 55 tokens"):
@@ -466,7 +501,7 @@ def test_through_a_whole_model(spec, model):
     batch = a_batch()
     exact = copy.deepcopy(model).double()
     logits = exact(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-    plain = mean_loss(spec, logits, batch["labels"])
+    plain = mean_loss(spec, logits, batch["labels"], reference=reference_of(batch["labels"]))
     plain.loss.backward()
 
     ours = loss_of(model, spec, batch, **head)

@@ -8,7 +8,8 @@ from transformers import Trainer, TrainingArguments
 
 from tofu_eval.core.errors import ConfigError, TrainingError
 from tofu_eval.training import tofu_loss, trainer_loss
-from tofu_eval.training.losses import gem, mean_loss, tofu
+from tofu_eval.training.logit_losses import mean_loss
+from tofu_eval.training.losses import gem, tofu
 
 
 def rows() -> list[dict[str, list[int]]]:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from tofu_eval.training import fused
+from tofu_eval.training.distribution_losses import label_smoothing, sed
+from tofu_eval.training.losses import ce
 
 TESTS = Path(__file__).parents[1]
 
@@ -58,6 +60,8 @@ for dtype in ("fp16", "bf16", "fp32"):
             types["BLOCK"] = "constexpr"
             signature = {name: types.get(name, "*fp32") for name in kernel.arg_names}
             flags = {"HAS_BIAS": flag, "HAS_SOFTCAP": flag, "BLOCK": kernels.BLOCK}
+            if "HAS_ENTROPY" in kernel.arg_names:
+                signature["HAS_ENTROPY"], flags["HAS_ENTROPY"] = "constexpr", flag
             made = triton.compile(
                 ASTSource(kernel, signature, constexprs=flags),
                 target=GPUTarget("cuda", 90, 32),
@@ -84,13 +88,15 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path):
 
 def test_the_kernels_are_for_cuda_only():
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
-        assert fused._way(torch.device("cpu"), dtype) is fused._tile
-    assert fused._way(torch.device("cuda"), torch.float64) is fused._tile
+        assert fused._way(torch.device("cpu"), dtype, ce()) is fused._tile
+    assert fused._way(torch.device("cuda"), torch.float64, ce()) is fused._tile
 
 
 def test_cuda_without_triton_is_said(monkeypatch):
     monkeypatch.setattr(fused, "_has_triton", lambda: True)
-    assert fused._way(torch.device("cuda"), torch.bfloat16) is fused._tile_in_triton
+    assert fused._way(torch.device("cuda"), torch.bfloat16, ce()) is fused._tile_in_triton
+    for spec in (label_smoothing(), sed()):  # functions of the whole tile
+        assert fused._way(torch.device("cuda"), torch.bfloat16, spec) is fused._tile
     monkeypatch.setattr(fused, "_has_triton", lambda: False)
     with pytest.warns(UserWarning, match="Triton is not installed, .* pip install triton"):
-        assert fused._way(torch.device("cuda"), torch.bfloat16) is fused._tile
+        assert fused._way(torch.device("cuda"), torch.bfloat16, ce()) is fused._tile

@@ -13,11 +13,14 @@ from torch import Tensor
 
 from tofu_eval.core.errors import TrainingError
 from tofu_eval.training import fused
+from tofu_eval.training.distribution_losses import psft
 from tofu_eval.training.lm_head import add_fused_loss, check_head, head_of
-from tofu_eval.training.losses import LOSSES, LossSpec, lambda_pr, mean_loss, tofu
+from tofu_eval.training.logit_losses import mean_loss
+from tofu_eval.training.losses import LOSSES, LossSpec, lambda_pr, tofu
 
 SPECS = {entry.name: LOSSES.get(entry.name)() for entry in LOSSES.entries()}
 SPECS["lambda-pr"] = lambda_pr(0.4, 0.2)  # the default drops nearly every token here
+SPECS["psft"] = psft(4.0)
 
 each_loss = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 each_model = pytest.mark.parametrize("name", ARCHITECTURES)
@@ -30,7 +33,8 @@ def batch() -> dict[str, Tensor]:
     mask[1, 11:] = mask[2, 8:] = 0
     labels = ids.masked_fill(mask == 0, -100)
     labels[:, :4] = labels[0, 8:10] = -100
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    reference = -(ids % 7) / 2 - 3.0
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels, "reference": reference}
 
 
 def gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
@@ -43,7 +47,9 @@ def gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
 def plain(model: Any, spec: LossSpec, inputs: dict[str, Tensor]) -> Tensor:
     """The formula on the full logits of the same model, in float64."""
     logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
-    return mean_loss(spec, logits[:, :-1], inputs["labels"][:, 1:], num_items=1).loss
+    reference = inputs["reference"][:, 1:]
+    labels = inputs["labels"][:, 1:]
+    return mean_loss(spec, logits[:, :-1], labels, reference=reference, num_items=1).loss
 
 
 @each_model
@@ -97,13 +103,14 @@ def test_packed_documents_are_what_they_are_alone(spec, make_model):
     inputs = batch()
     apart = gradients(model, model(**inputs, fused_loss=True).loss)
     rows = [
-        (inputs["input_ids"][i][keep], inputs["labels"][i][keep])
+        (inputs["input_ids"][i][keep], inputs["labels"][i][keep], inputs["reference"][i][keep])
         for i, keep in enumerate(inputs["attention_mask"].bool())
     ]
     labels = torch.cat([row[1] for row in rows])[None]
     packed = {
         "input_ids": torch.cat([row[0] for row in rows])[None],
         "position_ids": torch.cat([torch.arange(len(row[0])) for row in rows])[None],
+        "reference": torch.cat([row[2] for row in rows])[None],
         "labels": labels.masked_fill(torch.cat([torch.arange(len(r[0])) for r in rows]) == 0, -100),
     }
     together = gradients(model, model(**packed, fused_loss=True).loss)

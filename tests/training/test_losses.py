@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -12,23 +13,46 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
 from tofu_eval.core.errors import TrainingError
+from tofu_eval.training import logit_losses
+from tofu_eval.training.distribution_losses import (
+    confidence_penalty,
+    deft,
+    eaft,
+    gem_logsigmoid,
+    label_smoothing,
+    psft,
+    sed,
+)
+from tofu_eval.training.logit_losses import LossReport, Places, completion_places
 from tofu_eval.training.losses import (
     LOSSES,
     LossSpec,
-    Places,
     TokenStats,
     ce,
-    completion_places,
     dft,
     focal,
     gem,
     lambda_pr,
-    mean_loss,
+    p_alpha,
     tofu,
-    token_losses,
 )
 
 Settings = dict[str, float]
+
+
+def reference_of(labels: Tensor) -> Tensor:
+    """What a reference model might think of each label: nothing here depends on the place."""
+    return -(labels % 7).double() / 2 - 0.1
+
+
+def token_losses(spec: LossSpec, logits: Tensor, labels: Tensor, **more: Any) -> Tensor:
+    more = {"reference": reference_of(labels), **more}
+    return logit_losses.token_losses(spec, logits, labels, **more)
+
+
+def mean_loss(spec: LossSpec, logits: Tensor, labels: Tensor, **more: Any) -> LossReport:
+    more = {"reference": reference_of(labels), **more}
+    return logit_losses.mean_loss(spec, logits, labels, **more)
 
 
 @dataclass
@@ -89,6 +113,53 @@ def plain_lambda_pr(x: Plain, lam: float, gamma: float) -> Tensor:
     return -weight.detach() * x.log_p
 
 
+def plain_p_alpha(x: Plain, alpha: float) -> Tensor:
+    """Li et al. 2025, arXiv:2510.00526."""
+    return (1 - x.p**alpha) / alpha
+
+
+def plain_eaft(x: Plain, alpha: float, top: float) -> Tensor:
+    """Diao et al. 2026, arXiv:2601.02151: of the K likeliest tokens, all of them where K is V."""
+    likeliest = log_softmax(x.log_q.topk(int(top)).values, dim=-1)
+    gate = -(likeliest.exp() * likeliest).sum(-1) / math.log(top)
+    return -(gate.detach() ** alpha) * x.log_p
+
+
+def plain_deft(x: Plain) -> Tensor:
+    """Wang et al. 2026, arXiv:2602.11424."""
+    alpha = x.log_q.exp().square().sum(-1).detach()
+    return (1 - x.p**alpha) / alpha
+
+
+def plain_psft(x: Plain, epsilon: float) -> Tensor:
+    """Zhu et al. 2025, arXiv:2508.17784."""
+    ratio = x.p / reference_of(x.y).exp()
+    return -torch.minimum(ratio, ratio.clamp(1 - epsilon, 1 + epsilon))
+
+
+def plain_sed(x: Plain, strength: float, top: float, threshold: float) -> Tensor:
+    """Chen et al. 2026, arXiv:2602.07464, as its authors' code has it."""
+    chosen = x.log_q.exp().topk(int(top)).values.sum(-1) < threshold
+    return -x.log_p + strength * chosen.double() * (x.p * (x.p - 1) + 0.25)
+
+
+def plain_confidence_penalty(x: Plain, strength: float) -> Tensor:
+    """Pereyra et al. 2017, arXiv:1701.06548."""
+    return -x.log_p + strength * (x.log_q.exp() * x.log_q).sum(-1)
+
+
+def plain_label_smoothing(x: Plain, epsilon: float) -> Tensor:
+    """Szegedy et al. 2015, arXiv:1512.00567, as torch has it."""
+    return cross_entropy(x.z, x.y, label_smoothing=epsilon, reduction="none")
+
+
+def plain_gem_logsigmoid(x: Plain, beta: float, slope: float) -> Tensor:
+    """Li et al. 2024, arXiv:2408.16673, with h = log sigmoid."""
+    held = torch.softmax(x.z / beta, dim=-1)
+    counted = torch.sigmoid(slope * (x.z - x.z.gather(-1, x.y[:, None])))
+    return ((held * counted).detach() * (x.log_q - x.log_p[:, None])).sum(-1)
+
+
 PAPERS: dict[str, Callable[..., Tensor]] = {
     "ce": lambda x: -x.log_p,
     "focal": plain_focal,
@@ -96,6 +167,14 @@ PAPERS: dict[str, Callable[..., Tensor]] = {
     "gem": plain_gem,
     "dft": plain_dft,
     "lambda-pr": plain_lambda_pr,
+    "p-alpha": plain_p_alpha,
+    "eaft": plain_eaft,
+    "deft": plain_deft,
+    "psft": plain_psft,
+    "sed": plain_sed,
+    "confidence-penalty": plain_confidence_penalty,
+    "label-smoothing": plain_label_smoothing,
+    "gem-logsigmoid": plain_gem_logsigmoid,
 }
 
 CASES: list[tuple[str, Settings]] = [
@@ -108,8 +187,28 @@ CASES: list[tuple[str, Settings]] = [
     ("dft", {}),
     ("lambda-pr", {"lam": 0.1, "gamma": 1e-5}),
     ("lambda-pr", {"lam": 0.4, "gamma": 0.2}),
+    ("p-alpha", {"alpha": 0.3}),
+    ("p-alpha", {"alpha": 10.0}),
+    ("eaft", {"alpha": 1.0, "top": 11.0}),
+    ("eaft", {"alpha": 0.4, "top": 11.0}),
+    ("deft", {}),
+    ("psft", {"epsilon": 0.28}),
+    ("psft", {"epsilon": 4.0}),
+    ("sed", {"strength": 1.0, "top": 2.0, "threshold": 0.95}),
+    ("sed", {"strength": 0.7, "top": 1.0, "threshold": 0.99}),
+    ("confidence-penalty", {"strength": 0.3}),
+    ("label-smoothing", {"epsilon": 0.1}),
+    ("gem-logsigmoid", {"beta": 0.7, "slope": 0.01}),
+    ("gem-logsigmoid", {"beta": 1.4, "slope": 0.6}),
 ]
 """Settings are given by name, so that the formulas above never see a default of ours."""
+
+PLAIN_CASES = [
+    (name, settings)
+    for name, settings in CASES
+    if name not in ("confidence-penalty", "label-smoothing", "gem-logsigmoid")
+]
+"""Those of w and β alone."""
 
 each_case = pytest.mark.parametrize(
     ("name", "settings"), CASES, ids=[f"{name}{list(s.values())}" for name, s in CASES]
@@ -142,6 +241,10 @@ def stats(p: float, *, position: int = 0, length: int = 1) -> TokenStats:
         torch.tensor([math.log(p)], dtype=torch.float64),
         torch.tensor([position], dtype=torch.float64),
         torch.tensor([length], dtype=torch.float64),
+        entropy=torch.tensor([math.log(2)], dtype=torch.float64),
+        collision=torch.tensor([0.5], dtype=torch.float64),
+        top=torch.tensor([[math.log(0.5), math.log(0.25)]], dtype=torch.float64),
+        reference=torch.tensor([math.log(0.2)], dtype=torch.float64),
     )
 
 
@@ -150,7 +253,7 @@ def test_every_builtin_has_a_paper_formula_here():
     assert {name for name, _ in CASES} == set(PAPERS)
 
 
-@each_case
+@pytest.mark.parametrize(("name", "settings"), PLAIN_CASES)
 def test_gradient_is_the_identity(name, settings):
     logits, labels = some_logits()
     spec = LOSSES.get(name)(**settings)
@@ -195,6 +298,17 @@ def test_gradient_equals_autograd_of_the_papers_formula(name, settings):
         (lambda_pr(0.25, 0.5), stats(0.25, position=1, length=2), 0.1),
         # r = .5 / (.5 + .5*.5) = 2/3 > .5
         (lambda_pr(0.25, 0.5), stats(0.5, position=0, length=2), 0.0),
+        (p_alpha(0.5), stats(0.25), 0.5),
+        # H / ln 4 = ln 2 / ln 4
+        (eaft(top=4), stats(0.25), 0.5),
+        # .25**.5
+        (deft(), stats(0.25), 0.5),
+        # .25 / .2 < 1.28; .26 / .2 = 1.3 is not
+        (psft(0.28), stats(0.25), 1.25),
+        (psft(0.28), stats(0.26), 0.0),
+        # .5 + .25 < .8: 1 - .5 * .25 * (2*.25 - 1); .75 is not below .75
+        (sed(0.5, 2, 0.8), stats(0.25), 1.0625),
+        (sed(0.5, 2, 0.75), stats(0.25), 1.0),
         # a completion of one token: the exponent is 0 / 1
         (lambda_pr(0.5, 0.5), stats(0.25, position=0, length=1), 0.4),
     ],
@@ -213,6 +327,13 @@ def test_weights_by_hand(spec, token, expected):
         (gem(1.0), ce()),
         (lambda_pr(1.0, 1.0), dft()),
         (lambda_pr(1.0, 1e-300), ce()),
+        (p_alpha(1.0), dft()),
+        (p_alpha(0.0), ce()),
+        (eaft(0.0), ce()),
+        (sed(0.0), ce()),
+        (sed(1.0, 2, 0.0), ce()),
+        (confidence_penalty(0.0), ce()),
+        (label_smoothing(0.0), ce()),
     ],
 )
 def test_losses_that_coincide(spec, same):
@@ -240,6 +361,17 @@ def test_cross_entropy_is_torchs():
         (gem(0.7), gem(0.8)),
         (lambda_pr(0.4, 0.2), lambda_pr(0.5, 0.2)),
         (lambda_pr(0.4, 0.2), lambda_pr(0.4, 0.3)),
+        (p_alpha(0.3), p_alpha(0.4)),
+        (eaft(1.0, 20), eaft(2.0, 20)),
+        (eaft(1.0, 20), eaft(1.0, 30)),
+        (psft(0.2), psft(4.0)),
+        (sed(1.0, 2, 0.95), sed(0.5, 2, 0.95)),
+        (sed(1.0, 2, 0.95), sed(1.0, 3, 0.95)),
+        (sed(1.0, 2, 0.95), sed(1.0, 2, 0.9)),
+        (confidence_penalty(0.1), confidence_penalty(0.2)),
+        (label_smoothing(0.1), label_smoothing(0.2)),
+        (gem_logsigmoid(0.7, 0.01), gem_logsigmoid(0.8, 0.01)),
+        (gem_logsigmoid(0.7, 0.01), gem_logsigmoid(0.7, 0.1)),
     ],
 )
 def test_every_parameter_changes_the_gradient(one, other):
@@ -292,7 +424,9 @@ def test_finite_at_both_ends(name, settings, p, dtype):
 @given(st.floats(-1e4, 0), st.sampled_from(CASES))
 def test_weights_are_finite_and_not_negative(log_p, case):
     name, settings = case
-    token = TokenStats(torch.tensor([log_p]), torch.tensor([1.0]), torch.tensor([3.0]))
+    one = torch.tensor([1.0])
+    place = (torch.tensor([log_p]), one, 3 * one)
+    token = TokenStats(*place, entropy=one, collision=one / 2, top=-one[None], reference=-one)
     weight = LOSSES.get(name)(**settings).weight(token)
     assert weight.dtype == torch.float32
     assert 0 <= weight.item() < 10
@@ -453,7 +587,7 @@ def test_a_weight_of_the_wrong_shape():
     with pytest.raises(TrainingError) as caught:
         token_losses(LossSpec("odd", lambda s: s.log_p[:, None]), logits, labels)
     assert str(caught.value) == (
-        "The loss 'odd' gives weights of shape (40, 1) to 40 tokens; expected one weight a token."
+        "The loss 'odd' gives weights of shape (40, 1) to 40 tokens; expected one a token."
     )
 
 
@@ -463,3 +597,38 @@ def test_given_places_are_used():
     got = token_losses(lambda_pr(0.4, 0.2), logits, labels, places=places)
     counted = token_losses(lambda_pr(0.4, 0.2), logits, labels)
     assert not torch.allclose(got, counted)
+
+
+def test_a_reference_that_is_missing_or_does_not_fit():
+    logits, labels = some_logits(rows=1)
+    with pytest.raises(TrainingError) as caught:
+        token_losses(psft(), logits, labels, reference=None)
+    assert str(caught.value) == (
+        "The loss 'psft' looks at a reference model, and there is none. "
+        "Give reference=: its log-probability of each label."
+    )
+    with pytest.raises(TrainingError, match=r"reference's shape \(1, 39\) does not fit"):
+        token_losses(psft(), logits, labels, reference=reference_of(labels)[:, 1:])
+
+
+def test_a_target_of_the_wrong_shape():
+    logits, labels = some_logits(rows=1)
+    odd = LossSpec("odd", ce().weight, target=lambda log_q, y: log_q[:, :3])
+    with pytest.raises(TrainingError, match=r"'odd' gives targets of shape \(40, 3\); expected"):
+        token_losses(odd, logits, labels)
+
+
+@each_case
+def test_a_token_that_cannot_come_leaves_all_finite(name, settings):
+    """Masked logits are -inf, and 0 · -inf is NaN."""
+    logits, labels = some_logits()
+    barred = torch.where(torch.arange(VOCABULARY) == 3, -math.inf, logits.detach())
+    barred.requires_grad_()
+    labels[labels == 3] = 4
+    value = token_losses(LOSSES.get(name)(**settings), barred, labels)
+    if name == "label-smoothing":  # which wants that token too
+        assert value.isinf().all()
+        return
+    value.sum().backward()
+    assert value.isfinite().all()
+    assert barred.grad.isfinite().all()

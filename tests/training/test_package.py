@@ -24,7 +24,7 @@ def test_listing_the_losses_does_not_import_the_trainers():
     done = subprocess.run(
         [sys.executable, "-c", LISTING], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "6 False\n"
+    assert done.stdout == "14 False\n"
 
 
 def test_every_name_is_there():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tofu_eval.core.errors import ConfigError, DuplicateNameError, UnknownNameError
+from tofu_eval.training.logit_losses import token_losses
 from tofu_eval.training.losses import (
     LOSSES,
     LossSpec,
@@ -18,10 +19,12 @@ from tofu_eval.training.losses import (
     lambda_pr,
     loss,
     tofu,
-    token_losses,
 )
 
-BUILTIN = ["ce", "dft", "focal", "gem", "lambda-pr", "tofu"]
+BUILTIN = [
+    *("ce", "confidence-penalty", "deft", "dft", "eaft", "focal", "gem", "gem-logsigmoid"),
+    *("label-smoothing", "lambda-pr", "p-alpha", "psft", "sed", "tofu"),
+]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from trl import SFTConfig, SFTTrainer
 
 from tofu_eval.core.errors import TrainingError
 from tofu_eval.lab import data, world
-from tofu_eval.training.losses import LOSSES, LossSpec, ce, lambda_pr, mean_loss, tofu
+from tofu_eval.training.logit_losses import mean_loss
+from tofu_eval.training.losses import LOSSES, LossSpec, ce, lambda_pr, tofu
 from tofu_eval.training.sft import FusedSFTTrainer
 
 QUIET = {

@@ -9,16 +9,13 @@ if TYPE_CHECKING:
     from tofu_eval.training.fused import FusedReport, fused_loss
     from tofu_eval.training.hf_trainer import tofu_loss, trainer_loss
     from tofu_eval.training.job import TrainResult, train
-    from tofu_eval.training.losses import (
-        LOSSES,
+    from tofu_eval.training.logit_losses import (
         LossReport,
-        LossSpec,
-        TokenStats,
         completion_places,
-        loss,
         mean_loss,
         token_losses,
     )
+    from tofu_eval.training.losses import LOSSES, LossSpec, TokenStats, loss
     from tofu_eval.training.settings import TrainSettings, train_settings
     from tofu_eval.training.sft import FusedSFTTrainer
 
@@ -26,10 +23,8 @@ _HOMES = {
     "fused": ("FusedReport", "fused_loss"),
     "hf_trainer": ("tofu_loss", "trainer_loss"),
     "job": ("TrainResult", "train"),
-    "losses": (
-        *("LOSSES", "LossReport", "LossSpec", "TokenStats", "completion_places", "loss"),
-        *("mean_loss", "token_losses"),
-    ),
+    "logit_losses": ("LossReport", "completion_places", "mean_loss", "token_losses"),
+    "losses": ("LOSSES", "LossSpec", "TokenStats", "loss"),
     "settings": ("TrainSettings", "train_settings"),
     "sft": ("FusedSFTTrainer",),
 }

@@ -23,20 +23,22 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tofu_eval.core.errors import TrainingError
-from tofu_eval.training.losses import (
+from tofu_eval.training.logit_losses import (
     IGNORE,
     LossReport,
-    LossSpec,
     Places,
-    check_number,
+    check_reference,
     completion_places,
+    expected_log,
     items_of,
-    token_weights,
+    target_distribution,
+    token_factors,
 )
+from tofu_eval.training.losses import LossSpec, TokenStats, check_number
 
 TILE = 2**25
-"""Logits in a tile: 128 MiB in float32. PyTorch holds two of them at a time, three with a soft-cap;
-the kernels one, in the product's dtype."""
+"""Logits in a tile: 128 MiB in float32. PyTorch holds two of them at a time, one more with each of
+a soft-cap, an entropy term and a target of its own; the kernels one, in the product's dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def fused_loss(
     softcap: float | None = None,
     scale: float = 1.0,
     places: Places | None = None,
+    reference: Tensor | None = None,
     num_items: int | None = None,
     chunk: int | None = None,
 ) -> FusedReport:
@@ -81,6 +84,8 @@ def fused_loss(
         softcap: > 0, the bound of soft-capped logits (Gemma's `final_logit_softcapping`).
         scale: not 0, a factor on the logits before the soft-cap (Cohere's `logit_scale`).
         places: from `completion_places`; needed for packed rows only.
+        reference: of the labels' shape, a reference model's log-probability of each label, for
+            the losses that look at one.
         num_items: what to divide by, when the batch is a part of a larger one: the larger one's
             supervised tokens. The parts' reports then add up to the whole's.
         chunk: tokens a tile, >= 1; by default what makes up to `TILE` logits.
@@ -92,6 +97,7 @@ def fused_loss(
     """
     places = places or completion_places(labels)
     _check_shapes(hidden, weight, bias, labels, places)
+    check_reference(spec, reference, labels)
     # In blocks of 64, which matrix units are made for.
     chunk = max(64, TILE // len(weight) // 64 * 64) if chunk is None else chunk
     check_number("chunk", chunk, ">= 1", chunk >= 1)
@@ -100,10 +106,12 @@ def fused_loss(
         check_number("softcap", softcap, "> 0", softcap > 0)
     supervised = labels != IGNORE
     y = labels[supervised].long()
-    position, length = places.position[supervised], places.length[supervised]
+    known = [places.position[supervised], places.length[supervised]]
+    if spec.reference and reference is not None:
+        known.append(reference[supervised])
     _check_labels(y, len(weight))
     items = items_of(len(y), num_items)
-    job = _Job(spec, y, position, length, softcap, scale, chunk, torch.is_grad_enabled())
+    job = _Job(spec, y, tuple(known), softcap, scale, chunk, torch.is_grad_enabled())
     total, others = _loss_sum(hidden[supervised], weight, bias, job)
     return FusedReport(total / items, *(others / items).unbind())
 
@@ -114,8 +122,7 @@ class _Job:
 
     spec: LossSpec
     y: Tensor
-    position: Tensor
-    length: Tensor
+    known: tuple[Tensor, ...]  # position, length and, where the loss asks for it, the reference
     softcap: float | None
     scale: float
     chunk: int
@@ -137,8 +144,8 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
             torch.zeros_like(x, dtype=dtype) if needed and job.grad_enabled else None
             for x, needed in zip(inputs, ctx.needs_input_grad, strict=False)
         ]
-        rows = torch.empty(5, len(hidden), dtype=dtype, device=hidden.device)
-        tile = _way(hidden.device, matmul_dtype)
+        rows = torch.empty(ROWS + job.spec.top, len(hidden), dtype=dtype, device=hidden.device)
+        tile = _way(hidden.device, matmul_dtype, job.spec)
         with torch.autocast(device, enabled=False):
             head = weight.to(matmul_dtype)
             for start in range(0, len(hidden), job.chunk):
@@ -152,10 +159,10 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
                 if grads[2] is not None:
                     grads[2] += grad.sum(0, dtype=dtype)
                 del grad  # before the next tile is made
-        _check_weights(rows, job)
+        _check_factors(rows, job)
         ctx.save_for_backward(*grads)
         ctx.dtypes = [x.dtype if x is not None else None for x in inputs]
-        total, others = rows.sum(1).tensor_split([1])
+        total, others, _ = rows.sum(1).tensor_split([1, 5])
         ctx.mark_non_differentiable(others)
         return total.squeeze(0), others
 
@@ -176,14 +183,19 @@ _loss_sum = torch.compiler.disable(_LossSum.apply)
 Tile = Callable[[Tensor, Tensor | None, slice, _Job], tuple[Tensor, Tensor]]
 """Turns hidden @ weight.T of some tokens, which may be overwritten, into what the sums are made of.
 
-Returns: (5, tokens), at least float32: the loss, cross-entropy, weight, entropy and hit of each
-    token; and (tokens, V), the loss's gradient by what came in.
+Returns: (ROWS + top, tokens), at least float32, of each token the loss, cross-entropy, weight,
+    entropy and hit, Σ p², the factor of the entropy term and the largest log-probabilities; and
+    (tokens, V), the loss's gradient by what came in.
 """
 
+ROWS = 7
+"""Numbers of a token that every loss has."""
 
-def _way(device: torch.device, dtype: torch.dtype) -> Tile:
+
+def _way(device: torch.device, dtype: torch.dtype, spec: LossSpec) -> Tile:
     """How tiles of products of this dtype are worked on; both ways give the same."""
-    if device.type != "cuda" or dtype == torch.float64:
+    in_torch = spec.target is not None or spec.top > 0  # functions of the whole tile
+    if device.type != "cuda" or dtype == torch.float64 or in_torch:
         return _tile
     if not _has_triton():
         warnings.warn(
@@ -209,10 +221,15 @@ def _tile_in_triton(
     logits = kernels.Logits(
         product, job.y[part], bias, job.scale, job.softcap, temperature=spec.temperature
     )
-    log_p, tempered, entropy, hit, *softmax = kernels.read(logits)
-    weight = _token_weights(log_p, part, job)
-    rows = torch.stack([-weight * spec.temperature * tempered, -log_p, weight, entropy, hit])
-    return rows, kernels.overwrite(logits, weight, *softmax)
+    log_p, tempered, entropy, collision, hit, *softmax = kernels.read(logits)
+    none = log_p.new_empty(len(log_p), 0)
+    weight, factor = token_factors(spec, _stats(log_p, entropy, collision, none, part, job))
+    loss = -weight * spec.temperature * tempered
+    if factor is not None:
+        loss -= factor * entropy
+    kept = torch.zeros_like(loss) if factor is None else factor
+    rows = torch.stack([loss, -log_p, weight, entropy, hit, collision, kept])
+    return rows, kernels.overwrite(logits, weight, factor, entropy, *softmax)
 
 
 def _tile(z: Tensor, bias: Tensor | None, part: slice, job: _Job) -> tuple[Tensor, Tensor]:
@@ -228,18 +245,44 @@ def _tile(z: Tensor, bias: Tensor | None, part: slice, job: _Job) -> tuple[Tenso
         z *= job.softcap
     log_q = _log_softmax_(z)
     log_p = log_q.gather(1, target).squeeze(1)
-    entropy = -torch.einsum("tv,tv->t", log_q.exp(), log_q)  # vecdot would make a third tile
+    log_q.clamp_(min=torch.finfo(log_q.dtype).min)  # 0 · -inf is NaN
+    p = log_q.exp()
+    entropy = -torch.einsum("tv,tv->t", p, log_q)  # vecdot would make a third tile
+    collision = torch.einsum("tv,tv->t", p, p)
     hit = (log_p == log_q.amax(-1)).to(z.dtype)
-    weight = _token_weights(log_p, part, job)
+    top = log_q.topk(spec.top).values if spec.top else log_p.new_empty(len(log_p), 0)
+    weight, factor = token_factors(spec, _stats(log_p, entropy, collision, top, part, job))
+    more = None
+    if factor is not None:
+        more = p.mul_(log_q + entropy[:, None]).mul_(factor[:, None])
+    del p
     tempered = log_p
     if spec.temperature != 1:
         # softmax(z/β) = softmax(log softmax(z) / β): the logits themselves are not needed again.
         log_q = _log_softmax_(log_q.div_(spec.temperature))
         tempered = log_q.gather(1, target).squeeze(1)
-    rows = torch.stack([-weight * spec.temperature * tempered, -log_p, weight, entropy, hit])
-    factor = (weight * job.scale)[:, None]
-    grad = log_q.exp_().mul_(factor).scatter_add_(1, target, -factor)
+    wanted = target_distribution(spec, log_q, job.y[part])
+    if wanted is not None:
+        tempered = expected_log(wanted, log_q)
+        grad = log_q.exp_().sub_(wanted).mul_(weight[:, None])
+    else:
+        grad = log_q.exp_().mul_(weight[:, None]).scatter_add_(1, target, -weight[:, None])
+    loss = -weight * spec.temperature * tempered
+    kept = torch.zeros_like(loss)
+    if factor is not None and more is not None:
+        grad += more
+        loss, kept = loss - factor * entropy, factor
+    rows = torch.stack([loss, -log_p, weight, entropy, hit, collision, kept, *top.unbind(1)])
+    if job.scale != 1:
+        grad *= job.scale
     return rows, grad.mul_(slope) if job.softcap is not None else grad
+
+
+def _stats(
+    log_p: Tensor, entropy: Tensor, collision: Tensor, top: Tensor, part: slice, job: _Job
+) -> TokenStats:
+    position, length, *reference = (x[part].to(log_p.dtype) for x in job.known)
+    return TokenStats(log_p, position, length, entropy, collision, top, *reference)
 
 
 def _log_softmax_(z: Tensor) -> Tensor:
@@ -256,20 +299,23 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total.addmm_(left.to(total.dtype), right.to(total.dtype))
 
 
-def _token_weights(log_p: Tensor, part: slice, job: _Job) -> Tensor:
-    return token_weights(job.spec, log_p, job.position[part], job.length[part])
-
-
-def _check_weights(rows: Tensor, job: _Job) -> None:
+def _check_factors(rows: Tensor, job: _Job) -> None:
     """A weight that looks at other tokens would change with the tiles, without a word."""
-    whole = _token_weights(-rows[1], slice(None), job)
-    differs = ~torch.isclose(whole, rows[2], rtol=1e-3, equal_nan=True)
-    # Not a single one: where a weight jumps, the last bit of log p may put a token on either side.
-    if differs.sum() > 0.01 * len(whole):
-        raise TrainingError(
-            f"The loss '{job.spec.name}' gives tokens weights that depend on other tokens; "
-            "expected each to depend on its own token only. Use mean_loss on the full logits."
-        )
+    _, cross_entropy, weight, entropy, _, collision, factor, *top = rows
+    largest = torch.stack(top, 1) if top else weight.new_empty(len(weight), 0)
+    stats = _stats(-cross_entropy, entropy, collision, largest, slice(None), job)
+    again = token_factors(job.spec, stats)
+    for whole, made in zip(again, (weight, factor), strict=True):
+        if whole is None:
+            continue
+        differs = ~torch.isclose(whole, made, rtol=1e-3, equal_nan=True)
+        # Not a single one: where a weight jumps, the last bit of log p may put a token on either
+        # side.
+        if differs.sum() > 0.01 * len(whole):
+            raise TrainingError(
+                f"The loss '{job.spec.name}' gives tokens weights that depend on other tokens; "
+                "expected each to depend on its own token only. Use mean_loss on the full logits."
+            )
 
 
 def _check_shapes(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tofu_eval.training.losses import LossSpec, mean_loss, tofu
+from tofu_eval.training.logit_losses import mean_loss
+from tofu_eval.training.losses import LossSpec, tofu
 
 
 def trainer_loss(spec: LossSpec) -> Callable[..., Tensor]:

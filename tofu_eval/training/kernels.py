@@ -44,7 +44,7 @@ class Logits:
     softcap: float | None
     temperature: float
 
-    def _launch(self, kernel: Any, grid: tuple[int, ...], *tensors: Tensor) -> None:
+    def _launch(self, kernel: Any, grid: tuple[int, ...], *tensors: Tensor, **flags: bool) -> None:
         bias = self.product if self.bias is None else self.bias.contiguous()
         # Triton launches on the current device, which need not be the head's; -1 is no device.
         with torch.cuda.device_of(self.product):
@@ -59,6 +59,7 @@ class Logits:
                 1 / self.temperature,
                 HAS_BIAS=self.bias is not None,
                 HAS_SOFTCAP=self.softcap is not None,
+                **flags,
                 BLOCK=BLOCK,
                 num_warps=WARPS,
             )
@@ -67,29 +68,44 @@ class Logits:
 def read(logits: Logits) -> Tensor:
     """One pass over the tile.
 
-    Returns: (6, tokens) float32: log softmax(z)[y], log softmax(z/β)[y], the entropy of softmax(z)
-        in nats, 1 where no logit is larger than the target's and 0 elsewhere, max z, and
-        log sum exp((z - max z)/β).
+    Returns: (8, tokens) float32: log softmax(z)[y], log softmax(z/β)[y], the entropy of softmax(z)
+        in nats, its Σ p², 1 where no logit is larger than the target's and 0 elsewhere, max z,
+        log sum exp((z - max z)/β), and log sum exp(z - max z).
     """
     tokens = len(logits.product)
-    found = torch.empty(6, tokens, dtype=torch.float32, device=logits.product.device)
+    found = torch.empty(8, tokens, dtype=torch.float32, device=logits.product.device)
     logits._launch(_read, (tokens,), *found.unbind())
     return found
 
 
-def overwrite(logits: Logits, weight: Tensor, maximum: Tensor, log_sum: Tensor) -> Tensor:
+def overwrite(
+    logits: Logits,
+    weight: Tensor,
+    factor: Tensor | None,
+    entropy: Tensor,
+    maximum: Tensor,
+    log_sum: Tensor,
+    log_total: Tensor,
+) -> Tensor:
     """A second pass, which turns the tile into the loss's gradient by the product.
 
     Args:
         logits: as `read` got them; `product` is overwritten.
-        weight: (tokens,), the loss's.
-        maximum, log_sum: the last two that `read` found.
-    Returns: (tokens, V), the memory of `product`: w · (softmax(z/β) - onehot(y)) · dz/dproduct.
+        weight: (tokens,), the loss's w.
+        factor: (tokens,), c of its entropy term; None where it has none.
+        entropy: as `read` found it.
+        maximum, log_sum, log_total: the last three that `read` found.
+    Returns: (tokens, V), the memory of `product`:
+        (w · (softmax(z/β) - onehot(y)) + c · p · (log p + H)) · dz/dproduct.
     """
     tokens, vocabulary = logits.product.shape
-    factor = weight.to(torch.float32).contiguous()
+    weight = weight.to(torch.float32).contiguous()
+    paid = weight if factor is None else factor.to(torch.float32).contiguous()
     grid = (tokens, triton.cdiv(vocabulary, BLOCK))
-    logits._launch(_overwrite, grid, factor, maximum, log_sum)
+    logits._launch(
+        _overwrite, grid, weight, paid, entropy, maximum, log_sum, log_total,
+        HAS_ENTROPY=factor is not None,
+    )  # fmt: skip
     return logits.product
 
 
@@ -135,9 +151,11 @@ def _read(
     log_p_ptr,
     tempered_ptr,
     entropy_ptr,
+    collision_ptr,
     hit_ptr,
     maximum_ptr,
     log_sum_ptr,
+    log_total_ptr,
     vocabulary,
     scale,
     softcap,
@@ -153,6 +171,7 @@ def _read(
     top = -3.4e38  # not -inf: (-inf) - (-inf) is NaN
     total = 0.0  # sum of exp(z - top)
     moment = 0.0  # sum of (z - top) · exp(z - top)
+    squares = 0.0  # sum of exp(z - top)²
     tempered = 0.0  # sum of exp((z - top)/β)
     wanted = 0.0
     for start in range(0, vocabulary, BLOCK):
@@ -170,6 +189,7 @@ def _read(
         moment = shrink * (moment + step * total)
         moment += tl.sum(tl.where(e > 0, below * e, 0.0), axis=0)  # 0 · -inf is NaN
         total = total * shrink + tl.sum(e, axis=0)
+        squares = squares * shrink * shrink + tl.sum(e * e, axis=0)
         tempered = tempered * tl.exp(step * inverse) + tl.sum(tl.exp(below * inverse), axis=0)
         top = new
     log_total = tl.log(total)
@@ -177,9 +197,11 @@ def _read(
     tl.store(log_p_ptr + token, wanted - top - log_total)
     tl.store(tempered_ptr + token, (wanted - top) * inverse - log_sum)
     tl.store(entropy_ptr + token, log_total - moment / total)
+    tl.store(collision_ptr + token, squares / (total * total))
     tl.store(hit_ptr + token, tl.where(wanted >= top, 1.0, 0.0))
     tl.store(maximum_ptr + token, top)
     tl.store(log_sum_ptr + token, log_sum)
+    tl.store(log_total_ptr + token, log_total)
 
 
 @triton.jit
@@ -188,14 +210,18 @@ def _overwrite(
     bias_ptr,
     target_ptr,
     weight_ptr,
+    factor_ptr,
+    entropy_ptr,
     maximum_ptr,
     log_sum_ptr,
+    log_total_ptr,
     vocabulary,
     scale,
     softcap,
     inverse,
     HAS_BIAS: tl.constexpr,
     HAS_SOFTCAP: tl.constexpr,
+    HAS_ENTROPY: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """A program a token and block."""
@@ -204,10 +230,17 @@ def _overwrite(
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = columns < vocabulary
     z = _load(row_ptr, bias_ptr, columns, inside, scale, softcap, HAS_BIAS, HAS_SOFTCAP)
-    q = tl.exp((z - tl.load(maximum_ptr + token)) * inverse - tl.load(log_sum_ptr + token))
+    below = z - tl.load(maximum_ptr + token)
+    q = tl.exp(below * inverse - tl.load(log_sum_ptr + token))
     # Before it is rounded to the tile's dtype: near p = 1 nothing would be left of the difference.
     q -= tl.where(columns == tl.load(target_ptr + token), 1.0, 0.0)
-    grad = q * (tl.load(weight_ptr + token) * scale)
+    grad = q * tl.load(weight_ptr + token)
+    if HAS_ENTROPY:
+        log_p = below - tl.load(log_total_ptr + token)
+        p = tl.exp(log_p)
+        paid = tl.load(factor_ptr + token) * p * (log_p + tl.load(entropy_ptr + token))
+        grad += tl.where(p > 0, paid, 0.0)  # 0 · -inf is NaN
+    grad *= scale
     if HAS_SOFTCAP:
         tanh = z / softcap
         grad *= 1 - tanh * tanh

@@ -18,7 +18,8 @@ from transformers.utils import ModelOutput
 
 from tofu_eval.core.errors import TrainingError
 from tofu_eval.training.fused import fused_loss
-from tofu_eval.training.losses import IGNORE, LossSpec, Places, completion_places
+from tofu_eval.training.logit_losses import IGNORE, Places, completion_places
+from tofu_eval.training.losses import LossSpec
 
 PROBE_TOKENS = 8
 """Tokens on which a model's own logits are compared with ours."""
@@ -115,6 +116,9 @@ def check_head(model: Any) -> None:
 def add_fused_loss(model: Any, spec: LossSpec) -> None:
     """Give `model`'s forward pass a keyword: with `fused_loss=True` it returns a LossOutput.
 
+    Its input `reference`, of the labels' shape and as unshifted as they are, holds a reference
+    model's log-probabilities, for the losses that look at them.
+
     Without the keyword it is the forward pass that it was. A model is patched before PEFT wraps
     it, or through `get_base_model()`.
     """
@@ -130,7 +134,7 @@ def add_fused_loss(model: Any, spec: LossSpec) -> None:
 def _forward(model: Any, spec: LossSpec, inputs: dict[str, Any]) -> LossOutput:
     from trl.trainer.utils import maybe_gather_lm_head_ctx
 
-    labels = inputs.pop("labels")[:, 1:]
+    labels, reference = inputs.pop("labels")[:, 1:], inputs.pop("reference", None)
     router = getattr(model.config.get_text_config(), "output_router_logits", False)
     if router:
         inputs.setdefault("output_router_logits", True)
@@ -138,10 +142,13 @@ def _forward(model: Any, spec: LossSpec, inputs: dict[str, Any]) -> LossOutput:
     head = head_of(model)
     hidden = outputs.last_hidden_state[:, :-1].to(head.weight.device)
     labels = labels.to(head.weight.device)
+    if reference is not None:
+        reference = reference[:, 1:].to(head.weight.device)
     with maybe_gather_lm_head_ctx(head.weight, head.bias):  # ZeRO-3
         sums = fused_loss(
             spec, hidden, head.weight, labels, bias=head.bias, softcap=head.softcap,
-            scale=head.scale, places=_places(labels, inputs.get("position_ids")), num_items=1,
+            scale=head.scale, places=_places(labels, inputs.get("position_ids")),
+            reference=reference, num_items=1,
         )  # fmt: skip
     return LossOutput(
         loss=sums.loss,

@@ -1,17 +1,18 @@
 """The losses of supervised fine-tuning, each a token weight and a temperature.
 
-For logits z, target y, weight w and temperature β, all of them are
+For logits z, target y, weight w and temperature β, nearly all of them are
 
     loss = -w · β · log softmax(z/β)[y]        dloss/dz = w · (softmax(z/β) - onehot(y))
 
-with w a constant to autograd. A new loss is one function that returns a `LossSpec`; it needs no
-autograd code. Everywhere in this file labels are aligned with the logits: `labels[..., t]` is the
-token that `logits[..., t, :]` predicts. Labels in the Hugging Face convention are shifted by one
-first, as `lm_head.py` does.
+with w a constant to autograd. Two terms may be added: a distribution q in onehot's place, and
+-c · H, which rewards the entropy H of softmax(z) and has the gradient c · p · (log p + H); q and c
+are constants too. A new loss is one function that returns a `LossSpec`; it needs no autograd code.
+Those that look at the whole distribution or at a reference model are in `distribution_losses.py`.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 from collections.abc import Callable
@@ -20,13 +21,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from tofu_eval.core.errors import ConfigError, TrainingError
+from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.registry import Registry, origin_of
-
-IGNORE = -100
-"""The label of a token that is not trained on, as in torch and transformers."""
 
 
 def check_number(what: str, value: float, wanted: str, fits: bool) -> None:
@@ -37,31 +34,66 @@ def check_number(what: str, value: float, wanted: str, fits: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TokenStats:
-    """What a weight may depend on; three tensors of one shape and one floating dtype.
+    """What a weight may depend on; tensors of one length and one floating dtype.
 
-    `log_p` is the target's log-probability at temperature 1, in nats; `position` the target's
-    0-based place in its completion; `length` the completion's number of supervised tokens.
+    Args:
+        log_p: the target's log-probability at temperature 1, in nats.
+        position: the target's 0-based place in its completion.
+        length: the completion's number of supervised tokens.
+        entropy: of the next-token distribution at temperature 1, in nats.
+        collision: Σ p² of that distribution, in (0, 1].
+        top: (tokens, k) its k largest log-probabilities, falling; k is the LossSpec's `top`.
+        reference: the target's log-probability under a reference model; None unless the LossSpec
+            asks for it.
     """
 
     log_p: Tensor
     position: Tensor
     length: Tensor
+    entropy: Tensor
+    collision: Tensor
+    top: Tensor
+    reference: Tensor | None = None
+
+
+Factor = Callable[[TokenStats], Tensor]
+"""Turns what is known of tokens into one number a token."""
+
+Target = Callable[[Tensor, Tensor], Tensor]
+"""Turns log softmax(z/β), (tokens, V), and the targets, (tokens,), into distributions (tokens, V).
+
+What comes in is not to be changed. Each row of what goes out sums to one and is held constant.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class LossSpec:
-    """A loss: `weight` turns TokenStats into w, one a token; `temperature` is β > 0.
+    """A loss: w, β, and what is rare: an entropy term, and a target other than onehot.
+
+    Args:
+        name: as it is registered.
+        weight: gives w.
+        temperature: β > 0.
+        entropy: gives c >= 0, the factor of the entropy that the loss rewards; None for no term.
+        target: gives the distribution that softmax(z/β) is drawn to; None for the label itself.
+        top: how many of the largest log-probabilities the factors look at.
+        reference: whether they look at a reference model's log-probabilities.
 
     Raises:
         ConfigError: the temperature is not a positive finite number.
     """
 
     name: str
-    weight: Callable[[TokenStats], Tensor]
+    weight: Factor
     temperature: float = 1.0
+    entropy: Factor | None = None
+    target: Target | None = None
+    top: int = 0
+    reference: bool = False
 
     def __post_init__(self) -> None:
         check_number(f"{self.name}: beta", self.temperature, "> 0", self.temperature > 0)
+        check_number(f"{self.name}: top", self.top, ">= 0", self.top >= 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +121,16 @@ class Loss:
         return self.factory(**settings)
 
 
+def _import_the_others() -> None:
+    importlib.import_module("tofu_eval.training.distribution_losses")
+
+
 LOSSES: Registry[Loss] = Registry(
     "loss",
     "tofu_eval.training",
     group="tofu_eval.losses",
     listing="tofu-eval losses list",
-    scan=lambda: None,  # the built-ins are below, so importing this file registers them
+    scan=_import_the_others,
 )
 
 Factory = TypeVar("Factory", bound=Callable[..., LossSpec])
@@ -183,6 +219,19 @@ def dft() -> LossSpec:
     return LossSpec("dft", lambda stats: stats.log_p.exp())
 
 
+@loss(name="p-alpha", paper="arXiv:2510.00526")
+def p_alpha(alpha: float = 1.0) -> LossSpec:
+    """The p^α family: between cross-entropy and a loss that trusts the model's own belief.
+
+    Formula: w = p^α, β = 1; the gradient of (1 - p^α) / α.
+    Args:
+        alpha: α >= 0; 0 is cross-entropy, 1 is `dft`, larger leans more on what is likely already.
+    Departs: the value is -p^α log p, not (1 - p^α) / α; the gradient is the same.
+    """
+    check_number("p-alpha: alpha", alpha, ">= 0", alpha >= 0)
+    return LossSpec("p-alpha", lambda stats: (alpha * stats.log_p).exp())
+
+
 @loss(name="lambda-pr", paper="arXiv:2508.09654")
 def lambda_pr(lam: float = 0.1, gamma: float = 1e-5) -> LossSpec:
     """λ-PR: trades precision for recall by dropping the tokens that are well predicted already.
@@ -215,143 +264,3 @@ def _recall_weight(stats: TokenStats, lam: float, gamma: float) -> Tensor:
     ratio = torch.sigmoid(log_odds - math.log(gamma))
     decay = lam ** (stats.position / (stats.length - 1).clamp(min=1))
     return torch.where(ratio <= lam ** (1 / stats.length), decay * ratio, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where each token stands: position in its completion and the completion's length.
-
-    Two integer tensors of the labels' shape; values at ignored labels mean nothing.
-    """
-
-    position: Tensor
-    length: Tensor
-
-
-def completion_places(labels: Tensor, documents: Tensor | None = None) -> Places:
-    """Count supervised tokens, so that prompts, padding and packing do not matter.
-
-    Args:
-        labels: (..., tokens) integers, aligned with the logits.
-        documents: for packed rows, (..., tokens) integers that start at 0 and never fall along a
-            row: which document holds the token. By default a row is one document.
-    """
-    supervised = (labels != IGNORE).long()
-    if documents is None:
-        documents = torch.zeros_like(supervised)
-    totals = torch.zeros_like(supervised).scatter_add(-1, documents, supervised)
-    before = (totals.cumsum(-1) - totals).gather(-1, documents)
-    return Places(supervised.cumsum(-1) - 1 - before, totals.gather(-1, documents))
-
-
-@dataclass(frozen=True, slots=True)
-class LossReport:
-    """Three numbers per supervised token; `loss` carries the gradient.
-
-    `cross_entropy` (nats) is what can be compared between losses; `mean_weight` is the mean w.
-    """
-
-    loss: Tensor
-    cross_entropy: Tensor
-    mean_weight: Tensor
-
-
-def token_losses(
-    spec: LossSpec, logits: Tensor, labels: Tensor, *, places: Places | None = None
-) -> Tensor:
-    """The loss of each token, 0 where the label is -100.
-
-    Args:
-        spec: the loss.
-        logits: (..., tokens, vocabulary); float16 and bfloat16 are computed in float32.
-        labels: (..., tokens) integers, aligned: `labels[..., t]` is what `logits[..., t, :]`
-            predicts.
-        places: from `completion_places`; needed for packed rows only.
-    Returns: (..., tokens), at least float32, in nats times w.
-
-    Raises:
-        TrainingError: the shapes do not fit.
-    """
-    supervised = labels != IGNORE
-    losses, _, _ = _supervised_losses(spec, logits, labels, places)
-    return torch.zeros_like(labels, dtype=losses.dtype).masked_scatter(supervised, losses)
-
-
-def mean_loss(
-    spec: LossSpec,
-    logits: Tensor,
-    labels: Tensor,
-    *,
-    places: Places | None = None,
-    num_items: int | None = None,
-) -> LossReport:
-    """The loss per supervised token, with plain cross-entropy beside it.
-
-    Args:
-        spec, logits, labels, places: as in `token_losses`.
-        num_items: what to divide by, when the batch is a part of a larger one: the larger one's
-            supervised tokens. The parts' reports then add up to the whole's.
-
-    Raises:
-        TrainingError: the shapes do not fit, or there is nothing to divide by.
-    """
-    losses, log_p, weight = _supervised_losses(spec, logits, labels, places)
-    items = items_of(losses.numel(), num_items)
-    return LossReport(losses.sum() / items, -log_p.sum() / items, weight.sum() / items)
-
-
-def items_of(supervised: int, num_items: int | None) -> int:
-    """What a batch's sums are divided by: `num_items`, or else its supervised tokens.
-
-    Raises:
-        TrainingError: that is nothing.
-    """
-    items = supervised if num_items is None else num_items
-    if items < 1:
-        raise TrainingError(
-            "A batch has no supervised token: every label is -100. "
-            "Leave out empty completions, or cut prompts so that the completion fits."
-        )
-    return items
-
-
-def token_weights(spec: LossSpec, log_p: Tensor, position: Tensor, length: Tensor) -> Tensor:
-    """The weights of a loss.
-
-    Args:
-        spec: the loss.
-        log_p: (tokens,) floats.
-        position, length: (tokens,) integers; what they are is in TokenStats.
-    Returns: (tokens,), to be held constant.
-
-    Raises:
-        TrainingError: the loss does not give one weight a token.
-    """
-    weight = spec.weight(TokenStats(log_p, position.to(log_p.dtype), length.to(log_p.dtype)))
-    if weight.shape != log_p.shape:
-        raise TrainingError(
-            f"The loss '{spec.name}' gives weights of shape {tuple(weight.shape)} to "
-            f"{len(log_p)} tokens; expected one weight a token."
-        )
-    return weight
-
-
-def _supervised_losses(
-    spec: LossSpec, logits: Tensor, labels: Tensor, places: Places | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, log p and weight of the supervised tokens only, flat; the last two are constants."""
-    if logits.shape[:-1] != labels.shape:
-        raise TrainingError(
-            f"The logits' shape {tuple(logits.shape)} does not fit the labels' shape "
-            f"{tuple(labels.shape)}; expected {(*labels.shape, 'vocabulary')}."
-        )
-    supervised = labels != IGNORE
-    places = places or completion_places(labels)
-    # Picking the tokens first keeps whatever stands in the padding, even NaN, out of everything.
-    z = logits[supervised]
-    z, y = z.to(torch.promote_types(z.dtype, torch.float32)), labels[supervised]
-    with torch.no_grad():
-        log_p = -cross_entropy(z, y, reduction="none")
-        weight = token_weights(spec, log_p, places.position[supervised], places.length[supervised])
-    tempered = cross_entropy(z / spec.temperature, y, reduction="none")
-    return weight * spec.temperature * tempered, log_p, weight

@@ -19,6 +19,7 @@ from trl import SFTTrainer
 from tofu_eval.core.errors import TrainingError
 from tofu_eval.core.types import Report
 from tofu_eval.training.lm_head import LossOutput, add_fused_loss, check_head
+from tofu_eval.training.logit_losses import token_factors
 from tofu_eval.training.losses import LossSpec, TokenStats
 
 MEANS = ("cross_entropy", "mean_weight", "entropy", "mean_token_accuracy")
@@ -201,11 +202,17 @@ def _documents(inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:
 
 
 def _looks_at_places(spec: LossSpec) -> bool:
-    """Whether a token's weight depends on where it stands in its completion."""
+    """Whether a token's weight or entropy factor depends on where it stands in its completion."""
     log_p = torch.linspace(-25, -0.01, 64)
-    place, length = torch.arange(64.0), torch.full((64,), 64.0)
-    first = spec.weight(TokenStats(log_p, torch.zeros(64), torch.ones(64)))
-    return not torch.equal(first, spec.weight(TokenStats(log_p, place, length)))
+    one = torch.ones(64)
+    top = log_p[:, None].expand(-1, spec.top)
+
+    def factors(place: Tensor, length: Tensor) -> Tensor:
+        stats = TokenStats(log_p, place, length, one, one / 2, top, log_p / 2)
+        return torch.stack([x for x in token_factors(spec, stats) if x is not None])
+
+    first = factors(torch.zeros(64), one)
+    return not torch.equal(first, factors(torch.arange(64.0), 64 * one))
 
 
 if __name__ == "__main__":
