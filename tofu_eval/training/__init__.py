@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tofu_eval.training.losses import LOSSES, LossSpec, TokenStats, loss
     from tofu_eval.training.settings import TrainSettings, train_settings
     from tofu_eval.training.sft import FusedSFTTrainer
+    from tofu_eval.training.watch import DiversityCallback
 
 _HOMES = {
     "fused": ("FusedReport", "fused_loss"),
@@ -27,10 +28,12 @@ _HOMES = {
     "losses": ("LOSSES", "LossSpec", "TokenStats", "loss"),
     "settings": ("TrainSettings", "train_settings"),
     "sft": ("FusedSFTTrainer",),
+    "watch": ("DiversityCallback",),
 }
 
 __all__ = [
     "LOSSES",
+    "DiversityCallback",
     "FusedReport",
     "FusedSFTTrainer",
     "LossReport",
