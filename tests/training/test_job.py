@@ -268,6 +268,17 @@ def test_a_loss_that_is_not_finite_keeps_the_checkpoints(fields, base, tmp_path)
         ({"lora": {"rank": 4}}, ConfigError, "LoRA has no setting 'rank'."),
         ({"lora": {"r": 0}}, ConfigError, "lora r is 0; expected a whole number of at least 1."),
         ({"lora": {"target_modules": ["nothing"]}}, ConfigError, "TRL refuses this: "),
+        ({"lora": {"init_lora_weights": "pissa_niter_4"}}, ConfigError, "rewrites the base's wei"),
+        ({"lora": {"init_lora_weights": "olora"}}, ConfigError, "'olora' rewrites the base's wei"),
+        ({"loss": "psft"}, TrainingError, "Train an adapter (--lora-r), whose base is the refer"),
+        ({"optim": "grokadamw"}, ConfigError, "Training cannot go on: "),
+        (
+            {"activation_offloading": True},
+            ConfigError,
+            "activation_offloading needs an accel",
+        ),
+        ({"watch": "no-such-task"}, UnknownNameError, "Unknown task 'no-such-task'"),
+        ({"watch": "TASK", "watch_every": 0}, ConfigError, "watch_every"),
         ({"eval_strategy": "steps", "eval_steps": 2}, ConfigError, "TRL refuses this"),
         ({"save_strategy": "sometimes"}, ConfigError, "TRL refuses these settings: "),
         ({"format": "xml"}, ConfigError, "Unknown prompt format 'xml'."),
@@ -468,3 +479,19 @@ def test_a_quantized_base_needs_an_adapter(fields):
     made = arguments.quantization(settings)["quantization_config"]
     assert (made.bnb_4bit_quant_type, made.bnb_4bit_use_double_quant) == ("nf4", True)
     assert made.bnb_4bit_compute_dtype == torch.bfloat16
+
+
+def test_the_diversity_on_a_task_is_watched(fields, tmp_path):
+    task = tmp_path / "fruit.yaml"
+    task.write_text(
+        "name: fruit\nversion: 1\nlicence: CC0-1.0\nsource: a test\ncitation: none\nformat: base\n"
+        "sampling: {samples: 8, temperature: 1.0, max_tokens: 4}\n"
+        "prompts: ['Name one fruit.', 'Name one colour.']\n"
+    )
+    watched = {"watch": str(task), "watch_every": 2, "watch_metrics": ["unique_rate"]}
+    made = train(train_settings({**fields, **watched, "max_steps": 3}))
+    seen = [entry["step"] for entry in made.log if "diversity/unique_rate" in entry]
+    assert seen == [0, 2, 3]
+    assert (fields["output"] / "diversity" / "leaderboard.json").exists()
+    again = train(train_settings({**fields, "max_steps": 3}))  # it is no part of what is learnt
+    assert again.steps == 3

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from support.architectures import ARCHITECTURES
+import transformers
+from support.architectures import ARCHITECTURES, SIZES
 from torch import Tensor
 
 from tofu_eval.core.errors import TrainingError
@@ -181,3 +182,42 @@ def test_an_unknown_head_is_refused(make_model):
 def test_a_model_without_a_head_is_refused(make_model):
     with pytest.raises(TrainingError, match="LlamaModel has no LM head"):
         head_of(make_model("llama").model)
+
+
+def test_llama_4_whose_base_is_not_where_others_have_it():
+    sizes = {"num_key_value_heads": 2, "head_dim": 8, "intermediate_size_mlp": 32}
+    config = transformers.Llama4TextConfig(**{**SIZES, **sizes, "num_local_experts": 2})
+    torch.manual_seed(0)
+    model = transformers.Llama4ForCausalLM(config).eval()
+    check_head(model)
+    expected = plain(model, tofu(), batch())
+    add_fused_loss(model, tofu())
+    torch.testing.assert_close(model(**batch(), fused_loss=True).loss, expected)
+
+
+def test_the_base_under_an_adapter_is_the_reference(make_model):
+    import peft
+
+    model = make_model("llama")
+    config = peft.LoraConfig(
+        target_modules="all-linear", task_type="CAUSAL_LM", r=2, init_lora_weights=False,
+        lora_dropout=0.5,
+    )  # fmt: skip
+    inputs = batch()
+    del inputs["reference"]
+    with torch.no_grad():
+        log_q = model.eval()(inputs["input_ids"], inputs["attention_mask"]).logits.log_softmax(-1)
+    given = torch.zeros(inputs["labels"].shape)
+    y = inputs["labels"][:, 1:].clamp(min=0)
+    given[:, 1:] = log_q[:, :-1].gather(-1, y[..., None])[..., 0]
+
+    wrapped = peft.get_peft_model(model, config).eval()
+    add_fused_loss(wrapped.get_base_model(), psft())
+    found = wrapped(**inputs, fused_loss=True)
+    wanted = wrapped(**inputs, reference=given, fused_loss=True)
+    torch.testing.assert_close(found.loss, wanted.loss)
+    assert found.weight < found.tokens  # some gained too much, and are left alone
+    found.loss.backward()
+    assert all(p.grad is not None for n, p in wrapped.named_parameters() if "lora_" in n)
+    wrapped.train()(**inputs, fused_loss=True)
+    assert wrapped.training

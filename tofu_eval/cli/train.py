@@ -114,6 +114,9 @@ def require_training() -> None:
 @click.option("--loss", help="Default: tofu. List all: tofu-eval losses list")
 @click.option("--seed", type=int, help="Of order, dropout and LoRA's first weights.")
 @click.option("--output", type=click.Path(path_type=Path), help="Where the checkpoint goes.")
+@click.option("--watch", metavar="TASK", help="Measure the diversity on a task while it trains.")
+@click.option("--watch-every", type=int, metavar="N", help="Optimiser steps between. Default: 100")
+@click.option("--watch-metric", "watch_metrics", multiple=True, help="What is measured.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint there.")
 def command(configs: tuple[str, ...], resume: bool, **options: Any) -> None:
     """Fine-tune a model with any registered loss, on TRL's SFTTrainer.

@@ -38,6 +38,7 @@ from tofu_eval.training.losses import LOSSES, LossSpec
 from tofu_eval.training.settings import TrainSettings, train_settings
 from tofu_eval.training.sft import FusedSFTTrainer, ReportProgress
 from tofu_eval.training.tokenize import Tokenized, tokenize
+from tofu_eval.training.watch import METRICS, DiversityCallback
 
 
 @dataclass(frozen=True)
@@ -262,10 +263,25 @@ class _Job:
                 eval_dataset=evaluation,
                 processing_class=tokenizer,
                 peft_config=arguments.lora_config(self.settings),
-                callbacks=[progress, _KeepFormat(self)],
+                callbacks=[progress, _KeepFormat(self), *self._watching()],
             )
-        except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        except (ValueError, TypeError, ImportError, AttributeError, RuntimeError) as error:
             raise ConfigError(f"TRL refuses this: {arguments.one_line(error)}") from error
+
+    def _watching(self) -> list[DiversityCallback]:
+        settings = self.settings
+        if settings.watch is None:
+            return []
+        return [
+            DiversityCallback(
+                settings.watch,
+                every=settings.watch_every,
+                output=self.path / "diversity",
+                metrics=settings.watch_metrics or METRICS,
+                held_out=settings.eval_data,
+                format=settings.format,
+            )
+        ]
 
     def _save(self, trainer: Any) -> None:
         """The checkpoint's files appear one by one under their names, each whole."""
@@ -403,5 +419,5 @@ def _explain_failures() -> Iterator[None]:
             f"Training stopped: {reason}. Checkpoints so far are kept: make room, then run the "
             "same command with --resume."
         ) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise ConfigError(f"Training cannot go on: {arguments.one_line(error)}") from error

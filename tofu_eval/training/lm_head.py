@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.nn.functional import cross_entropy
 from transformers.utils import ModelOutput
 
 from tofu_eval.core.errors import TrainingError
@@ -82,6 +83,21 @@ def head_of(model: Any) -> Head:
     return Head(weight, bias, softcap, scale)
 
 
+def body_of(model: Any) -> Any:
+    """What makes the hidden states. Llama 4's own `base_model` is the model itself.
+
+    Raises:
+        TrainingError: the model has no such part.
+    """
+    body = model.base_model if model.base_model is not model else getattr(model, "model", None)
+    if body is None or body is model:
+        raise TrainingError(
+            f"{type(model).__name__} has no part that makes hidden states, which the fused loss "
+            "needs. Train it in a loop of your own with tofu_eval.training.mean_loss on its logits."
+        )
+    return body
+
+
 def check_head(model: Any) -> None:
     """Compare the logits that `head_of` implies with the model's own, on a few tokens.
 
@@ -99,7 +115,7 @@ def check_head(model: Any) -> None:
     try:
         with torch.no_grad():
             theirs = model(input_ids=ids, use_cache=False).logits.float()
-            states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            states = body_of(model)(input_ids=ids, use_cache=False).last_hidden_state
             ours = head.logits(states.to(head.weight.device, head.weight.dtype)).float()
     finally:
         model.train(was_training)
@@ -138,12 +154,14 @@ def _forward(model: Any, spec: LossSpec, inputs: dict[str, Any]) -> LossOutput:
     router = getattr(model.config.get_text_config(), "output_router_logits", False)
     if router:
         inputs.setdefault("output_router_logits", True)
-    outputs = model.base_model(**{**inputs, "use_cache": False})
+    if spec.reference and reference is None:
+        reference = _base_log_p(model, labels, inputs)
+    outputs = body_of(model)(**{**inputs, "use_cache": False})
     head = head_of(model)
     hidden = outputs.last_hidden_state[:, :-1].to(head.weight.device)
     labels = labels.to(head.weight.device)
     if reference is not None:
-        reference = reference[:, 1:].to(head.weight.device)
+        reference = reference[:, -labels.shape[1] :].to(head.weight.device)
     with maybe_gather_lm_head_ctx(head.weight, head.bias):  # ZeRO-3
         sums = fused_loss(
             spec, hidden, head.weight, labels, bias=head.bias, softcap=head.softcap,
@@ -159,6 +177,53 @@ def _forward(model: Any, spec: LossSpec, inputs: dict[str, Any]) -> LossOutput:
         tokens=(labels != IGNORE).sum(),
         aux_loss=_aux_loss(model, outputs, inputs) if router else None,
     )
+
+
+def _base_log_p(model: Any, labels: Tensor, inputs: dict[str, Any]) -> Tensor:
+    """The log-probability of each label under the base, its adapters switched off.
+
+    Raises:
+        TrainingError: there is no adapter, so that the base is not there any more.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [x for x in model.modules() if isinstance(x, BaseTunerLayer)]
+    if not layers:
+        raise TrainingError(
+            "The loss looks at a reference model. Train an adapter (--lora-r), whose base is the "
+            "reference, or give the column 'reference': its log-probability of each token."
+        )
+    was_training, disabled = model.training, [layer.disable_adapters for layer in layers]
+    try:
+        model.eval()
+        for layer in layers:
+            layer.enable_adapters(False)
+        with torch.no_grad():
+            states = body_of(model)(**{**inputs, "use_cache": False}).last_hidden_state
+        head = head_of(model)
+        y = labels.to(head.weight.device)
+        return label_log_p(states[:, :-1].to(head.weight.device), head, y)
+    finally:
+        for layer, off in zip(layers, disabled, strict=True):
+            layer.enable_adapters(not off)
+        model.train(was_training)
+
+
+REFERENCE_TOKENS = 256
+"""Tokens whose logits under the reference are there together."""
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def label_log_p(hidden: Tensor, head: Head, labels: Tensor) -> Tensor:
+    """log softmax(z)[y] of each label in float32, 0 where it is -100."""
+    supervised = labels != IGNORE
+    states, y = hidden[supervised], labels[supervised]
+    found = [
+        -cross_entropy(head.logits(states[part]).float(), y[part], reduction="none")
+        for part in torch.arange(len(y), device=y.device).split(REFERENCE_TOKENS)
+    ]
+    values = torch.cat(found) if found else states.new_zeros(0, dtype=torch.float32)
+    return torch.zeros(labels.shape, device=y.device).masked_scatter(supervised, values)
 
 
 def _places(labels: Tensor, position_ids: Tensor | None) -> Places:

@@ -72,6 +72,11 @@ def sft_config(settings: TrainSettings) -> SFTConfig:
 
 def _check_counts(fields: Mapping[str, Any]) -> None:
     """What torch and transformers would fail on later, or not at all."""
+    if fields.get("activation_offloading") and not torch.accelerator.is_available():
+        raise ConfigError(
+            "activation_offloading needs an accelerator to offload from, and there is none here. "
+            "Leave it out."
+        )
     rate = fields.get("learning_rate", 1.0)
     if not (math.isfinite(rate) and rate >= 0):
         raise ConfigError(f"learning_rate is {rate}; expected a finite number >= 0.")
@@ -99,6 +104,7 @@ def lora_config(settings: TrainSettings) -> Any:
     for name in settings.lora:
         if name not in names:
             raise ConfigError(f"LoRA has no setting '{name}'.{_did_you_mean(name, names)}")
+    _check_initialisation(fields.get("init_lora_weights"))
     r = fields.get("r", 8)
     if isinstance(r, bool) or not isinstance(r, int) or r < 1:
         raise ConfigError(f"lora r is {r!r}; expected a whole number of at least 1.")
@@ -106,6 +112,20 @@ def lora_config(settings: TrainSettings) -> Any:
         return peft.LoraConfig(**fields)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"PEFT refuses these LoRA settings: {one_line(error)}") from error
+
+
+def _check_initialisation(init: Any) -> None:
+    """Refuse what rewrites the base.
+
+    Raises:
+        ConfigError: the adapter would be wrong on the base that the user has.
+    """
+    rewriting = ("pissa", "olora", "corda", "loftq", "lora_ga")
+    if isinstance(init, str) and init.lower().startswith(rewriting):
+        raise ConfigError(
+            f"init_lora_weights '{init}' rewrites the base's weights, so that the adapter would be "
+            "wrong on the base as it is published. Use true, gaussian, orthogonal or eva."
+        )
 
 
 def quantization(settings: TrainSettings) -> dict[str, Any]:
