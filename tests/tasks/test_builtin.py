@@ -22,7 +22,7 @@ def task(request: pytest.FixtureRequest, data_dir: Path) -> Task:
     return load_task(request.param, data_dir)
 
 
-@pytest.fixture(params=("open-prompts", "random-choice"))
+@pytest.fixture(params=("open-prompts", "random-choice", "short-answers", "one-sentence"))
 def own(request: pytest.FixtureRequest) -> Task:
     """A task whose prompts are our own."""
     return load_task(request.param)
@@ -34,7 +34,7 @@ def test_every_task_of_the_table_is_there() -> None:
         "poems",
         "creative-stories", "writing-prompts", "infinity-chat", "gsm8k", "math-500", "minerva-math",
         "mmlu", "arc-challenge", "mmlu-letter", "arc-challenge-letter", "malicious-instruct",
-        "harmbench", "random-choice", "open-prompts",
+        "harmbench", "random-choice", "open-prompts", "short-answers", "one-sentence",
     }  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_sampling_is_as_the_table_says() -> None:
         "poems": 16, "creative-stories": 16, "writing-prompts": 16, "infinity-chat": 50,
         "gsm8k": 16,
         "math-500": 16, "minerva-math": 16, "mmlu": 1, "arc-challenge": 1, "mmlu-letter": 1,
-        "arc-challenge-letter": 1, "random-choice": 100,
+        "arc-challenge-letter": 1, "random-choice": 100, "short-answers": 16, "one-sentence": 16,
     }  # fmt: skip
     assert {n: s.temperature for n, s in drawn.items() if s.temperature != 1} == {
         "gsm8k": 0.3, "math-500": 0.3, "minerva-math": 0.3, "mmlu": 0.0, "arc-challenge": 0.0,

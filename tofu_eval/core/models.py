@@ -1,7 +1,7 @@
 """Which model is meant, where its files are, and exactly which files they are.
 
-A reference is a local directory, a Hub id, or BASE+ADAPTER of those; a Hub id may carry @revision.
-What exists on this machine under the whole text wins, so a path may hold '+', '@' and '='.
+A reference is a local directory, a GGUF file, a Hub id, or BASE+ADAPTER of those; a Hub id may
+carry @revision. What exists on this machine under the whole text wins, so a path may hold '+', '@' and '='.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.core import hub
+from tofu_eval.core import gguf, hub
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.types import ModelSpec, check_name
 
@@ -162,7 +162,7 @@ def _split_revision(ref: str) -> tuple[str, str | None]:
 
 def _name_of(ref: str) -> str:
     last = Path(ref).expanduser().resolve().name if _exists(ref) else ref.rstrip("/").split("/")[-1]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._") or "model"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last.removesuffix(gguf.SUFFIX)).strip("-._") or "model"
 
 
 def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str | None] | None:
@@ -310,8 +310,12 @@ def _locate(ref: str, revision: str | None) -> Path:
                 f"'{ref}' is a local path, which has no revision '{revision}'. Drop "
                 f"'@{revision}', or give another path."
             )
+        if gguf.is_gguf(path):
+            return gguf.to_checkpoint(path)
         if not path.is_dir():
-            raise ModelError(f"The model '{ref}' is a file. Give the directory that holds it.")
+            raise ModelError(
+                f"The model '{ref}' is a file. Give the directory that holds it, or a file *.gguf."
+            )
         return path
     if not HUB_ID.match(ref):
         raise ModelError(
@@ -368,6 +372,8 @@ def _check_files(ref: str, folder: Path, config: str) -> None:
 def _identity(ref: str, folder: Path) -> dict[str, Any]:
     if not _exists(ref):
         return {"kind": "hub", "id": ref, "commit": folder.name}
+    if gguf.is_gguf(file := Path(ref).expanduser()):
+        return {"kind": "gguf", "sha256": gguf.file_digest(file)}
     patterns = (*TOKENIZER_FILES, *OTHER_FILES)
     files = {path for pattern in patterns for path in folder.glob(pattern)}
     return {

@@ -11,7 +11,7 @@ it, equal texts. The same function says which answers to a prompt are one answer
 
 A task names its verifier (`verifier: math` in its file, `verifier="math"` in Python); `--verifier`
 names it for files of responses. An installed package offers its own through the entry points
-`tofu_eval.verifiers`. Built in are `math`, `choice` and `text`.
+`tofu_eval.verifiers`. Built in are `math`, `choice`, `letter`, `text`, `listed`, ….
 """
 
 from tofu_eval.features.answers.base import VERIFIERS, Verifier, verifier

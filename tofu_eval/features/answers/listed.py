@@ -32,7 +32,9 @@ def equal_names(pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
 
 
 @lru_cache(maxsize=4096)
-def _names(references: tuple[str, ...], asked: str) -> tuple[re.Pattern[str] | None, dict[str, str]]:
+def _names(
+    references: tuple[str, ...], asked: str
+) -> tuple[re.Pattern[str] | None, dict[str, str]]:
     """What finds a name, the longest first, and how each is spelled."""
     spellings = {" ".join(name.casefold().split()): name for name in reversed(references)}
     question = " ".join(asked.casefold().split())
@@ -41,4 +43,6 @@ def _names(references: tuple[str, ...], asked: str) -> tuple[re.Pattern[str] | N
 
 
 def _finder(names: Sequence[str]) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w)(?<!\d[.,])({'|'.join(map(re.escape, names))})(?:e?s)?(?!\w|[.,]\d)")
+    return re.compile(
+        rf"(?<!\w)(?<!\d[.,])({'|'.join(map(re.escape, names))})(?:e?s)?(?!\w|[.,]\d)"
+    )

@@ -1,0 +1,143 @@
+"""GGUF files, what llama.cpp and Ollama run, as checkpoints that every engine and training takes.
+
+The weights are dequantized to float32 once and kept in a cache, under the digest of the file and
+the version of transformers that read it. Whatever reads a checkpoint then reads them; what a run
+records is the file's digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.hub import quiet
+
+SUFFIX = ".gguf"
+
+MAGIC = b"GGUF"
+
+CACHE = "TOFU_EVAL_CACHE"
+"""Environment variable: where converted files are kept, instead of ~/.cache/tofu-eval."""
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a path is meant as a GGUF file: by its name."""
+    return path.suffix.lower() == SUFFIX and path.is_file()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits.
+
+    Raises:
+        ModelError: it cannot be read, or does not begin as a GGUF file does.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise ModelError(
+                    f"{path} is no GGUF file: it does not begin with the letters GGUF. "
+                    "Download it again, or give the directory of a checkpoint."
+                )
+            file.seek(0)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def to_checkpoint(path: Path) -> Path:
+    """The directory of the checkpoint that a GGUF file holds; made at the first call.
+
+    Args:
+        path: the file. Its tokenizer and chat template come with it.
+    Returns: a directory with float32 safetensors (4 bytes a parameter, whatever the file's
+        quantization) and a tokenizer, in the cache.
+
+    Raises:
+        MissingDependencyError: transformers or gguf is not installed.
+        ModelError: the file is damaged, of an architecture that transformers cannot read from
+            GGUF, or there is no room.
+    """
+    digest = file_digest(path)
+    for package in ("torch", "transformers", "gguf"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError.of(f"The GGUF file {path.name}", package, "gguf")
+    import transformers
+
+    folder = cache_folder() / "gguf" / f"{digest[:16]}-transformers-{transformers.__version__}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+        try:
+            _convert(path, making)
+            _put_in_place(making, folder)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(
+            f"Cannot keep the weights of {path.name} in {folder.parent}: {error.strerror or error}."
+            f" Make room, or name another place: {CACHE}=DIR"
+        ) from error
+    return folder
+
+
+def cache_folder() -> Path:
+    """Where converted files are kept."""
+    if own := os.environ.get(CACHE):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tofu-eval"
+
+
+def packaged_file(package: str) -> Path | None:
+    """The one GGUF file that an installed package holds; None without the package or the file."""
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    files = [file for folder in folders for file in Path(folder).glob(f"*{SUFFIX}")]
+    return files[0] if len(files) == 1 else None
+
+
+def _convert(path: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    source, name = path.resolve().parent, path.resolve().name
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+            model = AutoModelForCausalLM.from_pretrained(
+                source,
+                gguf_file=name,
+                dtype=torch.float32,
+                quantization_config=GgufConfig(dequantize=True),
+            )
+            tokenizer.save_pretrained(folder)
+            model.save_pretrained(folder)
+    except OSError as error:
+        if error.errno is not None:  # the disk's; transformers' own have no number
+            raise
+        raise _refusal(path, error) from error
+    except Exception as error:  # a damaged file fails in many ways
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: Exception) -> ModelError:
+    said = " ".join(str(error).split())[:300]
+    return ModelError(
+        f"transformers cannot read {path}: {type(error).__name__}: {said} Give a GGUF file of an "
+        "architecture that it knows, or the directory of the checkpoint that it was made from."
+    )
+
+
+def _put_in_place(making: Path, folder: Path) -> None:
+    """Rename; where another process was quicker, its checkpoint is as good."""
+    try:
+        making.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
