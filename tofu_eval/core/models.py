@@ -1,7 +1,8 @@
 """Which model is meant, where its files are, and exactly which files they are.
 
 A reference is a local directory, a GGUF file, a Hub id, or BASE+ADAPTER of those; a Hub id may
-carry @revision. What exists on this machine under the whole text wins, so a path may hold '+', '@' and '='.
+carry @revision. What exists on this machine under the whole text wins, so a path may hold '+', '@'
+and '='.
 """
 
 from __future__ import annotations
