@@ -51,6 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RealPlan:
     return plan
 
 
+@pytest.mark.slow
 def test_each_seed_has_data_of_its_own(made: RealPlan) -> None:
     rows = [
         [json.loads(line) for line in (made.output / f"data/seed-{seed}/rows.jsonl").open()]
@@ -62,6 +63,7 @@ def test_each_seed_has_data_of_its_own(made: RealPlan) -> None:
         assert row["completion"].strip()
 
 
+@pytest.mark.slow
 def test_training_and_asking_share_no_prompt(made: RealPlan) -> None:
     run = Run.open(made.run)
     asked = {prompt.text for task in run.manifest["tasks"] for prompt in run.prompts(task)}
@@ -72,6 +74,7 @@ def test_training_and_asking_share_no_prompt(made: RealPlan) -> None:
     assert not asked & shown
 
 
+@pytest.mark.slow
 def test_seeds_of_a_loss_are_one_method(made: RealPlan) -> None:
     models = Run.open(made.run).manifest["models"]
     assert set(models) == {
