@@ -270,5 +270,5 @@ def _name_stage(report: Report, name: str) -> Report:
     return partial(_say, report, name)
 
 
-def _say(report: Report, name: str, stage: str, done: int, total: int | None) -> None:
+def _say(report: Report, name: str, stage: str, done: int, total: int) -> None:
     report(f"{name}: {stage}", done, total)
