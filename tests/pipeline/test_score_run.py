@@ -20,6 +20,8 @@ from tofu_eval.metrics import METRICS, metric
 from tofu_eval.pipeline import score_run as scoring
 from tofu_eval.pipeline.evaluate import score_files
 from tofu_eval.pipeline.inputs import truncate_group
+from tofu_eval.pipeline.rescore import rescore
+from tofu_eval.run.files import read_parquet, write_part
 from tofu_eval.run.store import Run
 
 TEXT = ["distinct_2", "self_bleu", "mean_length", "self_bleu_texygen"]
@@ -329,3 +331,19 @@ def test_one_feature_model_is_in_memory_at_a_time_and_each_once(
     assert {row["metric"] for row in made.scores.to_pylist()} == set(metrics)
     assert OneAtATime.loaded == []
     assert [model.loadings for model in models.values()] == [1, 1]
+
+
+def test_a_lost_part_of_a_file_is_left_out_and_named(tmp_path: Path) -> None:
+    """The responses that are left are no fair sample of those that were read."""
+    files = [(name, tmp_path / f"{name}.jsonl") for name in ("m", "n")]
+    for _, file in files:
+        file.write_text(json.dumps({"id": 1, "responses": ["a b", "a c", "b c"]}), "utf-8")
+    score_files(files, tmp_path / "run", metrics=["unique_rate"])
+    (part,) = (tmp_path / "run" / "responses" / "m" / "responses").glob("part-*")
+    rows = read_parquet(part)
+    part.unlink()
+    write_part(part.parent, rows.slice(0, 2))
+    run = rescore(tmp_path / "run", metrics=["distinct_1"])
+    assert {row["model"] for row in run.scores().to_pylist()} == {"n"}
+    line = "m has 2 of 3 responses to responses and is left out there; to finish it, score its file"
+    assert any(note.startswith(line) for note in run.manifest["notes"]), run.manifest["notes"]

@@ -250,13 +250,13 @@ def find_feature(need: str) -> Feature | None:
     Raises:
         PluginError: a package offers it and cannot be loaded.
     """
-    makers = {n: made for made in FEATURES.load_all().values() for n in made.names}
+    makers = {name: one for one in FEATURES.load_all().values() for name in one.names}
     if need in makers:
         return makers[need]
     feature_name = feature_of(need)
     if feature_name in FEATURES:
-        made = FEATURES.get(feature_name)
-        return made if feature_name == need or made.level == "text" else None
+        feature = FEATURES.get(feature_name)
+        return feature if feature_name == need or feature.level == "text" else None
     return None
 
 
