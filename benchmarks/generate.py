@@ -230,7 +230,7 @@ def clocked(engine: TransformersEngine, spent: dict[str, float]) -> Iterator[Non
         return "decode" if kwargs["input_ids"].shape[1] == 1 else "prefill"
 
     parts = [
-        (Encoder, "_plain", lambda _: "tokenise"),
+        (Encoder, "_encode_text", lambda _: "tokenise"),
         (model, "forward", forward),
         (Draw, "__call__", lambda _: "draw"),
         (tokenizer, "batch_decode", lambda _: "tokens to text"),

@@ -350,6 +350,7 @@ def test_a_terminal_without_unicode_is_no_error(scored: Path) -> None:
     assert b"unique_rate ?" in done.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_keeps_what_is_finished(tmp_path: Path, tiny_model: Path) -> None:
     command = [
         *(sys.executable, "-m", "tofu_eval.cli", "run", "--model", f"m={tiny_model}"),
@@ -413,16 +414,12 @@ def test_adapters_formats_and_rewards_together(
 
 
 def test_progress_as_json(tmp_path: Path, tiny_model: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tofu_eval.cli", "run", "--model", f"m={tiny_model}"),
-            *("--task", "open-prompts", "--limit", "2", "--samples", "2", "--max-tokens", "8"),
-            *("--metric", "unique_rate", "--output", str(tmp_path / "run"), "--log-json"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
+    done = invoke(
+        *("run", "--model", f"m={tiny_model}", "--metric", "unique_rate", "--log-json"),
+        *("--task", "open-prompts", "--limit", "2", "--samples", "2", "--max-tokens", "8"),
+        *("--output", tmp_path / "run"),
     )
+    assert done.exit_code == 0, done.output
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     last = [line for line in lines if line["stage"] == "generate m"][-1]
     assert (last["done"], last["total"], last["seconds_left"]) == (4, 4, 0.0)

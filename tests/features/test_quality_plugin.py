@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -29,26 +30,84 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "base.jsonl"
-    path.write_text(json.dumps({"prompt": "Name a fruit", "responses": TEXTS}) + "\n")
-    return path
+FILES = {
+    "base.jsonl": {"prompt": "Name a fruit", "responses": TEXTS},
+    "many.jsonl": {
+        "prompt": "Say it",
+        "responses": [("w" * n + " ") * (n % 3 + 1) + "v" * (n // 2) for n in range(1, 121)],
+    },
+    "fruit.jsonl": {
+        "prompt": "A fruit?", "references": ["pear"],
+        "responses": ["So:\nPear.", "fig", "a pear", "pear!", "Fig."],
+    },
+}  # fmt: skip
+SCORE = ("score", "base.jsonl", "--output")
+COMMANDS = {
+    "reward": (*SCORE, "reward", "--metric", "reward", "--reward-model", "plain-words"),
+    "calibrate": (
+        "calibrate-reward", "many.jsonl", "--reward-model", "plain-words", "--output", "points.yaml"
+    ),
+    "utility": (
+        "score", "many.jsonl", "--output", "utility", "--equivalence", "exact", "--metric",
+        "utility_k", "--reward-model", "plain-words", "--reward-calibration", "points.yaml",
+    ),
+    "judge": (
+        *SCORE, "judge", "--metric", "judge_rating", "--judge-model", "counts-words",
+        "--judge-repeats", "2",
+    ),
+    "breaks": (*SCORE, "breaks", "--metric", "judge_rating", "--judge-model", "breaks"),
+    "equivalence": (
+        *SCORE, "equivalence", "--metric", "distinct_k", "--equivalence", "judge",
+        "--judge-model", "counts-words",
+    ),
+    "listing": ("judges", "list"),
+    "verifier": (
+        "score", "fruit.jsonl", "--output", "verifier", "--metric", "accuracy", "--metric",
+        "distinct_1[correct]", "--verifier", "one-word",
+    ),
+}  # fmt: skip
+
+ALL_COMMANDS = """
+import json, sys
+from click.testing import CliRunner
+from tofu_eval.cli import main
+ends = {}
+for name, command in json.loads(sys.argv[1]).items():
+    done = CliRunner().invoke(main, command)
+    ends[name] = (done.exit_code, done.stdout, done.stderr)
+print(json.dumps(ends))
+"""
+"""One process that sees the package, for all commands: most of its time is its start."""
 
 
-def tofu_eval(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+class End(NamedTuple):
+    """How a command ended, and the folder in which it ran."""
+
+    code: int
+    out: str
+    error: str
+    folder: Path
+
+    def run(self, name: str) -> Run:
+        return Run.open(self.folder / name)
+
+
+@pytest.fixture(scope="module")
+def ends(site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, End]:
+    folder = tmp_path_factory.mktemp("runs")
+    for name, row in FILES.items():
+        (folder / name).write_text(json.dumps(row) + "\n")
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
-    return subprocess.run(
-        [sys.executable, "-m", "tofu_eval.cli", *arguments],
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_COMMANDS, json.dumps(COMMANDS)],
         env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+        cwd=folder, capture_output=True, text=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    return {name: End(*end, folder) for name, end in json.loads(done.stdout).items()}
 
 
-def values(run: Path) -> dict[str, float | None]:
-    return {row["metric"]: row["value"] for row in Run.open(run).scores().to_pylist()}
+def values(run: Run) -> dict[str, float | None]:
+    return {row["metric"]: row["value"] for row in run.scores().to_pylist()}
 
 
 def test_each_is_under_forty_lines() -> None:
@@ -57,87 +116,71 @@ def test_each_is_under_forty_lines() -> None:
         assert len(source.read_text("utf-8").splitlines()) < 40
 
 
-def test_the_reward_model(site: Path, file: Path, tmp_path: Path) -> None:
-    command = ["score", str(file), "--output", str(tmp_path / "run"), "--metric", "reward"]
-    done = tofu_eval(site, *command, "--reward-model", "plain-words")
-    assert done.returncode == 0, done.stderr
+def test_the_reward_model(ends: dict[str, End]) -> None:
+    done = ends["reward"]
+    assert done.code == 0, done.error
+    run = done.run("reward")
     # Letters a word, and one for each word of the prompt that comes back.
     expected = [-5, -(4 + 1 + 3 + 4) / 4 - 2, -2, -(1 + 3) / 2 - 1, -(7 + 1) / 2]
-    assert values(tmp_path / "run")["reward"] == pytest.approx(sum(expected) / 5)
-    manifest = Run.open(tmp_path / "run").manifest
-    assert manifest["features"]["reward"]["identity"] == {
+    assert values(run)["reward"] == pytest.approx(sum(expected) / 5)
+    assert run.manifest["features"]["reward"]["identity"] == {
         "kind": "plugin", "name": "plain-words", "version": 2
     }  # fmt: skip
-    (estimate,) = Run.open(tmp_path / "run").estimates()
+    (estimate,) = run.estimates()
     assert "reward:plain-words@v2" in estimate.signature.split("|")
 
 
-def test_its_rewards_can_be_calibrated(site: Path, tmp_path: Path) -> None:
-    file, output = tmp_path / "many.jsonl", tmp_path / "calibration.yaml"
-    texts = [("w" * n + " ") * (n % 3 + 1) + "v" * (n // 2) for n in range(1, 121)]
-    file.write_text(json.dumps({"prompt": "Say it", "responses": texts}) + "\n")
-    chosen = ["--reward-model", "plain-words"]
-    done = tofu_eval(site, "calibrate-reward", str(file), *chosen, "--output", str(output))
-    assert done.returncode == 0, done.stderr
-    assert "is for plain-words@v2 alone" in done.stdout
-    command = ["score", str(file), "--output", str(tmp_path / "run"), "--equivalence", "exact"]
-    command += [*chosen, "--metric", "utility_k", "--reward-calibration", str(output)]
-    done = tofu_eval(site, *command)
-    assert done.returncode == 0, done.stderr
-    assert 1 <= (values(tmp_path / "run")["utility_k"] or 0) <= 10
+def test_its_rewards_can_be_calibrated(ends: dict[str, End]) -> None:
+    done = ends["calibrate"]
+    assert done.code == 0, done.error
+    assert "is for plain-words@v2 alone" in done.out
+    done = ends["utility"]
+    assert done.code == 0, done.error
+    assert 1 <= (values(done.run("utility"))["utility_k"] or 0) <= 10
 
 
-def test_the_judge(site: Path, file: Path, tmp_path: Path) -> None:
-    command = ["score", str(file), "--output", str(tmp_path / "run"), "--metric", "judge_rating"]
-    done = tofu_eval(site, *command, "--judge-model", "counts-words", "--judge-repeats", "2")
-    assert done.returncode == 0, done.stderr
-    found = values(tmp_path / "run")
+def test_the_judge(ends: dict[str, End]) -> None:
+    done = ends["judge"]
+    assert done.code == 0, done.error
+    run = done.run("judge")
+    found = values(run)
     # 1, 4, none, 2 and 2 words; the second asking is a point kinder.
     assert found["judge_rating"] == pytest.approx((1.5 + 4.5 + 2.5 + 2.5) / 4)
     assert found["judge_unparsable_rate"] == pytest.approx(2 / 10)
     assert found["judge_exact_agreement"] == 0.0
-    (first, *_) = Run.open(tmp_path / "run").estimates()
+    (first, *_) = run.estimates()
     assert re.search(r"\|judge:counts-words@v1,instruction@\w{8}\*2#\w{8}(\||$)", first.signature)
 
 
-def test_a_judge_that_breaks_its_promise_is_one_line(
-    site: Path, file: Path, tmp_path: Path
-) -> None:
-    command = ["score", str(file), "--output", str(tmp_path / "run"), "--metric", "judge_rating"]
-    done = tofu_eval(site, *command, "--judge-model", "breaks")
-    assert done.returncode == 2
+def test_a_judge_that_breaks_its_promise_is_one_line(ends: dict[str, End]) -> None:
+    done = ends["breaks"]
+    assert done.code == 2
     assert (
         "The judge 'breaks@v1' gave 1 answers to 5 questions; expected one text a question."
-    ) in done.stderr.replace("\n", " ")
+    ) in done.error.replace("\n", " ")
 
 
-def test_the_judge_decides_what_is_equivalent(site: Path, file: Path, tmp_path: Path) -> None:
+def test_the_judge_decides_what_is_equivalent(ends: dict[str, End]) -> None:
     """It finds no response in that question and fails: one line, with its name."""
-    command = ["score", str(file), "--output", str(tmp_path / "run"), "--metric", "distinct_k"]
-    done = tofu_eval(site, *command, "--equivalence", "judge", "--judge-model", "counts-words")
-    assert done.returncode == 2
-    assert "The judge 'counts-words@v1' failed: TypeError: " in done.stderr
+    done = ends["equivalence"]
+    assert done.code == 2
+    assert "The judge 'counts-words@v1' failed: TypeError: " in done.error
 
 
-def test_the_listing(site: Path) -> None:
-    done = tofu_eval(site, "judges", "list")
-    assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
+def test_the_listing(ends: dict[str, End]) -> None:
+    done = ends["listing"]
+    assert done.code == 0, done.error
+    lines = [line.split() for line in done.out.splitlines()]
     assert ["reward", "model", "plain-words", "version", "2"] in lines
     assert ["judge", "counts-words", "version", "1"] in lines
 
 
-def test_the_verifier(site: Path, tmp_path: Path) -> None:
-    file = tmp_path / "base.jsonl"
-    row = {"prompt": "A fruit?", "references": ["pear"]}
-    row["responses"] = ["So:\nPear.", "fig", "a pear", "pear!", "Fig."]
-    file.write_text(json.dumps(row) + "\n")
-    command = ["score", str(file), "--output", str(tmp_path / "run"), "--metric", "accuracy"]
-    command += ["--metric", "distinct_1[correct]"]
-    done = tofu_eval(site, *command, "--verifier", "one-word")
-    assert done.returncode == 0, done.stderr
-    found = values(tmp_path / "run")
+def test_the_verifier(ends: dict[str, End]) -> None:
+    done = ends["verifier"]
+    assert done.code == 0, done.error
+    run = done.run("verifier")
+    found = values(run)
     assert found["accuracy"] == pytest.approx(2 / 5)
     assert found["distinct_1[correct]"] is not None
-    (estimate, *_) = Run.open(tmp_path / "run").estimates()
+    (estimate, *_) = run.estimates()
     assert "one-word@v1" in estimate.signature

@@ -101,6 +101,7 @@ def _prepare(messages: Any, parent: Connection, threads: int) -> None:
     _messages = messages
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # those of transformers too
     # The process at the terminal decides what Ctrl-C means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -113,12 +114,6 @@ def _watch(parent: Connection) -> None:
 
 
 def _run(job: Callable[..., Item], *arguments: Any) -> Item:
-    import torch
-    from transformers.utils import logging
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    logging.disable_progress_bar()
-
     def report(stage: str, done: int, total: int) -> None:
         _messages.put((stage, done, total))
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -145,7 +144,12 @@ def test_nothing_is_run(here: Path, code: str, dress: Callable[[str], str]) -> N
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", SLOW, ids=range(len(SLOW)))
+@pytest.mark.parametrize(
+    "text",
+    # Those that end at the limit of time alone cost two seconds each; some of them are enough here.
+    [pytest.param(text, marks=[pytest.mark.slow] * (3 <= i <= 7)) for i, text in enumerate(SLOW)],
+    ids=range(len(SLOW)),
+)
 def test_what_takes_for_ever_is_ended(here: Path, text: str) -> None:
     start = time.monotonic()
     assert answered(text) in (False, None)
@@ -169,11 +173,11 @@ def test_the_other_verifiers_take_linear_time_too(name: str, text: str) -> None:
     assert time.process_time() - start < 6
 
 
-@pytest.mark.parametrize("text", LONG, ids=range(len(LONG)))
+@pytest.mark.parametrize("text", [*LONG, "." * MIB, '."' * (MIB // 2)], ids=range(len(LONG) + 2))
 def test_metrics_of_texts_take_linear_time_too(text: str) -> None:
     start = time.process_time()
     asked = Prompt.of_text("p", "In three sentences of at most 50 words.")
-    for dressed in (text, f"I'm{text}", "." * MIB, '."' * (MIB // 2)):
+    for dressed in (text, f"I'm{text}"):
         METRICS.get("refusal_rate")([dressed])
         METRICS.get("attack_success_rate")([dressed])
         METRICS.get("constraint_satisfaction")([dressed], asked)
@@ -255,36 +259,45 @@ def sympify() -> None:
 ATTACKS = [touch, write, evaluate, execute, shell, start, fork, sympify]
 
 
+IN_A_THIRD_PROCESS = """
+import sys
+from test_hostile import *
+supervisor = Supervisor(2, 10.0)
+for name in sys.argv[1:]:
+    algebra._verify_equal = lambda *_: (globals()[name](), True)[1]
+    print(name, supervisor.compare([("1", "2")]), Path(CANARY).exists())
+    Path(CANARY).unlink(missing_ok=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A line an attack: its name, the verdict that came back, whether there is a canary."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_THIRD_PROCESS, *(attack.__name__ for attack in ATTACKS)],
+        env={**os.environ, "PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}"},
+        cwd=tmp_path_factory.mktemp("attacked"), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 @pytest.mark.parametrize("walls", [True, False])
 def test_the_walls_hold(
-    attack: Callable[[], None], walls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attack: Callable[[], None],
+    walls: bool,
+    attacked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With the walls there is no canary; without them there is, so that the attacks are real."""
-    monkeypatch.chdir(tmp_path)
-
-    def attacked(*_: Any) -> bool:
-        attack()
-        return True
-
     if walls:
-        script = (
-            "import sys; from test_hostile import *\n"
-            "s = Supervisor(2, 10.0)\n"
-            "algebra._equal = lambda *_: (globals()[sys.argv[1]](), True)[1]\n"
-            "print(s.compare([('1', '2')]))\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", script, attack.__name__],
-            env={**os.environ, "PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}"},
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert done.stdout.strip() == "[None]", done.stderr
-        assert not (tmp_path / CANARY).exists()
-    else:
-        attack()
-        time.sleep(0.2)
-        assert (tmp_path / CANARY).exists()
+        assert f"{attack.__name__} [None] False" in attacked
+        return
+    monkeypatch.chdir(tmp_path)
+    attack()
+    time.sleep(0.2)
+    assert (tmp_path / CANARY).exists()
 
 
 def test_the_comparing_process_sees_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
