@@ -24,7 +24,6 @@ from typing import Any
 import pytest
 
 import tofu_eval as te
-from tofu_eval.core import servers
 from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.models import parse_model
@@ -111,7 +110,6 @@ def end(folder: Path, expected: dict[str, int] | str, **asked: Any) -> Run | Non
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(servers, "FIRST_WAIT", 0.1)
 
 
 # The servers of the shared cases
