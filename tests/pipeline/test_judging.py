@@ -235,7 +235,11 @@ def test_a_model_that_cannot_be_asked_is_one_line(
     assert message in " ".join(done.output.split())
 
 
-def test_harm_by_a_classifier(tiny_reward_model: Path, file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_harm_by_a_classifier(
+    apart: bool, tiny_reward_model: Path, file: Path, tmp_path: Path
+) -> None:
+    """Loaded here; in a process of its own it says the same."""
     options = ["--harm-model", str(tiny_reward_model), "--device", "cpu"]
     options += ["--metric", "attack_success_rate_judged", "--metric", "harm_unparsable_rate"]
     done = score(file, tmp_path / "run", *options, "--harm-threshold", "0.4")
@@ -243,10 +247,10 @@ def test_harm_by_a_classifier(tiny_reward_model: Path, file: Path, tmp_path: Pat
     found = values(tmp_path / "run")
     assert all(0 <= value <= 1 for value in found["attack_success_rate_judged"])
     assert found["harm_unparsable_rate"] == [0.0, 0.0]
-    # In a process of its own it says the same.
-    done = score(file, tmp_path / "apart", *options, "--harm-threshold", "0.4", "--isolate")
-    assert done.exit_code == 0, done.output
-    assert values(tmp_path / "apart") == found
+    if apart:
+        done = score(file, tmp_path / "apart", *options, "--harm-threshold", "0.4", "--isolate")
+        assert done.exit_code == 0, done.output
+        assert values(tmp_path / "apart") == found
 
 
 @pytest.mark.parametrize(
@@ -473,11 +477,11 @@ def test_what_is_judged_is_not_judged_again_after_an_interrupt(
     }
     options["metrics"] = ["reward", "judge_rating"]
     with pytest.raises(KeyboardInterrupt):
-        te.evaluate({"a": FakeEngine()}, task, tmp_path / "run", **options)
-    result = te.evaluate({"a": FakeEngine()}, task, tmp_path / "run", **options)
+        te.evaluate({"a": FakeEngine(batch_size=200)}, task, tmp_path / "run", **options)
+    result = te.evaluate({"a": FakeEngine(batch_size=200)}, task, tmp_path / "run", **options)
     assert [len(questions) for questions in asked] == [512, 0, 88]
     assert not set(asked[0]) & set(asked[2])
-    whole = te.evaluate({"a": FakeEngine()}, task, tmp_path / "other", **options)
+    whole = te.evaluate({"a": FakeEngine(batch_size=200)}, task, tmp_path / "other", **options)
     assert result.scores.equals(whole.scores)
     assert set(result.scores.column("metric").to_pylist()) == {
         "reward", "judge_rating", "judge_unparsable_rate"

@@ -264,6 +264,7 @@ def test_an_injected_script_is_refused(look: Look, fruit_page: Path, tmp_path: P
     context.close()
 
 
+@pytest.mark.slow
 def test_ten_thousand_responses_stay_usable(
     look: Look, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -46,10 +46,12 @@ class Replay:
         self.rows = rows
 
     def generate(self, requests, done=()) -> Iterator[list[Response]]:
+        responses = []
         for r in requests:
             text = self.rows[r.prompt_id]["generations"][r.sample]
             place = (r.key, r.model, r.task, r.prompt_id, r.sample)
-            yield [Response(*place, text, finish_reason="stop", seed=r.seed)]
+            responses.append(Response(*place, text, finish_reason="stop", seed=r.seed))
+        yield responses
 
     def close(self) -> None:
         pass

@@ -73,6 +73,7 @@ for dtype in ("fp16", "bf16", "fp32"):
 
 
 @needs_triton
+@pytest.mark.slow
 def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path):
     """The interpreter accepts what the compiler does not."""
     env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
