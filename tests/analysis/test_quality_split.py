@@ -37,7 +37,7 @@ SCORES = table(
 
 def test_by_hand() -> None:
     # Losses 3 and 2, among the correct 1 and 0.5; the third prompt has no correct base answers.
-    found = split_loss(SCORES, ("base", "sft"), NAMES, sign=1, seed=0)
+    found = split_loss(SCORES, ("base", "sft"), NAMES, sign=1)
     assert found.total.value == pytest.approx(2.5)
     assert found.residual.value == pytest.approx(0.75)
     assert found.quality.value == pytest.approx(1.75)
@@ -46,19 +46,19 @@ def test_by_hand() -> None:
 
 
 def test_a_metric_that_falls_with_diversity() -> None:
-    turned = split_loss(SCORES, ("base", "sft"), NAMES, sign=-1, seed=0)
+    turned = split_loss(SCORES, ("base", "sft"), NAMES, sign=-1)
     assert turned.total.value == pytest.approx(-2.5)
     assert turned.explained == pytest.approx(0.7)
 
 
 def test_nothing_to_explain() -> None:
-    assert split_loss(SCORES, ("sft", "sft"), NAMES, sign=1, seed=0).explained is None
+    assert split_loss(SCORES, ("sft", "sft"), NAMES, sign=1).explained is None
 
 
 def test_no_prompt_has_all_four() -> None:
     empty = table({(model, name): [None] for model in ("base", "sft") for name in NAMES})
     with pytest.raises(DataError, match=r"^No prompt has 'vendi' and 'vendi\[correct\]' of both"):
-        split_loss(empty, ("base", "sft"), NAMES, sign=1, seed=0)
+        split_loss(empty, ("base", "sft"), NAMES, sign=1)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_command(run: Path, tiny_reward_model: Path) -> None:
     # All pass, so nothing is explained: 1 - 3/6 = 0.5 is lost among the good ones.
     assert done.output.splitlines() == [
         "Loss of distinct_1 since base, of it among responses with reward>=-1000:",
-        "sft  (1 prompts, 0 left out)",
+        "sft  (1 prompt, 0 left out)",
         "  total    0.5",
         "  quality  0",
         "  residual 0.5",

@@ -9,6 +9,7 @@ import json
 import pytest
 from support.frontier_runs import SWEEP, Models, made, manifest, scores, with_seeds
 
+from tofu_eval.analysis.comparison import How
 from tofu_eval.analysis.frontier import Frontier, frontier
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.tables import SCORE_SCHEMA, to_table
@@ -25,7 +26,8 @@ def sentence(found: Frontier) -> str:
 def test_a_clear_win_is_said_with_its_figures() -> None:
     assert sentence(made()) == (
         "tofu is more diverse than sft at equal reward, not only hotter: vendi +0.750 [+0.679, "
-        "+0.831] on average from reward 0.4 to 0.8."
+        "+0.831] on average from reward 0.4 to 0.8, adjusted p = 0.0033. That is of these models, "
+        "one training of each: what another training gives, only seeds tell."
     )
 
 
@@ -38,7 +40,55 @@ def test_what_is_not_clear_is_said_to_be_so() -> None:
     models = with_seeds([0.9, -0.2, 0.8])
     said = sentence(made(scores(models, noise=0.01), models))
     assert said.startswith("It is not clear that tofu beats sampling sft hotter: vendi +0.500 [")
-    assert said.endswith("(3 seeds: +0.9, -0.2, +0.8; interval over seeds [-1.01, +2.01]).")
+    assert said.endswith(
+        "(3 seeds: +0.9, -0.2, +0.8; interval over seeds [-1.01, +2.01]), adjusted p = 0.0033."
+    )
+
+
+def test_what_would_let_something_be_said() -> None:
+    grids: Models = {
+        "sft-T0.7": ("sft", None, 0.7, 0.8, 2.0),
+        "sft-T1": ("sft", None, 1.0, 0.6, 3.0),
+        "tofu-T1": ("tofu", None, 1.0, 0.7, 3.0),
+        "tofu-T1.3": ("tofu", None, 1.3, 0.5, 4.0),
+    }
+    said = sentence(made(scores(grids), grids))
+    assert said.startswith("It is not clear that tofu beats sampling sft hotter")
+    assert said.endswith("sample both at 0.7,1,1.3 (tofu-eval run … --temperature 0.7,1,1.3).")
+    few = sentence(made(scores(prompts=5)))
+    assert few.endswith("No result could be clear on 5 prompts: ask at least 6.")
+    notes = frontier_notes(made(scores(prompts=12)))
+    assert any("They stand on 12 prompts" in note for note in notes)
+
+
+def test_sentences_of_several_series_are_adjusted_together() -> None:
+    models: Models = {
+        f"{name}-T{t}": (name, None, t, 0.9 - t / 2, level + t)
+        for name, level in (("sft", 1.0), ("tofu", 1.02), ("gem", 1.01))
+        for t in (0.4, 0.8, 1.2)
+    }
+    together = made(scores(models, noise=0.1), models)
+    assert all("over 3 sentences" in said for said in frontier_sentences(together))
+    alone = {name: row for name, row in models.items() if row[0] != "gem"}
+    (contest,) = made(scores(alone, noise=0.1), alone).contests
+    same = next(c for c in together.contests if {c.series, c.other} == {"sft", "tofu"})
+    assert contest.p_adjusted is not None
+    assert same.p_adjusted is not None
+    assert same.p_adjusted > contest.p_adjusted
+
+
+def test_equally_diverse_within_a_margin() -> None:
+    models: Models = {
+        f"{name}-T{t}": (name, None, t, 0.9 - t / 2, 1 + t)
+        for name in ("sft", "tofu")
+        for t in (0.4, 0.8, 1.2)
+    }
+    table = scores(models, noise=0.1)
+    assert "not clear" in sentence(made(table, models))
+    said = sentence(made(table, models, how=How(margins={"vendi": 0.2})))
+    assert said.startswith("tofu and sft are equally diverse at equal reward")
+    assert "below 0.2" in said
+    assert "not clear" in sentence(made(table, models, how=How(margins={"vendi": 0.001})))
 
 
 def test_why_nothing_can_be_said() -> None:

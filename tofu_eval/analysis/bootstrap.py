@@ -6,6 +6,7 @@ first gives its value, the others its interval.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,25 +36,37 @@ class Estimated:
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
-def resampled_means(values: Floats, rng: np.random.Generator, resamples: int) -> Floats:
+def resampled_means(
+    values: Floats,
+    rng: np.random.Generator,
+    resamples: int,
+    clusters: Sequence[str] | None = None,
+) -> Floats:
     """Means over the last axis, of the data and of resamples of it.
 
     Args:
         values: (..., prompts), no NaN, at least one prompt.
         rng: draws the prompts; all that stands before the last axis shares them.
         resamples: how often.
-    Returns: (1 + resamples, ...), the data first; with one prompt the others are NaN, since one
-        prompt tells nothing of others.
+        clusters: the cluster of each prompt, where whole clusters are drawn.
+    Returns: (1 + resamples, ...), the data first; with one prompt (or cluster) the others are NaN,
+        since one tells nothing of others.
     """
     *shape, prompts = values.shape
     flat = values.reshape(-1, prompts).T
     means = np.full((1 + resamples, flat.shape[1]), np.nan)
     means[0] = flat.mean(axis=0)
-    chunk = max(1, _CELLS // prompts)
-    for start in range(1, 1 + resamples if prompts > 1 else 1, chunk):
+    sizes = np.ones(prompts)
+    if clusters is not None:
+        names = sorted(set(clusters))
+        belongs = np.array([[name == own for own in clusters] for name in names], dtype=np.float64)
+        flat, sizes = belongs @ flat, belongs.sum(axis=1)
+    units = len(sizes)
+    chunk = max(1, _CELLS // units)
+    for start in range(1, 1 + resamples if units > 1 else 1, chunk):
         count = min(chunk, 1 + resamples - start)
-        drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=count)
-        means[start : start + count] = drawn @ flat / prompts
+        drawn = rng.multinomial(units, np.full(units, 1 / units), size=count)
+        means[start : start + count] = drawn @ flat / (drawn @ sizes)[:, None]
     return means.reshape(1 + resamples, *shape)
 
 

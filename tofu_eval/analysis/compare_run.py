@@ -99,6 +99,37 @@ def compare_run(
     return replace(comparison, warnings=warnings_of(run, comparison, facts))
 
 
+def how_of(
+    run: Run,
+    tasks: Sequence[str],
+    *,
+    cluster: str | None = None,
+    margins: Mapping[str, float] | None = None,
+    min_responses: int = LEAST,
+    responses: int | None = None,
+) -> How:
+    """How something of a run is compared that is no table of `compare`: its frontier, a split.
+
+    Args: as `compare_run`.
+
+    Raises:
+        UnknownNameError: `margins` names no metric of the run.
+    """
+    known = run.manifest.get("metrics", {})
+    for name in margins or {}:
+        if name not in known:
+            raise UnknownNameError.of("metric", name, known, f"tofu-eval compare {run.path}")
+    fields = cluster_fields(run, tasks, cluster)
+    return How(
+        facts=known,
+        metadata={task: prompt_metadata(run, task) for task in fields},
+        fields=fields,
+        margins=margins or {},
+        min_responses=min_responses,
+        responses=responses or run.manifest["settings"].get("responses"),
+    )
+
+
 def seeds_together(models: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """The columns of a comparison: its models by name, those of one series as one.
 

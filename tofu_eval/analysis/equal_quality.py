@@ -16,6 +16,10 @@ from tofu_eval.analysis.pareto import Floats, efficient, hypervolume, reached
 QUALITIES = 101
 """Evenly spaced qualities at which two frontiers are read to average their distance."""
 
+FEWEST = 6
+"""Prompts, or clusters of them, below which no verdict is given: as the exact test of `compare`, of
+which no result of five can be clear."""
+
 ROWS = 512
 """Resamples that are looked at together."""
 
@@ -66,7 +70,9 @@ class Contest:
 
     `verdict` is "more" or "less" where `p_adjusted`, the p-value over prompts adjusted over all
     contests of the frontier, is below 0.05 and with two seeds or more the interval over seeds
-    excludes 0 too; "missing" where there is nothing to compare at equal quality.
+    excludes 0 too; "missing" where there is nothing to compare at equal quality. `equivalent` says
+    whether the 90% interval over prompts, and with two seeds or more the interval over seeds, lie
+    within `margin` on both sides.
     """
 
     series: str
@@ -83,6 +89,8 @@ class Contest:
     wanted: tuple[float, ...] = ()
     prompts: int = 0
     p_adjusted: float | None = None
+    margin: float | None = None
+    equivalent: bool = False
 
 
 def seeds_of(members: Sequence[Member], *series: str) -> list[int | None]:
@@ -154,8 +162,10 @@ def contest(
     return found, column
 
 
-def decide(contests: Sequence[tuple[Contest, Floats]]) -> tuple[Contest, ...]:
-    """The contests with their verdicts, adjusted together.
+def decide(
+    contests: Sequence[tuple[Contest, Floats]], *, margin: float | None = None
+) -> tuple[Contest, ...]:
+    """The contests with their verdicts, adjusted together; `margin` is that of equivalence.
 
     Formula: max-T over the same resamples of prompts: p of a contest is how often the largest
     |x* − x| / se of all contests reaches its |x| / se, brought from the normal to Student's scale
@@ -177,13 +187,30 @@ def decide(contests: Sequence[tuple[Contest, Floats]]) -> tuple[Contest, ...]:
         z = _deviate_of(abs(float(value)) / float(own), found.prompts)
         p = (float((greatest >= z).sum()) + 1) / (len(greatest) + 1)
         made[i] = replace(found, p_adjusted=p, verdict=_verdict(found, p))
+        if margin is not None:
+            near = _lies_within(found, float(value), float(own), margin)
+            made[i] = replace(made[i], margin=margin, equivalent=near)
     return tuple(made)
+
+
+def _lies_within(found: Contest, value: float, error: float, margin: float) -> bool:
+    """Two one-sided tests at 5%, of the prompts, and that the interval over seeds lies within."""
+    from scipy.special import stdtrit
+
+    if found.prompts < FEWEST:
+        return False
+    scale = sqrt(found.prompts / (found.prompts - 1))
+    reach = float(stdtrit(found.prompts - 1, 0.95)) * error * scale
+    ends = [value - reach, value + reach]
+    ends += [end for end in (found.seeds_low, found.seeds_high) if end is not None]
+    return max(map(abs, ends)) < margin
 
 
 def _is_testable(found: Contest, column: Floats) -> bool:
     defined = np.mean(~np.isnan(column[1:])) if len(column) > 1 else 0.0
     met = not set(found.wanted) & set(found.temperatures)
-    return found.difference.value is not None and bool(defined >= DEFINED) and met
+    enough = found.prompts >= FEWEST
+    return found.difference.value is not None and bool(defined >= DEFINED) and met and enough
 
 
 def _deviate_of(t: float, prompts: int) -> float:

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tofu_eval.analysis.bootstrap import estimated, resampled_means
+from tofu_eval.analysis.common_counts import MadeEqual, at_common_counts
+from tofu_eval.analysis.comparison import How
 from tofu_eval.analysis.direction import sign_of, worst_of
 from tofu_eval.analysis.equal_quality import Contest, Member, contest, decide, places, seeds_of
 from tofu_eval.analysis.pareto import Floats, efficient, hypervolume
@@ -75,6 +77,9 @@ class Frontier:
     each temperature. `reference` is the (quality, diversity) that the hypervolumes count from: for
     each measure the worst value that its metric can have, or where that is not a number, the worst
     mean among the points. `dropped` are prompts that some model lacks, `prompts` counts the others.
+    `made_equal` says at how many responses the values of what moves with their number were made.
+    `cluster` is the field that prompts are clustered by, None where they stand for themselves;
+    `units` counts what is resampled: prompts, or clusters of them.
     """
 
     task: str
@@ -92,6 +97,9 @@ class Frontier:
     dropped: tuple[str, ...]
     lacking: Mapping[str, int]
     method: str
+    made_equal: tuple[MadeEqual, ...] = ()
+    cluster: str | None = None
+    units: int = 0
 
 
 def frontier(
@@ -105,6 +113,8 @@ def frontier(
     baseline: str | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    smaller: pa.Table | None = None,
+    how: How | None = None,
 ) -> Frontier:
     """The frontier of the models of a run on one task.
 
@@ -119,13 +129,18 @@ def frontier(
         baseline: the series that the others are put beside; by default every two are compared.
         seed: decides the resamples.
         resamples: how often the prompts are drawn again.
+        smaller: a table of EQUAL_SCHEMA, the scores at smaller numbers of responses: what moves
+            with them is put beside one another at the smallest that any of the models has.
+        how: `fields` and `metadata` say how prompts are clustered, `responses` and `min_responses`
+            are of `compare`, and so are `margins` for the metric of diversity.
     Raises:
         UnknownNameError: no such task, metric or series.
         ConfigError: a metric without a direction, or one and the same metric twice.
         DataError: no prompt has both measures of every model.
     """
-    signs, members, common, means = _measured(
-        scores, manifest, task, (quality, diversity), series, seed, resamples
+    how = how or How()
+    signs, members, common, means, made_equal, units = _measured(
+        scores, manifest, task, (quality, diversity), series, seed, resamples, smaller, how
     )
     names = list(dict.fromkeys(member.series for member in members))
     if baseline is not None and baseline not in names:
@@ -152,12 +167,17 @@ def frontier(
         volumes=tuple(_volume(name, [name], members, means, reference) for name in names),
         of_all=_volume("all", names, members, means, reference),
         contests=decide(
-            [contest(*pair, members, means, reference, len(common.prompts)) for pair in pairs]
+            [contest(*pair, members, means, reference, units) for pair in pairs],
+            margin=how.margins.get(diversity),
         ),
         prompts=len(common.prompts),
         dropped=common.dropped,
         lacking=common.lacking,
-        method=f"{METHOD}, {resamples} resamples",
+        method=f"{METHOD}, {resamples} resamples"
+        + (" of clusters" if how.fields.get(task) else ""),
+        made_equal=made_equal,
+        cluster=how.fields.get(task),
+        units=units,
     )
 
 
@@ -202,14 +222,16 @@ def frontier_points(
     quality: str,
     diversity: str,
     seed: int = 0,
+    smaller: pa.Table | None = None,
+    how: How | None = None,
 ) -> tuple[Point, ...]:
     """The points of `frontier` alone, which take a small part of its time.
 
     Raises:
         UnknownNameError, ConfigError, DataError: as `frontier`.
     """
-    _, members, _, means = _measured(
-        scores, manifest, task, (quality, diversity), None, seed, RESAMPLES
+    _, members, _, means, _, _ = _measured(
+        scores, manifest, task, (quality, diversity), None, seed, RESAMPLES, smaller, how or How()
     )
     return _points(members, means)
 
@@ -222,18 +244,35 @@ def _measured(
     series: Collection[str] | None,
     seed: int,
     resamples: int,
-) -> tuple[tuple[int, int], list[Member], Common, Floats]:
-    """The signs of the measures, the models, their common prompts and their resampled means."""
+    smaller: pa.Table | None,
+    how: How,
+) -> tuple[tuple[int, int], list[Member], Common, Floats, tuple[MadeEqual, ...], int]:
+    """The signs of the measures, the models, their common prompts, their resampled means, what was
+    made equal, and how many prompts or clusters were resampled."""
     quality, diversity = measures
     if quality == diversity:
         raise ConfigError(f"Quality and diversity are both '{quality}'; expected two metrics.")
     signs = (sign_of(manifest, quality), sign_of(manifest, diversity))
     members = _members(scores, manifest, task, series)
-    common = common_prompts(scores, task, [m.model for m in members], (quality, diversity))
+    names = [member.model for member in members]
+    of_task = scores.filter(pc.equal(scores.column("task"), task))
+    wanted = pa.array(measures, pa.string())
+    at_one, made_equal = at_common_counts(
+        of_task.filter(pc.is_in(of_task.column("metric"), wanted)),
+        smaller,
+        names,
+        manifest.get("metrics", {}),
+        least=how.min_responses,
+        fixed=how.responses,
+    )
+    common = common_prompts(at_one if made_equal else scores, task, names, (quality, diversity))
     rng = np.random.default_rng(seed_of(seed, task, quality, diversity))
     oriented = common.values * np.array(signs, dtype=np.float64)[:, None, None]
-    means = resampled_means(np.moveaxis(oriented, 0, 1), rng, resamples)
-    return signs, members, common, means
+    clusters = how.clusters(task)
+    own = None if clusters is None else [clusters[prompt] for prompt in common.prompts]
+    means = resampled_means(np.moveaxis(oriented, 0, 1), rng, resamples, own)
+    units = len(common.prompts) if own is None else len(set(own))
+    return signs, members, common, means, made_equal, units
 
 
 def _members(

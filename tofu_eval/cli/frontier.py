@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from tofu_eval.cli.comparing import comparing_options
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -21,6 +24,7 @@ FORMATS = ("table", "markdown", "csv", "json")
     help="Put every other series beside this one. Default: every two.",
 )
 @click.option("--format", "style", type=click.Choice(FORMATS), default="table")
+@comparing_options
 def command(
     run: Path,
     quality: str,
@@ -29,6 +33,7 @@ def command(
     series: tuple[str, ...],
     baseline: str | None,
     style: str,
+    **how: Any,
 ) -> None:
     """Quality against diversity, over models and temperatures: is one better, or only hotter?
 
@@ -37,6 +42,7 @@ def command(
         --temperature 0.3,0.7,1.0,1.3 --reward-model REWARD --output runs/x
     tofu-eval frontier runs/x --quality reward --diversity vendi --baseline sft
     """
+    from tofu_eval.analysis.compare_run import how_of
     from tofu_eval.analysis.frontier import frontiers
     from tofu_eval.cli.console import note
     from tofu_eval.cli.measured import check_kind, check_measured
@@ -59,6 +65,8 @@ def command(
         series=series or None,
         baseline=baseline,
         seed=opened.manifest["settings"]["seed"],
+        smaller=opened.equal_scores(),
+        how=how_of(opened, list(opened.manifest["tasks"]), **how),
     )
     text = render_frontiers(frontier_list, style)
     if style == "table":  # ids of prompts are anybody's text

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from tofu_eval.cli.comparing import comparing_options
 
 
 @click.command("split")
@@ -18,8 +21,14 @@ import click
 )
 @click.option("--baseline", metavar="MODEL", help="The model before. Default: the first.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")
+@comparing_options
 def command(
-    run: Path, metric: str, passing: str, baseline: str | None, tasks: tuple[str, ...]
+    run: Path,
+    metric: str,
+    passing: str,
+    baseline: str | None,
+    tasks: tuple[str, ...],
+    **how: Any,
 ) -> None:
     """Split a loss of diversity: what removing bad responses explains, and the rest.
 
@@ -28,11 +37,14 @@ def command(
         --metric vendi --metric 'vendi[reward>=-3]'
     tofu-eval split runs/x --metric vendi --passing 'reward>=-3'
     """
+    from tofu_eval.analysis.compare_run import how_of
     from tofu_eval.analysis.direction import sign_of
     from tofu_eval.analysis.quality_split import split_loss
     from tofu_eval.cli.measured import check_kind, check_measured
     from tofu_eval.core.errors import ConfigError, UnknownNameError
+    from tofu_eval.core.escape import printable
     from tofu_eval.metrics import find
+    from tofu_eval.report.split_text import split_notes
     from tofu_eval.run.store import Run
 
     opened = Run.open(run)
@@ -52,14 +64,25 @@ def command(
     others = [model for model in names["model"] if model != base]
     if not others:
         raise ConfigError(f"{run} has only the model '{base}'; a loss is between two.")
-    seed = opened.manifest["settings"]["seed"]
+    shown = tasks or known["task"]
+    chosen = how_of(opened, shown, **how)
+    smaller, margin = opened.equal_scores(), chosen.margins.get(metric)
     click.echo(f"Loss of {metric} since {base}, of it among responses with {passing}:")
     for model in others:
-        parts = split_loss(scores, (base, model), (metric, good), sign=sign, seed=seed)
-        click.echo(f"{model}  ({parts.total.n} prompts, {parts.dropped} left out)")
+        parts = split_loss(
+            scores, (base, model), (metric, good), sign=sign, smaller=smaller, how=chosen
+        )
+        prompts = f"{parts.total.n} prompt{'' if parts.total.n == 1 else 's'}"
+        over = "" if parts.clusters is None else f" in {parts.clusters} clusters"
+        click.echo(f"{model}  ({prompts}{over}, {parts.dropped} left out)")
+        for line in split_notes(parts, base, model):
+            click.echo(printable(f"  {line}"))
         for name in ("total", "quality", "residual"):
             part = getattr(parts, name)
             interval = "" if part.low is None else f"  [{part.low:.4g}, {part.high:.4g}]"
-            click.echo(f"  {name:<9}{part.value:.4g}{interval}")
+            none = ""
+            if margin and part.low is not None and -margin < part.low and part.high < margin:
+                none = f"  counts as none: within {margin:g} on both sides"
+            click.echo(f"  {name:<9}{part.value:.4g}{interval}{none}")
         if parts.explained is not None:
             click.echo(f"  removing bad responses explains {parts.explained:.0%} of the total")

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tofu_eval.importers.base import Answer, File, Record, RowError, importer, kind_of, text_at
+from tofu_eval.importers.base import (
+    Answer,
+    File,
+    Record,
+    RowError,
+    importer,
+    kind_of,
+    metadata_in,
+    text_at,
+)
 
 
 @importer(
@@ -25,4 +34,9 @@ def alpaca_eval(file: File) -> Iterator[Record]:
         text = row["output"]
         if text is not None and not isinstance(text, str):
             raise RowError(f"'output' must be a string, got {kind_of(text)}")
-        yield Record([Answer(text)], prompt=text_at(row, "instruction"), model=row["generator"])
+        yield Record(
+            [Answer(text)],
+            prompt=text_at(row, "instruction"),
+            model=row["generator"],
+            metadata=metadata_in(file, row),
+        )

@@ -161,6 +161,36 @@ class Options:
         return bool(self.prompt or self.responses or self.id or self.model)
 
 
+OF_PROMPT = ("cluster", "category", "subject", "topic")
+"""Fields that say which prompts belong together, where the user names none."""
+
+
+def metadata_in(file: File, *places: object) -> dict[str, str]:
+    """What a file says of a prompt: the field of --cluster, else those that name a category.
+
+    Args:
+        file: that is read.
+        places: objects that may have the fields; the first that has one counts.
+    """
+    known: dict[str, str] = {}
+    for name in cluster_fields(file.options):
+        for place in places:
+            value = place.get(name) if isinstance(place, Mapping) else None
+            if text := prompt_fact(look(place, name) if value is None else value):
+                known.setdefault(name, text)
+    return known
+
+
+def cluster_fields(options: Options) -> tuple[str, ...]:
+    """The fields that may say to which cluster a prompt belongs."""
+    return (options.cluster,) if options.cluster else OF_PROMPT
+
+
+def prompt_fact(value: object) -> str:
+    """What is said of a prompt, as a text; empty where it is nothing of one value."""
+    return " ".join(str(value).split()) if isinstance(value, str | int) else ""
+
+
 @dataclass(frozen=True)
 class Importer:
     """A format and what there is to know about it.

@@ -11,9 +11,16 @@ belong together: an `id` numbers the conversations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from tofu_eval.importers.base import File, Record, Row, RowError, importer
+from tofu_eval.importers.base import (
+    File,
+    Record,
+    Row,
+    RowError,
+    importer,
+    metadata_in,
+)
 from tofu_eval.importers.chat import is_answered, is_chat, split_chat
 
 
@@ -43,11 +50,11 @@ def sharegpt(file: File) -> Iterator[Record]:
 
 def _read(file: File, name: str) -> Iterator[Record]:
     for row in file.rows():
-        yield _record(row, name)
+        yield _record(row, name, metadata_in(file, row))
 
 
-def _record(row: Row, name: str) -> Record:
+def _record(row: Row, name: str, metadata: Mapping[str, str]) -> Record:
     before, answer = split_chat(row.get(name), name)
     if not before:
         raise RowError(f"'{name}' must have a message before the assistant's, got none")
-    return Record([answer], prompt=before, model=row.get("model"))
+    return Record([answer], prompt=before, model=row.get("model"), metadata=metadata)

@@ -12,7 +12,8 @@ A sample stands there once a metric; of each, the rows of the first metric are r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tofu_eval.importers.base import (
     Answer,
@@ -22,6 +23,7 @@ from tofu_eval.importers.base import (
     RowError,
     importer,
     look,
+    metadata_in,
     texts_of,
     truth_of,
 )
@@ -43,18 +45,23 @@ def every_eval_ever(file: File) -> Iterator[Record]:
         if first.setdefault(sample, metric) != metric:
             repeated += 1
             continue
-        yield _record(row)
+        yield _record(row, metadata_in(file, row.get("metadata"), row))
     if repeated:
         file.say("one metric's rows")
         file.note(f"{repeated} rows repeat a sample for another metric and are not read")
 
 
-def _record(row: Row) -> Record:
+def _record(row: Row, metadata: Mapping[str, str]) -> Record:
     asked = look(row, "input.raw")
     asked = look(row, "input.formatted") if asked is None else asked
     texts = texts_of(look(row, "output.raw"), "output.raw")
     references = texts_of(look(row, "input.reference"), "input.reference")
-    facts = {"id": row["sample_id"], "model": row["model_id"], "references": references}
+    facts: dict[str, Any] = {
+        "id": row["sample_id"],
+        "model": row["model_id"],
+        "references": references,
+        "metadata": metadata,
+    }
     if not texts and row.get("messages"):
         before, answer = split_chat(row["messages"], "messages")
         return Record([answer], prompt=before, **facts)

@@ -29,6 +29,7 @@ from tofu_eval.importers.base import (
     kind_of,
     list_at,
     look,
+    metadata_in,
     number_of,
 )
 from tofu_eval.importers.chat import content_of, prompt_of
@@ -42,10 +43,11 @@ def helm(file: File) -> Iterator[Record]:
         for request in list_at(state, "request_states"):
             if not isinstance(request, Mapping):
                 raise RowError(f"a request state must be an object, got {kind_of(request)}")
-            yield _record(request, model)
+            known = metadata_in(file, request.get("instance"), look(request, "instance.extra_data"))
+            yield _record(request, model, known)
 
 
-def _record(state: Row, model: str | None) -> Record:
+def _record(state: Row, model: str | None, metadata: Mapping[str, str]) -> Record:
     sent = look(state, "request.prompt")
     text = look(state, "instance.input.text")
     messages = look(state, "request.messages") or look(state, "instance.input.messages")
@@ -59,6 +61,7 @@ def _record(state: Row, model: str | None) -> Record:
         model=model or look(state, "request.model"),
         references=_references(state),
         sent=sent if isinstance(sent, str) and sent else None,
+        metadata=metadata,
     )
 
 

@@ -5,7 +5,8 @@ Version: 0.3.285, log format version 2.
 Fields: `eval.model`, `eval.model_generate_config.num_choices`, `status`; of each of `samples`:
     `id` and `epoch` (from 1), `input` (a text or messages), `output.choices[].message.content` (a
     text or parts, those of type `reasoning` are thoughts) and `.stop_reason`, `output.error`,
-    `target`, `scores.SCORER.value` ("C", "I" or a number), `error`.
+    `target`, `metadata` (whose category is read), `scores.SCORER.value` ("C", "I" or a number),
+    `error`.
 Source: inspect_ai/log/_log.py (EvalLog, EvalSample), inspect_ai/log/_recorders/eval.py (the ZIP),
     inspect_ai/model/_model_output.py.
 """
@@ -24,6 +25,7 @@ from tofu_eval.importers.base import (
     kind_of,
     list_at,
     look,
+    metadata_in,
     texts_of,
     truth_of,
 )
@@ -43,12 +45,15 @@ def inspect(file: File) -> Iterator[Record]:
         for sample in list_at(log, "samples"):
             if not isinstance(sample, Mapping):
                 raise RowError(f"a sample must be an object, got {kind_of(sample)}")
-            yield _record(sample, model, choices if isinstance(choices, int) else None)
+            known = metadata_in(file, sample.get("metadata"), sample)
+            yield _record(sample, model, choices if isinstance(choices, int) else None, known)
     if status not in (None, "success"):
         file.note(f"its status is '{status}': samples may be missing")
 
 
-def _record(sample: Row, model: str | None, choices: int | None) -> Record:
+def _record(
+    sample: Row, model: str | None, choices: int | None, metadata: Mapping[str, str]
+) -> Record:
     answers = _answers(sample)
     epoch = sample.get("epoch", 1)
     if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 1:
@@ -60,6 +65,7 @@ def _record(sample: Row, model: str | None, choices: int | None) -> Record:
         model=model,
         references=[text for text in texts_of(sample.get("target"), "target") if text],
         first=(epoch - 1) * (choices or len(answers)),
+        metadata=metadata,
     )
 
 

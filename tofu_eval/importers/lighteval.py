@@ -22,6 +22,7 @@ from tofu_eval.importers.base import (
     Row,
     importer,
     look,
+    metadata_in,
     number_of,
     text_at,
     texts_of,
@@ -38,6 +39,7 @@ DETAILS = "details"
     fields=("doc.query", "model_response.text"),
     columns=(
         *("doc.query", "doc.id", "doc.choices", "doc.gold_index", "metric"),
+        *("doc.specific", "doc.task_name"),
         *("model_response.text", "model_response.text_post_processed"),
         *("model_response.reasonings", "model_response.logprobs", "model_response.input"),
     ),
@@ -56,6 +58,7 @@ def lighteval(file: File) -> Iterator[Record]:
             model=model,
             references=_references(row),
             sent=sent if isinstance(sent, str) else None,
+            metadata=metadata_in(file, look(row, "doc.specific"), row.get("doc"), row),
         )
 
 

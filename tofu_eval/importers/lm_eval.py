@@ -3,8 +3,9 @@
 Tool: lm-evaluation-harness, `lm_eval --log_samples --output_path DIR`.
 Version: 0.4.13; the list form of `arguments` is that of versions before 0.4.3.
 Fields: `arguments.gen_args_0.arg_0` (the prompt; in chat form JSON of the messages), `resps` (a
-    list a request, each of the repeats), `doc_id`, `target`, `filter`, `metrics` (names of fields
-    that hold a score); beside it `results_DATE.json` with `model_name` and `config.model_args`.
+    list a request, each of the repeats), `doc_id`, `doc` (the row of the data set, whose category
+    is read), `target`, `filter`, `metrics` (names of fields that hold a score); beside it
+    `results_DATE.json` with `model_name` and `config.model_args`.
 Source: lm_eval/evaluator.py (the rows), lm_eval/loggers/evaluation_tracker.py (names of files).
 """
 
@@ -24,6 +25,7 @@ from tofu_eval.importers.base import (
     kind_of,
     list_at,
     look,
+    metadata_in,
     truth_of,
 )
 from tofu_eval.importers.chat import messages_in
@@ -51,13 +53,15 @@ def lm_eval(file: File) -> Iterator[Record]:
         elif filter != kept:  # the same responses once more
             others[str(filter)] = None
             continue
-        yield from _records(row, model[0] if model else None)
+        yield from _records(
+            row, model[0] if model else None, metadata_in(file, row.get("doc"), row)
+        )
     if others:
         file.say(f"filter '{kept}'")
         file.note(f"the lines of the filter '{kept}' are read, not those of {', '.join(others)}")
 
 
-def _records(row: Row, model: str | None) -> Iterator[Record]:
+def _records(row: Row, model: str | None, metadata: Mapping[str, str]) -> Iterator[Record]:
     requests = list_at(row, "resps")
     references = _references(row.get("target"))
     for place, repeats in enumerate(requests):
@@ -69,6 +73,7 @@ def _records(row: Row, model: str | None) -> Iterator[Record]:
             id=f"{row['doc_id']}/{place}" if len(requests) > 1 else row["doc_id"],
             model=model,
             references=references,
+            metadata=metadata,
         )
 
 

@@ -24,6 +24,7 @@ from tofu_eval.importers.base import (
     RowError,
     importer,
     list_at,
+    metadata_in,
     number_of,
     texts_of,
 )
@@ -69,6 +70,7 @@ def noveltybench(file: File) -> Iterator[Record]:
             id=row["id"],
             model=row["model"],
             whole=True,
+            metadata=metadata_in(file, row),
         )
 
 

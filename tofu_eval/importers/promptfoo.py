@@ -24,6 +24,7 @@ from tofu_eval.importers.base import (
     kind_of,
     list_at,
     look,
+    metadata_in,
     text_at,
     truth_of,
 )
@@ -43,15 +44,30 @@ def promptfoo(file: File) -> Iterator[Record]:
         for result in results:
             if not isinstance(result, Mapping):
                 raise RowError(f"a result must be an object, got {kind_of(result)}")
-            yield _record(result)
+            yield _record(result, metadata_in(file, *_places(result)))
 
 
-def _record(result: Row) -> Record:
+def _places(result: Row) -> list[object]:
+    """Where promptfoo puts what is known of a test."""
+    return [
+        look(result, "testCase.metadata"),
+        result.get("metadata"),
+        result.get("vars"),
+        look(result, "testCase.vars"),
+    ]
+
+
+def _record(result: Row, metadata: Mapping[str, str]) -> Record:
     provider = result.get("provider")
     model = (
         provider if isinstance(provider, str) else look(provider, "label") or look(provider, "id")
     )
-    return Record([_answer(result)], prompt=messages_in(text_at(result, "prompt.raw")), model=model)
+    return Record(
+        [_answer(result)],
+        prompt=messages_in(text_at(result, "prompt.raw")),
+        model=model,
+        metadata=metadata,
+    )
 
 
 def _answer(result: Row) -> Answer:

@@ -13,7 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tofu_eval.importers.base import Answer, File, Record, Row, RowError, importer, kind_of
+from tofu_eval.importers.base import (
+    Answer,
+    File,
+    Record,
+    Row,
+    RowError,
+    importer,
+    kind_of,
+    metadata_in,
+)
 from tofu_eval.importers.chat import prompt_of
 
 ERROR = "__inference_error__"
@@ -33,7 +42,10 @@ def ray_llm(file: File) -> Iterator[Record]:
     """A row a response."""
     for row in file.rows():
         yield Record(
-            [_answer(row)], prompt=prompt_of(row["prompt"], "prompt"), model=row.get("model")
+            [_answer(row)],
+            prompt=prompt_of(row["prompt"], "prompt"),
+            model=row.get("model"),
+            metadata=metadata_in(file, row),
         )
 
 

@@ -22,6 +22,7 @@ from tofu_eval.importers.base import (
     Record,
     Row,
     RowError,
+    cluster_fields,
     fields_of,
     kind_of,
     on_one_line,
@@ -196,7 +197,10 @@ class _FileReader:
 
     def rows(self, columns: Sequence[str] = ()) -> Iterator[Row]:
         """Its rows from the first to the last, as often as asked for."""
-        return self._rows_of(self._container, columns or self._importer.columns)
+        wanted = columns or self._importer.columns
+        if wanted:
+            wanted = (*wanted, *(n for n in cluster_fields(self.options) if n not in wanted))
+        return self._rows_of(self._container, wanted)
 
     def columns(self) -> list[str]:
         """All columns of a table, also those that are not read."""

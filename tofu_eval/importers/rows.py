@@ -28,15 +28,18 @@ from typing import Any
 
 from tofu_eval.core.types import Message
 from tofu_eval.importers.base import (
+    OF_PROMPT,
     Answer,
     File,
     Options,
     Record,
     Row,
     RowError,
+    cluster_fields,
     fields_of,
     importer,
     kind_of,
+    prompt_fact,
     texts_of,
 )
 from tofu_eval.importers.chat import answer_of, is_chat, prompt_of
@@ -51,7 +54,6 @@ LAST_RESORT = "text"
 IDS = ("id", "prompt_id", "custom_id")
 REFERENCES = ("references", "reference")
 OF_RESPONSE = ("logprob", "finish_reason", "correct", "reasoning", "reward")
-OF_PROMPT = ("cluster", "category", "subject", "topic")
 COLUMNS = (
     *("model", *IDS, *PROMPTS, *RESPONSES, LAST_RESORT, *REFERENCES, *OF_RESPONSE, *OF_PROMPT),
     "reasoning_content",
@@ -150,7 +152,7 @@ def find_layout(row: Row, file: File) -> Layout:
         len(responses) > 1,
         file.kind == "csv",
         options.prompts is not None,
-        (options.cluster,) if options.cluster else OF_PROMPT,
+        cluster_fields(options),
     )
 
 
@@ -223,15 +225,9 @@ def _record(row: Row, name: str, layout: Layout) -> tuple[Record, bool]:
         answers = [_join_answer(answers[0], {"reasoning": row["reasoning_content"]})]
     model = name if layout.is_wide else row.get(layout.model)
     references = _references(row) if "references" in row or "reference" in row else ()
-    metadata = {field: _prompt_text(row, field) for field in layout.of_prompt if field in row}
+    metadata = {field: prompt_fact(row[field]) for field in layout.of_prompt if field in row}
     metadata = {field: value for field, value in metadata.items() if value}
     return Record(answers, prompt, id, model, references, whole=is_many, metadata=metadata), is_many
-
-
-def _prompt_text(row: Row, field: str) -> str:
-    """What a row says of its prompt, as a text; empty where it is nothing of one value."""
-    value = row[field]
-    return " ".join(str(value).split()) if isinstance(value, str | int) else ""
 
 
 def _prompt(row: Row, layout: Layout) -> str | Sequence[Message] | None:

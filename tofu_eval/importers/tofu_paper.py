@@ -24,6 +24,7 @@ from tofu_eval.importers.base import (
     kind_of,
     list_at,
     look,
+    metadata_in,
     number_of,
     text_at,
     texts_of,
@@ -66,6 +67,7 @@ def tofu_paper(file: File) -> Iterator[Record]:
                 for text in texts_of(row.get(name), name)
             ],
             whole=True,
+            metadata=metadata_in(file, row),
         )
 
 

@@ -22,6 +22,7 @@ from tofu_eval.importers.base import (
     has_several_steps,
     importer,
     kind_of,
+    metadata_in,
     number_of,
     texts_of,
 )
@@ -48,6 +49,7 @@ def trl(file: File) -> Iterator[Record]:
             prompt=prompt_of(row["prompt"], "prompt"),
             references=_references(row),
             step=step if several and isinstance(step, int) else None,
+            metadata=metadata_in(file, row),
         )
 
 

@@ -20,6 +20,7 @@ from tofu_eval.importers.base import (
     has_several_steps,
     importer,
     kind_of,
+    metadata_in,
     number_of,
     truth_of,
 )
@@ -40,6 +41,7 @@ def verl(file: File) -> Iterator[Record]:
             prompt=prompt_of(row["input"], "input"),
             references=_references(row.get("gts")),
             step=step if several and isinstance(step, int) else None,
+            metadata=metadata_in(file, row),
         )
 
 

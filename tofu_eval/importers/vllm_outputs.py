@@ -22,6 +22,7 @@ from tofu_eval.importers.base import (
     kind_of,
     list_at,
     look,
+    metadata_in,
     number_of,
 )
 from tofu_eval.importers.chat import prompt_of
@@ -50,6 +51,7 @@ def vllm(file: File) -> Iterator[Record]:
             [_answer(output, cut) for output in outputs] or [Answer(None, state="failed")],
             prompt=prompt_of(row["prompt"], "prompt"),
             model=row.get("model"),
+            metadata=metadata_in(file, row),
         )
 
 

@@ -205,13 +205,18 @@ def write_report(
     baseline: str | None = None,
     tasks: Sequence[str] = (),
     metrics: Sequence[str] = (),
+    cluster: str | None = None,
+    margins: Mapping[str, float] | None = None,
+    min_responses: int = 2,
+    responses: int | None = None,
 ) -> Path:
     """Write a run as one HTML page that loads nothing; returns its path.
 
     Args:
         run: a run with scores.
         output: the file; by default `report.html` in the run.
-        baseline, tasks, metrics: as `compare` has them.
+        baseline, tasks, metrics, cluster, margins, min_responses, responses: as `compare` has
+            them.
 
     Raises:
         UnknownNameError: the run has no such model, task or metric.
@@ -221,7 +226,13 @@ def write_report(
 
     opened = open_run(run)
     path = Path(output) if output is not None else opened.path / "report.html"
-    write_page(path, read(opened, baseline=baseline, tasks=tasks, metrics=metrics))
+    how = {
+        "cluster": cluster,
+        "margins": margins,
+        "min_responses": min_responses,
+        "responses": responses,
+    }
+    write_page(path, read(opened, baseline=baseline, tasks=tasks, metrics=metrics, how=how))
     return path
 
 
@@ -233,6 +244,10 @@ def frontier(
     tasks: Sequence[str] = (),
     series: Sequence[str] = (),
     baseline: str | None = None,
+    cluster: str | None = None,
+    margins: Mapping[str, float] | None = None,
+    min_responses: int = 2,
+    responses: int | None = None,
 ) -> list[Frontier]:
     """Quality against diversity over models and temperatures, one frontier a task.
 
@@ -243,10 +258,12 @@ def frontier(
         tasks: only these; by default all that have both metrics.
         series: only these models, without their temperatures; by default all.
         baseline: the series that each other is put beside; by default every two.
+        cluster, margins, min_responses, responses: as `compare` has them.
 
     Raises:
         UnknownNameError: the run has no such metric, task or series.
     """
+    from tofu_eval.analysis.compare_run import how_of
     from tofu_eval.analysis.frontier import frontiers
 
     opened = open_run(run)
@@ -260,6 +277,15 @@ def frontier(
             series=tuple(series) or None,
             baseline=baseline,
             seed=opened.manifest["settings"]["seed"],
+            smaller=opened.equal_scores(),
+            how=how_of(
+                opened,
+                list(opened.manifest["tasks"]),
+                cluster=cluster,
+                margins=margins,
+                min_responses=min_responses,
+                responses=responses,
+            ),
         )
     )
 

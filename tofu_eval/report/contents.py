@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tofu_eval.analysis.compare_run import chosen_scores, compare_run
+from tofu_eval.analysis.compare_run import chosen_scores, compare_run, how_of
 from tofu_eval.analysis.comparison import Comparison, Row
 from tofu_eval.analysis.direction import has_direction, sign_of_direction, won_share
 from tofu_eval.analysis.frontier import Frontier, Point, frontier_points
@@ -141,7 +141,7 @@ def read(
                 for row in comparison.rows
                 for cell in row.cells
             ],
-            "frontier": list(_frontier(run, scores, comparison, beyond)),
+            "frontier": list(_frontier(run, scores, comparison, beyond, how or {})),
             "rarefaction": survey.rarefaction,
             "lengths": survey.lengths,
         },
@@ -199,7 +199,11 @@ def _turn_word(finding: Finding) -> str:
 
 
 def _frontier(
-    run: Run, scores: pa.Table, comparison: Comparison, beyond: Beyond | None
+    run: Run,
+    scores: pa.Table,
+    comparison: Comparison,
+    beyond: Beyond | None,
+    how: Mapping[str, Any],
 ) -> Iterable[Record]:
     """Each model's quality beside its diversity; `best` where no model is ahead in both."""
     wider = {
@@ -218,11 +222,15 @@ def _frontier(
                         _record, found.curves, repeat((quality, diversity)), repeat(None)
                     )
                 else:
-                    yield from _points(run, scores, comparison, (quality, diversity))
+                    yield from _points(run, scores, comparison, (quality, diversity), how)
 
 
 def _points(
-    run: Run, scores: pa.Table, comparison: Comparison, pair: tuple[Row, Row]
+    run: Run,
+    scores: pa.Table,
+    comparison: Comparison,
+    pair: tuple[Row, Row],
+    how: Mapping[str, Any],
 ) -> Iterable[Record]:
     quality, diversity = pair
     column = {model: name for name, models in _columns(comparison).items() for model in models}
@@ -234,6 +242,8 @@ def _points(
             quality=quality.metric,
             diversity=diversity.metric,
             seed=run.manifest["settings"]["seed"],
+            smaller=run.equal_scores(),
+            how=how_of(run, [quality.task], **how),
         )
     except DataError:  # no prompt has both of every model: the page says that nothing is there
         return

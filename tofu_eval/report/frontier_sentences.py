@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tofu_eval.analysis.bootstrap import Estimated
-from tofu_eval.analysis.equal_quality import At, Contest
+from tofu_eval.analysis.equal_quality import FEWEST, At, Contest
 from tofu_eval.analysis.frontier import Frontier
-from tofu_eval.report.formatting import estimate_text
+from tofu_eval.analysis.warnings import FEW
+from tofu_eval.report.formatting import counts_text, estimate_text, p_text
 
 NAMED = 5
 """Dropped prompts that a note names; JSON has all."""
@@ -28,11 +29,47 @@ def _sentence(frontier: Frontier, contest: Contest) -> str:
         return f"{us} and {them} cannot be compared at equal {quality}: {_why(frontier, contest)}."
     found = estimated_text(in_metric_units(contest.difference, frontier.signs[1]), "+")
     where = f"{diversity} {found} {_where(frontier, contest)}{_seeds(frontier, contest)}"
+    where += _adjusted(frontier, contest)
+    if contest.equivalent and contest.verdict == "unclear":
+        margin = f"the difference is shown to be below {contest.margin:g}"
+        return f"{us} and {them} are equally diverse at equal {quality} ({margin}): {where}."
     if contest.verdict == "unclear":
-        return f"It is not clear that {us} beats sampling {them} hotter: {where}."
+        return (
+            f"It is not clear that {us} beats sampling {them} hotter: {where}.{_missing(contest)}"
+        )
+    once = "" if len(contest.by_seed) > 1 else f" {ONE_TRAINING}"
     if contest.verdict == "more":
-        return f"{us} is more diverse than {them} at equal {quality}, not only hotter: {where}."
-    return f"{us} is less diverse than {them} at equal {quality}: {where}."
+        said = f"{us} is more diverse than {them} at equal {quality}, not only hotter: {where}."
+        return f"{said}{once}"
+    return f"{us} is less diverse than {them} at equal {quality}: {where}.{once}"
+
+
+ONE_TRAINING = (
+    "That is of these models, one training of each: what another training gives, only seeds tell."
+)
+
+
+def _adjusted(frontier: Frontier, contest: Contest) -> str:
+    """The p-value, and over how many sentences it is adjusted."""
+    if contest.p_adjusted is None:
+        return ""
+    tested = sum(other.p_adjusted is not None for other in frontier.contests)
+    over = f" over {tested} sentences" if tested > 1 else ""
+    return f", adjusted {p_text(contest.p_adjusted)}{over}"
+
+
+def _missing(contest: Contest) -> str:
+    """What would let something be said: other temperatures, or more prompts."""
+    if set(contest.wanted) & set(contest.temperatures):
+        known = {t for t in contest.temperatures if t is not None}
+        several = ",".join(f"{t:g}" for t in sorted({*contest.wanted, *known}))
+        return (
+            " They share fewer than two temperatures, and a denser grid reaches more of one curve: "
+            f"sample both at {several} (tofu-eval run … --temperature {several})."
+        )
+    if contest.prompts < FEWEST:
+        return f" No result could be clear on {contest.prompts} prompts: ask at least {FEWEST}."
+    return ""
 
 
 def _where(frontier: Frontier, contest: Contest) -> str:
@@ -116,6 +153,24 @@ def frontier_notes(frontier: Frontier) -> list[str]:
     ]
     if not seeds and frontier.contests:
         said.append("The intervals say what other prompts would give, not another training.")
+    if frontier.cluster is not None:
+        said.append(
+            f"Intervals and p-values are over {frontier.units} clusters of prompts by "
+            f"{frontier.cluster}."
+        )
+    if 1 < frontier.units < FEW:
+        said.append(
+            f"They stand on {frontier.units} {'clusters' if frontier.cluster else 'prompts'}: with "
+            f"fewer than {FEW} intervals are too narrow where scores are skewed or tied."
+        )
+    for made in frontier.made_equal:
+        at = "no number of responses" if made.counts is None else f"n = {counts_text(made.counts)}"
+        lost = made.left_out + made.missing
+        said.append(
+            f"{made.metric} is at {at}: on each prompt at the smallest number of responses that "
+            "any of the models has there"
+            + (f"; {_prompts(lost)} could not be made equal." if lost else ".")
+        )
     if frontier.dropped:
         named = ", ".join(frontier.dropped[:NAMED])
         more = ", …" if len(frontier.dropped) > NAMED else ""
