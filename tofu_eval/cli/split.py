@@ -64,7 +64,7 @@ def command(
     others = [model for model in names["model"] if model != base]
     if not others:
         raise ConfigError(f"{run} has only the model '{base}'; a loss is between two.")
-    shown = tasks or known["task"]
+    shown = tasks or scores.column("task").unique().to_pylist()
     chosen = how_of(opened, shown, **how)
     smaller, margin = opened.equal_scores(), chosen.margins.get(metric)
     click.echo(f"Loss of {metric} since {base}, of it among responses with {passing}:")
