@@ -61,5 +61,5 @@ def test_the_same_model_under_another_name_is_not_better(sweeps: dict[int, Path]
     assert hot.diversity > cool.diversity + 0.1
     assert hotter_sentences([distinct]) == [
         "It is not clear that tofu beats sampling sft hotter: distinct valid +0.00 [+0.00, +0.00] "
-        "at validity 1 (2 seeds: +0, +0; interval over seeds [+0, +0])."
+        "at validity 1 (2 seeds: +0, +0; interval over seeds [+0, +0]), adjusted p = 1."
     ]
