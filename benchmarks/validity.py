@@ -155,9 +155,11 @@ def partial_rho(values: np.ndarray, lengths: np.ndarray, people: np.ndarray) -> 
 # Values
 
 
-def open_encoder(name: str, language_model: str | None, dtype: str | None) -> Any:
+def open_encoders(
+    names: Sequence[str], language_model: str | None, dtype: str | None
+) -> dict[str, Any]:
+    """The encoders that are asked for; `both` is the other two joined, which it needs."""
     from tofu_eval.features.causal_embedding import CausalEmbedder
-    from tofu_eval.features.joined_embedding import JoinedEmbedder
     from tofu_eval.features.sentence_embedder import SentenceEmbedder
 
     options: dict[str, Any] = {"dtype": dtype}
@@ -166,27 +168,49 @@ def open_encoder(name: str, language_model: str | None, dtype: str | None) -> An
     make: dict[str, Callable[[], Any]] = {
         "sentence-transformers": SentenceEmbedder,
         "causal-lm": lambda: CausalEmbedder(**options),
-        "both": lambda: JoinedEmbedder([SentenceEmbedder(), CausalEmbedder(**options)]),
     }
-    return make[name]()
+    return {name: make[name]() for name in make if name in names or "both" in names}
 
 
-def with_vectors(files: Sequence[Sets], encoder: Any, keep: Path | None) -> tuple[Any, float]:
-    """The groups of each file with their vectors, and seconds for each 1,000 texts."""
-    from dataclasses import replace
+@dataclass(frozen=True)
+class Vectors:
+    """A row a text, and the seconds that 1,000 texts took."""
 
+    rows: np.ndarray
+    seconds: float
+
+
+def encode(texts: Sequence[str], encoder: Any, keep: Path | None) -> Vectors:
+    """The texts' vectors, from the folder `keep` where they are there."""
     from tofu_eval.core.types import Prompt, digest
 
-    texts = sorted({t for f in files for g in f.groups for t in (*g.texts, g.prompt.text)})
-    place = None if keep is None else keep / f"{digest([encoder.signature, texts])[:16]}.npy"
-    start = time.process_time()
+    place = None if keep is None else keep / f"{digest([encoder.signature, list(texts)])[:16]}.npz"
     if place is not None and place.exists():
-        rows = np.load(place)
-    else:
-        rows = encoder.compute([(Prompt.of_text("p", ""), text) for text in texts])
-        if place is not None:
-            np.save(place, rows)
-    seconds = (time.process_time() - start) / len(texts) * 1000
+        with np.load(place) as kept:
+            return Vectors(kept["rows"], float(kept["seconds"]))
+    start = time.process_time()
+    rows = encoder.compute([(Prompt.of_text("p", ""), text) for text in texts])
+    made = Vectors(rows, (time.process_time() - start) / len(texts) * 1000)
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(place, rows=made.rows, seconds=made.seconds)
+    return made
+
+
+def joined(parts: Sequence[Vectors]) -> Vectors:
+    """What JoinedEmbedder makes of its parts."""
+    rows = np.concatenate([part.rows for part in parts], axis=1) / np.float32(len(parts) ** 0.5)
+    return Vectors(rows, sum(part.seconds for part in parts))
+
+
+def texts_of(files: Sequence[Sets]) -> list[str]:
+    return sorted({t for f in files for g in f.groups for t in (*g.texts, g.prompt.text)})
+
+
+def with_vectors(files: Sequence[Sets], texts: Sequence[str], rows: np.ndarray) -> Any:
+    """The groups of each file with their vectors."""
+    from dataclasses import replace
+
     row = dict(zip(texts, rows, strict=True))
     return [
         [
@@ -200,7 +224,7 @@ def with_vectors(files: Sequence[Sets], encoder: Any, keep: Path | None) -> tupl
             for group in sets.groups
         ]
         for sets in files
-    ], seconds
+    ]
 
 
 def with_classes(groups: Sequence[Any], method: str) -> list[Any]:
@@ -303,8 +327,7 @@ def main() -> None:
         each = [values_of(metrics, some) for some in groups]
         for metric in metrics:
             row = summary([e[metric.name][0] for e in each], files, quick=chosen.quick)
-            if chosen.cache is None:  # what is read from there took no time
-                row["seconds"] = round(extra + mean(e[metric.name][1] for e in each), 3)
+            row["seconds"] = round(extra + mean(e[metric.name][1] for e in each), 3)
             table[f"{metric.name}{label}"] = row
             print(line(f"{metric.name}{label}", row), flush=True)
 
@@ -316,9 +339,15 @@ def main() -> None:
     people = summary([sets.people for sets in files], files, quick=chosen.quick)
     table["people"] = people
     print(line("people", people))
-    for name in chosen.encoder or ENCODERS:
-        encoder = open_encoder(name, chosen.language_model, chosen.dtype)
-        groups, seconds = with_vectors(files, encoder, chosen.cache)
+    names = chosen.encoder or ENCODERS
+    texts = texts_of(files)
+    made = {
+        name: encode(texts, encoder, chosen.cache)
+        for name, encoder in open_encoders(names, chosen.language_model, chosen.dtype).items()
+    }
+    for name in names:
+        vectors_of = joined(list(made.values())) if name == "both" else made[name]
+        groups, seconds = with_vectors(files, texts, vectors_of.rows), vectors_of.seconds
         label = "" if name == ENCODERS[0] else f" | {name}"
         add(label, of_vectors, groups, seconds)
         classed = [with_classes(some, "embedding") for some in groups]
