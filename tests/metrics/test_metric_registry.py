@@ -49,6 +49,7 @@ PROMPT = Prompt.of_text(
 ROWS = {
     "text": RESPONSES.map(" ".join),
     **dict.fromkeys(TOKENISERS, RESPONSES),
+    "pos": RESPONSES,
     "embedding": VECTORS,
     "reward": st.lists(FLOATS, min_size=1, max_size=1),
     "logprob": st.floats(-50, -1),
@@ -76,12 +77,13 @@ OF_PROMPT = {
     **{f"reference_{need}": [t.split() for t in PROMPT.references] for need in TOKENISERS},
     "reference_embedding": np.eye(5)[:2],
     "prompt_embedding": None,  # made to fit the responses'
+    "prompts": None,  # another for each response
     "reference_equivalence": [0, 0, 5],
 }
 
 DIFFERENT = {
     "text": lambda i: " ".join(f"{c}{i}" for c in "abcdef"),
-    **dict.fromkeys(TOKENISERS, lambda i: [f"{c}{i}" for c in "abcdef"]),
+    **dict.fromkeys([*TOKENISERS, "pos"], lambda i: [f"{c}{i}" for c in "abcdef"]),
     "embedding": lambda i: np.eye(9)[i],
     "equivalence": lambda i: i,
 }
@@ -89,6 +91,8 @@ DIFFERENT = {
 
 PARAMETERS = {
     "n": (1, 2),
+    "words": (2, 3),
+    "templates": (1, 2),
     "k": (1, 2),
     "patience": (0.5, 1.0),
     "q": (0.5, 2.0),
@@ -104,7 +108,11 @@ PARAMETERS = {
 }
 """Two values of each parameter that is no input."""
 
-INDIFFERENT = {("near_duplicate_rate", "n")}
+INDIFFERENT = {
+    ("near_duplicate_rate", "n"),
+    ("template_rate", "n"),
+    ("template_rate", "templates"),
+}
 """Parameters for which the texts are too short."""
 
 
@@ -124,6 +132,8 @@ def arrays(made: Metric, rows: dict[str, list[Any]]) -> list[Any]:
     return [
         (np.eye(width)[-1:] if width == 9 else np.array([np.sqrt(np.arange(2.0, width + 2))]))
         if need == "prompt_embedding"
+        else range(max(map(len, rows.values()), default=0))
+        if need == "prompts"
         else OF_PROMPT[need]
         if need in OF_PROMPT
         else (np.array(rows[need]) if need in numeric else rows[need])
@@ -266,7 +276,7 @@ def test_every_parameter_has_an_effect(made: Metric) -> None:
     words = [list("ababab"), list("abcdab"), list("abcexb"), list("ababab")]
     rows = {
         "text": [" ".join(row) for row in words],
-        **dict.fromkeys(TOKENISERS, words),
+        **dict.fromkeys([*TOKENISERS, "pos"], words),
         "embedding": [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [1.0, 0.0]],
         "reward": [[-9.0], [2.0], [-5.0], [1.0]],
         "reward_level": [1, 10, 5, 9],

@@ -275,7 +275,8 @@ class Inputs:
     def __init__(self, group: Group) -> None:
         self._group = group
         self._made: dict[str, Any] = {
-            "text": group.texts, "prompt": group.prompt, "states": group.states, **group.features
+            "text": group.texts, "prompt": group.prompt, "states": group.states,
+            "prompts": np.zeros(len(group.texts), dtype=np.int64), **group.features
         }  # fmt: skip
 
     def arguments(self, metric: Metric) -> list[Any]:
