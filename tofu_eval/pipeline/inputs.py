@@ -256,7 +256,10 @@ def pool_groups(groups: Iterable[Group]) -> Group:
         tuple(text for group in members for text in group.texts),
         first.model,
         first.task,
-        {name: _join([group.features[name] for group in members]) for name in names},
+        {
+            **{name: _join([group.features[name] for group in members]) for name in names},
+            "prompts": np.repeat(np.arange(len(members)), [len(g.texts) for g in members]),
+        },
         {state: sum(group.states[state] for group in members) for state in first.states},
         tuple(thought for group in members for thought in group.thoughts),
     )
