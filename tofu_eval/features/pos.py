@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from array import array
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
@@ -54,6 +53,8 @@ class Tagger:
     """
 
     def __init__(self, model: str = POS_MODEL) -> None:
+        from importlib.metadata import version
+
         if importlib.util.find_spec("spacy") is None:
             raise MissingDependencyError.of("The feature 'pos'", "spacy", "pos")
         self._model = model
@@ -124,6 +125,8 @@ class Tagger:
 
 
 def _find(model: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     if model != POS_MODEL or importlib.util.find_spec(POS_MODEL) is not None:
         return model
     name = PACKAGE.replace("-", "_")
