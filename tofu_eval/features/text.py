@@ -248,7 +248,8 @@ class _Treebank(Memory):
 
     What it makes of a word depends on what is around it in two cases only: a quote that follows
     another white space than a space is a closing one, and the last full stop of the text is set
-    apart. Texts where the beginning or the end is more involved go through NLTK whole.
+    apart. Texts where the beginning or the end is more involved go through NLTK whole; those of one
+    word do so once.
     """
 
     def __init__(self) -> None:
@@ -265,13 +266,17 @@ class _Treebank(Memory):
         if '"' in text or "''" in text:
             text = _QUOTE_APART.sub(APART, text)
         words = text.split()
-        if len(words) < 2 or _CLOSERS.issuperset(words[-1]):
+        if len(words) < 2:
+            return self.parts[f"\n{text.replace(APART, '')}"]  # which no word begins with
+        if _CLOSERS.issuperset(words[-1]):
             return self.of_whole(text.replace(APART, ""))
         # The space marks the last word, which no other word can have.
         words[-1] += " "
         return chain.from_iterable(map(self.parts.__getitem__, words))
 
     def _word(self, word: str) -> list[str]:
+        if word.startswith("\n"):
+            return self._source(word[1:])
         last = word.endswith(" ")
         core = word.rstrip(" ")
         if (simple := _simple(core, last=last)) is not None:

@@ -234,7 +234,7 @@ def settle_group(group: Group, reading: Reading, tags: Sequence[Tag]) -> Group:
 
 
 def _rows_of(name: str, rows: Any, kept: Sequence[int]) -> Any:
-    if name.startswith(REFERENCE) or len(kept) == len(rows):
+    if name.startswith((REFERENCE, OF_PROMPT)) or len(kept) == len(rows):
         return rows
     return rows[list(kept)] if isinstance(rows, np.ndarray) else [rows[i] for i in kept]
 
