@@ -9,6 +9,7 @@ import pytest
 from tofu_eval.analysis import mean_interval, paired_difference
 from tofu_eval.analysis.compare import compare
 from tofu_eval.analysis.comparison import Cell, Comparison, How
+from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.core.errors import DataError, UnknownNameError
 from tofu_eval.core.tables import SCORE_SCHEMA, to_table
 from tofu_eval.core.types import Score
@@ -190,3 +191,30 @@ def test_the_same_score_twice() -> None:
     with pytest.raises(DataError) as caught:
         compare(table, "base", metrics=METRICS)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("own", "sensitive", "truncate", "turn"),
+    [(0.0, True, False, None), (0.0, False, False, 1), (0.0, True, True, 1), (3.0, True, False, 1)],
+)
+def test_what_length_may_have_made_is_withheld(
+    own: float, sensitive: bool, truncate: bool, turn: int | None
+) -> None:
+    """A metric that grows with length, of lengths of 1.15 to 1; `own` is what is not length."""
+    rng = np.random.default_rng(0)
+    ratio = np.log(1.15) + 0.15 * rng.standard_normal(60)
+    tables = {"base": rng.normal(5, 0.1, 60), "sft": rng.normal(5, 0.1, 60) + own + 5 * ratio}
+    rows = [
+        Score(model, "lab", f"p{i}", "vendi", value, None, 8)
+        for model, table in tables.items()
+        for i, value in enumerate(table)
+    ]
+    theirs = {f"p{i}": (1000, 10) for i in range(60)}
+    ours = {f"p{i}": (round(1000 * np.exp(r)), 10) for i, r in enumerate(ratio)}
+    lengths = {("base", "lab"): Lengths.of_sums(theirs), ("sft", "lab"): Lengths.of_sums(ours)}
+    how = How(facts={"vendi": {"length_sensitive": sensitive}}, lengths=lengths, truncate=truncate)
+    made = compare(to_table(rows, SCORE_SCHEMA), "base", metrics=METRICS, how=how)
+    found = cell(made, "lab", "vendi", "sft")
+    assert found.turn == turn
+    assert [why.kind for why in found.withheld] == ([] if turn else ["lengths"])
+    assert any(w.kind == "lengths" and w.voids for w in made.warnings) is (turn is None)

@@ -6,8 +6,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import Group, Prompt
 from tofu_eval.features.answers.verdicts import Verdicts
@@ -15,6 +17,7 @@ from tofu_eval.features.text import tokens
 from tofu_eval.metrics import METRICS
 from tofu_eval.metrics.refusal import is_answer, is_refusal
 from tofu_eval.pipeline.evaluate import Result, score, score_files
+from tofu_eval.run.responses import response_facts
 from tofu_eval.run.store import FeatureCache, Run
 
 DATA = Path(os.environ.get("TOFU_EVAL_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -322,3 +325,33 @@ def test_an_unknown_language_has_no_rate_of_refusals() -> None:
     assert found == {"refusal_rate": None, "attack_success_rate": None}
     assert is_answer("我们先去公园然后回家")
     assert not is_answer("Sure!")
+
+
+def test_given_vectors_of_a_prompt_survive_an_empty_response() -> None:
+    vectors = np.eye(3, 4, dtype=np.float32)
+    group = Group(
+        Prompt.of_text("p", "Say something."),
+        ("one", "", "two"),
+        features={"embedding": vectors, "prompt_embedding": np.ones((1, 4), dtype=np.float32)},
+    )
+    found = values(score(group, metrics=["cosine_distance_given_prompt", "empty_rate"]))
+    assert found["cosine_distance_given_prompt"] is not None
+    assert found["empty_rate"] == pytest.approx(1 / 3)
+
+
+def test_lengths_of_prompts_are_those_of_the_texts_that_are_scored(tmp_path: Path) -> None:
+    texts = {"p1": ("four", "sixsix", " "), "p2": ("é日本",)}
+    rows = [
+        {"prompt_id": id, "prompt": id, "response": text}
+        for id, some in texts.items()
+        for text in some
+    ]
+    file = tmp_path / "m.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    score_files([("m", file)], tmp_path / "run", metrics=["unique_rate"])
+    groups = [Group(Prompt.of_text(id, id), some, "m", "responses") for id, some in texts.items()]
+    facts = response_facts(Run.open(tmp_path / "run"), "m", "responses")
+    assert facts.prompts == {"p1": (10, 2), "p2": (3, 1)}
+    found = score(groups, metrics=["unique_rate"]).lengths["m", "responses"]
+    assert found == Lengths.of_sums(facts.prompts) == Lengths(13 / 3, {"p1": 5.0, "p2": 3.0})
+    assert found.mean == facts.mean_characters

@@ -29,9 +29,10 @@ from tofu_eval.analysis.equal_counts import (
     equalise,
     mean_counts,
 )
+from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.analysis.judge_difference import (
     keep_in_range,
-    length_of,
+    lengths_of,
     lies_within,
     margin_of,
     turn_of,
@@ -99,7 +100,7 @@ def compare(
         counts = sum((reasons.get((m, *key[1:]), Counter()) for m in columns[key[0]]), Counter())
         if key not in versus:
             return _baseline_cell(key, sides[key], counts, how)
-        lengths = [length_of(how, columns[name], key[1]) for name in (key[0], baseline)]
+        lengths = [lengths_of(how, columns[name], key[1]) for name in (key[0], baseline)]
         return _cell(
             key,
             sides[key],
@@ -110,6 +111,7 @@ def compare(
             lengths,
             direction,
             how,
+            level,
         )
 
     rows = tuple(
@@ -193,9 +195,10 @@ def _cell(
     pair: Pair,
     difference: Difference,
     reasons: Counter[str],
-    lengths: Sequence[float | None],
+    lengths: Sequence[Lengths],
     direction: str,
     how: How,
+    level: float,
 ) -> Cell:
     """A model beside the baseline."""
     # Its own prompts where nothing had to be made equal; else those of the difference.
@@ -217,7 +220,7 @@ def _cell(
         equal.unequal,
         len(equal.left_out),
         float(np.sqrt(equal.noise)),
-        tuple(why_withheld(key, equal, difference, lengths, how)),
+        tuple(why_withheld(key, equal, pair, difference, lengths, how, level=level)),
     )
     margin = margin_of(key[2], equal, facts, how)
     near = lies_within(difference, margin, direction)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from tofu_eval.analysis.compare import compare
 from tofu_eval.analysis.comparison import Comparison, How, Unread
 from tofu_eval.analysis.equal_counts import LEAST
+from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.analysis.warnings import warnings_of
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.run.responses import ResponseFacts, response_facts
@@ -82,7 +83,7 @@ def compare_run(
         series=columns,
         how=How(
             facts=known,
-            lengths={place: own.mean_characters for place, own in facts.items()},
+            lengths={place: Lengths.of_sums(own.prompts) for place, own in facts.items()},
             truncate=chosen.get("truncate") is not None,
             metadata={task: prompt_metadata(run, task) for task in tasks},
             fields=cluster_fields(run, tasks, cluster),

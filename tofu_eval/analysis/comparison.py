@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tofu_eval.analysis import Components, Difference, Interval, method_of, paired, within
 from tofu_eval.analysis.equal_counts import LEAST, Counts
+from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ class Withheld:
 
     `kind` "counts": the metric moves with the number of responses, and `prompts` prompts could not
     be compared at equal numbers (`ours` and `theirs` are the mean numbers). "lengths": the metric
-    moves with length, and the mean lengths `ours` and `theirs` differ by more
-    than LENGTH_RATIO of `judge_difference`.
+    moves with length, and the mean lengths `ours` and `theirs` differ by more than LENGTH_RATIO of
+    `equal_lengths`, or by enough that the difference is not clear at equal lengths.
     "prompts": fewer than two prompts are left of those that both have; `prompts` were left out.
     """
 
@@ -148,7 +149,7 @@ class How:
         facts: what is known of each metric by name, as run.json has it: what it `measures`, its
             `range`, `level`, `bias`, `unit`, what it sees of what people see (`human`), whether
             it is `count_sensitive` and `length_sensitive`.
-        lengths: mean characters of a response by model and task; none where nobody knows.
+        lengths: how long responses are, by model and task; none where nobody knows.
         truncate: whether the length-sensitive metrics saw texts of equal length.
         metadata: what is known of the prompts, by task and prompt id.
         fields: by task, the field of it by which prompts are clustered; where a task has none,
@@ -160,7 +161,7 @@ class How:
     """
 
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    lengths: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    lengths: Mapping[tuple[str, str], Lengths] = field(default_factory=dict)
     truncate: bool = False
     metadata: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tofu_eval.analysis import Difference
+from tofu_eval.analysis import Difference, Pair
 from tofu_eval.analysis.columns import Key, whole_table
 from tofu_eval.analysis.comparison import Cell, How, Withheld, ends_of, is_clear
 from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.analysis.equal_counts import Equalised
+from tofu_eval.analysis.equal_lengths import LENGTH_RATIO, Lengths, stands_at_equal_lengths
+from tofu_eval.analysis.paired import is_significant, subtract_common
 
-LENGTH_RATIO = 1.25
-"""Mean lengths that are further apart than this void what length moves."""
 SHARE_MARGIN = 0.02
 """The margin of equivalence of a share or an accuracy, where none is given."""
 
@@ -35,27 +35,48 @@ def turn_of(cell: Cell, direction: str) -> int | None:
 def why_withheld(
     key: Key,
     equal: Equalised,
+    pair: Pair,
     difference: Difference,
-    lengths: Sequence[float | None],
+    lengths: Sequence[Lengths],
     how: How,
+    *,
+    level: float,
 ) -> list[Withheld]:
-    """What voids a difference."""
+    """What voids a difference; `level` is that of one test of the comparison."""
     found = []
     if equal.missing:
         found.append(Withheld("counts", *(equal.responses or (0.0, 0.0)), len(equal.missing)))
     elif equal.left_out and difference.n < 2:
         found.append(Withheld("prompts", *(equal.responses or (0.0, 0.0)), len(equal.left_out)))
-    ours, theirs = lengths
     moved = how.facts.get(key[2], {}).get("length_sensitive") and not how.truncate
-    if moved and ours and theirs and max(ours, theirs) > LENGTH_RATIO * min(ours, theirs):
+    ours, theirs = (own.mean for own in lengths)
+    if moved and ours and theirs and not _is_beyond_length(pair, difference, lengths, level):
         found.append(Withheld("lengths", ours, theirs))
     return found
 
 
-def length_of(how: How, members: Sequence[str], task: str) -> float | None:
-    """Mean characters of a response, over the seeds of a series."""
-    known = [how.lengths[m, task] for m in members if (m, task) in how.lengths]
-    return sum(known) / len(known) if known else None
+def _is_beyond_length(
+    pair: Pair, difference: Difference, lengths: Sequence[Lengths], level: float
+) -> bool:
+    """Whether lengths are near, and a difference that is clear is there at equal ones too.
+
+    The blocks of a corpus have no lengths; what cannot be looked at stands.
+    """
+    short, long = sorted(own.mean for own in lengths)
+    if long > LENGTH_RATIO * short:
+        return False
+    if not is_significant(difference):
+        return True
+    away = subtract_common(pair.a, pair.b)
+    ours, theirs = (own.prompts for own in lengths)
+    if not away.keys() & ours.keys() & theirs.keys():
+        return True
+    return stands_at_equal_lengths(away, ours, theirs, clusters=pair.clusters, level=level)
+
+
+def lengths_of(how: How, members: Sequence[str], task: str) -> Lengths:
+    """How long responses are, over the seeds of a series."""
+    return Lengths.over_seeds([how.lengths[m, task] for m in members if (m, task) in how.lengths])
 
 
 def margin_of(metric: str, equal: Equalised, facts: Mapping[str, Any], how: How) -> float | None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.equal_counts import LEAST
-from tofu_eval.analysis.judge_difference import LENGTH_RATIO
+from tofu_eval.analysis.equal_lengths import LENGTH_RATIO
 from tofu_eval.analysis.ranks import Rank, rank_models
 from tofu_eval.leaderboard.board import BoardMetric, BoardRow, RowKey
 from tofu_eval.leaderboard.prompt_scores import clusters_by_row, defining_scores, values_by_row

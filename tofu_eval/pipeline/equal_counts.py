@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tofu_eval.analysis.equal_counts import LEAST, block_count
+from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.types import EqualScore, Group, Report, no_report, seed_of
 from tofu_eval.features.base import find_feature
@@ -123,14 +124,14 @@ def score_smaller(
     ]
 
 
-def mean_lengths(groups: Iterable[Group]) -> dict[tuple[str, str], float]:
-    """Mean characters of a response by model and task."""
-    sums: dict[tuple[str, str], list[int]] = {}
+def measure_lengths(groups: Iterable[Group]) -> dict[tuple[str, str], Lengths]:
+    """How long responses are, by model and task."""
+    sums: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
     for group in groups:
-        total = sums.setdefault((group.model, group.task), [0, 0])
-        total[0] += sum(map(len, group.texts))
-        total[1] += len(group.texts)
-    return {key: length / count for key, (length, count) in sums.items() if count}
+        total = sum(map(len, group.texts))
+        own = sums.setdefault((group.model, group.task), {})
+        own[group.prompt.id] = (total, len(group.texts))
+    return {place: Lengths.of_sums(own) for place, own in sums.items()}
 
 
 def _divisible(metric: Metric) -> bool:

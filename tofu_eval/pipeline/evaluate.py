@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tofu_eval.analysis.comparison import Unread
+from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.options import RunOptions, ScoringOptions
 from tofu_eval.core.reasoning import read_tags
@@ -38,7 +39,7 @@ from tofu_eval.features.settings import read_scoring_settings, read_settings
 from tofu_eval.importers.base import Options
 from tofu_eval.importers.read import read_responses
 from tofu_eval.metrics import Metric
-from tofu_eval.pipeline.equal_counts import mean_lengths, score_smaller, wanted_counts
+from tofu_eval.pipeline.equal_counts import measure_lengths, score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.generate import build_requests, generate
 from tofu_eval.pipeline.inputs import KeptFeature, find_unread, settle_group
@@ -77,9 +78,9 @@ class Result:
 
     `path` is the run directory, None where there is none; `notes` are remarks for the user.
     `smaller` has scores at smaller numbers of responses, for comparisons at equal ones; `metrics`
-    what is known of each metric, `lengths` the mean characters of a response by model and task,
-    `metadata` what is known of the prompts by task and id, `truncated` whether the texts were
-    cut to equal length, and `unread` the texts that the embedding model has no words for.
+    what is known of each metric, `lengths` how long responses are, by model and task, `metadata`
+    what is known of the prompts by task and id, `truncated` whether the texts were cut to equal
+    length, and `unread` the texts that the embedding model has no words for.
     """
 
     scores: pa.Table
@@ -88,7 +89,7 @@ class Result:
     notes: tuple[str, ...] = ()
     smaller: pa.Table = field(default_factory=EQUAL_SCHEMA.empty_table)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    lengths: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    lengths: Mapping[tuple[str, str], Lengths] = field(default_factory=dict)
     metadata: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     truncated: bool = False
     unread: Mapping[tuple[str, str], Unread] = field(default_factory=dict)
@@ -350,7 +351,7 @@ def score(
         to_table(estimates, ESTIMATE_SCHEMA),
         smaller=to_table(smaller, EQUAL_SCHEMA),
         metrics={metric.name: metric.facts() for metric in scorers},
-        lengths=mean_lengths(groups),
+        lengths=measure_lengths(groups),
         metadata=metadata,
         truncated=chosen.truncate is not None,
         unread={

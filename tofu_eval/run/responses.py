@@ -6,8 +6,8 @@ What is kept of a response is where it lies (16 bytes); its text is read when it
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
@@ -67,12 +67,16 @@ WITHOUT_TEXT: tuple[State, ...] = ("empty", "filtered", "failed")
 
 @dataclass(frozen=True, slots=True)
 class ResponseFacts:
-    """What many responses are: how many, how long together, how many not whole or not there."""
+    """What many responses are: how many, how long together, how many not whole or not there.
+
+    `prompts` has by prompt the characters of those that are there together, and how many these are.
+    """
 
     count: int = 0
     characters: int = 0
     unfinished: int = 0
     missing: int = 0
+    prompts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __add__(self, other: ResponseFacts) -> ResponseFacts:
         return ResponseFacts(
@@ -80,6 +84,7 @@ class ResponseFacts:
             self.characters + other.characters,
             self.unfinished + other.unfinished,
             self.missing + other.missing,
+            _add_by_prompt(dict(self.prompts), other.prompts),
         )
 
     @property
@@ -101,20 +106,40 @@ class ResponseFacts:
 def response_facts(run: Run, model: str, task: str) -> ResponseFacts:
     """What the responses of one model to one task are, a row group at a time."""
     facts = ResponseFacts()
+    prompts: dict[str, tuple[int, int]] = {}
     for part in run.response_parts(model, task):
         for number in range(row_groups(part)):
-            rows = read_row_group(part, number, ["text", "state"])
+            rows = read_row_group(part, number, ["prompt_id", "text", "state"])
             states, texts = rows.column("state"), rows.column("text")
             blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
             missing = reduce(pc.or_, (pc.equal(states, state) for state in WITHOUT_TEXT), blank)
-            there = pc.filter(pc.utf8_length(texts), pc.invert(missing))
+            there = rows.filter(pc.invert(missing))
+            lengths = pc.utf8_length(there.column("text"))
             facts += ResponseFacts(
                 len(rows),
-                pc.sum(there).as_py() or 0,
+                pc.sum(lengths).as_py() or 0,
                 pc.sum(pc.equal(states, "unfinished")).as_py() or 0,
                 pc.sum(missing).as_py() or 0,
             )
-    return facts
+            _add_by_prompt(prompts, _sum_by_prompt(there.column("prompt_id"), lengths))
+    return replace(facts, prompts=prompts)
+
+
+def _sum_by_prompt(prompts: Any, lengths: Any) -> dict[str, tuple[int, int]]:
+    """Characters and responses of each prompt."""
+    table = pa.table({"prompt": prompts, "n": lengths})
+    found = table.group_by("prompt").aggregate([("n", "sum"), ("n", "count")])
+    columns = (found.column(name).to_pylist() for name in ("prompt", "n_sum", "n_count"))
+    return {prompt: (total, count) for prompt, total, count in zip(*columns, strict=True)}
+
+
+def _add_by_prompt(
+    sums: dict[str, tuple[int, int]], others: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[int, int]]:
+    for prompt, (total, count) in others.items():
+        before = sums.get(prompt, (0, 0))
+        sums[prompt] = (before[0] + total, before[1] + count)
+    return sums
 
 
 def generated_tokens(run: Run, model: str, task: str) -> int | None:
