@@ -58,7 +58,7 @@ from tofu_eval.core.types import Group, Prompt, Score
 
 Floats = NDArray[np.float64]
 CLAIMS = {"less", "more", "disagree"}
-VOID = ("lengths", "lengths, 1.2 to 1", "four prompts")
+VOID = ("lengths", "four prompts")
 """Worlds where nothing can be said; where a verdict is void, so is its interval, which is of
 another quantity."""
 SHARE = 20

@@ -21,7 +21,7 @@ from tofu_eval.leaderboard.publishing import save_board
 from tofu_eval.leaderboard.ranks import CLUSTERS, LENGTHS
 from tofu_eval.leaderboard.view import select, warnings_of_board
 
-WORDS = [f"word{i}" for i in range(40)]
+WORDS = [f"word{i:02}" for i in range(40)]
 
 
 def text(start: int, length: int, words: int) -> str:
