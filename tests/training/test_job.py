@@ -495,3 +495,27 @@ def test_the_diversity_on_a_task_is_watched(fields, tmp_path):
     assert (fields["output"] / "diversity" / "leaderboard.json").exists()
     again = train(train_settings({**fields, "max_steps": 3}))  # it is no part of what is learnt
     assert again.steps == 3
+
+
+def test_more_epochs_of_a_finished_training(fields, tmp_path):
+    """As one that was asked for all of them at once, where the learning rate is constant."""
+    constant = {**fields, "lr_scheduler_type": "constant"}
+    train(train_settings({**constant, "max_steps": 4}))
+    with pytest.raises(StoreError, match="max_steps=4, you asked for 7"):
+        train(train_settings({**constant, "max_steps": 7}))
+    longer = train(train_settings({**constant, "max_steps": 7}), resume=True)
+    whole = train(train_settings({**constant, "max_steps": 7, "output": tmp_path / "whole"}))
+    assert longer.steps == whole.steps == 7
+    one, other = (load_file(r.path / "model.safetensors") for r in (longer, whole))
+    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+    with pytest.raises(StoreError, match=r"has learning_rate=0\.001, you asked for 0\.1"):
+        train(train_settings({**constant, "max_steps": 9, "learning_rate": 0.1}), resume=True)
+
+
+def test_early_stopping(fields, rows, tmp_path):
+    """At a learning rate of 0 nothing gets better: the first evaluation, and two more."""
+    still = {"learning_rate": 0.0, "eval_data": str(rows), "eval_strategy": "steps"}
+    asked = {**fields, **still, "eval_steps": 1, "save_steps": 1, "early_stopping": 2}
+    assert train(train_settings(asked)).steps == 3
+    with pytest.raises(ConfigError, match="early_stopping needs held-out rows to look at"):
+        train(train_settings({**fields, "early_stopping": 2, "output": tmp_path / "b"}))

@@ -23,7 +23,8 @@ def test_the_paper_recipe_says_what_the_paper_says():
         "lora": {
             "r": 16, "lora_alpha": 16, "lora_dropout": 0.0,
             "target_modules": [
-                "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"
+                *("q_proj", "k_proj", "v_proj", "qkv_proj", "o_proj"),
+                *("gate_proj", "up_proj", "gate_up_proj", "down_proj"),
             ],
         },
         "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "num_train_epochs": 1,

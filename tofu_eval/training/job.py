@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +18,9 @@ from typing import Any, Literal
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from safetensors import SafetensorError
-from transformers import TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 
-from tofu_eval.core.errors import ConfigError, StoreError, TrainingError
+from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
 from tofu_eval.core.types import Report, no_report
@@ -133,6 +131,7 @@ def train(
         "format": format.digest,
         "lora": settings.lora,
         "quantize": settings.quantize,
+        "early_stopping": settings.early_stopping,
         "settings": arguments.learnt_with(settings),
         "processes": state.num_processes,
     }
@@ -140,11 +139,15 @@ def train(
     read_manifest(settings.output)  # a folder that is not a training's is left as it is
     with hold_lock(settings.output) if state.is_main_process else nullcontext():
         with state.main_process_first():
-            done = job.read_finished()
+            done = job.read_finished(resume)
             checkpoint = None if done else job.checkpoint(resume)
             if done is None and state.is_main_process:
                 job.write("running", source=examples.identity)
         return done or job.run(spec, resolved, args, examples, held_out, checkpoint)
+
+
+LENGTHS = {"num_train_epochs": 3.0, "max_steps": -1}
+"""The fields of SFTConfig that say how long a training is, with TRL's defaults."""
 
 
 @dataclass
@@ -160,16 +163,38 @@ class _Job:
     def path(self) -> Path:
         return self.settings.output
 
-    def read_finished(self) -> TrainResult | None:
-        """What an earlier call made, if it made all of it and was asked for the same."""
+    def read_finished(self, resume: bool) -> TrainResult | None:
+        """What an earlier call made, if it made all of it and was asked for the same.
+
+        A finished training that is asked for more epochs or steps goes on, if it may resume.
+        """
         manifest = read_manifest(self.path)
         if manifest is None:
+            return None
+        if resume and manifest["status"] == "complete" and self._wants_more(manifest["asked"]):
             return None
         if manifest["status"] == "complete" or whole_checkpoints(self.path):
             conflict(self.path, TRAINED, manifest["asked"], self.asked)
         if manifest["status"] != "complete":
             return None
         return _result(self.path, manifest)
+
+    def _wants_more(self, before: Mapping[str, Any]) -> bool:
+        """Whether this asks for what was asked before, but for longer."""
+        old, new = before["settings"], self.asked["settings"]
+        longer = any(new.get(n, d) > old.get(n, d) for n, d in LENGTHS.items())
+        if not longer:
+            return False
+        kept = [{k: v for k, v in one.items() if k not in LENGTHS} for one in (old, new)]
+        conflict(
+            self.path, TRAINED, {**before, "settings": kept[0]}, {**self.asked, "settings": kept[1]}
+        )
+        if not whole_checkpoints(self.path):
+            raise StoreError(
+                f"{self.path} is finished and has no checkpoint to go on from. "
+                "Train on its result: --model with a new --output."
+            )
+        return True
 
     def checkpoint(self, resume: bool) -> Path | None:
         """The newest whole checkpoint to go on from."""
@@ -214,7 +239,7 @@ class _Job:
             _check_positions(tokenized, model, args.max_length)
             notes = _notes(examples, tokenized, args.max_length)
             trainer = self._trainer(spec, model, tokenizer, args, tokenized, held_out)
-            with _explain_failures():
+            with arguments.explain_failures():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 self._save(trainer)
         log = [_finite(entry) for entry in trainer.state.log_history]
@@ -263,7 +288,7 @@ class _Job:
                 eval_dataset=evaluation,
                 processing_class=tokenizer,
                 peft_config=arguments.lora_config(self.settings),
-                callbacks=[progress, _KeepFormat(self), *self._watching()],
+                callbacks=[progress, _KeepFormat(self), *self._watching(), *self._stopping()],
             )
         except (ValueError, TypeError, ImportError, AttributeError, RuntimeError) as error:
             raise ConfigError(f"TRL refuses this: {arguments.one_line(error)}") from error
@@ -282,6 +307,10 @@ class _Job:
                 format=settings.format,
             )
         ]
+
+    def _stopping(self) -> list[TrainerCallback]:
+        patience = self.settings.early_stopping
+        return [] if patience is None else [EarlyStoppingCallback(patience)]
 
     def _save(self, trainer: Any) -> None:
         """The checkpoint's files appear one by one under their names, each whole."""
@@ -396,28 +425,3 @@ def _finite(entry: Mapping[str, Any]) -> dict[str, float | None]:
         name: value if isinstance(value, int | float) and math.isfinite(value) else None
         for name, value in entry.items()
     }
-
-
-@contextmanager
-def _explain_failures() -> Iterator[None]:
-    """Memory and disk in one line."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            "The device has no memory left. Use a smaller per_device_train_batch_size with more "
-            "gradient_accumulation_steps, a smaller --max-length, or --lora-r. Go on: --resume"
-        ) from error
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # A full disk is a RuntimeError of torch's writer, or an error of safetensors.
-        if type(error) is RuntimeError and not re.search(
-            "inline_container|StreamWriter", str(error)
-        ):
-            raise
-        reason = getattr(error, "strerror", None) or arguments.one_line(error)[:200]
-        raise StoreError(
-            f"Training stopped: {reason}. Checkpoints so far are kept: make room, then run the "
-            "same command with --resume."
-        ) from error
-    except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise ConfigError(f"Training cannot go on: {arguments.one_line(error)}") from error

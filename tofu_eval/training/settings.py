@@ -24,6 +24,7 @@ class TrainSettings(BaseModel):
 
     `format` is a prompt format (base, sft, chat or a .jinja file); it is saved with the
     checkpoint. `lora` holds fields of PEFT's LoraConfig and turns full fine-tuning into LoRA.
+    `early_stopping` is how many evaluations in a row may fail to be better than the best before.
     `watch` is a task whose diversity is measured every `watch_every` steps.
     """
 
@@ -38,6 +39,7 @@ class TrainSettings(BaseModel):
     format: str = "sft"
     lora: dict[str, Any] | None = None
     quantize: Literal["none", "nf4"] = "none"
+    early_stopping: int | None = Field(None, ge=1)
     watch: str | None = None
     watch_every: int = Field(100, ge=1)
     watch_metrics: list[str] | None = None

@@ -7,15 +7,18 @@ import difflib
 import importlib.util
 import json
 import math
+import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
 from trl import SFTConfig
 
-from tofu_eval.core.errors import ConfigError, MissingDependencyError
+from tofu_eval.core.errors import ConfigError, MissingDependencyError, StoreError, TrainingError
 from tofu_eval.training.settings import OURS, TrainSettings
 
 INSTEAD = {
@@ -60,6 +63,18 @@ def sft_config(settings: TrainSettings) -> SFTConfig:
     """
     fields = {name: _check_value(name, value) for name, value in settings.sft.items()}
     _check_counts(fields)
+    if settings.early_stopping is not None:  # the best checkpoint is what is kept
+        if not settings.eval_data or "eval_strategy" not in fields:
+            raise ConfigError(
+                "early_stopping needs held-out rows to look at. Add eval_data: FILE and "
+                "eval_strategy: steps (or epoch)."
+            )
+        fields.setdefault("load_best_model_at_end", True)
+        fields.setdefault("metric_for_best_model", "eval_loss")
+        fields.setdefault("greater_is_better", False)
+        fields.setdefault("save_strategy", fields["eval_strategy"])
+        if "eval_steps" in fields:
+            fields.setdefault("save_steps", fields["eval_steps"])
     if not torch.cuda.is_available():  # TRL's defaults are for accelerators
         fields.setdefault("dataloader_pin_memory", False)
         if not fields.get("fp16"):
@@ -219,3 +234,28 @@ def _hints() -> Mapping[str, Any]:
 def _did_you_mean(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+@contextmanager
+def explain_failures() -> Iterator[None]:
+    """Memory and disk in one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "The device has no memory left. Use a smaller per_device_train_batch_size with more "
+            "gradient_accumulation_steps, a smaller --max-length, or --lora-r. Go on: --resume"
+        ) from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # A full disk is a RuntimeError of torch's writer, or an error of safetensors.
+        if type(error) is RuntimeError and not re.search(
+            "inline_container|StreamWriter", str(error)
+        ):
+            raise
+        reason = getattr(error, "strerror", None) or one_line(error)[:200]
+        raise StoreError(
+            f"Training stopped: {reason}. Checkpoints so far are kept: make room, then run the "
+            "same command with --resume."
+        ) from error
+    except (ValueError, TypeError, ImportError, AttributeError) as error:
+        raise ConfigError(f"Training cannot go on: {one_line(error)}") from error
