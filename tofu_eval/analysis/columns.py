@@ -131,3 +131,11 @@ def _cluster_table(table: Floats, ids: Sequence[str | None], clusters: Mapping[A
         for row in table
     ]
     return np.array(rows, dtype=np.float64).reshape(len(table), -1)
+
+
+def unit_values(
+    values: Mapping[Any, float | None], clusters: Mapping[Any, str] | None
+) -> dict[Any, float]:
+    """What a mean stands on: the values of prompts, or one a cluster."""
+    known = {id: value for id, value in values.items() if value is not None}
+    return known if clusters is None else dict(spread_clusters(known, clusters))

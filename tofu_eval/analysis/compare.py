@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tofu_eval.analysis import Difference, Pair, least_p_value, paired_differences
+from tofu_eval.analysis.beats import beats_share
 from tofu_eval.analysis.categories import find_widened
 from tofu_eval.analysis.columns import (
     Key,
@@ -19,8 +20,10 @@ from tofu_eval.analysis.columns import (
     mean_of_column,
     mean_over_seeds,
     scores_by_key,
+    unit_values,
 )
 from tofu_eval.analysis.comparison import ALPHA, Cell, Comparison, How, Row
+from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.analysis.equal_counts import (
     Counted,
     Counts,
@@ -137,9 +140,15 @@ def compare(
         clusters={task: how.fields[task] for task, _ in kinds if task in how.fields},
         widened=find_widened(pairs, differences, how),
     )
+    from tofu_eval.analysis.over_tasks import standings
     from tofu_eval.analysis.warnings import scores_warnings  # which are about comparisons
 
-    return replace(comparison, warnings=scores_warnings(comparison, scores, how.unread))
+    units = {key: _units_of(key, members, versus.get(key), how) for key, members in sides.items()}
+    return replace(
+        comparison,
+        over_tasks=standings(comparison, units, pairs),
+        warnings=scores_warnings(comparison, scores, how.unread),
+    )
 
 
 def _equalise(
@@ -172,6 +181,15 @@ def _pair(key: Key, equal: Equalised, how: How) -> Pair:
         clusters,
         cross_seeds(equal.ours, equal.theirs, clusters),
     )
+
+
+def _units_of(
+    key: Key, members: Sequence[Counted], equal: Equalised | None, how: How
+) -> dict[Any, float]:
+    """What the mean of a cell stands on, over its seeds."""
+    made = equal.ours if equal is not None and equal.unequal else None
+    own = made or [side.values for side in members]
+    return unit_values(mean_over_seeds(own), _clusters_of(key, how)) if own else {}
 
 
 def _clusters_of(key: Key, how: How) -> Mapping[Any, str] | None:
@@ -223,7 +241,11 @@ def _cell(
         tuple(why_withheld(key, equal, pair, difference, lengths, how, level=level)),
     )
     margin = margin_of(key[2], equal, facts, how)
+    sign = sign_of_direction(direction)
+    beats = beats_share(pair.a, pair.b, sign=sign, clusters=pair.clusters) if sign else None
     near = lies_within(difference, margin, direction)
     least = least_p_value(difference.units) if pair.crossed is None and difference.n else 0.0
-    cell = replace(cell, margin=margin, equivalent=near[0], no_loss=near[1], least_p=least)
+    cell = replace(
+        cell, margin=margin, equivalent=near[0], no_loss=near[1], least_p=least, beats=beats
+    )
     return replace(cell, turn=turn_of(cell, direction))

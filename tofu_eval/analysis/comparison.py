@@ -12,6 +12,8 @@ from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.core.errors import DataError
 
 if TYPE_CHECKING:
+    from tofu_eval.analysis.beats import Share
+    from tofu_eval.analysis.over_tasks import Standing
     from tofu_eval.analysis.warnings import ValidityWarning
 
 ALPHA = 0.05
@@ -55,7 +57,8 @@ class Cell:
     that of equivalence in the metric's unit, None where there is none; `equivalent` whether the
     difference is shown to lie within it on both sides, `no_loss` whether it is shown to be no
     further on the bad side. `least_p` is the smallest p-value that so few prompts could give: from
-    0.05 on no result could be clear.
+    0.05 on no result could be clear. `beats` is the probability that the model beats the baseline
+    on a prompt drawn at random; None for the baseline, and without a direction.
     """
 
     model: str
@@ -76,6 +79,7 @@ class Cell:
     equivalent: bool | None = None
     no_loss: bool = False
     least_p: float = 0.0
+    beats: Share | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ class Comparison:
     first of them is clear. `seeds` names the members of each model that is a series of several.
     `clusters` is by task the field that prompts were clustered by, where they were, and
     `widened` says where known categories would make much wider intervals.
-    `warnings` are what a reader must know, and what voids a verdict.
+    `over_tasks` is how models stand over several tasks. `warnings` are what a reader must know, and
+    what voids a verdict.
     """
 
     baseline: str
@@ -130,6 +135,7 @@ class Comparison:
     level: float = ALPHA
     clusters: Mapping[str, str] = field(default_factory=dict)
     widened: tuple[Widened, ...] = ()
+    over_tasks: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

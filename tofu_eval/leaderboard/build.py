@@ -180,13 +180,15 @@ def _board_of_run(
     )
     names_of_tasks = {task.id: task.name for task in tasks.values()}
     by_id = {metric.id: metric for metric in metrics.values()}
+    told = beside.told
+    comparisons = () if told is None else (_comparison(run.id, told, ids),)
     board = Board(
         runs=(run,),
         tasks=tuple({item.id: item for item in tasks.values()}.values()),
         models=_each_once(models.values()),
         metrics=tuple(by_id.values()),
-        rows=rank_rows(board_rows.values(), by_id, table, names_of_tasks),
-        comparisons=() if beside.told is None else (_comparison(run.id, beside.told, ids),),
+        rows=rank_rows(board_rows.values(), by_id, table, names_of_tasks, comparisons),
+        comparisons=comparisons,
     )
     return Source(name, board.ordered(), None if scores is None else table)
 

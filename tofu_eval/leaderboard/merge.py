@@ -73,14 +73,15 @@ def merge(sources: Sequence[Source]) -> Merged:
     )
     scores = _scores_of(sources, rows)
     names = {task.id: task.name for task in tasks.values()}
-    ranked = rank_rows(rows.values(), metrics, scores, names)
+    comparisons = _latest_comparisons(sources, remarks)
+    ranked = rank_rows(rows.values(), metrics, scores, names, comparisons)
     board = Board(
         runs=tuple(runs.values()),
         tasks=tuple(tasks.values()),
         models=tuple(models.values()),
         metrics=tuple(metrics.values()),
         rows=_with_kept_ranks(sources, ranked, metrics, remarks),
-        comparisons=_latest_comparisons(sources, remarks),
+        comparisons=comparisons,
     ).ordered()
     remarks += _same_names(board)
     remarks += _measured_twice(board)

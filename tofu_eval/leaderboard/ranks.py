@@ -13,7 +13,7 @@ beats, and rows that no test tells apart share their ranks.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -23,7 +23,7 @@ from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.equal_lengths import LENGTH_RATIO
 from tofu_eval.analysis.ranks import Rank, rank_models
-from tofu_eval.leaderboard.board import BoardMetric, BoardRow, RowKey
+from tofu_eval.leaderboard.board import BoardComparison, BoardMetric, BoardRow, RowKey
 from tofu_eval.leaderboard.prompt_scores import clusters_by_row, defining_scores, values_by_row
 
 BlockKey = tuple[str, str, str, str | None, int | None]
@@ -37,6 +37,7 @@ TOO_FEW = "fewer than two responses to a prompt"
 UNEQUAL = "the number of responses differs from prompt to prompt"
 FEW_PROMPTS = "no result could be clear on the few prompts that another row has too"
 LENGTHS = "responses of unequal length, which moves the value"
+VOIDED = "what voids the comparison with the rows that compare stands in a warning"
 CLUSTERS = "rows that compare put one prompt into several clusters"
 
 
@@ -76,6 +77,7 @@ def rank_rows(
     metrics: Mapping[str, BoardMetric],
     scores: pa.Table,
     tasks: Mapping[str, str],
+    comparisons: Iterable[BoardComparison] = (),
 ) -> tuple[BoardRow, ...]:
     """The rows of a board with their ranks, or with why they have none.
 
@@ -85,11 +87,13 @@ def rank_rows(
         scores: per-prompt values, a table of BOARD_SCORE_SCHEMA.
         tasks: what each task is called by its id: as in a run, so that the random flips of a
             prompt are those of `compare`.
+        comparisons: of the board; a pair that one of them voids is not tested.
 
     Raises:
         DataError: the scores hold two values for one prompt.
     """
     bare = [row.without_rank() for row in rows]
+    void = list(comparisons)
     own = defining_scores(scores)
     values, clusters_of = values_by_row(own), clusters_by_row(own)
     ranked = {
@@ -104,7 +108,8 @@ def rank_rows(
         if members[0].cluster is not None and clusters is None:
             ranked |= {row.key: replace(row, unranked=CLUSTERS) for row in members}
             continue
-        untested = unequal_lengths(members)
+        unlike = unequal_lengths(members)
+        untested = unlike | _voided(members, void)
         ranks = rank_models(
             {str(i): values[row.key] for i, row in enumerate(members)},
             higher=sign_of_direction(metrics[key[1]].direction) > 0,
@@ -112,7 +117,9 @@ def rank_rows(
             clusters=clusters,
             untested={frozenset((str(i), str(j))) for i, j in untested},
         )
-        for row in _rank_block(members, ranks, {i for pair in untested for i in pair}):
+        why = {i: VOIDED for pair in untested for i in pair}
+        why |= {i: LENGTHS for pair in unlike for i in pair}
+        for row in _rank_block(members, ranks, why):
             ranked[row.key] = row
     return tuple(ranked[row.key] for row in bare)
 
@@ -125,6 +132,21 @@ def unequal_lengths(rows: Sequence[BoardRow]) -> set[tuple[int, int]]:
         for (i, one), (j, other) in combinations(known, 2)
         if max(one, other) > LENGTH_RATIO * min(one, other)
     }
+
+
+def _voided(
+    rows: Sequence[BoardRow], comparisons: Sequence[BoardComparison]
+) -> set[tuple[int, int]]:
+    """The places of rows of one run whose comparison a warning of it voids."""
+    pairs = set()
+    for one in comparisons:
+        own = [(i, row) for i, row in enumerate(rows) if row.run == one.run]
+        bases = [i for i, row in own if row.model in one.baseline]
+        for warning in one.warnings:
+            for i, row in own:
+                if warning.voids and i not in bases and warning.is_about(row):
+                    pairs |= {(min(i, base), max(i, base)) for base in bases}
+    return pairs
 
 
 def _clusters_of_block(
@@ -140,14 +162,14 @@ def _clusters_of_block(
 
 
 def _rank_block(
-    rows: Sequence[BoardRow], ranks: Mapping[str, Rank], unlike: Collection[int]
+    rows: Sequence[BoardRow], ranks: Mapping[str, Rank], why: Mapping[int, str]
 ) -> Iterator[BoardRow]:
-    """The rows of one block, ranked; `ranks` are by their places, `unlike` those of other lengths
-    than another."""
+    """The rows of one block, ranked; `ranks` are by their places, `why` says of places why they
+    were not tested against another."""
     for i, row in enumerate(rows):
         rank = ranks.get(str(i))
         if rank is None:
-            yield replace(row, unranked=LENGTHS if i in unlike else FEW_PROMPTS)
+            yield replace(row, unranked=why.get(i, FEW_PROMPTS))
             continue
         yield replace(
             row,

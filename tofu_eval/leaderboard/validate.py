@@ -245,7 +245,7 @@ def _made_anew(
 def _check_ranks(name: str, board: Board, scores: pa.Table) -> int:
     """Rank the blocks that have per-prompt rows anew; how many there are."""
     names = {task.id: task.name for task in board.tasks}
-    anew = rank_rows(board.rows, board.metric_by_id, scores, names)
+    anew = rank_rows(board.rows, board.metric_by_id, scores, names, board.comparisons)
     made = {row.key: row for row in anew}
     known = _keys(scores)
     blocks = 0

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from tofu_eval.analysis.comparison import Cell, Comparison, Row
 from tofu_eval.analysis.direction import arrow_of, has_direction, won_share
 from tofu_eval.analysis.equal_counts import Counts
-from tofu_eval.analysis.over_tasks import standings
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.escape import latex_text, markdown_row, markdown_text, spreadsheet_value
@@ -149,7 +148,7 @@ def _markdown(comparison: Comparison) -> str:
             "### over tasks",
             "",
             head,
-            markdown_row([":--", ":--", "--:", "--:", ":--"]),
+            markdown_row([":--"] * len(ranked[0])),
             *lines,
         ]
     notes = _notes(comparison)
@@ -197,7 +196,7 @@ def _json(comparison: Comparison) -> str:
         "level": comparison.level,
         "clusters": dict(comparison.clusters),
         "rows": list(comparison_records(comparison)),
-        "over_tasks": [asdict(standing) for standing in standings(comparison)],
+        "over_tasks": [asdict(standing) for standing in comparison.over_tasks],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -267,6 +266,9 @@ def comparison_records(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "higher": versus and versus.higher,
                 "lower": versus and versus.lower,
                 "effect": versus and versus.effect,
+                "beats": cell.beats and cell.beats.value,
+                "beats_low": cell.beats and cell.beats.low,
+                "beats_high": cell.beats and cell.beats.high,
                 "seeds": len(comparison.seeds.get(cell.model, (cell.model,))),
                 "variance_of_prompts": cell.spread and cell.spread.share("prompts"),
                 "variance_of_seeds": cell.spread and cell.spread.share("seeds"),
@@ -380,10 +382,12 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"Intervals and tests are over clusters of prompts by {fields}.")
     if "†" in marks:
         notes.append("† no verdict: what voids it stands above.")
-    if standings(comparison):
+    if comparison.over_tasks:
         notes.append(
             "over tasks: mean rank (1 = most diverse, or best) over the tasks in brackets, on "
-            "which all models have a value; d_z, the mean difference in standard deviations."
+            "which all models have a value; d_z, the mean difference in standard deviations; "
+            "beats: the probability to be more diverse, or better, on a prompt drawn at random. "
+            "Intervals say what other prompts of these tasks would give."
         )
     notes += _of_seeds(comparison)
     if any(cell.difference and cell.difference.dropped for cell in cells):
@@ -435,11 +439,11 @@ def _undefined_notes(comparison: Comparison) -> list[str]:
 
 
 def over_tasks(comparison: Comparison) -> list[str]:
-    """Mean ranks and standardised differences as lines of text; none for a single task."""
+    """Mean ranks, standardised differences and who beats whom as lines; none for a single task."""
     cells = standing_cells(comparison)
     if len(cells) < 2:
         return []
-    head, *rows = align_rows([row[1:] for row in cells], right={1, 2})
+    head, *rows = align_rows([row[1:] for row in cells], right=set())
     lines = ["", "over tasks", head]
     metric = None
     for (name, *_), row in zip(cells[1:], rows, strict=True):
@@ -449,14 +453,23 @@ def over_tasks(comparison: Comparison) -> list[str]:
 
 
 def standing_cells(comparison: Comparison) -> list[list[str]]:
-    """A header and a row a metric and model: mean rank, mean d_z, what is missing."""
-    rows = [
-        ["metric", "model", "mean rank", f"d_z to {baseline_label(comparison.baseline)}", "missing"]
-    ]
-    for standing in standings(comparison):
-        rank = "—" if standing.rank is None else f"{standing.rank:.2f} ({standing.ranked})"
-        effect = "" if standing.model == comparison.baseline else "—"
+    """A header and a row a metric and model: mean rank, mean d_z, beats, what is missing."""
+    base = baseline_label(comparison.baseline)
+    rows = [["metric", "model", "mean rank", f"d_z to {base}", f"beats {base}", "missing"]]
+    for standing in comparison.over_tasks:
+        rank = "—" if standing.rank is None else f"{standing.rank:.2f}"
+        if standing.rank_low is not None and standing.rank_high is not None:
+            rank += f" [{standing.rank_low:.2f}, {standing.rank_high:.2f}]"
+        rank += "" if standing.rank is None else f" ({standing.ranked})"
+        effect = beats = "" if standing.model == comparison.baseline else "—"
         if standing.effect is not None:
-            effect = f"{standing.effect:+.2f} ({standing.compared})"
-        rows.append([standing.metric, standing.model, rank, effect, ", ".join(standing.missing)])
+            effect = f"{standing.effect:+.2f}"
+            if standing.effect_low is not None and standing.effect_high is not None:
+                effect += f" [{standing.effect_low:+.2f}, {standing.effect_high:+.2f}]"
+            effect += "" if standing.compared == standing.ranked else f" ({standing.compared})"
+        if standing.beats is not None:
+            beats = f"{standing.beats:.0%}"
+            if standing.beats_low is not None and standing.beats_high is not None:
+                beats += f" [{standing.beats_low:.0%}, {standing.beats_high:.0%}]"
+        rows.append([standing.metric, standing.model, rank, effect, beats, ", ".join(standing.missing)])
     return rows
