@@ -471,5 +471,7 @@ def standing_cells(comparison: Comparison) -> list[list[str]]:
             beats = f"{standing.beats:.0%}"
             if standing.beats_low is not None and standing.beats_high is not None:
                 beats += f" [{standing.beats_low:.0%}, {standing.beats_high:.0%}]"
-        rows.append([standing.metric, standing.model, rank, effect, beats, ", ".join(standing.missing)])
+        rows.append(
+            [standing.metric, standing.model, rank, effect, beats, ", ".join(standing.missing)]
+        )
     return rows
