@@ -81,7 +81,7 @@ def test_a_row_is_said_in_words_that_columns_can_be_held_against() -> None:
     assert set(row) == {"type", "additionalProperties", "required", "properties"}
     assert sorted(row["required"]) == sorted(row["properties"])
     for field in row["properties"].values():
-        assert set(field) <= {"description", "type", "minimum", "minLength"}
+        assert set(field) <= {"description", "type", "minimum", "maximum", "minLength"}
 
 
 def test_what_is_written_is_read(board: Board, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_every_field_is_needed(content: dict[str, Any], tmp_path: Path) -> None:
             path.write_text(json.dumps(broken), "utf-8")
             assert f"the field '{field}' is missing" in complaint(path)
             tried += 1
-    assert tried == 9 + 9 + 9 + 9 + 11 + 20
+    assert tried == 9 + 9 + 9 + 9 + 11 + 23
 
 
 @pytest.mark.parametrize(

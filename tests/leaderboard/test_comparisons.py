@@ -178,3 +178,15 @@ def test_a_fixed_number_of_responses_is_what_a_block_ranks_at(build: Callable[..
     assert row_of(build(), "base", "distinct_1").responses == 4
     # What was never scored at 3 keeps its number.
     assert row_of(build("--responses", "3", name="three"), "base", "distinct_1").responses == 4
+
+
+def test_who_beats_whom_is_on_the_board(build: Callable[..., Path]) -> None:
+    path = build()
+    base, poor = (row_of(path, name, "distinct_1") for name in ("base", "poor"))
+    assert (base.beats, poor.beats) == (1.0, 0.0)  # `long` is held against neither
+    # 24 of 24 won is no certainty, and nothing is beyond 0 and 1.
+    assert 0.8 < base.beats_low < base.beats_high == 1.0
+    assert 0.0 == poor.beats_low < poor.beats_high < 0.2
+    assert row_of(path, "long", "distinct_1").beats is None
+    reseal(path, lambda c: [r.update(beats=0.5) for r in c["rows"] if r["beats"] is not None])
+    assert ".beats: expected " in refused("leaderboard", "validate", path)

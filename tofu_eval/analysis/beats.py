@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -11,6 +11,9 @@ import numpy as np
 
 from tofu_eval.analysis.clusters import spread_clusters
 from tofu_eval.analysis.paired import subtract_common
+
+ROUNDING = 1e-13
+"""Relative difference of two values that are the same but for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,41 @@ def beats_share(
     away = subtract_common(ours, theirs)
     won = {id: 0.5 + 0.5 * sign * float(np.sign(value)) for id, value in away.items()}
     return share_of(won, clusters)
+
+
+def beats_others(
+    columns: Sequence[Mapping[Any, float | None]],
+    *,
+    sign: int,
+    clusters: Mapping[Any, str] | None = None,
+    untested: Collection[tuple[int, int]] = (),
+) -> list[Share]:
+    """For each of several models, the probability that it beats another of them, drawn at random,
+    on a prompt drawn at random; a tie is half.
+
+    Args:
+        columns: values by prompt, one mapping a model.
+        sign: 1 where higher values are better, -1 where lower ones are.
+        clusters: the cluster of each prompt, where they have any.
+        untested: places of models that are not held against one another, the smaller first.
+    """
+    ids = sorted(set().union(*columns), key=str)
+    table = np.array(
+        [[np.nan if (v := column.get(id)) is None else v for id in ids] for column in columns]
+    ).reshape(len(columns), len(ids))
+    shares = []
+    for i, own in enumerate(table):
+        others = [j for j in range(len(table)) if j != i and (min(i, j), max(i, j)) not in untested]
+        away = own - table[others]
+        away[np.isclose(own, table[others], rtol=ROUNDING, atol=0)] = 0.0
+        won = 0.5 + 0.5 * sign * np.sign(away)
+        there = ~np.isnan(won)
+        counts = there.sum(axis=0)
+        met = counts > 0
+        mean = np.where(there, won, 0.0).sum(axis=0)[met] / counts[met]
+        named = (id for id, kept in zip(ids, met, strict=True) if kept)
+        shares.append(share_of(dict(zip(named, mean.tolist(), strict=True)), clusters))
+    return shares
 
 
 def share_of(won: Mapping[Any, float], clusters: Mapping[Any, str] | None = None) -> Share:

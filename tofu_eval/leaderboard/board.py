@@ -134,6 +134,8 @@ class BoardRow:
     of the prompts that the interval and the tests are clustered by. `void` says why the value can
     be held against no other, whatever its per-prompt rows are. `rank` to `rank_last` are the ranks
     that the row may have among those that it compares with; `unranked` says why there are none.
+    `beats` is the probability that it beats another of them, drawn at random, on a prompt drawn at
+    random.
     """
 
     run: str
@@ -155,6 +157,9 @@ class BoardRow:
     rank_last: int | None = None
     better_than: int | None = None
     worse_than: int | None = None
+    beats: float | None = None
+    beats_low: float | None = None
+    beats_high: float | None = None
     unranked: str | None = None
 
     @property
@@ -169,12 +174,15 @@ class BoardRow:
 
     def without_rank(self) -> BoardRow:
         """The same measurement, not ranked."""
-        return replace(
-            self, rank=None, rank_last=None, better_than=None, worse_than=None, unranked=None
-        )
+        none: dict[str, Any] = dict.fromkeys(RANK_FIELDS)
+        return replace(self, **none)
 
 
-RANK_FIELDS = ("rank", "rank_last", "better_than", "worse_than", "unranked")
+RANK_FIELDS = (
+    *("rank", "rank_last", "better_than", "worse_than"),
+    *("beats", "beats_low", "beats_high", "unranked"),
+)
+"""What a row says of those that it compares with."""
 
 
 @dataclass(frozen=True, slots=True)

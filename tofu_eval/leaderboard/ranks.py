@@ -19,6 +19,7 @@ from itertools import combinations
 
 import pyarrow as pa
 
+from tofu_eval.analysis.beats import Share, beats_others
 from tofu_eval.analysis.direction import has_direction, sign_of_direction
 from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.equal_lengths import LENGTH_RATIO
@@ -117,9 +118,15 @@ def rank_rows(
             clusters=clusters,
             untested={frozenset((str(i), str(j))) for i, j in untested},
         )
+        shares = beats_others(
+            [values[row.key] for row in members],
+            sign=sign_of_direction(metrics[key[1]].direction),
+            clusters=clusters,
+            untested=untested,
+        )
         why = {i: VOIDED for pair in untested for i in pair}
         why |= {i: LENGTHS for pair in unlike for i in pair}
-        for row in _rank_block(members, ranks, why):
+        for row in _rank_block(members, ranks, shares, why):
             ranked[row.key] = row
     return tuple(ranked[row.key] for row in bare)
 
@@ -162,7 +169,10 @@ def _clusters_of_block(
 
 
 def _rank_block(
-    rows: Sequence[BoardRow], ranks: Mapping[str, Rank], why: Mapping[int, str]
+    rows: Sequence[BoardRow],
+    ranks: Mapping[str, Rank],
+    shares: Sequence[Share],
+    why: Mapping[int, str],
 ) -> Iterator[BoardRow]:
     """The rows of one block, ranked; `ranks` are by their places, `why` says of places why they
     were not tested against another."""
@@ -177,4 +187,7 @@ def _rank_block(
             rank_last=rank.last,
             better_than=rank.better_than,
             worse_than=rank.worse_than,
+            beats=shares[i].value,
+            beats_low=shares[i].low,
+            beats_high=shares[i].high,
         )

@@ -9,7 +9,8 @@ from tofu_eval.leaderboard.view import citation, package_text, warnings_of_row
 
 FIELDS = (
     "task", "task_version", "metric", "metric_version", "direction", "model", "model_id", "run",
-    "rank", "rank_last", "better_than", "worse_than", "unranked", "value", "low", "high", "n",
+    "rank", "rank_last", "better_than", "worse_than", "beats", "beats_low",
+    "beats_high", "unranked", "value", "low", "high", "n",
     "undefined", "responses", "characters", "cluster", "void", "series", "method", "signature",
     "warnings", "task_package", "metric_package", "citation",
 )  # fmt: skip
