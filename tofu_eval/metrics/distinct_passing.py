@@ -4,6 +4,9 @@ A response that does not pass stays among the draws and adds nothing. So the num
 the same for every model, which `vendi[correct]` and `distinct_k[correct]`, of the passing alone,
 leave to the model. In return such a number says both how many pass and how they differ: it is a
 quality. A model that only passes more often is better by it, and no wider.
+
+The formulas are a reading of what arXiv:2504.12522 measures (diversity among the outputs that meet
+a quality threshold, of a fixed number sampled, and by pairs); they are not quoted from it.
 """
 
 from __future__ import annotations
