@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Sampling,
         Task,
     )
+    from tofu_eval.engines.methods.base import Ask, method
     from tofu_eval.engines.open import engine
     from tofu_eval.features.answers.base import verifier
     from tofu_eval.features.base import feature
@@ -55,6 +56,7 @@ _HOMES = {
     "core.types": (
         *("Group", "Message", "ModelSpec", "Prompt", "Request", "Response", "Sampling", "Task"),
     ),
+    "engines.methods.base": ("Ask", "method"),
     "engines.open": ("engine",),
     "features.answers.base": ("verifier",),
     "features.base": ("feature",),
@@ -72,6 +74,7 @@ _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in nam
 _HOME_OF["train"] = ("training.job", "train_model")
 
 __all__ = [
+    "Ask",
     "Group",
     "Message",
     "ModelSpec",
@@ -93,6 +96,7 @@ __all__ = [
     "load_task",
     "loss",
     "merge_boards",
+    "method",
     "metric",
     "open_run",
     "publish_board",

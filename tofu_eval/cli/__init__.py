@@ -37,6 +37,7 @@ COMMANDS = {
     "metrics": "List and show metrics.",
     "importers": "List and show the formats of responses that are read.",
     "engines": "List engines.",
+    "methods": "List decoding methods, which need no training.",
     "verifiers": "List what checks answers.",
     "losses": "List and show training losses.",
     "judges": "List what says how good a response is: reward models, rubrics, judges.",

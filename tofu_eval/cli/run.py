@@ -87,6 +87,15 @@ if TYPE_CHECKING:
 )
 @decoding_options
 @option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    heading=SAMPLING,
+    help="How each model is asked, beside plain: again, paraphrase, variety, verbalized, or a "
+    "Python file with one; repeatable, each a model of its own. Default: plain",
+)
+@option(
     "--format",
     "formats",
     multiple=True,
@@ -169,9 +178,14 @@ def command(
         raise ConfigError("No run directory. Name one: --output runs/x")
     fields = file.model_dump(exclude_unset=True, exclude={"models", "tasks", "suites", "output"})
     fields = merge_settings(fields, given_values(**options))
-    sweep = read_settings({"temperature": fields.get("temperature")}).sweep
+    asking: dict[str, Any] = {
+        name: fields[name] for name in ("temperature", "methods") if name in fields
+    }
+    read = read_settings(asking)
+    sweep = read.sweep
     if baseline is not None:
-        _check_baseline(baseline, [v.name for v in variants_of(specs, sweep)], output)
+        variants = variants_of(specs, sweep, read.methods)
+        _check_baseline(baseline, [variant.name for variant in variants], output)
     if isinstance(file.format, dict):  # the flags may have left out a model of the file's
         gone = file.models.keys() - specs.keys()
         fields["format"] = {name: f for name, f in file.format.items() if name not in gone}
@@ -190,7 +204,7 @@ def command(
     with progress(log_json) as report:
         result = pipeline.evaluate(specs, asked, output, only=only, report=report, **fields)
     print_run(result, baseline)
-    if sweep:
+    if sweep or len(read.methods) > 1:
         click.echo(f"Frontier:    tofu-eval frontier {output} --quality METRIC --diversity METRIC")
 
 

@@ -73,7 +73,8 @@ class Settings(Scoring):
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
     left out, each task's own. Several temperatures are a sweep: each model is asked at each of
-    them. `data_dir` has data that would otherwise be downloaded. `system` is told to the model
+    them. `methods` are the ways in which each is asked, plain sampling alone by default.
+    `data_dir` has data that would otherwise be downloaded. `system` is told to the model
     before each prompt, `chat_template_kwargs` and `reasoning_effort` to its chat template,
     `extra_body` to a server. `max_failed` is the share of a model's responses that may fail,
     `too_long` what becomes of a prompt that leaves no room for its response.
@@ -101,6 +102,7 @@ class Settings(Scoring):
     data_dir: Path | None = None
     batch_size: Count = 128
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    methods: tuple[str, ...] = ("plain",)
     format: str | dict[str, str] | None = None
     trust_remote_code: bool = False
 

@@ -62,5 +62,6 @@ class RunOptions(ScoringOptions, total=False):
     data_dir: Path | str | None
     batch_size: int
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None
+    methods: Sequence[str]
     format: str | Mapping[str, str] | None
     trust_remote_code: bool

@@ -96,14 +96,18 @@ class Message:
 class Prompt:
     """What is asked, with what is known about good answers.
 
-    A plain text prompt is one user message. `references` are gold or human answers;
-    `metadata` is for tasks and their own metrics.
+    A plain text prompt is one user message. `references` are gold answers;
+    `metadata` is for tasks and their own metrics. `paraphrases` ask the same in other words, and
+    `human` are answers of people, who are a model of their own in a run; neither is stored with
+    the prompt, which is what it was without them.
     """
 
     id: str
     messages: tuple[Message, ...]
     references: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    paraphrases: tuple[str, ...] = ()
+    human: tuple[str, ...] = ()
 
     @classmethod
     def of_text(
@@ -113,9 +117,20 @@ class Prompt:
         *,
         references: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
+        paraphrases: Iterable[str] = (),
     ) -> Prompt:
         """A prompt of one user message."""
-        return cls(id, (Message("user", text),), tuple(references), dict(metadata or {}))
+        turns = (Message("user", text),)
+        return cls(id, turns, tuple(references), dict(metadata or {}), tuple(paraphrases))
+
+    def describe(self) -> dict[str, Any]:
+        """What is stored of it, JSON-able: what makes it the prompt that it is."""
+        return {
+            "id": self.id,
+            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
+            "references": list(self.references),
+            "metadata": dict(self.metadata),
+        }
 
     @property
     def text(self) -> str:

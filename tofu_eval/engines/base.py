@@ -57,6 +57,9 @@ PASSING = "error that may pass: "
 LASTING = "error: "
 """How that of any other failed response begins."""
 
+UNREAD = "unread: "
+"""How that of a response begins that could not be read out of an answer for several."""
+
 
 def fail(
     request: Request, reason: str, *, passing: bool = False, filtered: bool = False

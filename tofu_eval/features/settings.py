@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,8 @@ def _with_files(values: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(values)
     if "metrics" in values:
         values["metrics"] = load_metric_files(values["metrics"])
+    if isinstance(values.get("methods"), list | tuple):
+        values["methods"] = _method_names(values["methods"])
     if str(values.get("engine")).endswith(PYTHON):
         from tofu_eval.engines.open import ENGINES
 
@@ -109,6 +111,16 @@ def _with_files(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(part, Mapping):
             values[name_of(kind)] = {**part, **_names_in_files(kind, part)}
     return values
+
+
+def _method_names(methods: Sequence[object]) -> list[object]:
+    """Methods as a user names them, each Python file run and replaced by the methods in it."""
+    from tofu_eval.engines.methods.base import METHODS
+
+    names: list[object] = []
+    for name in methods:
+        names += METHODS.in_file(str(name)) if str(name).endswith(PYTHON) else [name]
+    return names
 
 
 def _names_in_files(kind: type, part: Mapping[str, Any]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from tofu_eval.lab.tables import Table, by_temperature, tables
 from tofu_eval.lab.target import TargetEngine
 from tofu_eval.lab.tasks import lab_task
 from tofu_eval.pipeline.evaluate import evaluate
-from tofu_eval.pipeline.temperatures import name_at
+from tofu_eval.pipeline.temperatures import name_at, name_by
 from tofu_eval.run.files import hold_lock, write_json
 from tofu_eval.run.store import conflict
 
@@ -41,6 +41,12 @@ LOSSES = ("ce", "tofu")
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
 """Wide enough for each model to be read off at the matched validity, and for cross-entropy to be
 sampled as hot as it takes to be no more often right than TOFU at 1."""
+
+CONTROLS = ("again", "paraphrase")
+"""Ways of asking the cross-entropy model that need no training: is another loss needed at all?"""
+
+CONTROL_TEMPERATURES = (0.7, 1.0, 1.3)
+"""At which they are asked; a sequential one takes a round a response."""
 
 OF_LAB = ("validity", "tail", "unseen", "collision", "distinct_valid")
 OF_TEXT = ("self_bleu", "vendi")
@@ -169,7 +175,10 @@ def quickstart(
         Path(output),
         tuple(results),
         tuple(say.findings([result.rows for result in results])),
-        lab_frontiers({result.seed: result.sweep for result in results}, plans[0].trained_models),
+        lab_frontiers(
+            {result.seed: result.sweep for result in results},
+            [*plans[0].trained_models, *(name_by("sft", method) for method in CONTROLS)],
+        ),
     )
 
 
@@ -219,6 +228,16 @@ def measure_seed(plan: SeedPlan, report: Report) -> SeedResult:
         plan.sweep,
         metrics=LAB_METRICS,
         temperature=TEMPERATURES,
+        seed=plan.seed,
+        report=tell,
+    )
+    evaluate(
+        {"sft": str(models["sft"])},
+        tasks[say.T1],
+        plan.sweep,
+        methods=CONTROLS,
+        metrics=LAB_METRICS,
+        temperature=CONTROL_TEMPERATURES,
         seed=plan.seed,
         report=tell,
     )

@@ -53,13 +53,17 @@ def lab_held_out() -> list[Prompt]:
 
 
 def seen_prompts(seed: int) -> list[Prompt]:
-    """One prompt a seen topic; its references are the fine-tuning answers of that data seed."""
+    """One prompt a seen topic; its references are the fine-tuning answers of that data seed.
+
+    Its paraphrases are the topic's other wordings, of which fine-tuning shows all but the last.
+    """
     return [
         Prompt.of_text(
             topic.name,
             topic.wordings[0],
             references=[topic.text(option) for option in sft_options(seed, topic)],
             metadata={"topic": topic.name},
+            paraphrases=topic.wordings[1:],
         )
         for topic in SEEN
     ]

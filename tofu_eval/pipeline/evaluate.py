@@ -33,6 +33,7 @@ from tofu_eval.core.types import (
     no_report,
 )
 from tofu_eval.engines.base import Engine
+from tofu_eval.engines.methods.base import PLAIN
 from tofu_eval.engines.open import engine_of, group_shared, join_engines
 from tofu_eval.features.open import OpenFeature, open_features
 from tofu_eval.features.settings import read_scoring_settings, read_settings
@@ -43,6 +44,15 @@ from tofu_eval.pipeline.equal_counts import measure_lengths, score_smaller, want
 from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.generate import build_requests, generate
 from tofu_eval.pipeline.inputs import KeptFeature, find_unread, settle_group
+from tofu_eval.pipeline.methods import (
+    Asking,
+    Question,
+    build_questions,
+    check_methods,
+    find_methods,
+    method_remarks,
+    words_by_task,
+)
 from tofu_eval.pipeline.plan import (
     Plan,
     check_lists,
@@ -133,7 +143,8 @@ def evaluate(
             stay, and what it was scored with holds where the options say nothing.
         report: told about progress as (stage, done, total).
         options: the fields of `config.Settings`: samples, temperature, metrics, seed, … Several
-            temperatures are a sweep: `sft` is then `sft-T0.7` and `sft-T1`, loaded once.
+            temperatures are a sweep: `sft` is then `sft-T0.7` and `sft-T1`, loaded once. Several
+            methods are several models too: `sft` and `sft-again`.
 
     Raises:
         TofuEvalError: anything wrong with the arguments, before anything is generated; a model
@@ -153,7 +164,9 @@ def evaluate(
         name: formats_of(name, model, engines[name].identity, plans, chosen)
         for name, model in models.items()
     }
-    variants = variants_of(models, chosen.sweep)
+    methods = {method.name: method for method in find_methods(chosen.methods)}
+    check_methods([*methods.values()], plans)
+    variants = variants_of(models, chosen.sweep, [*methods])
     asked = {variant.name: [variant.plan(plan) for plan in plans] for variant in variants}
     served_by = {variant.name: engines[variant.model] for variant in variants}
     with Run.writing(output) as run:
@@ -164,43 +177,56 @@ def evaluate(
                 engine = served_by[variant.name]
                 own = formats[variant.model]
                 add_model(
-                    run, variant.name, engine.identity, engine.family, own, variant, chosen.system
+                    run,
+                    variant.name,
+                    engine.identity,
+                    engine.family,
+                    own,
+                    variant,
+                    chosen.system,
+                    words_by_task(methods[variant.method], plans),
                 )
-                add_series(run, variant.name, models[variant.model])
+                add_series(run, variant.name, models[variant.model], variant.method)
         unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
         unasked += dict.fromkeys(
             r for p in plans for r in uninstalled_remarks(chosen, p.task.metrics)
         )
         remarks = [*unasked, *remarks, *remark_on_published(models, chosen)]
+        remarks += method_remarks(variants, methods, formats, run.manifest["models"])
         run.save(notes=[*run.manifest["notes"], *format_remarks(formats), *remarks])
         for names in group_shared(engines):
             here = [variant for variant in variants if variant.model in names]
-            wanted = [
-                request
-                for variant in here
-                for plan in asked[variant.name]
-                for request in build_requests(
-                    plan,
-                    formats[variant.model][plan.task.name],
-                    variant.name,
-                    served_by[variant.name],
-                    chosen.seed,
-                    system=chosen.system,
-                    date=run.manifest["created"][:10],
-                )
-            ]
+            told = {"system": chosen.system, "date": run.manifest["created"][:10]}
+            wanted, questions = [], list[Question]()
+            for variant in here:
+                for plan in asked[variant.name]:
+                    of_row = (
+                        *(plan, formats[variant.model][plan.task.name], variant.name),
+                        *(served_by[variant.name], chosen.seed),
+                    )
+                    if variant.method == PLAIN:
+                        wanted += build_requests(*of_row, **told)
+                        continue
+                    mine = build_questions(*of_row, methods[variant.method], **told)
+                    questions += mine
+                    wanted += [row for question in mine for row in question.rows]
             served, label = join_engines([engines[name] for name in names]), "+".join(names)
             with run.measure_time(f"generate {label}"):
+                answering: Engine = Answering(served, here)
+                if questions:
+                    answering = Asking(Answering(served, here), questions, run, tags)
                 generate(
                     run,
                     label,
-                    Answering(served, here),
+                    answering,
                     wanted,
                     report,
                     tags=tags,
                     max_failed=chosen.max_failed,
                     skip_too_long=chosen.too_long == "skip",
                 )
+            if isinstance(answering, Asking) and (notes := answering.notes()):
+                run.save(notes=[*run.manifest["notes"], *notes])
             record(run, [variant.name for variant in here], served_by)
             if served is not models[names[0]]:  # the caller's own stays open
                 served.close()
@@ -216,7 +242,9 @@ def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
     """
     chosen = read_settings(options)
     plans = [plan_of(load_task(task), chosen) for task in tasks]
-    for variant in variants_of(["model"], chosen.sweep):
+    methods = find_methods(chosen.methods)
+    check_methods(methods, plans)
+    for variant in variants_of(["model"], chosen.sweep, [method.name for method in methods]):
         for plan in plans:
             variant.plan(plan)
     metrics = [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)]

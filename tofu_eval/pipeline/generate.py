@@ -20,7 +20,7 @@ from tofu_eval.core.types import (
     digest,
     seed_of,
 )
-from tofu_eval.engines.base import LASTING, PASSING, SCORED, Engine, fail, may_pass
+from tofu_eval.engines.base import LASTING, PASSING, SCORED, UNREAD, Engine, fail, may_pass
 from tofu_eval.engines.prompt_audit import check
 from tofu_eval.pipeline.plan import Plan, choices
 from tofu_eval.run.store import Run
@@ -78,7 +78,7 @@ def build_requests(
         for sample, completion in enumerate(texts):
             scored = [] if completion is None else ["likelihood", completion]
             key = digest([*asked, sample, *scored])
-            row_seed = _fresh_seed(seed, key, taken)
+            row_seed = fresh_seed(seed, key, taken)
             wanted.append(
                 Request(
                     key, row_seed, model, plan.task.name, prompt.id, sample, sampling,
@@ -88,7 +88,7 @@ def build_requests(
     return wanted
 
 
-def _fresh_seed(seed: int, key: str, taken: set[int]) -> int:
+def fresh_seed(seed: int, key: str, taken: set[int]) -> int:
     """The row's seed, another than those taken: of 32 bits two may meet, and copy a sample."""
     row_seed, attempt = seed_of(seed, key), 0
     while row_seed in taken:
@@ -134,7 +134,9 @@ def generate(
     keys = set().union(*(run.response_keys(*place) for place in places))
     stage = f"generate {model}"
     count = _Count(model, len(wanted), max_failed, sum(r.key in keys for r in wanted))
-    count.failed = sum(run.count_responses(*place, "state", "failed") for place in places)
+    count.unread = sum(run.count_beginning(*place, "finish_reason", UNREAD) for place in places)
+    failed = sum(run.count_responses(*place, "state", "failed") for place in places)
+    count.failed = failed - count.unread
     report(stage, count.finished, len(wanted))
     if count.finished == len(wanted):
         return
@@ -191,6 +193,7 @@ class _Count:
     max_failed: float
     finished: int
     failed: int = 0
+    unread: int = 0
     filtered: int = 0
     unfinished: int = 0
     drawn: int = 0
@@ -211,6 +214,9 @@ class _Count:
             self.filter_reason = _why(filtered[0])
         self.unfinished += sum(row.state == "unfinished" for row in rows)
         failed = [row for row in rows if row.state == "failed"]
+        read = [row for row in failed if not (row.finish_reason or "").startswith(UNREAD)]
+        self.unread += len(failed) - len(read)
+        failed = read
         self.failed += len(failed)
         if failed and not self.reason:
             self.reason = _why(failed[0])
@@ -228,6 +234,11 @@ class _Count:
             notes.append(
                 f"{self.model}: {self.failed} of {self.wanted} responses failed and have no text; "
                 f"the first: {self.reason}"
+            )
+        if self.unread:
+            notes.append(
+                f"{self.model}: {self.unread} of {self.wanted} responses could not be read out of "
+                "the answers that should hold them; they count as failed"
             )
         if self.filtered:
             notes.append(
@@ -261,10 +272,10 @@ def _part_too_long(
     asked: list[Request] = []
     failed: list[Response] = []
     for request in wanted:
-        encoder = _encoder_of(engine, request.model)
+        encoder = encoder_of(engine, request.model)
         prompt = (request.model, request.text, request.messages, request.sampling.max_tokens)
         if prompt not in reasons:
-            reasons[prompt] = None if encoder is None else _find_too_long(encoder, request)
+            reasons[prompt] = None if encoder is None else find_too_long(encoder, request)
         reason = reasons[prompt]
         if reason is None:
             asked.append(request)
@@ -273,13 +284,14 @@ def _part_too_long(
     return asked, failed
 
 
-def _encoder_of(engine: Engine, model: str) -> Any:
+def encoder_of(engine: Any, model: str) -> Any:
     """What tokenizes for a model of the run; None where the engine does not."""
     find = getattr(engine, "encoder_of", None)
     return getattr(engine, "encoders", {}).get(model) if find is None else find(model)
 
 
-def _find_too_long(encoder: Any, request: Request) -> str | None:
+def find_too_long(encoder: Any, request: Request) -> str | None:
+    """Why a prompt leaves no room for its response; None where it does."""
     from tofu_eval.engines.prompts import PromptTooLong
 
     try:
@@ -298,16 +310,26 @@ def _too_long_remarks(model: str, failed: Sequence[Response]) -> list[str]:
 
 def _find_opened(engine: Engine, wanted: Sequence[Request]) -> set[str]:
     """The keys of the requests whose prompts end within a thought that the template has opened."""
-    by_prompt: dict[object, bool] = {}
-    opened = set()
-    for request in wanted:
+    looked = LookedAt(engine)
+    return {request.key for request in wanted if looked.opens_thought(request)}
+
+
+@dataclass
+class LookedAt:
+    """What an engine's encoders say of prompts; each prompt is looked at once."""
+
+    engine: Engine
+
+    def __post_init__(self) -> None:
+        self._known: dict[object, bool] = {}
+
+    def opens_thought(self, request: Request) -> bool:
+        """Whether the prompt ends within a thought that the template has opened."""
         prompt = (request.model, request.text, request.messages)
-        if prompt not in by_prompt:
-            encoder = _encoder_of(engine, request.model)
-            by_prompt[prompt] = encoder is not None and encoder.opens_thought(request)
-        if by_prompt[prompt]:
-            opened.add(request.key)
-    return opened
+        if prompt not in self._known:
+            encoder = encoder_of(self.engine, request.model)
+            self._known[prompt] = encoder is not None and encoder.opens_thought(request)
+        return self._known[prompt]
 
 
 def _check_prompts(engine: Engine, wanted: Sequence[Request]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -227,7 +227,7 @@ class Plan:
         return {
             "version": self.task.version,
             "prompts": len(self.prompts),
-            "digest": digest([asdict(prompt) for prompt in self.prompts]),
+            "digest": digest([prompt.describe() for prompt in self.prompts]),
             "sampling": self.sampling.describe(),
             "licence": self.task.licence,
             "source": self.task.source,

@@ -11,10 +11,11 @@ from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.types import ModelSpec, Prompt, Sampling, Task, check_name
 from tofu_eval.engines.base import Engine
+from tofu_eval.engines.methods.base import PLAIN
 from tofu_eval.pipeline.plan import Plan, format_name
 from tofu_eval.pipeline.score import copies
 from tofu_eval.pipeline.score_run import SCORE_CHUNK
-from tofu_eval.pipeline.temperatures import Variant
+from tofu_eval.pipeline.temperatures import Variant, name_by
 from tofu_eval.run import provenance
 from tofu_eval.run.responses import Groups
 from tofu_eval.run.store import Run, conflict
@@ -97,16 +98,22 @@ def add_model(
     formats: Mapping[str, Format],
     variant: Variant | None = None,
     system: str | None = None,
+    words: Mapping[str, str] | None = None,
 ) -> None:
     """Write who a model is, at which temperature of a sweep, and how it is asked.
+
+    `formats` are how, by task; `words` is what a method adds to each, by task.
 
     Raises:
         StoreError: responses of another are under its name.
     """
     described: dict[str, Any] = {"identity": dict(identity), "engine": family}
     if variant is not None and variant.temperature is not None:
-        described |= {"series": variant.model, "temperature": variant.temperature}
+        described |= {"series": variant.series, "temperature": variant.temperature}
+    if variant is not None and variant.method != PLAIN:
+        described |= {"method": variant.method, "asked_model": variant.model}
     used = {task: format_name(format, system) for task, format in formats.items()}
+    used = {task: "+".join([name, *_words(words, task)]) for task, name in used.items()}
     recorded = run.manifest["models"].get(name)
     kept = {key: recorded[key] for key in ("series", "seed") if recorded and key in recorded}
     if recorded is not None and run.has_responses(model=name):
@@ -119,17 +126,22 @@ def add_model(
     run.save(models=models)
 
 
-def add_series(run: Run, name: str, model: object) -> None:
-    """Say in run.json of which method a model is a seed, where its caller does."""
+def _words(words: Mapping[str, str] | None, task: str) -> list[str]:
+    return [words[task]] if words and task in words else []
+
+
+def add_series(run: Run, name: str, model: object, method: str = PLAIN) -> None:
+    """Say in run.json of which series a model is a seed, where its caller does."""
     if isinstance(model, ModelSpec) and model.series is not None:
         known = run.manifest["models"]
-        told = {"series": check_name("series", model.series), "seed": model.seed}
+        series = check_name("series", name_by(model.series, method))
+        told = {"series": series, "seed": model.seed}
         run.save(models={**known, name: {**known[name], **told}})
 
 
 def _fixed_fields(model: Mapping[str, Any]) -> dict[str, Any]:
     """What may not change of a model that has responses."""
-    return {k: model[k] for k in ("identity", "engine", "temperature") if k in model}
+    return {k: model[k] for k in ("identity", "engine", "temperature", "method") if k in model}
 
 
 def record(run: Run, names: Sequence[str], engines: Mapping[str, Engine]) -> None:

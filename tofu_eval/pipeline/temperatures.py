@@ -1,8 +1,8 @@
-"""A sweep of temperatures: one model under several names, loaded once.
+"""One model under several names, loaded once: at several temperatures, by several methods.
 
-Each model at each temperature is a model of the run (`sft-T0.7`), so that all that reads a run
-reads a sweep: resume, verify, compare, the frontier. run.json says which series it belongs to, and
-its temperature.
+Each model by each method at each temperature is a model of the run (`sft-again-T0.7`), so that all
+that reads a run reads a sweep: resume, verify, compare, the frontier. run.json says which series it
+belongs to, its temperature, and by which method it was asked.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ from typing import Any
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import Request, Response, check_name
 from tofu_eval.engines.base import Engine
+from tofu_eval.engines.methods.base import PLAIN
 from tofu_eval.engines.prompts import Encoder
 from tofu_eval.pipeline.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model as the run knows it: at a temperature of its own, or at the tasks'."""
+    """A model as the run knows it: by a method, at a temperature of its own or at the tasks'."""
 
     name: str
     model: str
     temperature: float | None = None
+    method: str = PLAIN
+
+    @property
+    def series(self) -> str:
+        """The model by this method, at any temperature."""
+        return name_by(self.model, self.method)
 
     def plan(self, plan: Plan) -> Plan:
         """The task as it is asked at this temperature.
@@ -37,32 +44,53 @@ class Variant:
         return replace(plan, sampling=replace(plan.sampling, temperature=self.temperature))
 
 
-def variants_of(models: Iterable[str], temperatures: Sequence[float] | None) -> tuple[Variant, ...]:
-    """The models of a run; each at each temperature where there is a sweep.
+def variants_of(
+    models: Iterable[str],
+    temperatures: Sequence[float] | None,
+    methods: Sequence[str] = (PLAIN,),
+) -> tuple[Variant, ...]:
+    """The models of a run; each by each method, at each temperature where there is a sweep.
 
     Args:
         models: names.
         temperatures: of the sweep; None is no sweep.
+        methods: names, each once.
     Raises:
-        ConfigError: no temperature, one that stands twice, or a name that grows too long.
+        ConfigError: no temperature, one that stands twice, a name that grows too long, or two
+            models that would be called alike.
     """
-    if temperatures is None:
-        return tuple(Variant(name, name) for name in models)
-    if not temperatures:
+    if temperatures is not None and not temperatures:
         raise ConfigError("temperature is an empty list. Give at least one, such as 0.7,1.0,1.3.")
-    for temperature in temperatures:
-        if temperatures.count(temperature) > 1:
-            raise ConfigError(f"temperature {temperature:g} stands twice in the sweep. Drop one.")
-    return tuple(
-        Variant(check_name("model", name_at(model, temperature)), model, float(temperature))
-        for model in models
-        for temperature in temperatures
-    )
+    for one in temperatures or ():
+        if list(temperatures or ()).count(one) > 1:
+            raise ConfigError(f"temperature {one:g} stands twice in the sweep. Drop one.")
+    asked: Sequence[float | None] = [None] if temperatures is None else temperatures
+    variants: dict[str, Variant] = {}
+    for model in models:
+        for method in methods:
+            for temperature in asked:
+                name = name_by(model, method)
+                if temperature is not None:
+                    name, temperature = name_at(name, temperature), float(temperature)
+                if method != PLAIN or temperature is not None:
+                    check_name("model", name)
+                if name in variants:
+                    raise ConfigError(
+                        f"Two models of the run would be called '{name}': '{variants[name].model}' "
+                        f"and '{model}' by the method {method}. Rename one of the models."
+                    )
+                variants[name] = Variant(name, model, temperature, method)
+    return tuple(variants.values())
 
 
 def name_at(model: str, temperature: float) -> str:
     """What a model is called at a temperature: `sft-T0.7`, `sft-T1`."""
     return f"{model}-T{float(temperature)!r}".removesuffix(".0")
+
+
+def name_by(model: str, method: str) -> str:
+    """What a model is called that is asked by a method: `sft-again`; plainly, as it is called."""
+    return model if method == PLAIN else f"{model}-{method}"
 
 
 class Answering:

@@ -168,13 +168,7 @@ class Run:
     def write_prompts(self, task: str, prompts: Sequence[Prompt]) -> None:
         """Save the prompts of a task, in their order."""
         rows = [
-            {
-                "id": prompt.id,
-                "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
-                "references": list(prompt.references),
-                "metadata": list(prompt.metadata.items()),
-            }
-            for prompt in prompts
+            {**prompt.describe(), "metadata": list(prompt.metadata.items())} for prompt in prompts
         ]
         table = pa.Table.from_pylist(rows, schema=PROMPT_SCHEMA)
         write_parquet(self.path / "prompts" / f"{task}.parquet", table)
@@ -236,6 +230,11 @@ class Run:
         """How many responses have this value in a column."""
         parts = self.response_parts(model, task)
         return sum(_read_column(part, column).count(value) for part in parts)
+
+    def count_beginning(self, model: str, task: str, column: str, beginning: str) -> int:
+        """How many responses have a text in a column that begins so."""
+        texts = [t for part in self.response_parts(model, task) for t in _read_column(part, column)]
+        return sum((text or "").startswith(beginning) for text in texts)
 
     def responses(self, model: str, task: str) -> pa.Table:
         """All responses of one model to one task, by prompt (in the task's order) and sample."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +235,7 @@ def _prompts(run: Run) -> Iterator[Problem]:
     for task, described in run.manifest["tasks"].items():
         where = f"prompts/{task}.parquet"
         try:
-            stored_digest = digest([asdict(prompt) for prompt in run.prompts(task)])
+            stored_digest = digest([prompt.describe() for prompt in run.prompts(task)])
         except StoreError as error:
             yield Problem(where, f"it is damaged or missing: {error.__cause__}", AGAIN)
             continue

@@ -171,10 +171,18 @@ def render(
     if isinstance(format, str):
         format = load_format(format)
     turns = converse(prompt, format, task=task, system=system)
+    return render_turns(turns, prompt, format, examples=len(task.examples) if task else 0)
+
+
+def render_turns(
+    turns: Sequence[Message], prompt: Prompt, format: Format, *, examples: int = 0
+) -> tuple[str | None, tuple[Message, ...] | None]:
+    """As `render`, of turns that stand; the first of them are so many examples."""
+    turns = tuple(turns)
     if format.name == "chat":
         return None, turns
     if format.template is None:
-        return _join_turns(turns, len(task.examples) if task else 0), None
+        return _join_turns(turns, examples), None
     return _render(format, format.template, replace(prompt, messages=turns)), None
 
 

@@ -38,6 +38,7 @@ Name = Annotated[
         match_pattern(NAME_PATTERN.pattern, "may have letters, digits, '.', '_', '-' and no space")
     ),
 ]
+Text = Annotated[str, Field(min_length=1)]
 Stop = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(as_list)]
 Target = Annotated[dict[str, float], BeforeValidator(target_of)]
 
@@ -52,6 +53,7 @@ class Turn(Strict):
 class Inline(Strict):
     """A prompt in the task file; a plain string is the short form of `text`.
 
+    `paraphrases` ask the same in other words, `human` are answers of people.
     `target` is the distribution that answers should have; it becomes `metadata.target`, a JSON
     object of probabilities.
     """
@@ -61,6 +63,8 @@ class Inline(Strict):
     messages: list[Turn] | None = None
     references: list[str] = Field(default_factory=list)
     metadata: dict[str, str] = Field(default_factory=dict)
+    paraphrases: list[Text] = Field(default_factory=list)
+    human: list[Text] = Field(default_factory=list)
     target: Target | None = None
 
     @validator(mode="before")
@@ -87,6 +91,8 @@ class Inline(Strict):
                 **({TARGET: json.dumps(self.target)} if self.target else {}),
                 **self.metadata,
             },
+            tuple(self.paraphrases),
+            tuple(self.human),
         )
 
 

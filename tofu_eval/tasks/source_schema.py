@@ -76,9 +76,30 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Answers(Strict):
+    """Answers of people that are rows: of the prompt whose field `of` is the row's field `to`.
+
+    `field` has the answer, `where` (Jinja) says which rows are answers; a prompt with fewer than
+    `least` different ones is left out. Rows that are one prompt (the same `of`) become one.
+    """
+
+    field: str
+    of: str
+    to: str
+    where: Template | None = None
+    least: int = Field(default=2, ge=1)
+
+
+def _answers(value: Any) -> Any:
+    """A field's name, or a mapping."""
+    return value if value is None or isinstance(value, str) else Answers.model_validate(value)
+
+
 class Fields(Strict):
     """Which field of a row holds what; without `id`, rows are numbered from 1.
 
+    `paraphrases` and `human` are lists of texts: the prompt in other words, and answers of people; a
+    row may lack them. Where the answers are rows of their own, `human` says which; see `Answers`.
     `template`, `answer`, `where` and the values of `computed` are Jinja over the row's fields:
     the prompt, its one reference, whether the row counts, and metadata by name.
     """
@@ -86,6 +107,8 @@ class Fields(Strict):
     prompt: OneOf = Field(default=["prompt"])
     id: str | None = None
     references: str | None = None
+    paraphrases: str | None = None
+    human: Annotated[str | Answers | None, BeforeValidator(_answers)] = None
     metadata: list[str] = Field(default_factory=list)
     template: Template | None = None
     answer: Template | None = None
