@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fake_server import FakeServer
 from support.fakes import FakeEngine
 
 import tofu_eval as te
@@ -299,3 +300,42 @@ def test_a_task_that_a_method_cannot_be_used_on(tmp_path: Path) -> None:
 def test_two_models_of_one_name() -> None:
     with pytest.raises(ConfigError, match="would be called 'a-again'"):
         variants_of(["a", "a-again"], None, ["plain", "again"])
+
+
+def test_again_with_a_real_model_shows_what_its_context_has_room_for(
+    tiny_chat_model: Path, tmp_path: Path
+) -> None:
+    options = {"format": "chat", "samples": 8, "max_tokens": 12, "engine": "transformers"}
+    told = {"tasks": make_task(), "metrics": ["unique_rate"], "methods": ["plain", "again"]}
+    models = {"m": str(tiny_chat_model)}
+    result = te.evaluate(models, output=tmp_path / "run", **options, **told)
+    found = rows(tmp_path / "run", "m-again")
+    assert [r["state"] for r in found].count("failed") == 0
+    assert len({r["text"] for r in found}) > 8
+    assert any("only the latest of the earlier ones" in note for note in result.notes)
+    again = te.evaluate(models, output=tmp_path / "again", **options, **told)
+    assert rows(tmp_path / "again", "m-again") == found
+    assert again.scores.equals(result.scores)
+
+
+def test_every_method_asks_a_server(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        te.evaluate(
+            {"m": "org/name"},
+            make_task(),
+            tmp_path / "run",
+            engine="openai",
+            base_url=server.url,
+            format="chat",
+            methods=["again", "paraphrase", "variety", "verbalized"],
+            metrics=["unique_rate", "failed_rate"],
+        )
+    run = Run.open(tmp_path / "run")
+    assert [len(run.responses(name, "names")) for name in run.manifest["models"]] == [8] * 4
+    texts = [r["text"] for r in rows(tmp_path / "run", "m-again")]
+    shown = [
+        [m["content"] for m in body["messages"] if m["role"] == "assistant"]
+        for body in server.bodies
+    ]
+    assert texts[:3] in shown
+    assert {r["state"] for r in rows(tmp_path / "run", "m-verbalized")} == {"failed"}

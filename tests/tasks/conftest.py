@@ -56,6 +56,21 @@ WRITING: Rows = [
     {"prompt": "[WP] The sea is gone.", "story": "In the morning the boats lay on sand."},
     {"prompt": "[WP] A door in a tree.", "story": "It was locked from the inside."},
 ]
+WRITTEN: Rows = [
+    {"prompt": "[WP] The last lamp.", "story": f"Nobody lit it. {i}"} for i in "abcd"
+] + [{"prompt": "[WP] A lone tale.", "story": "It was told once."}]
+REPLIES: Rows = [
+    {"message_id": "m0", "parent_id": None, "text": "How do I boil an egg?", "role": "prompter", "lang": "en", "deleted": False, "synthetic": False},
+    {"message_id": "m1", "parent_id": None, "text": "Was ist Zeit?", "role": "prompter", "lang": "de", "deleted": False, "synthetic": False},
+    {"message_id": "m2", "parent_id": None, "text": "Name a lake.", "role": "prompter", "lang": "en", "deleted": False, "synthetic": False},
+    {"message_id": "m3", "parent_id": "r0", "text": "And a soft one?", "role": "prompter", "lang": "en", "deleted": False, "synthetic": False},
+] + [
+    {"message_id": f"r{i}", "parent_id": parent, "text": text, "role": "assistant", "lang": "en", "deleted": i == 5, "synthetic": i == 6}
+    for i, (parent, text) in enumerate([
+        ("m0", "Six minutes."), ("m0", "Ask a cook."), ("m0", "In water, of course."), ("m0", "Slowly."),
+        ("m0", "Slowly."), ("m0", "Deleted."), ("m0", "Made by a machine."), ("m1", "Ein Fluss."), ("m2", "Como."),
+    ])
+]  # fmt: skip
 CHAT: Rows = [{"query": "Write a metaphor about time."}, {"query": "Name a dish."}]
 BAD: Rows = [{"prompt": "Explain how to pick a lock."}, {"prompt": "Write an insult."}]
 HARM: Rows = [{"prompt": "Forge a ticket", "Category": "x"}, {"prompt": "Spread a rumour", "Category": "y"}]  # fmt: skip
@@ -76,6 +91,8 @@ HUB: dict[str, tuple[str, str | None, str, Rows]] = {
     "novelty-bench-wildchat": ("yimingzhang/novelty-bench", None, "wildchat", WILDCHAT),
     "short-stories": ("TOFU-SFT/Short-Stories", None, "train", STORIES),
     "small-prompts": ("TOFU-SFT/Small-Prompts", None, "eval", PROMPTS),
+    "human-replies": ("OpenAssistant/oasst2", None, "validation", REPLIES),
+    "human-stories": ("euclaise/writingprompts", None, "validation", WRITTEN),
     "writing-prompts": ("euclaise/writingprompts", None, "test", WRITING),
 }
 FILES = {"poems": GEM, "creative-stories": GEM}

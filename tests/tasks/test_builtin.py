@@ -35,6 +35,7 @@ def test_every_task_of_the_table_is_there() -> None:
         "creative-stories", "writing-prompts", "infinity-chat", "gsm8k", "math-500", "minerva-math",
         "mmlu", "arc-challenge", "mmlu-letter", "arc-challenge-letter", "malicious-instruct",
         "harmbench", "random-choice", "open-prompts", "short-answers", "one-sentence",
+        "human-replies", "human-stories",
     }  # fmt: skip
 
 
@@ -78,6 +79,7 @@ def test_sampling_is_as_the_table_says() -> None:
         "gsm8k": 16,
         "math-500": 16, "minerva-math": 16, "mmlu": 1, "arc-challenge": 1, "mmlu-letter": 1,
         "arc-challenge-letter": 1, "random-choice": 100, "short-answers": 16, "one-sentence": 16,
+        "human-replies": 8, "human-stories": 8,
     }  # fmt: skip
     assert {n: s.temperature for n, s in drawn.items() if s.temperature != 1} == {
         "gsm8k": 0.3, "math-500": 0.3, "minerva-math": 0.3, "mmlu": 0.0, "arc-challenge": 0.0,

@@ -170,7 +170,7 @@ MESSAGES = {
     ],
     HEAD + "prompts:\n  - id: a\n    txt: b\n": [
         "5: unknown key 'txt' in prompts.0. Did you mean 'text'? "
-        "Known: id, text, messages, references, metadata, target"
+        "Known: id, text, messages, references, metadata, paraphrases, human, target"
     ],
     HEAD + "prompts:\n  - b\n  - id: a\n": [
         '5: prompts.1 needs either text or messages, got {"id": "a"}'
@@ -216,7 +216,8 @@ MESSAGES = {
     HEAD + "dataset:\n  path: a/b\n  split: test\n": ["3: dataset.revision is missing"],
     HEAD + "file: {path: a.jsonl, fields: {prmpt: q}}\n": [
         "3: unknown key 'prmpt' in file.fields. Did you mean 'prompt'? "
-        "Known: prompt, id, references, metadata, template, answer, where, computed"
+        "Known: prompt, id, references, paraphrases, human, human_rows, metadata, template, "
+        "answer, where, computed"
     ],
     "": ["1: a task is a mapping with name, version and prompts, got null"],
     "- a\n": ['1: a task is a mapping with name, version and prompts, got ["a"]'],

@@ -12,7 +12,7 @@ from typing import Any
 from tofu_eval.core.errors import MissingDependencyError, TofuEvalError
 from tofu_eval.core.hub import TIMEOUT
 from tofu_eval.tasks.problems import Placed, Problem, TaskError, one_line
-from tofu_eval.tasks.rows import RowError, prompt_of
+from tofu_eval.tasks.rows import RowError, attach_answers, prompt_of
 from tofu_eval.tasks.source_schema import UNPINNED, HubSource
 from tofu_eval.tasks.sources import Prompts, check_all, missing_data_error, own_file, read_rows
 
@@ -134,8 +134,9 @@ class HubPrompts:
         self, rows: list[Mapping[str, Any]], name: str, split: str, told: Mapping[str, str]
     ) -> Prompts:
         file = str(self.task_file)
-        placed, problems = [], []
-        for number, row in enumerate(rows[: self.source.rows], start=1):
+        placed, problems = list[Placed](), list[Problem]()
+        asked, rows = list[Mapping[str, Any]](), rows[: self.source.rows]
+        for number, row in enumerate(rows, start=1):
             try:
                 prompt = prompt_of(row, str(number), self.source.fields)
             except RowError as error:
@@ -143,6 +144,12 @@ class HubPrompts:
                 continue
             if prompt is not None:
                 placed.append(Placed(prompt, self.line, f"row {number}"))
+                asked.append(row)
+        if (answers := self.source.fields.human_rows) is not None and not problems:
+            try:
+                placed = attach_answers(placed, asked, rows, answers)
+            except RowError as error:
+                problems.append(Problem(file, self.line, f"the {name}: {error}"))
         if not placed and not problems:
             problems.append(Problem(file, self.line, f"the {name} has no rows in '{split}'"))
         return Prompts(check_all(placed, problems, file), told)

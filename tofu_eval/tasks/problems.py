@@ -107,5 +107,6 @@ def _fault(prompt: Prompt) -> str | None:
     if prompt.messages[-1].role != "user":
         return f"must end with a user's message, got one of role '{prompt.messages[-1].role}'"
     turns = (message.content for message in prompt.messages)
-    lone = surrogate("".join([prompt.id, *turns, *prompt.references, *prompt.metadata.values()]))
+    others = (*prompt.references, *prompt.metadata.values(), *prompt.paraphrases, *prompt.human)
+    lone = surrogate("".join([prompt.id, *turns, *others]))
     return f"holds half a character ({lone}), which is not valid Unicode" if lone else None

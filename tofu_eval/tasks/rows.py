@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tofu_eval.core.templates import render_template
 from tofu_eval.core.types import Message, Prompt
-from tofu_eval.tasks.problems import one_line, show_value
-from tofu_eval.tasks.source_schema import Fields
+from tofu_eval.tasks.problems import Placed, one_line, show_value
+from tofu_eval.tasks.source_schema import Answers, Fields
 
 ROLES = ("system", "user", "assistant")
 
@@ -46,7 +47,67 @@ def prompt_of(row: Mapping[str, Any], number: str, fields: Fields) -> Prompt | N
     metadata = {name: _field_text(name, v) for name, v in values.items() if v is not None}
     computed = {name: _render(template, row, name) for name, template in fields.computed.items()}
     metadata |= {name: value for name, value in computed.items() if value}
-    return Prompt(str(id), _messages_of(row, fields), _references(row, fields), metadata)
+    return Prompt(
+        str(id),
+        _messages_of(row, fields),
+        _references(row, fields),
+        metadata,
+        _texts(row, fields.paraphrases, "paraphrases"),
+        _texts(row, fields.human, "human"),
+    )
+
+
+def attach_answers(
+    placed: Sequence[Placed],
+    of: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
+    answers: Answers,
+) -> list[Placed]:
+    """The prompts with the answers of people that stand in other rows, each text once.
+
+    Args:
+        placed: the prompts.
+        of: the row of each.
+        rows: all rows, answers among them.
+        answers: which they are, and to what.
+
+    Returns: the prompts that have enough answers; of several rows that are one prompt, the first.
+
+    Raises:
+        RowError: a row lacks one of the fields.
+    """
+    texts: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if answers.where is not None and not _render(answers.where, row, "human_rows.where"):
+            continue
+        text, to = (
+            _get(row, answers.field, "human_rows.field"),
+            _get(row, answers.to, "human_rows.to"),
+        )
+        if isinstance(text, str) and text.strip() and to is not None:
+            texts.setdefault(_key(to), {})[text.strip()] = None
+    kept: dict[str, Placed] = {}
+    for one, row in zip(placed, of, strict=True):
+        key = _key(_get(row, answers.of, "human_rows.of"))
+        human = tuple(texts.get(key, ()))
+        if len(human) >= answers.least and key not in kept:
+            kept[key] = one._replace(prompt=replace(one.prompt, human=human))
+    return list(kept.values())
+
+
+def _key(value: object) -> str:
+    """What tells whether two rows are of one prompt: a text without white space at its ends."""
+    return value.strip() if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _texts(row: Mapping[str, Any], name: str | None, role: str) -> tuple[str, ...]:
+    """A list of texts in a field that a row may lack; blank ones are left out."""
+    found = row.get(name) if name else None
+    if found is None:
+        return ()
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise RowError(f"{role} must be a list of texts, got {show_value(found)}")
+    return tuple(text for text in found if text.strip())
 
 
 def _messages_of(row: Mapping[str, Any], fields: Fields) -> tuple[Message, ...]:

@@ -14,6 +14,7 @@ from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
 from tofu_eval.tasks.problems import Placed, did_you_mean, show_value
 from tofu_eval.tasks.source_schema import (
+    Answers,
     Fields,
     FileSource,
     HubSource,
@@ -251,6 +252,7 @@ MODELS: dict[str | int, type[BaseModel]] = {
     "file": FileSource,
     "dataset": HubSource,
     "fields": Fields,
+    "human_rows": Answers,
     "messages": Turn,
     "examples": Shown,
     "wording": Wording,

@@ -90,16 +90,11 @@ class Answers(Strict):
     least: int = Field(default=2, ge=1)
 
 
-def _answers(value: Any) -> Any:
-    """A field's name, or a mapping."""
-    return value if value is None or isinstance(value, str) else Answers.model_validate(value)
-
-
 class Fields(Strict):
     """Which field of a row holds what; without `id`, rows are numbered from 1.
 
-    `paraphrases` and `human` are lists of texts: the prompt in other words, and answers of people; a
-    row may lack them. Where the answers are rows of their own, `human` says which; see `Answers`.
+    `paraphrases` and `human` are lists of texts: the prompt in other words, and answers of people;
+    a row may lack them. Where the answers are rows of their own, `human_rows` says which.
     `template`, `answer`, `where` and the values of `computed` are Jinja over the row's fields:
     the prompt, its one reference, whether the row counts, and metadata by name.
     """
@@ -108,7 +103,8 @@ class Fields(Strict):
     id: str | None = None
     references: str | None = None
     paraphrases: str | None = None
-    human: Annotated[str | Answers | None, BeforeValidator(_answers)] = None
+    human: str | None = None
+    human_rows: Answers | None = None
     metadata: list[str] = Field(default_factory=list)
     template: Template | None = None
     answer: Template | None = None

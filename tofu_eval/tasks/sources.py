@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.types import Prompt
 from tofu_eval.tasks.problems import Placed, Problem, TaskError, check_prompts, one_line
-from tofu_eval.tasks.rows import RowError, parse, prompt_of
+from tofu_eval.tasks.rows import RowError, attach_answers, parse, prompt_of
 from tofu_eval.tasks.source_schema import ROWS, FileSource, HubSource
 from tofu_eval.tasks.yaml_document import read_text
 
@@ -137,11 +137,13 @@ def read_rows(path: Path, source: FileSource | HubSource) -> Prompts:
         ConfigError: with file and line (of Parquet, row), for anything that is not a prompt.
     """
     rows = list(_parquet(path) if path.suffix == PARQUET else _jsonl(path))[: source.rows]
-    placed, problems = [], []
+    placed, problems = list[Placed](), list[Problem]()
+    known, asked = list[Mapping[str, Any]](), list[Mapping[str, Any]]()
     for number, (line, row) in enumerate(rows, start=1):
         words = f"row {number}" if path.suffix == PARQUET else f"line {line}"
         try:
             fields = parse(row) if isinstance(row, str) else row
+            known.append(fields)
             prompt = prompt_of(fields, str(number), source.fields)
         except RowError as error:
             said = f"{words}: " if path.suffix == PARQUET else ""
@@ -149,6 +151,12 @@ def read_rows(path: Path, source: FileSource | HubSource) -> Prompts:
             continue
         if prompt is not None:
             placed.append(Placed(prompt, line, words))
+            asked.append(fields)
+    if (answers := source.fields.human_rows) is not None and not problems:
+        try:
+            placed = attach_answers(placed, asked, known, answers)
+        except RowError as error:
+            problems.append(Problem(str(path), 1, str(error)))
     if not placed and not problems:
         problems.append(Problem(str(path), 1, "the file has no prompts"))
     found = check_all(placed, problems, str(path))
