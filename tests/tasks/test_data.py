@@ -343,8 +343,8 @@ def test_checking_all_reads_what_is_at_hand(data_dir: Path) -> None:
     (unpinned,) = remarks
     assert unpinned == (
         "no known commit to pin, a run records the one that it reads: harmbench, "
-        "malicious-instruct, novelty-bench-curated, novelty-bench-wildchat, short-stories, "
-        "small-prompts"
+        "human-replies, malicious-instruct, novelty-bench-curated, novelty-bench-wildchat, "
+        "short-stories, small-prompts"
     )
 
 
