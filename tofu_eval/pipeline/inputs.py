@@ -25,6 +25,7 @@ from tofu_eval.core.types import (
     Report,
     count_states,
     feature_of,
+    no_report,
 )
 from tofu_eval.features.base import fill
 from tofu_eval.features.open import OpenFeature
@@ -183,6 +184,26 @@ def find_unread(
         total += len(own)
         texts += sum(find(own)[0]) if find and own else 0
     return Unread(texts, total, standing)
+
+
+def count_echoes(
+    chunks: Iterable[Sequence[Group]],
+    metrics: Sequence[Metric],
+    features: Mapping[str, KeptFeature],
+) -> int:
+    """The responses that only repeat their prompt: metrics given the prompt leave them out."""
+    from tofu_eval.metrics.given_prompt import repeats_prompt
+
+    kept, name = features.get("embedding"), f"{OF_PROMPT}embedding"
+    if kept is None or not any(name in metric.needs for metric in metrics):
+        return 0
+    echoes = 0
+    for chunk in chunks:
+        for group in featurize(chunk, kept, no_report, (name,)):
+            if group.texts and name in group.features:
+                rows = group.features["embedding"], group.features[name]
+                echoes += int(repeats_prompt(*rows).sum())
+    return echoes
 
 
 def split_prompt(feature: OpenFeature, prompt: Prompt) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.board import run_board
 from tofu_eval.pipeline.equal_counts import score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
-from tofu_eval.pipeline.inputs import KeptFeature, find_unread
+from tofu_eval.pipeline.inputs import KeptFeature, count_echoes, find_unread
 from tofu_eval.pipeline.score import (
     Scorer,
     featurize_groups,
@@ -97,6 +97,7 @@ def score_run(
             *_unfinished_remarks(run, scorers),
             *_lost_remarks(run, estimates),
             *_cut_by_models(features),
+            *_told_echoes(indexed, scorers, features),
         ],
         finished=provenance.now(),
     )
@@ -304,6 +305,23 @@ def _cut_by_models(features: Mapping[str, KeptFeature]) -> list[str]:
         for name, feature in features.items()
         if feature.cache.truncated
     ]
+
+
+def _told_echoes(
+    indexed: Mapping[tuple[str, str], Groups],
+    scorers: Mapping[str, Sequence[Metric]],
+    features: Mapping[str, KeptFeature],
+) -> list[str]:
+    """A remark for each model and task some of whose responses only repeat the prompt."""
+    remarks = []
+    for (model, task), groups in indexed.items():
+        chunks = (chunk for _, chunk in groups.chunks(SCORE_CHUNK))
+        if echoes := count_echoes(chunks, scorers[task], features):
+            remarks.append(
+                f"model '{model}', task '{task}': {echoes} responses only repeat their prompt; "
+                "metrics given the prompt leave them out"
+            )
+    return remarks
 
 
 def _unread(
