@@ -12,8 +12,7 @@ from tofu_eval.features.programs import program_of
 
 ADD = "```python\ndef add(a, b):\n    return a + b\n```"
 SAME = [
-    "So:\n\n```py\ndef plus(x: int, y: int) -> int:\n    '''Sum.'''\n"
-    "    return x+y  # sum\n```\nBye.",
+    "So:\n\n```py\ndef plus(x: int, y: int) -> int:\n    '''Sum.'''\n    return x+y  # sum\n```",
     "~~~python\n'''A module.'''\ndef f(first,\n      second):\n    return (first + second)\n~~~",
     "```\ndef add(a, b):\n    return a + b",  # it stopped before its end
     "def add(a, b):\n    return a + b",

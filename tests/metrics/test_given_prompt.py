@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, permutations
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -134,3 +135,32 @@ def test_classes_do_not_depend_on_the_order(complete: bool) -> None:
         pairs = {(i, j) for i, j in combinations(range(6), 2) if labels[i] == labels[j]}
         for i, j in combinations(range(6), 2):
             assert ((i, j) in pairs) == (expected[order[i]] == expected[order[j]])
+
+
+def test_responses_that_repeat_their_prompt_are_counted_for_the_notes() -> None:
+    from tofu_eval.features.base import FEATURES
+    from tofu_eval.features.open import OpenFeature
+    from tofu_eval.pipeline.inputs import KeptFeature, count_echoes
+    from tofu_eval.run.store import FeatureCache
+
+    class Counting:
+        """A vector of the letters in a text."""
+
+        identity: ClassVar = {"kind": "letters"}
+        signature = "letters"
+
+        def key(self, prompt: Prompt, text: str) -> str:
+            return text
+
+        def compute(self, pairs):
+            return [[1.0, *map(text.count, "abcdefgh")] for _, text in pairs]
+
+    letters = OpenFeature(FEATURES.get("embedding"), Counting())
+    kept = {"embedding": KeptFeature(letters, FeatureCache())}
+    groups = [
+        Group(Prompt.of_text("1", "a cab"), ("a cab", "a bad egg", "a cab"), "base", "t"),
+        Group(Prompt.of_text("2", ""), ("", "egg"), "base", "t"),  # no prompt to repeat
+    ]
+    metrics = [find("cosine_distance_given_prompt")]
+    assert count_echoes([groups], metrics, kept) == 2
+    assert count_echoes([groups], [find("vendi")], kept) == 0
