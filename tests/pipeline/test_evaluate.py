@@ -23,6 +23,7 @@ from tofu_eval.core.errors import (
 )
 from tofu_eval.core.types import Request, Response
 from tofu_eval.leaderboard import read_leaderboard
+from tofu_eval.leaderboard.ranks import FEW_PROMPTS
 from tofu_eval.pipeline import evaluate as pipeline
 from tofu_eval.run.store import Run
 
@@ -118,8 +119,8 @@ def test_run_json_says_where_its_numbers_come_from(
 def test_the_board_of_a_run_is_ranked(tmp_path: Path) -> None:
     evaluate(tmp_path / "run")
     rows = read_leaderboard(tmp_path / "run" / "leaderboard.json").rows
-    told = {(row.rank, row.better_than) for row in rows if row.metric == "distinct_1"}
-    assert told == {(1, 0)}  # of five prompts, no sign-flip p-value is below 2/32
+    told = {(row.rank, row.unranked) for row in rows if row.metric == "distinct_1"}
+    assert told == {(None, FEW_PROMPTS)}  # of five prompts, no sign-flip p-value is below 2/32
 
 
 def test_a_row_has_its_own_key_and_seed(tmp_path: Path) -> None:

@@ -109,8 +109,9 @@ def rank_rows(
         if members[0].cluster is not None and clusters is None:
             ranked |= {row.key: replace(row, unranked=CLUSTERS) for row in members}
             continue
-        unlike = unequal_lengths(members)
-        untested = unlike | _voided(members, void)
+        void_pairs = _void_pairs(members, void)
+        void_pairs |= dict.fromkeys(unequal_lengths(members), LENGTHS)
+        untested = set(void_pairs)
         ranks = rank_models(
             {str(i): values[row.key] for i, row in enumerate(members)},
             higher=sign_of_direction(metrics[key[1]].direction) > 0,
@@ -124,8 +125,7 @@ def rank_rows(
             clusters=clusters,
             untested=untested,
         )
-        why = {i: VOIDED for pair in untested for i in pair}
-        why |= {i: LENGTHS for pair in unlike for i in pair}
+        why = {i: reason for pair, reason in void_pairs.items() for i in pair}
         for row in _rank_block(members, ranks, shares, why):
             ranked[row.key] = row
     return tuple(ranked[row.key] for row in bare)
@@ -141,18 +141,24 @@ def unequal_lengths(rows: Sequence[BoardRow]) -> set[tuple[int, int]]:
     }
 
 
-def _voided(
+def _void_pairs(
     rows: Sequence[BoardRow], comparisons: Sequence[BoardComparison]
-) -> set[tuple[int, int]]:
-    """The places of rows of one run whose comparison a warning of it voids."""
-    pairs = set()
+) -> dict[tuple[int, int], str]:
+    """Why the comparison of rows of one run is void by a warning of it, by their places.
+
+    That prompts are few, the test of a pair finds itself.
+    """
+    pairs: dict[tuple[int, int], str] = {}
     for one in comparisons:
         own = [(i, row) for i, row in enumerate(rows) if row.run == one.run]
         bases = [i for i, row in own if row.model in one.baseline]
         for warning in one.warnings:
+            if not warning.voids or warning.kind in ("too_few_prompts", "no_common_prompts"):
+                continue
+            reason = LENGTHS if warning.kind == "lengths" else VOIDED
             for i, row in own:
-                if warning.voids and i not in bases and warning.is_about(row):
-                    pairs |= {(min(i, base), max(i, base)) for base in bases}
+                if i not in bases and warning.is_about(row):
+                    pairs |= {(min(i, base), max(i, base)): reason for base in bases}
     return pairs
 
 
