@@ -53,7 +53,7 @@ def evaluate(server: FakeServer, output: Path, **options: Any) -> te.Result:
 def test_rows(chat: bool) -> None:
     with FakeServer() as server:
         engine = open_server(server)
-        requests = asks(SAMPLING, chat=chat)
+        requests = asks(SAMPLING, chat=chat, token_logprobs=True)
         made = rows(engine, requests)
         assert rows(engine, requests) == made
     assert len(made) == len(requests)
@@ -62,6 +62,7 @@ def test_rows(chat: bool) -> None:
         assert (row.seed, row.finish_reason, row.logprob) == (request.seed, "stop", -8.0)
         assert row.token_ids is not None
         assert len(row.token_ids) == 8
+        assert row.token_logprobs == (-1.0,) * 8
     assert len({row.text for row in made.values()}) == len(requests)
     endpoint = engine.record["endpoints"]["chat/completions" if chat else "completions"]
     assert endpoint["seed"] == "honoured"

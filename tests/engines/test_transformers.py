@@ -149,7 +149,8 @@ def test_logprob_is_that_of_a_teacher_forced_forward(
     engine: TransformersEngine, plain: tuple[Any, Any]
 ) -> None:
     model, tokenizer = plain
-    made = rows(engine, asks(Sampling(samples=8, temperature=0.7, top_p=0.9, max_tokens=24)))
+    sampling = Sampling(samples=8, temperature=0.7, top_p=0.9, max_tokens=24)
+    made = rows(engine, asks(sampling, token_logprobs=True))
     ended = 0
     for row in made.values():
         prompt = tokenizer(PROMPTS[int(row.prompt_id[1:])]).input_ids
@@ -158,6 +159,7 @@ def test_logprob_is_that_of_a_teacher_forced_forward(
             logprobs = model(ids).logits[0, :-1].double().log_softmax(-1)
         chosen = logprobs.gather(1, ids[0, 1:, None])[len(prompt) - 1 :]
         assert row.logprob == pytest.approx(float(chosen.sum()), abs=1e-3)
+        assert row.token_logprobs == pytest.approx(chosen[:, 0].tolist(), abs=1e-3)
         ended += ids_of(row)[-1] == END
     assert ended  # the end token is part of the sum
 

@@ -86,7 +86,8 @@ def test_sampled_rows_have_the_same_form_and_logprob(engine: Any, served_model: 
     import torch
     import transformers
 
-    made = rows(engine, asks(Sampling(samples=20, temperature=1.2, top_p=0.98, max_tokens=24)))
+    sampling = Sampling(samples=20, temperature=1.2, top_p=0.98, max_tokens=24)
+    made = rows(engine, asks(sampling, token_logprobs=True))
     plain = transformers.AutoModelForCausalLM.from_pretrained(served_model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(served_model)
     assert {row.finish_reason for row in made.values()} == {"stop", "length"}
@@ -98,6 +99,7 @@ def test_sampled_rows_have_the_same_form_and_logprob(engine: Any, served_model: 
             logprobs = plain(ids).logits[0, :-1].double().log_softmax(-1)
         chosen = logprobs.gather(1, ids[0, 1:, None])[len(prompt) - 1 :]
         assert row.logprob == pytest.approx(float(chosen.sum()), abs=2e-3)
+        assert row.token_logprobs == pytest.approx(chosen[:, 0].tolist(), abs=2e-3)
         assert row.text == tokenizer.decode(row.token_ids, skip_special_tokens=True)
         assert (row.finish_reason == "stop") == (row.token_ids[-1] == 2)
 

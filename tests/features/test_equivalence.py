@@ -187,8 +187,8 @@ def direct(path: Path, one: str, other: str, side: int = 128) -> float:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    model = AutoModelForSequenceClassification.from_pretrained(path).eval()
+    tokenizer = AutoTokenizer.from_pretrained(nli_model)
+    model = AutoModelForSequenceClassification.from_pretrained(nli_model).eval()
     parts = [
         tokenizer.encode(text, truncation=True, max_length=side, add_special_tokens=False)
         for text in (one, other)
@@ -304,8 +304,8 @@ def nli_direct(path: Path, premise: str, hypothesis: str) -> float:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    model = AutoModelForSequenceClassification.from_pretrained(path).eval()
+    tokenizer = AutoTokenizer.from_pretrained(nli_model)
+    model = AutoModelForSequenceClassification.from_pretrained(nli_model).eval()
     batch = tokenizer(premise, hypothesis, truncation=True, max_length=64, return_tensors="pt")
     with torch.inference_mode():
         p = model(**batch).logits.softmax(-1)[0]
@@ -402,3 +402,52 @@ def test_references_through_scores() -> None:
     values = {row["metric"]: row["value"] for row in made.scores.to_pylist()}
     assert values["reference_coverage"] == values["reference_coverage_exact"] == 0.5
     assert values["collision_ratio"] == pytest.approx(1.0)
+
+
+def test_each_follows_from_the_other(nli_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classes of entailment both ways, of a classifier that knows what follows from what."""
+    model = Equivalence("nli", model=str(nli_model))
+    assert model.asks_prompts
+    entails, asked = model._entails, []
+    follows = {("apple", "fruit"), ("apple", "an apple"), ("an apple", "apple"), ("pear", "fruit")}
+
+    def answer(pairs: Any) -> Any:
+        asked.extend(pairs)
+        rows = np.zeros((len(pairs), 3))
+        for place, pair in enumerate(pairs):
+            one, other = (text.removeprefix("Name a fruit. ") for text in pair)
+            rows[place, entails if (one, other) in follows else (entails + 1) % 3] = 1
+        return rows
+
+    monkeypatch.setattr(model._classifier, "probabilities", answer)
+    four = group("apple", "fruit", "an apple", "pear")
+    assert partition(model, four) == [[0, 1, 0, 2]]
+    assert ("Name a fruit. apple", "Name a fruit. fruit") in asked
+    assert ("Name a fruit. fruit", "Name a fruit. apple") in asked
+
+
+def test_entailment_by_a_plain_pass(nli_model: Path) -> None:
+    """Each verdict is that of transformers' own argmax, both ways."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(nli_model)
+    network = AutoModelForSequenceClassification.from_pretrained(nli_model).eval()
+    texts = ["an apple", "a pear", "the old river", "mat", "a cat", "plum"]
+    model = Equivalence("nli", model=str(nli_model), linkage="connected")
+    prompt = group(*texts).prompt
+
+    def entails(one: str, other: str) -> bool:
+        row = tokenizer(f"Name a fruit. {one}", f"Name a fruit. {other}", return_tensors="pt")
+        with torch.inference_mode():
+            return int(network(**row).logits.argmax()) == 2
+
+    pairs = [(prompt, a, b) for a in texts for b in texts if a < b]
+    by_hand = [float(entails(a, b) and entails(b, a)) for _, a, b in pairs]
+    assert model._ask(pairs)[:, 0].tolist() == by_hand
+    assert 0 < sum(by_hand) < len(by_hand)
+
+
+def test_a_classifier_without_entailment(classifier: Path) -> None:
+    with pytest.raises(ModelError, match="expected entailment among them"):
+        Equivalence("nli", model=str(classifier))

@@ -10,7 +10,7 @@ import pytest
 
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.types import Group, Message, Prompt
-from tofu_eval.features.equivalence import number_classes
+from tofu_eval.features.linkage import number_classes
 from tofu_eval.metrics import find
 from tofu_eval.metrics.given_prompt import (
     cosine_distance_given_prompt,

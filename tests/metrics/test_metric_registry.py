@@ -53,6 +53,7 @@ ROWS = {
     "embedding": VECTORS,
     "reward": st.lists(FLOATS, min_size=1, max_size=1),
     "logprob": st.floats(-50, -1),
+    "token_logprobs": st.lists(st.floats(-9, 0), min_size=1, max_size=4),
     "finish_reason": st.sampled_from(["stop", "length"]),
     "equivalence": st.integers(0, 3),
     "reward_level": st.integers(1, 10),

@@ -17,13 +17,19 @@ EAGER = {"enforce_eager": True}
 
 
 def asks(
-    sampling: Sampling, prompts: list[str] = PROMPTS, *, chat: bool = False, model: str = "m"
+    sampling: Sampling,
+    prompts: list[str] = PROMPTS,
+    *,
+    chat: bool = False,
+    model: str = "m",
+    token_logprobs: bool = False,
 ) -> list[Request]:
     """`sampling.samples` requests a prompt, all with seeds of their own."""
     return [
         Request(
             f"{model}-{i}-{sample}", 100_000 + i * 10_000 + sample, model, "t", f"p{i}", sample,
             sampling, None if chat else text, (Message("user", text),) if chat else None,
+            token_logprobs=token_logprobs,
         )
         for i, text in enumerate(prompts)
         for sample in range(sampling.samples)

@@ -26,6 +26,8 @@ ORDERED = {
 """The value depends on the order of the responses."""
 
 LEAST: Mapping[str, int] = {
+    "branching_factor": 1,
+    "token_entropy": 1,
     "distinct_at_10": 10,
     "distinct_at_10_exact": 10,
     "distinct_at_5": 5,
@@ -50,6 +52,8 @@ LEAST: Mapping[str, int] = {
 """How many responses it takes, where these are not two."""
 
 IDENTICAL: Mapping[str, str | None] = {
+    "branching_factor": None,
+    "token_entropy": None,
     "collision_ratio": None,
     "collision_ratio_exact": None,
     "compression_diversity_gzip": None,
@@ -96,6 +100,10 @@ IDENTICAL: Mapping[str, str | None] = {
 """The value where all responses are the same text; None where it depends on the text."""
 
 DIFFERENT: Mapping[str, str | None] = {
+    "branching_factor": None,
+    "semantic_entropy": None,
+    "semantic_entropy_likelihood": None,
+    "token_entropy": None,
     "centroid_distance": None,
     "chao1": None,
     "chao1_exact": None,

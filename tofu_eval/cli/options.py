@@ -270,6 +270,13 @@ _DECODING = (
         "again alike.",
     ),
     option(
+        "--token-logprobs",
+        is_flag=True,
+        default=None,
+        heading=SAMPLING,
+        help="Keep the log-probability of each generated token, for token_entropy and others.",
+    ),
+    option(
         "--extra-body",
         multiple=True,
         metavar="NAME=VALUE",

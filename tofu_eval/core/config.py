@@ -76,8 +76,9 @@ class Settings(Scoring):
     them. `methods` are the ways in which each is asked, plain sampling alone by default.
     `data_dir` has data that would otherwise be downloaded. `system` is told to the model
     before each prompt, `chat_template_kwargs` and `reasoning_effort` to its chat template,
-    `extra_body` to a server. `max_failed` is the share of a model's responses that may fail,
-    `too_long` what becomes of a prompt that leaves no room for its response.
+    `extra_body` to a server; `token_logprobs` keeps the log-probability of each generated token.
+    `max_failed` is the share of a model's responses that may fail, `too_long` what becomes of a
+    prompt that leaves no room for its response.
     """
 
     engine: str | None = None
@@ -96,6 +97,7 @@ class Settings(Scoring):
     reasoning_effort: str | None = None
     extra_body: dict[str, Any] = {}
     seeds: Literal["row", "run"] = "row"
+    token_logprobs: bool = False
     max_failed: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.05
     too_long: Literal["fail", "skip"] = "fail"
     quantize: Literal["nf4"] | None = None

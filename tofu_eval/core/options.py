@@ -56,6 +56,7 @@ class RunOptions(ScoringOptions, total=False):
     reasoning_effort: str | None
     extra_body: Mapping[str, Any]
     seeds: Literal["row", "run"]
+    token_logprobs: bool
     max_failed: float
     too_long: Literal["fail", "skip"]
     quantize: Literal["nf4"] | None

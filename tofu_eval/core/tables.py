@@ -36,6 +36,7 @@ RESPONSE_SCHEMA = pa.schema(
         pa.field("state", pa.string(), nullable=False),
         pa.field("reasoning", pa.string()),
         pa.field("given", pa.map_(pa.string(), pa.float64())),
+        pa.field("token_logprobs", pa.list_(pa.float32())),
     ]
 )
 

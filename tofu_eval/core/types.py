@@ -283,6 +283,7 @@ class Request:
     `completion`, nothing is to be drawn: the response is that text, with its log-probability.
     `typed` are the parts of `text` that people wrote, in their order: what looks like a special
     token there is text. `date` (ISO) is what a chat template that reads the clock is told.
+    `token_logprobs` asks for the log-probability of each token of the response.
     """
 
     key: str
@@ -297,6 +298,7 @@ class Request:
     completion: str | None = None
     typed: tuple[str, ...] = ()
     date: str = ""
+    token_logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +310,8 @@ class Response:
     `correct` is what a file of responses says; no engine does. `reasoning` is what the model
     thought before it answered: kept, not scored, and no part of `text`; null where it did not
     think. Where the limit fell into a thought, `text` is empty and the state `unfinished`. `given`
-    has the features that a file says of it, by name: a class number, a reward.
+    has the features that a file says of it, by name: a class number, a reward. `token_logprobs`
+    are the parts of `logprob`, kept where the request asks for them.
     """
 
     key: str
@@ -325,6 +328,7 @@ class Response:
     state: State = "finished"
     reasoning: str | None = None
     given: Mapping[str, float] | None = None
+    token_logprobs: tuple[float, ...] | None = None
 
 
 def has_text(state: State, text: str) -> bool:

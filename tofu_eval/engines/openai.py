@@ -261,6 +261,7 @@ class OpenAIEngine:
             choice.logprob,
             request.seed if terms.seed != "not sent" else None,
             reasoning=choice.reasoning,
+            token_logprobs=_each(choice) if request.token_logprobs else None,
         )  # fmt: skip
 
     async def _score(self, client: openai.AsyncOpenAI, request: Request) -> Response:
@@ -369,3 +370,9 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
         if bad or (name != "api_key_env" and value <= 0):
             raise ConfigError(f"The engine argument '{name}' cannot be {value!r}.")
     return {**DEFAULTS, **given}
+
+
+def _each(choice: Choice) -> tuple[float, ...] | None:
+    """The log-probabilities of a choice's tokens; None where one is unknown."""
+    values = tuple(value for value in choice.token_logprobs if value is not None)
+    return values if values and len(values) == len(choice.token_logprobs) else None

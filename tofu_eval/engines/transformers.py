@@ -243,9 +243,9 @@ class TransformersEngine:
         lengths = [self._length(row) for row in tokens]
         if watch:
             lengths = [min(n, watch[0].length(i, n)) for i, n in enumerate(lengths)]
-        sums = [float(logprobs[i, :n].sum()) for i, n in enumerate(lengths)]
-        self._check_finite(rows, sums)
-        return self._responses(rows, [t[:n] for t, n in zip(tokens, lengths, strict=True)], sums)
+        each = [logprobs[i, :n].tolist() for i, n in enumerate(lengths)]
+        self._check_finite(rows, [math.fsum(one) for one in each])
+        return self._responses(rows, [t[:n] for t, n in zip(tokens, lengths, strict=True)], each)
 
     def _score(self, rows: Sequence[_Row]) -> list[Response]:
         """The completions with their log-probabilities: one forward pass, padded on the right."""
@@ -294,7 +294,7 @@ class TransformersEngine:
                 )
 
     def _responses(
-        self, rows: Sequence[_Row], tokens: Sequence[list[int]], sums: Sequence[float]
+        self, rows: Sequence[_Row], tokens: Sequence[list[int]], logprobs: Sequence[list[float]]
     ) -> list[Response]:
         texts = self._encoder.texts(tokens)
         cut = [
@@ -315,10 +315,13 @@ class TransformersEngine:
                 text,
                 tuple(ids),
                 "stop" if stop else "length",
-                total,
+                math.fsum(each),
                 row.request.seed,
+                token_logprobs=tuple(each) if row.request.token_logprobs else None,
             )
-            for row, text, ids, stop, total in zip(rows, texts, tokens, stopped, sums, strict=True)
+            for row, text, ids, stop, each in zip(
+                rows, texts, tokens, stopped, logprobs, strict=True
+            )
         ]
 
     def _free(self) -> None:

@@ -260,7 +260,8 @@ class VllmEngine:
             "ignore_eos": True,  # the ends above are all there are
         }
         if request.completion is None:
-            return Ask(number, tuple(ids), adapter, tuple(decoder.items()))
+            drawn = tuple(decoder.items())
+            return Ask(number, tuple(ids), adapter, drawn, each=request.token_logprobs)
         added = engine.encoder.encode_completion(request, ids)
         return Ask(number, (*ids, *added), adapter, tuple(decoder.items()), len(added))
 
@@ -365,6 +366,7 @@ class VllmEngine:
                 row.reason,
                 row.logprob,
                 request.seed if self._seeded else None,
+                token_logprobs=row.token_logprobs,
             )
             for request, row in made
         ]

@@ -25,7 +25,8 @@ FLUSH = 5.0
 class Ask:
     """One response to be made: `adapter` counts from 1, 0 is the base itself.
 
-    Where `completion` is not 0, so many of the last ids are to be scored instead.
+    Where `completion` is not 0, so many of the last ids are to be scored instead. `each` asks for
+    the log-probability of each token.
     """
 
     number: int
@@ -33,16 +34,18 @@ class Ask:
     adapter: int
     decoder: tuple[tuple[str, Any], ...]
     completion: int = 0
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One response: its token ids, and the sum of their log-probabilities."""
+    """One response: its token ids, the sum of their log-probabilities, and these if asked for."""
 
     number: int
     ids: tuple[int, ...]
     reason: str
     logprob: float | None
+    token_logprobs: tuple[float, ...] | None = None
 
 
 class Vllm:
@@ -101,6 +104,7 @@ class Vllm:
         from vllm.sampling_params import RequestOutputKind
 
         scored = {str(ask.number): ask for ask in asks if ask.completion}
+        each = {str(ask.number) for ask in asks if ask.each}
         for ask in asks:
             decoder = dict(ask.decoder)
             parameters = SamplingParams(
@@ -121,7 +125,11 @@ class Vllm:
         sent = flushed = time.monotonic()
         while self._engine.has_unfinished_requests():
             ready += [
-                _read_output(output, scored.get(output.request_id))
+                _read_output(
+                    output,
+                    scored.get(output.request_id),
+                    each=output.request_id in each,
+                )
                 for output in self._engine.step()
                 if output.finished
             ]
@@ -149,7 +157,7 @@ def _sampler(engine: Any) -> str:
         return "not known: it lives in another process of vLLM's"
 
 
-def _read_output(output: Any, scored: Ask | None = None) -> Made:
+def _read_output(output: Any, scored: Ask | None = None, *, each: bool = False) -> Made:
     if scored is not None:
         # One dictionary a token of the prompt, the token itself in it; the first has none.
         ids = scored.ids[-scored.completion :]
@@ -157,6 +165,14 @@ def _read_output(output: Any, scored: Ask | None = None) -> Made:
         total = sum(found[token].logprob for token, found in zip(ids, told, strict=True))
         return Made(scored.number, ids, "scored", float(total))
     made = output.outputs[0]
+    ids = tuple(made.token_ids)
+    told = made.logprobs if each else None
     return Made(
-        int(output.request_id), tuple(made.token_ids), made.finish_reason, made.cumulative_logprob
+        int(output.request_id),
+        ids,
+        made.finish_reason,
+        made.cumulative_logprob,
+        None
+        if told is None
+        else tuple(found[token].logprob for token, found in zip(ids, told, strict=True)),
     )

@@ -22,13 +22,15 @@ from tofu_eval.core.sections import section, setting
 from tofu_eval.core.types import Group, Prompt, Report, digest, no_report
 from tofu_eval.features.base import Cache, GroupFeature, Opening, feature, fill
 from tofu_eval.features.judge import JudgeSettings, open_judge
+from tofu_eval.features.nli import NLI_MODEL, InferenceSettings, entailment_column
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 Method = Literal[
-    "exact", "word-overlap", "program", "embedding", "embedding-plain", "classifier", "judge",
+    "exact", "word-overlap", "program", "embedding", "embedding-plain", "classifier", "nli",
+    "judge",
     "novelty-bench-1.0", "novelty-bench-1.0@2b29e9f",
 ]  # fmt: skip
 
@@ -53,9 +55,6 @@ than that probability. docs/metrics.md says which measurements the cosines rest 
 BY_VECTORS = ("embedding", "embedding-plain")
 
 Linkage = Literal["greedy", "complete", "connected"]
-
-ROUNDING = 1e-12
-"""What a degree may lie below the threshold for rounding alone."""
 
 UNDECIDED = -1
 """The class of every response of a prompt where the judge gave an answer that cannot be read."""
@@ -101,15 +100,16 @@ class EquivalenceSettings:
     name="equivalence",
     level="group",
     makes=("reference_equivalence",),
-    settings=(EquivalenceSettings, JudgeSettings),
+    settings=(EquivalenceSettings, JudgeSettings, InferenceSettings),
 )
 def open_equivalence(opening: Opening) -> GroupFeature:
     """(n,) class numbers from 0, in order of first use."""
     settings = opening.settings(EquivalenceSettings)
     asked = settings.method == "judge" and opening.settings(JudgeSettings).model
+    inference = opening.settings(InferenceSettings).model if settings.method == "nli" else None
     return Equivalence(
         settings.method,
-        model=settings.model,
+        model=settings.model or inference,
         threshold=settings.threshold,
         judge=open_judge(opening) if asked else None,
         linkage=settings.linkage,
@@ -186,6 +186,9 @@ class Equivalence:
       whole prompt is undecided;
     - embedding-plain: the same of the vectors as they are (0.45);
     - classifier: the model's probability of label 1 above the threshold (0.102);
+    - nli: each follows from the other, as a classifier of inference (by default NLI_MODEL) says
+      of the prompt with either response behind it: entailment is the most probable label in both
+      directions, as in arXiv:2302.09664;
     - judge: a language model says yes; an answer other than yes or no leaves the whole prompt
       undecided, which is null in the scores;
     - novelty-bench-1.0: word overlap where both responses have five words at most, else the
@@ -241,7 +244,7 @@ class Equivalence:
         self._kind = kind
         self._threshold = THRESHOLDS.get(kind, 0.5) if threshold is None else threshold
         self._judge = judge
-        self.asks_prompts = judge is not None
+        self.asks_prompts = kind in ("judge", "nli")
         self._classifier = (
             open_classifier(
                 model or CLASSIFIER,
@@ -253,6 +256,11 @@ class Equivalence:
             if kind == "classifier"
             else None
         )
+        if kind == "nli":
+            self._classifier = open_classifier(
+                model or NLI_MODEL, "--nli-model", isolate=isolate, device=device
+            )
+            self._entails = entailment_column(self._classifier.labels, model or NLI_MODEL)
         self._references = references
         self.truncated = 0
         self.requires: tuple[str, ...] = ()
@@ -343,6 +351,8 @@ class Equivalence:
                 self._link(state, alike, 0.5)
 
     def _link(self, state: _Open, alike: NDArray[np.float64], least: float) -> None:
+        from tofu_eval.features.linkage import number_classes
+
         n = len(state.group.texts)
         state.labels = number_classes(alike, n, least, complete=self._linkage == "complete")
 
@@ -415,10 +425,17 @@ class Equivalence:
         return None
 
     def _ask(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        import numpy as np
+
+        if self._classifier is not None and self._kind == "nli":
+            behind = [[f"{p.asked} {text}".strip() for text in texts] for p, *texts in pairs]
+            both = [(a, b) for one, other in behind for a, b in ((one, other), (other, one))]
+            follows = self._classifier.probabilities(both).argmax(axis=1) == self._entails
+            agreed = follows.reshape(-1, 2).all(axis=1, keepdims=True)
+            return np.asarray(agreed, dtype=np.float32)
         if self._classifier is not None:
             texts = [(one, other) for _, one, other in pairs]
             return self._classifier.probabilities(texts)[:, 1:2]
-        import numpy as np
 
         assert self._judge is not None  # noqa: S101 (the constructor saw to it)
         questions = [
@@ -434,7 +451,7 @@ class Equivalence:
         return np.array([[yes_or_no(answer)] for answer in answers], dtype=np.float32)
 
     def _verdict(self, value: float) -> float:
-        if self._kind == "judge":
+        if self._kind in ("judge", "nli"):
             return value
         # The published threshold is a decimal, compared in double precision.
         return float(value > self._threshold)
@@ -461,7 +478,7 @@ class RecalledEquivalence(Equivalence):
         self.identity = identity
         self._kind = "classifier" if self.method.startswith("novelty-bench") else self.method
         self._threshold = identity.get("threshold", THRESHOLDS.get(self._kind, 0.5))
-        self.asks_prompts = self._kind == "judge"
+        self.asks_prompts = self._kind in ("judge", "nli")
         self._linkage = identity["linkage"]
         self.requires = _inputs(self._kind)
 
@@ -470,42 +487,6 @@ class RecalledEquivalence(Equivalence):
             f"The run lacks {len(pairs)} answers of its equivalence '{self.method}'. "
             "Run the command that made it again."
         )
-
-
-def number_classes(
-    alike: NDArray[np.float64], n: int, least: float, *, complete: bool
-) -> list[int]:
-    """A class a text, numbered from 0 in order of first use.
-
-    Args:
-        alike: (m, m) symmetric degrees of how alike two texts are.
-        n: how many of them are responses; the others, references, join the classes of these.
-        least: from which degree on two are equivalent.
-        complete: whether every two members of a class are equivalent; else a chain is enough.
-    """
-    labels = _group_alike(alike[:n, :n], least, complete=complete)
-    for text in range(n, len(alike)):
-        fits = {}
-        for label in dict.fromkeys(labels):
-            degrees = [alike[text, i] for i, other in enumerate(labels) if other == label]
-            if (min(degrees) if complete else max(degrees)) >= least:
-                fits[label] = max(degrees)
-        best = max(fits, key=lambda label: fits[label], default=None)
-        labels.append(max(labels, default=-1) + 1 if best is None else best)
-    return labels
-
-
-def _group_alike(alike: NDArray[np.float64], least: float, *, complete: bool) -> list[int]:
-    import numpy as np
-    from scipy.cluster.hierarchy import fcluster, linkage
-
-    if len(alike) < 2:
-        return [0] * len(alike)
-    distances = np.clip(1.0 - alike[np.triu_indices(len(alike), 1)], 0.0, None)
-    tree = linkage(distances, "complete" if complete else "single")
-    numbers: list[int] = fcluster(tree, 1.0 - least + ROUNDING, "distance").tolist()
-    order = {label: place for place, label in enumerate(dict.fromkeys(numbers))}
-    return [order[number] for number in numbers]
 
 
 def _inputs(kind: str, *, references: bool = False) -> tuple[str, ...]:

@@ -84,17 +84,7 @@ class Inference:
 
         self.name: str = name
         self._model = open_classifier(model, "--nli-model", isolate=isolate, device=device)
-        self._columns = [
-            self._model.labels.index(label)
-            for word in ("ENTAIL", "CONTRADICT")
-            for label in self._model.labels
-            if word in label
-        ]
-        if len(self._columns) != 2:
-            raise ModelError(
-                f"'{model}' has the labels {', '.join(self._model.labels)}, expected entailment "
-                "and contradiction among them. Give another: --nli-model PATH_OR_ID"
-            )
+        self._columns = _columns(self._model.labels, model, "ENTAIL", "CONTRADICT")
         self.truncated = 0
         self.identity: Mapping[str, Any] = dict(self._model.identity)
         self.signature: str = self._model.signature
@@ -151,6 +141,32 @@ class Inference:
         with np.errstate(invalid="ignore"):
             means: NDArray[np.float64] = -sums[:, :1] / sums[:, 1:]
         return means
+
+
+def entailment_column(labels: Sequence[str], model: str) -> int:
+    """Which of a classifier's labels says that one text follows from another.
+
+    Raises:
+        ModelError: there is not one such label.
+    """
+    return _columns(labels, model, "ENTAIL")[0]
+
+
+def _columns(labels: Sequence[str], model: str, *words: str) -> list[int]:
+    # "NOT_ENTAILMENT" is another label than entailment.
+    found = [
+        place
+        for word in words
+        for place, label in enumerate(labels)
+        if word in label and not label.startswith(("NOT", "NON"))
+    ]
+    if len(found) != len(words):
+        expected = " and ".join({"ENTAIL": "entailment"}.get(w, "contradiction") for w in words)
+        raise ModelError(
+            f"'{model}' has the labels {', '.join(labels)}, expected {expected} among them. "
+            "Give another: --nli-model PATH_OR_ID"
+        )
+    return found
 
 
 def _sentences(text: str) -> list[str]:

@@ -52,16 +52,17 @@ Reads = Literal["answers", "thoughts"]
 Cost = Literal["cpu", "model"]
 
 PLAIN_INPUTS = (
-    "text", "tokens", "prompt", "prompts", "states", "references", "logprob", "finish_reason"
-)  # fmt: skip
+    *("text", "tokens", "prompt", "prompts", "states", "references"),
+    *("logprob", "token_logprobs", "finish_reason"),
+)
 """What every metric may need, in the words of `needs`, beside the features (`features/`).
 
 text: the responses; tokens, tokens_…: `Tokens` of them (`features/text.py` says which);
 prompt: the Prompt; prompts: of each response, a number that says to which prompt of the corpus it
 is; states: how many responses there are, and how many in each state;
 references: its reference texts; reference_…: the same of the references;
-logprob, finish_reason: of each response, from the engine. Where a prompt or a run lacks one, the
-score is null with that reason.
+logprob, token_logprobs, finish_reason: of each response, from the engine. Where a prompt or a run
+lacks one, the score is null with that reason.
 """
 
 VARIANTS: Mapping[str, str] = {

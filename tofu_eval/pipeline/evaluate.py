@@ -205,7 +205,8 @@ def evaluate(
                         *(served_by[variant.name], chosen.seed),
                     )
                     if variant.method == PLAIN:
-                        wanted += build_requests(*of_row, **told)
+                        kept = chosen.token_logprobs
+                        wanted += build_requests(*of_row, **told, token_logprobs=kept)
                         continue
                     mine = build_questions(*of_row, methods[variant.method], **told)
                     questions += mine

@@ -39,6 +39,7 @@ def build_requests(
     *,
     system: str | None = None,
     date: str = "",
+    token_logprobs: bool = False,
 ) -> list[Request]:
     """Every response that a run wants of one model on one task.
 
@@ -53,6 +54,7 @@ def build_requests(
         seed: the run's.
         system: what the run tells the model before each prompt.
         date: of the run's beginning (ISO), for chat templates that read the clock.
+        token_logprobs: whether the log-probability of each token is kept.
     """
     identity = digest(dict(engine.identity))
     sampling = NOT_DRAWN if plan.of_choices else plan.sampling
@@ -82,7 +84,7 @@ def build_requests(
             wanted.append(
                 Request(
                     key, row_seed, model, plan.task.name, prompt.id, sample, sampling,
-                    text, messages, completion, typed, date,
+                    text, messages, completion, typed, date, token_logprobs,
                 )
             )  # fmt: skip
     return wanted

@@ -36,6 +36,7 @@ from tofu_eval.run.store import FeatureCache
 
 OF_ENGINE = {
     "logprob": "log-probability",
+    "token_logprobs": "log-probabilities of their tokens (kept by: run --token-logprobs)",
     "finish_reason": "finish reason",
     "correct": "verdict 'correct'",
 }

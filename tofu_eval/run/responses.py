@@ -20,7 +20,10 @@ from tofu_eval.core.types import Group, Prompt, State, count_states, has_text
 from tofu_eval.run.files import read_row_group, row_groups
 from tofu_eval.run.store import Run
 
-COLUMNS = ("text", "finish_reason", "logprob", "correct", "state", "reasoning", "given")
+COLUMNS = (
+    *("text", "finish_reason", "logprob", "token_logprobs"),
+    *("correct", "state", "reasoning", "given"),
+)
 ROW_GROUPS_IN_MEMORY = 8
 
 
