@@ -187,8 +187,8 @@ def direct(path: Path, one: str, other: str, side: int = 128) -> float:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(nli_model)
-    model = AutoModelForSequenceClassification.from_pretrained(nli_model).eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = AutoModelForSequenceClassification.from_pretrained(path).eval()
     parts = [
         tokenizer.encode(text, truncation=True, max_length=side, add_special_tokens=False)
         for text in (one, other)
@@ -304,8 +304,8 @@ def nli_direct(path: Path, premise: str, hypothesis: str) -> float:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(nli_model)
-    model = AutoModelForSequenceClassification.from_pretrained(nli_model).eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = AutoModelForSequenceClassification.from_pretrained(path).eval()
     batch = tokenizer(premise, hypothesis, truncation=True, max_length=64, return_tensors="pt")
     with torch.inference_mode():
         p = model(**batch).logits.softmax(-1)[0]
