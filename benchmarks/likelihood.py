@@ -2,7 +2,7 @@
 
     python benchmarks/likelihood.py --model PATH --prompts 8
 
-Responses of about 40 words out of the sentences of `features/centre.txt`, 16 a prompt, no two alike.
+Responses of 40 words out of the sentences of `features/centre.txt`, 16 a prompt, no two alike.
 Prints for each feature the seconds and the tokens a second, what 1,000 prompts would take at that
 pace, and the peak of memory so far.
 """
@@ -27,7 +27,7 @@ SAMPLES, WORDS = 16, 40
 def make_groups(prompts: int) -> list[Group]:
     """Prompts with SAMPLES responses of about WORDS words each."""
     sentences = CENTRE.read_text("utf-8").splitlines()
-    draw = random.Random(0)  # noqa: S311
+    draw = random.Random(0)
     groups = []
     for number in range(prompts):
         texts = []
