@@ -24,7 +24,7 @@ BELOW = {
     "tasks": GROUND,
     "engines": GROUND,
     "metrics": GROUND,
-    "features": {*GROUND, "engines", "metrics"},
+    "features": {*GROUND, "importers", "engines", "metrics"},
     "analysis": {*GROUND, "run"},
     "leaderboard": {*GROUND, "run", "analysis", "metrics"},
     "report": {*GROUND, "run", "metrics", "features", "analysis"},

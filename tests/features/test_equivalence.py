@@ -437,15 +437,20 @@ def test_entailment_by_a_plain_pass(nli_model: Path) -> None:
     model = Equivalence("nli", model=str(nli_model), linkage="connected")
     prompt = group(*texts).prompt
 
-    def entails(one: str, other: str) -> bool:
+    def label(one: str, other: str) -> int:
         row = tokenizer(f"Name a fruit. {one}", f"Name a fruit. {other}", return_tensors="pt")
         with torch.inference_mode():
-            return int(network(**row).logits.argmax()) == 2
+            return int(network(**row).logits.argmax())
 
     pairs = [(prompt, a, b) for a in texts for b in texts if a < b]
-    by_hand = [float(entails(a, b) and entails(b, a)) for _, a, b in pairs]
-    assert model._ask(pairs)[:, 0].tolist() == by_hand
-    assert 0 < sum(by_hand) < len(by_hand)
+    both = [{label(a, b), label(b, a)} for _, a, b in pairs]
+    assert model._entails == 2
+    agreed = []
+    for column in range(3):  # a random model has its favourite, whichever that is
+        model._entails = column
+        agreed += model._ask(pairs)[:, 0].tolist()
+        assert agreed[-len(pairs) :] == [float(labels == {column}) for labels in both]
+    assert 0 < sum(agreed) < len(agreed)
 
 
 def test_a_classifier_without_entailment(classifier: Path) -> None:

@@ -97,3 +97,18 @@ def test_a_server_gives_the_same_embeddings(embedder: Path, tmp_path: Path) -> N
     with serving(embedder, tmp_path / "log", "--runner", "pooling") as (url, _):
         made = ServedEmbedder("org/tiny", url).compute(PAIRS)
     np.testing.assert_allclose(made, expected, atol=1e-5)
+
+
+def test_likelihoods_are_those_of_transformers(served_model: Path) -> None:
+    from tofu_eval.features.likelihood_reader import CausalReader, VllmReader
+
+    asked = [("Name a fruit.", ("an apple", "plum 🍑, or two")), ("", ("the old clock " * 12,))]
+    reader = VllmReader(str(served_model), window=64, arguments={"enforce_eager": True})
+    try:
+        rows = reader.read(asked)
+    finally:
+        reader.close()
+    assert reader.windowed == 1
+    plain = CausalReader(str(served_model), window=64, device="cpu").read(asked)
+    for one, other in zip(rows, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3)

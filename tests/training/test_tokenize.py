@@ -11,8 +11,8 @@ from tofu_eval.core.errors import DataError, ModelError
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import Message, Prompt, Request, Sampling
 from tofu_eval.engines.transformers import TransformersEngine
+from tofu_eval.importers.training_rows import Example
 from tofu_eval.tasks.formats import load_format, render
-from tofu_eval.training.data import Example
 from tofu_eval.training.tokenize import tokenize
 
 CONVERSATION = (

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tofu_eval.core.errors import ConfigError, DataError
-from tofu_eval.training.data import content_digest, load_examples
+from tofu_eval.importers.training_rows import content_digest, load_examples
 
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}
 

@@ -53,6 +53,7 @@ from tofu_eval.pipeline.methods import (
     method_remarks,
     words_by_task,
 )
+from tofu_eval.pipeline.own_models import name_own_models
 from tofu_eval.pipeline.plan import (
     Plan,
     check_lists,
@@ -151,6 +152,7 @@ def evaluate(
             or a disk that fails, with everything finished so far kept.
     """
     chosen = read_settings(inherit_settings(output, options, only=only))
+    chosen, of_own = name_own_models(chosen, models)
     tags = read_tags(chosen.reasoning_tags)
     tasks = [tasks] if isinstance(tasks, str | Path | Task) else tasks
     plans = [plan_of(load_task(task), chosen) for task in tasks]
@@ -191,7 +193,7 @@ def evaluate(
         unasked += dict.fromkeys(
             r for p in plans for r in uninstalled_remarks(chosen, p.task.metrics)
         )
-        remarks = [*unasked, *remarks, *remark_on_published(models, chosen)]
+        remarks = [*unasked, *remarks, *of_own, *remark_on_published(models, chosen)]
         remarks += method_remarks(variants, methods, formats, run.manifest["models"])
         run.save(notes=[*run.manifest["notes"], *format_remarks(formats), *remarks])
         for names in group_shared(engines):

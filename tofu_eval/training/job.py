@@ -24,13 +24,13 @@ from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
 from tofu_eval.core.types import Report, no_report
+from tofu_eval.importers.training_rows import Examples, content_digest, load_examples
 from tofu_eval.run import provenance
 from tofu_eval.run.files import TEMPORARY, hold_lock, write_json
 from tofu_eval.run.store import conflict
 from tofu_eval.tasks.formats import Format, load_format
 from tofu_eval.training import trl_config as arguments
 from tofu_eval.training.checkpoints import read_manifest, step_of, whole_checkpoints
-from tofu_eval.training.data import Examples, content_digest, load_examples
 from tofu_eval.training.loading import load_model
 from tofu_eval.training.losses import LOSSES, LossSpec
 from tofu_eval.training.settings import TrainSettings, train_settings

@@ -9,8 +9,8 @@ from typing import Any
 
 from tofu_eval.core.errors import DataError, ModelError
 from tofu_eval.core.types import Prompt
+from tofu_eval.importers.training_rows import Example
 from tofu_eval.tasks.formats import Format, render
-from tofu_eval.training.data import Example
 
 IGNORE = -100
 

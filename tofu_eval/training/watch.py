@@ -26,9 +26,9 @@ from tofu_eval.core.errors import ConfigError, TrainingError
 from tofu_eval.core.types import Task, no_report
 from tofu_eval.engines.prompts import Encoder
 from tofu_eval.engines.transformers import TransformersEngine
+from tofu_eval.importers.training_rows import load_examples
 from tofu_eval.pipeline.evaluate import check, evaluate
 from tofu_eval.tasks.formats import load_format
-from tofu_eval.training.data import load_examples
 from tofu_eval.training.logit_losses import IGNORE, entropy_of
 from tofu_eval.training.tokenize import tokenize
 
