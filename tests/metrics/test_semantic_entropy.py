@@ -40,11 +40,11 @@ def test_tokens() -> None:
     by_hand = (2 + 0.5 + 2 + 0.5 + 4) / 5
     assert find("token_entropy")(LOGPROBS) == pytest.approx(by_hand)
     assert find("branching_factor")(LOGPROBS) == pytest.approx(math.exp(by_hand))
-    assert find("branching_factor")([(0.0, 0.0)]) == 1
+    assert find("branching_factor")([(0.0, 0.0)] * 2) == 1
     # A model that draws one of four tokens, each as probable.
     assert find("branching_factor")([(math.log(0.25),) * 9] * 3) == pytest.approx(4)
     with pytest.raises(MetricInputError, match="without a token"):
-        find("token_entropy")([()])
+        find("token_entropy")([(), ()])
 
 
 def test_a_run_keeps_what_it_is_asked_to_keep(tiny_model: Path, tmp_path: Path) -> None:

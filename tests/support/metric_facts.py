@@ -26,8 +26,6 @@ ORDERED = {
 """The value depends on the order of the responses."""
 
 LEAST: Mapping[str, int] = {
-    "branching_factor": 1,
-    "token_entropy": 1,
     "distinct_at_10": 10,
     "distinct_at_10_exact": 10,
     "distinct_at_5": 5,

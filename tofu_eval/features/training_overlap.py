@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tofu_eval.core.scripts import split_words
 from tofu_eval.core.sections import section, setting
 from tofu_eval.core.types import Prompt, digest
 from tofu_eval.features.base import FeatureModel, Opening, feature
@@ -97,6 +96,8 @@ class TrainingNgrams:
 
 def hash_ngrams(text: str, n: int) -> list[int]:
     """A 64-bit number for each n words in a row of a text, in their order."""
+    from tofu_eval.core.scripts import split_words
+
     words = split_words(text.lower())
     return [
         int.from_bytes(

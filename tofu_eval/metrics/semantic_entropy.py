@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.metrics._classes import Labels, counts_of, expected_sum, labels_of
 from tofu_eval.metrics.base import GROWS, metric
-from tofu_eval.metrics.token_entropy import token_entropy
+from tofu_eval.metrics.token_entropy import mean_surprise
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:
@@ -80,6 +80,6 @@ def semantic_entropy_likelihood(labels: Labels, logprobs: Sequence[Sequence[floa
         raise MetricInputError(f"fewer than two responses ({len(classes)})")
     weights: dict[object, float] = {}
     for label, each in zip(classes, logprobs, strict=True):
-        weights[label] = weights.get(label, 0.0) + float(np.exp(-token_entropy([each])))
+        weights[label] = weights.get(label, 0.0) + float(np.exp(-mean_surprise(each)))
     mass = np.array([*weights.values()])
     return _entropy(mass / mass.sum())

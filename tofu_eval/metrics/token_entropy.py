@@ -7,7 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from tofu_eval.core.errors import MetricInputError
+from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import metric
+
+
+def mean_surprise(logprobs: Sequence[float]) -> float:
+    """-log P a token of one response, in nats.
+
+    Raises:
+        MetricInputError: there is no token, or a number that is no log-probability.
+    """
+    values = np.asarray(logprobs, dtype=np.float64)
+    if not values.size:
+        raise MetricInputError("a response without a token")
+    if not np.isfinite(values).all() or (values > 1e-6).any():
+        raise MetricInputError("a log-probability that is NaN, infinite or above 0")
+    return max(0.0, -float(values.mean()))
 
 
 @metric(
@@ -29,20 +44,11 @@ def token_entropy(logprobs: Sequence[Sequence[float]]) -> float:
     Returns: nats a token, >= 0; 0 = each token was certain. Where responses were drawn at
         temperature 1 with nothing cut off it is the model's own entropy; otherwise it is the
         cross-entropy of the decoder with the model.
-    Undefined: no responses, one without a token, or a log-probability that is not finite or above
-        0.
+    Undefined: fewer than two responses, one without a token, or a log-probability that is not
+        finite or above 0.
     """
-    means = []
-    for each in logprobs:
-        values = np.asarray(each, dtype=np.float64)
-        if not values.size:
-            raise MetricInputError("a response without a token")
-        if not np.isfinite(values).all() or (values > 1e-6).any():
-            raise MetricInputError("a log-probability that is NaN, infinite or above 0")
-        means.append(-float(values.mean()))
-    if not means:
-        raise MetricInputError("no responses")
-    return max(0.0, float(np.mean(means)))
+    need_two(logprobs)
+    return float(np.mean([mean_surprise(each) for each in logprobs]))
 
 
 @metric(
