@@ -16,7 +16,17 @@ from tofu_eval.cli.options import (
 from tofu_eval.cli.train import loss_names, require_training, training_fields, training_options
 
 TRAINING = (
-    *("model", "data", "format", "gamma", "beta", "lora_r", "quantize", "num_train_epochs"),
+    *(
+        "model",
+        "data",
+        "format",
+        "learn",
+        "gamma",
+        "beta",
+        "lora_r",
+        "quantize",
+        "num_train_epochs",
+    ),
     *("learning_rate", "per_device_train_batch_size", "max_length", "packing"),
 )
 """The options that are the trainings'; the others are the run's."""

@@ -15,7 +15,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--model", metavar="REF", help="The base: a directory, a Hub id or BASE+ADAPTER."),
     click.option(
-        "--data", metavar="FILE_OR_ID", help="JSONL, Parquet or a Hub data set (@revision)."
+        "--data",
+        multiple=True,
+        metavar="FILE_OR_ID",
+        help="JSONL, Parquet or a Hub data set (@revision); repeatable, each with a weight at "
+        "will: FILE=0.5 takes a half of its rows.",
     ),
     click.option(
         "--config",
@@ -25,7 +29,16 @@ _OPTIONS = (
         help="YAML with these settings and any of TRL's SFTConfig, or the recipe 'paper'; "
         "repeatable, later ones and flags win.",
     ),
-    click.option("--format", help="base, sft, chat or a .jinja file; saved with the checkpoint."),
+    click.option(
+        "--format",
+        help="base, sft, chat or a .jinja file; saved with the checkpoint. Default: chat for "
+        "conversations on a model with a chat template, else sft",
+    ),
+    click.option(
+        "--learn",
+        type=click.Choice(["all", "last"]),
+        help="All turns of the assistant, or the last of each conversation. Default: all",
+    ),
     click.option("--gamma", type=float, help="γ of focal, tofu or lambda-pr."),
     click.option("--beta", type=float, help="β of tofu or gem."),
     click.option("--lora-r", type=int, metavar="R", help="Train a LoRA adapter of rank R."),
@@ -73,6 +86,8 @@ def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[s
 
     fields = read_configs(configs)
     asked = given_values(**options)
+    if "data" in asked:
+        asked["data"] = [_parse_source(text) for text in asked["data"]]
     if str(asked.get("loss")).endswith(".py"):
         asked["loss"] = loss_names(asked["loss"])[0]
     loss_settings = {name: asked.pop(name) for name in ("gamma", "beta") if name in asked}
@@ -96,6 +111,17 @@ def training_fields(configs: tuple[str, ...], options: dict[str, Any]) -> dict[s
             raise ConfigError(f"lora should be a mapping such as {{r: 16}}, got {lora!r}.")
         fields["lora"] = {**lora, "r": rank}
     return fields | asked
+
+
+def _parse_source(text: str) -> dict[str, Any]:
+    """A data set, and the weight behind its name where there is one."""
+    path, equals, weight = text.rpartition("=")
+    if not equals or Path(text).exists():
+        return {"path": text}
+    try:
+        return {"path": path, "weight": float(weight)}
+    except ValueError:
+        return {"path": text}
 
 
 def require_training() -> None:

@@ -203,9 +203,49 @@ class Encoder:
 
     # How a text becomes tokens
 
-    def _encode_text(self, request: Request) -> list[int]:
-        text, end = request.text or "", self.tokenizer.eos_token
-        ids = self._tokenize(request, text, begin=True)
+    def render(
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        *,
+        generation_prompt: bool,
+        date: str = "",
+        **more: Any,
+    ) -> str:
+        """What the chat template makes of turns.
+
+        Args:
+            turns: messages, each with role, content and what else the template takes.
+            generation_prompt: whether it begins the answer.
+            date: what it is told of the clock (ISO), today where it is empty.
+            more: what it is given beside the model's own template arguments.
+
+        Raises:
+            Exception: whatever the template fails with.
+        """
+        given = {**self.template_values(date), **more}
+        text = self.tokenizer.apply_chat_template(
+            list(turns), add_generation_prompt=generation_prompt, tokenize=False, **given
+        )
+        return str(text)
+
+    def template_values(self, date: str) -> dict[str, Any]:
+        """What the chat template is given beside the turns; `date` as in `render`."""
+        clock = {CLOCK: _clock(date)} if self.reads_clock() else {}
+        return {**self.template_kwargs, **clock}
+
+    def encode_open(self, text: str, typed: Sequence[str], where: str) -> list[int]:
+        """The ids of a text that is to be continued.
+
+        Args:
+            text: the prompt as it is given to the model.
+            typed: what people wrote of it, in its order: special tokens in it are text.
+            where: what messages call it.
+
+        Raises:
+            ModelError: it is empty, and the tokenizer has no token to begin with.
+        """
+        end = self.tokenizer.eos_token
+        ids = self.tokenize(text, typed, where, begin=True)
         # Some tokenizers close every text; a closed prompt has nothing to be continued.
         if end and ids and ids[-1] == self.tokenizer.eos_token_id and not text.endswith(end):
             ids = ids[:-1]
@@ -213,10 +253,35 @@ class Encoder:
             ids = [self.tokenizer.bos_token_id]
         if not ids:
             raise ModelError(
-                f"Prompt '{request.prompt_id}' of task '{request.task}' is empty, and the "
-                f"tokenizer of '{self.name}' has no token to begin with. Give the prompt a text."
+                f"{where} is empty, and the tokenizer of '{self.name}' has no token to begin with. "
+                "Give the prompt a text."
             )
         return ids
+
+    def tokenize(self, text: str, typed: Sequence[str], where: str, *, begin: bool) -> list[int]:
+        """The ids of a text; special tokens are those of the template, not what was typed.
+
+        Args:
+            text: the whole of it.
+            typed: as `encode_open`.
+            where: the same.
+            begin: whether the tokenizer puts its own special tokens around it.
+
+        Raises:
+            ModelError: what was typed cannot be told from the template's own.
+        """
+        if self._special is None or not any(self._special.search(one) for one in typed):
+            return self._piece(text, begin=begin)
+        ids: list[int] = []
+        start = 0
+        for first, last in self._typed_spans(text, typed, where):
+            ids += self._piece(text[start:first], begin=begin and not start)
+            ids += self._as_text(text[first:last])
+            start = last
+        return ids + (self._piece(text[start:], begin=False) if text[start:] else [])
+
+    def _encode_text(self, request: Request) -> list[int]:
+        return self.encode_open(request.text or "", _typed_texts(request), _where(request))
 
     def _chat(self, request: Request) -> list[int]:
         """Through the chat template, which writes the special tokens itself."""
@@ -225,7 +290,8 @@ class Encoder:
                 f"The tokenizer of '{self.name}' has no chat template, which the format 'chat' "
                 "needs. Use --format base or --format sft."
             )
-        ids = self._tokenize(request, self._render_chat(request, True), begin=False)
+        text = self._render_chat(request, True)
+        ids = self.tokenize(text, _typed_texts(request), _where(request), begin=False)
         if not ids:
             raise ModelError(
                 f"The chat template of '{self.name}' makes nothing of the prompt "
@@ -235,51 +301,32 @@ class Encoder:
 
     def _render_chat(self, request: Request, generation_prompt: bool) -> str:
         turns = [{"role": m.role, "content": m.content} for m in request.messages or ()]
-        given = dict(self.template_kwargs)
-        if self.reads_clock():
-            given[CLOCK] = _clock(request.date)
         try:
-            text = self.tokenizer.apply_chat_template(
-                turns, add_generation_prompt=generation_prompt, tokenize=False, **given
-            )
+            return self.render(turns, generation_prompt=generation_prompt, date=request.date)
         except (TemplateError, TypeError, ValueError, KeyError) as error:
             raise ModelError(
                 f"The chat template of '{self.name}' refuses the prompt '{request.prompt_id}' of "
                 f"task '{request.task}': {error}. Use --format base or --format sft."
             ) from error
-        return str(text)
 
-    def _tokenize(self, request: Request, text: str, *, begin: bool) -> list[int]:
-        """The ids of a text; special tokens are those of the template, not what was typed."""
-        if not self.typed_tokens(request):
-            ids: list[int] = self.tokenizer(text, add_special_tokens=begin, verbose=False).input_ids
-            return ids
-        ids, start = [], 0
-        for first, last in self._typed_spans(request, text):
-            ids += self._piece(text[start:first], begin=begin and not start)
-            ids += self._as_text(text[first:last])
-            start = last
-        return ids + (self._piece(text[start:], begin=False) if text[start:] else [])
-
-    def _typed_spans(self, request: Request, text: str) -> list[tuple[int, int]]:
+    def _typed_spans(self, text: str, typed: Sequence[str], where: str) -> list[tuple[int, int]]:
         """Where special tokens were typed, in the text that the template made of the prompt."""
         spans, place = [], 0
-        for typed in _typed_texts(request):
-            written = next((t for t in (typed, typed.strip()) if text.find(t, place) >= 0), None)
-            matches = list(self._special.finditer(typed)) if self._special else []
-            if written is None:
+        for one in typed:
+            own = next((t for t in (one, one.strip()) if text.find(t, place) >= 0), None)
+            matches = list(self._special.finditer(one)) if self._special else []
+            if own is None:
                 if matches:
                     raise ModelError(
-                        f"Prompt '{request.prompt_id}' of task '{request.task}' holds "
-                        f"'{matches[0].group()}', a special token of '{self.name}', and the "
-                        "template changes the prompt's text, so that the two cannot be told "
-                        "apart. Use another --format, or take it out of the prompt."
+                        f"{where} holds '{matches[0].group()}', a special token of '{self.name}', "
+                        "and the template changes the prompt's text, so that the two cannot be "
+                        "told apart. Use another --format, or take it out of the prompt."
                     )
                 continue
-            place = text.find(written, place)
-            shift = place - (typed.find(written))
+            place = text.find(own, place)
+            shift = place - (one.find(own))
             spans += [(match.start() + shift, match.end() + shift) for match in matches]
-            place += len(written)
+            place += len(own)
         return spans
 
     def _piece(self, text: str, *, begin: bool) -> list[int]:
@@ -341,6 +388,10 @@ class Encoder:
             thought_tokens[ids[0]] if len(ids) == 1 and ids[0] in thought_tokens else text
             for ids, text in zip(rows, texts, strict=True)
         ]
+
+
+def _where(request: Request) -> str:
+    return f"Prompt '{request.prompt_id}' of task '{request.task}'"
 
 
 def _typed_texts(request: Request) -> tuple[str, ...]:

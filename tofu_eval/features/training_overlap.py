@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.sections import section, setting
 from tofu_eval.core.types import Prompt, digest
 from tofu_eval.features.base import FeatureModel, Opening, feature
@@ -46,7 +47,13 @@ def open_training_ngrams(opening: Opening) -> FeatureModel:
     from tofu_eval.importers.training_rows import load_examples
 
     settings = opening.settings(TrainingSettings)
-    return TrainingNgrams(load_examples(str(settings.data)), settings.ngram)
+    examples = load_examples(str(settings.data))
+    if not all(row.learnt_texts for row in examples.rows):
+        raise ConfigError(
+            f"{settings.data} has rows of token ids, whose texts are not known here. Give "
+            "--training-data a file of texts."
+        )
+    return TrainingNgrams(examples, settings.ngram)
 
 
 class TrainingNgrams:
@@ -64,7 +71,7 @@ class TrainingNgrams:
     name: str = "training_ngrams"
 
     def __init__(self, examples: Examples, n: int) -> None:
-        self._texts: Iterable[str] = [one.completion for one in examples.rows]
+        self._texts: Iterable[str] = [text for row in examples.rows for text in row.learnt_texts]
         self._n = n
         self.identity: Mapping[str, Any] = {**examples.identity, "n": n}
         self.signature = f"{digest(dict(examples.identity))[:12]},{n}-grams"

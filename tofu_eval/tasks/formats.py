@@ -60,6 +60,11 @@ class Format:
         """Hex SHA-256 of what shapes the text."""
         return digest([self.name, self.template])
 
+    @property
+    def takes_input(self) -> bool:
+        """Whether it has a place of its own for material that belongs to a prompt."""
+        return self.template is not None and "input" in _variables_of(self.template)
+
     def complete(self, answer: str) -> str:
         """An answer as it stands behind a prompt in this format, closed where the format closes."""
         return f" {answer.strip()} \n{CLOSING[self.name]}\n" if self.name in CLOSING else answer
@@ -68,6 +73,11 @@ class Format:
     def stop(self) -> tuple[str, ...]:
         """The texts at which a response in this format ends."""
         return (CLOSING[self.name],) if self.name in CLOSING else ()
+
+
+@cache
+def _variables_of(template: str) -> frozenset[str]:
+    return frozenset(meta.find_undeclared_variables(environment().parse(template)))
 
 
 def load_format(value: str) -> Format:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +24,28 @@ from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
 from tofu_eval.core.types import Report, no_report
-from tofu_eval.importers.training_rows import Examples, content_digest, load_examples
+from tofu_eval.engines.prompts import Encoder
+from tofu_eval.importers.training_rows import Examples, content_digest
 from tofu_eval.run import provenance
 from tofu_eval.run.files import TEMPORARY, hold_lock, write_json
 from tofu_eval.run.store import conflict
-from tofu_eval.tasks.formats import Format, load_format
+from tofu_eval.tasks.formats import Format
 from tofu_eval.training import trl_config as arguments
 from tofu_eval.training.checkpoints import read_manifest, step_of, whole_checkpoints
+from tofu_eval.training.inputs import (
+    check_positions,
+    choose_format,
+    describe_inputs,
+    encoder_of,
+    load_held_out,
+    load_training_rows,
+    tokenize_rows,
+)
 from tofu_eval.training.loading import load_model
 from tofu_eval.training.losses import LOSSES, LossSpec
 from tofu_eval.training.settings import TrainSettings, train_settings
 from tofu_eval.training.sft import FusedSFTTrainer, ReportProgress
-from tofu_eval.training.tokenize import Tokenized, tokenize
+from tofu_eval.training.tokenize import Learn, Tokenized
 from tofu_eval.training.watch import METRICS, DiversityCallback
 
 
@@ -52,13 +62,14 @@ class TrainResult:
 
 def train_model(
     model: str,
-    data: Path | str,
+    data: Path | str | Sequence[str | Mapping[str, Any]],
     output: Path | str,
     *,
     loss: str = "tofu",
     loss_settings: Mapping[str, float] | None = None,
-    eval_data: Path | str | None = None,
-    format: str = "sft",
+    eval_data: Path | str | Mapping[str, str] | None = None,
+    format: str | None = None,
+    learn: Learn = "all",
     lora: Mapping[str, Any] | None = None,
     quantize: Literal["none", "nf4"] = "none",
     sft: Mapping[str, Any] | None = None,
@@ -69,12 +80,14 @@ def train_model(
 
     Args:
         model: the base: a directory, a Hub id (`@revision`) or BASE+ADAPTER.
-        data: JSONL, Parquet or a Hub data set.
+        data: JSONL, Parquet or a Hub data set; or several, with weights: {"path": …, "weight": …}.
         output: where the checkpoint goes.
         loss: the name of a loss; `tofu-eval losses list` has all.
         loss_settings: its numbers, such as {"gamma": 3.0, "beta": 0.8}.
-        eval_data: held-out rows.
-        format: base, sft, chat or a .jinja file; saved with the checkpoint.
+        eval_data: held-out rows; or several such sets by name.
+        format: base, sft, chat or a .jinja file; saved with the checkpoint. By default chat for
+            conversations on a model with a chat template, else sft.
+        learn: all turns of the assistant, or the last of each conversation.
         lora: settings of peft's LoraConfig, such as {"r": 16}; None trains all weights.
         quantize: whether the base's weights are held in 4 bits, for LoRA on a CUDA GPU.
         sft: fields of TRL's SFTConfig, such as {"learning_rate": 1e-4, "max_steps": 100}.
@@ -86,12 +99,13 @@ def train_model(
     """
     fields = {
         "model": model,
-        "data": str(data),
+        "data": str(data) if isinstance(data, Path) else data,
         "output": Path(output),
         "loss": loss,
         "loss_settings": dict(loss_settings or {}),
-        "eval_data": None if eval_data is None else str(eval_data),
+        "eval_data": str(eval_data) if isinstance(eval_data, Path) else eval_data,
         "format": format,
+        "learn": learn,
         "lora": None if lora is None else dict(lora),
         "quantize": quantize,
         "sft": dict(sft or {}),
@@ -116,19 +130,20 @@ def train(
     spec = LOSSES.get(settings.loss)(**settings.loss_settings)
     arguments.check_hardware(settings)
     resolved = resolve(parse_model(f"model={settings.model}"))
-    format = load_format(settings.format)
-    examples = load_examples(settings.data)
-    held_out = load_examples(settings.eval_data) if settings.eval_data else None
     args = arguments.sft_config(settings)
+    examples = load_training_rows(settings, args.seed)
+    held_out = load_held_out(settings.eval_data)
+    format = choose_format(settings, examples, resolved, args.chat_template_path)
     _check_together(settings, resolved, args)
     state = PartialState()
     asked = {
         "model": dict(resolved.identity),
         "data": content_digest(examples.rows),
-        "eval_data": content_digest(held_out.rows) if held_out else None,
+        "eval_data": {name: content_digest(part.rows) for name, part in held_out.items()},
         "loss": settings.loss,
         "loss_settings": dict(settings.loss_settings),
         "format": format.digest,
+        "learn": settings.learn,
         "lora": settings.lora,
         "quantize": settings.quantize,
         "early_stopping": settings.early_stopping,
@@ -228,17 +243,23 @@ class _Job:
         resolved: ResolvedModel,
         args: Any,
         examples: Examples,
-        held_out: Examples | None,
+        held_out: Mapping[str, Examples],
         checkpoint: Path | None,
     ) -> TrainResult:
         """Train, save, and say so."""
         main = PartialState().is_main_process
         with quiet():
             model, tokenizer = load_model(resolved, self.settings, args)
-            tokenized = self._tokenize(examples, tokenizer, args)
-            _check_positions(tokenized, model, args.max_length)
-            notes = _notes(examples, tokenized, args.max_length)
-            trainer = self._trainer(spec, model, tokenizer, args, tokenized, held_out)
+            encoder = encoder_of(self.settings.model, model, tokenizer)
+            tokenized = self._tokenize(examples, encoder, args)
+            check_positions(tokenized, model, args.max_length)
+            notes = describe_inputs(examples, tokenized, self.settings, self.format, args)
+            evaluation = {
+                name: Dataset.from_dict(self._tokenize(part, encoder, args).columns)
+                for name, part in held_out.items()
+            }
+            args.assistant_only_loss = False  # obeyed by now: TRL gets labels
+            trainer = self._trainer(spec, model, tokenizer, args, tokenized, evaluation)
             with arguments.explain_failures():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 self._save(trainer)
@@ -250,21 +271,9 @@ class _Job:
             )  # fmt: skip
         return _result(self.path, {"steps": trainer.state.global_step, "log": log, "notes": notes})
 
-    def _tokenize(self, examples: Examples, tokenizer: Any, args: Any) -> Tokenized:
-        tokenized = tokenize(
-            examples.rows,
-            self.format,
-            tokenizer,
-            # These two strategies of packing split long rows instead of cutting them.
-            max_length=None if args.packing and args.packing_strategy != "bfd" else args.max_length,
-            completion_only=args.completion_only_loss is not False,
-        )
-        if not tokenized.columns["row"]:
-            raise ConfigError(
-                f"All {len(examples.rows)} prompts are longer than max_length={args.max_length}, "
-                "so nothing would be learnt. Use a larger --max-length."
-            )
-        return tokenized
+    def _tokenize(self, examples: Examples, encoder: Encoder, args: Any) -> Tokenized:
+        date = str((read_manifest(self.path) or {}).get("started", ""))[:10]
+        return tokenize_rows(examples, self.settings, self.format, encoder, args, date)
 
     def _trainer(
         self,
@@ -273,19 +282,16 @@ class _Job:
         tokenizer: Any,
         args: Any,
         made: Tokenized,
-        held_out: Examples | None,
+        evaluation: Mapping[str, Dataset],
     ) -> Any:
         progress = ReportProgress(f"train {self.path.name}", self.report)
-        evaluation = None
-        if held_out is not None:
-            evaluation = Dataset.from_dict(self._tokenize(held_out, tokenizer, args).columns)
         try:
             return FusedSFTTrainer(
                 model,
                 args,
                 spec=spec,
                 train_dataset=Dataset.from_dict(made.columns),
-                eval_dataset=evaluation,
+                eval_dataset=evaluation.get("", dict(evaluation)) or None,
                 processing_class=tokenizer,
                 peft_config=arguments.lora_config(self.settings),
                 callbacks=[progress, _KeepFormat(self), *self._watching(), *self._stopping()],
@@ -303,8 +309,8 @@ class _Job:
                 every=settings.watch_every,
                 output=self.path / "diversity",
                 metrics=settings.watch_metrics or METRICS,
-                held_out=settings.eval_data,
-                format=settings.format,
+                held_out=_one_source(settings.eval_data),
+                format=settings.format or self.format.name,
             )
         ]
 
@@ -325,6 +331,11 @@ class _Job:
             folder.rmdir()
 
 
+def _one_source(given: str | Mapping[str, str] | None) -> str | None:
+    """The first of the evaluation sets."""
+    return given if given is None or isinstance(given, str) else next(iter(given.values()), None)
+
+
 def _check_together(settings: TrainSettings, resolved: ResolvedModel, args: Any) -> None:
     """Settings that are fine alone.
 
@@ -339,21 +350,6 @@ def _check_together(settings: TrainSettings, resolved: ResolvedModel, args: Any)
     if settings.eval_data and str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":
         raise ConfigError(
             "eval_data is given, but nothing would use it. Add eval_strategy: steps (or epoch)."
-        )
-
-
-def _check_positions(made: Tokenized, model: Any, max_length: int | None) -> None:
-    """Refuse rows that are longer than what the model has positions for."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    longest = max(map(len, made.columns["input_ids"]))
-    if positions is not None and min(longest, max_length or longest) > positions:
-        row = max(
-            zip(made.columns["input_ids"], made.columns["row"], strict=True),
-            key=lambda pair: len(pair[0]),
-        )[1]
-        raise ConfigError(
-            f"Row {row} of the data has {longest} tokens, and the model has {positions} positions. "
-            f"Use --max-length {positions}, or less."
         )
 
 
@@ -388,35 +384,6 @@ def _result(path: Path, manifest: Mapping[str, Any]) -> TrainResult:
         tuple(manifest["log"]),
         tuple(manifest.get("notes", ())),
     )
-
-
-def _notes(examples: Examples, made: Tokenized, max_length: int | None) -> list[str]:
-    """What the user should know about the data."""
-    total = len(examples.rows) + examples.dropped.total()
-    notes = [
-        f"{count} of {total} rows are left out: {reason}."
-        for reason, count in examples.dropped.items()
-    ]
-    if made.lost:
-        notes.append(
-            f"{len(made.lost)} of {total} rows are left out: their prompts alone reach "
-            f"max_length={max_length} (row {_some(made.lost)})."
-        )
-    if made.cut:
-        notes.append(
-            f"{len(made.cut)} of {total} rows are longer than max_length={max_length} and are cut, "
-            f"so their ends are not learnt (row {_some(made.cut)})."
-        )
-    if made.apart:
-        notes.append(
-            f"The chat template writes {made.apart} of {total} prompts differently once an answer "
-            "follows; the answer was put after the prompt as it will be asked."
-        )
-    return notes
-
-
-def _some(rows: list[int]) -> str:
-    return ", ".join(map(str, rows[:8])) + (" …" if len(rows) > 8 else "")
 
 
 def _finite(entry: Mapping[str, Any]) -> dict[str, float | None]:

@@ -158,6 +158,13 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         texts = [self._tokenizer.decode(document)[:40] for document in documents[:SHOWN_ROWS]]
         return "texts that begin with " + ", ".join(map(repr, texts))
 
+    def _cut(self, ids: list[int]) -> list[int]:
+        """The ids of a row as TRL has cut them."""
+        most = self.args.max_length
+        if most is None:
+            return ids
+        return ids[-most:] if self.args.truncation_mode == "keep_end" else ids[:most]
+
     def _check_nothing_else(self, base: Any) -> None:
         """No other loss than ours: whatever would compute one is named."""
         parallel = self.accelerator.parallelism_config

@@ -20,6 +20,7 @@ from tofu_eval.core.worker_pool import cores, workers
 from tofu_eval.pipeline.evaluate import Result, check, evaluate
 from tofu_eval.pipeline.temperatures import name_at
 from tofu_eval.training import LOSSES, TrainSettings, train_settings
+from tofu_eval.training.checkpoints import read_manifest
 
 BASE = "base"
 """What the model before training is called."""
@@ -127,7 +128,7 @@ def sweep(
     notes = train_all([t.settings for t in trainings], jobs=jobs, report=report)
     models: dict[str, ModelSpec] = {BASE: parse_model(f"{BASE}={shared.model}")}
     models |= {t.name: find_model(t) for t in trainings}
-    options.setdefault("format", dict.fromkeys(models, shared.format))
+    options.setdefault("format", dict.fromkeys(models, shared.format or _trained_format(shared)))
     result = evaluate(models, tasks, output / "run", report=report, **options)
     return replace(result, notes=(*notes, *result.notes))
 
@@ -186,6 +187,12 @@ def find_model(training: Training) -> ModelSpec:
     else:
         spec = ModelSpec(training.name, base.model, base.revision, path)
     return replace(spec, series=training.loss, seed=training.seed)
+
+
+def _trained_format(settings: TrainSettings) -> str:
+    """The prompt format that a finished training chose for itself."""
+    manifest = read_manifest(settings.output) or {}
+    return str(manifest["format"]["name"])
 
 
 def _train(settings: TrainSettings, report: Report) -> tuple[str, ...]:

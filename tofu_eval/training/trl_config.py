@@ -26,7 +26,6 @@ INSTEAD = {
     "loss_type": "loss",
     "resume_from_checkpoint": "--resume",
     "save_only_model": "checkpoints from which a training can go on",
-    "assistant_only_loss": "rows whose last turn is what is learnt",
     "dataset_text_field": "rows with prompt and completion",
     "use_liger_kernel": "the fused loss, which is always on",
 }

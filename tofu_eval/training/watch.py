@@ -29,6 +29,7 @@ from tofu_eval.engines.transformers import TransformersEngine
 from tofu_eval.importers.training_rows import load_examples
 from tofu_eval.pipeline.evaluate import check, evaluate
 from tofu_eval.tasks.formats import load_format
+from tofu_eval.training.inputs import encoder_of
 from tofu_eval.training.logit_losses import IGNORE, entropy_of
 from tofu_eval.training.tokenize import tokenize
 
@@ -160,7 +161,8 @@ class DiversityCallback(TrainerCallback):  # type: ignore[misc]
         if self._rows is None:
             examples = load_examples(str(self.held_out)).rows[:HELD_OUT_ROWS]
             format = load_format(self.options["format"])
-            made = tokenize(examples, format, tokenizer, max_length=None).columns
+            encoder = encoder_of("the model in training", model, tokenizer)
+            made = tokenize(examples, format, encoder, max_length=None).columns
             self._rows = list(zip(made["input_ids"], made["labels"], strict=True))
         sums, count = 0.0, 0
         for ids, labels in self._rows:
