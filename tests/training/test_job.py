@@ -470,6 +470,30 @@ def test_the_recipe_with_another_loss_keeps_what_that_has():
     assert training_fields(("paper",), {})["loss_settings"] == {"gamma": 3.0, "beta": 0.8}
 
 
+def test_conversations_are_trained_in_the_models_own_template(tiny_chat_model, tmp_path):
+    user = {"role": "user", "content": "Name a fruit."}
+    row = {"messages": [user, {"role": "assistant", "content": "A pear."}], "source": "x"}
+    files = [tmp_path / f"{name}.jsonl" for name in ("a", "b")]
+    for file in files:
+        file.write_text(f"{json.dumps(row)}\n" * 4)
+    settings = {
+        "model": str(tiny_chat_model), "output": tmp_path / "out", "max_steps": 1,
+        "data": [str(files[0]), {"path": str(files[1]), "weight": 0.5}],
+        "eval_data": {"left": str(files[0]), "right": str(files[1])}, "eval_strategy": "steps",
+        "eval_steps": 1, "assistant_only_loss": True, "gradient_checkpointing": False,
+        "truncation_mode": "keep_end", "max_length": 6,
+    }  # fmt: skip
+    result = train(train_settings(settings))
+    manifest = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert manifest["format"]["name"] == "chat"
+    notes = " ".join(result.notes)
+    assert "it is trained in that (--format chat)" in notes
+    assert "Not used of the data: source." in notes
+    assert "6 of 6 rows are longer than max_length=6 and are cut, so their beginnings" in notes
+    entries = set().union(*result.log)
+    assert {"eval_left_loss", "eval_right_loss"} <= entries
+
+
 def test_a_quantized_base_needs_an_adapter(fields):
     from tofu_eval.training import trl_config as arguments
 
