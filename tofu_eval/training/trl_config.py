@@ -69,7 +69,8 @@ def sft_config(settings: TrainSettings) -> SFTConfig:
                 "eval_strategy: steps (or epoch)."
             )
         fields.setdefault("load_best_model_at_end", True)
-        fields.setdefault("metric_for_best_model", "eval_loss")
+        named = "" if isinstance(settings.eval_data, str) else f"{next(iter(settings.eval_data))}_"
+        fields.setdefault("metric_for_best_model", f"eval_{named}loss")
         fields.setdefault("greater_is_better", False)
         fields.setdefault("save_strategy", fields["eval_strategy"])
         if "eval_steps" in fields:
