@@ -1,15 +1,13 @@
 """Rows to train on, from files or the Hugging Face Hub; docs/training.md has all their forms.
 
-{"prompt": "Name a fruit.", "completion": "A quince."}      TRL's prompt-completion, also with
-                                                            lists of messages
-{"messages": [{"role": "user", …}, {"role": "assistant", …}]}   the assistant's turns are learnt
-{"conversations": [{"from": "human", "value": …}, …]}       ShareGPT
-{"instruction": "…", "input": "…", "output": "…"}           tatsu-lab/alpaca
-{"instruction": "…", "completions": [{"response": …, "overall_score": …}, …]}
-                                                            openbmb/UltraFeedback
-{"problem": "…", "solution": "…"}                           NuminaMath-CoT
-{"text": "…"}                                               all of it is learnt
-{"input_ids": […], "labels": […]}                           tokens, taken as they are
+prompt, completion        TRL's: texts, or lists of messages
+messages                  role and content: the assistant's turns are learnt
+conversations             ShareGPT's from and value
+instruction, output       tatsu-lab/alpaca
+instruction, completions  openbmb/UltraFeedback
+problem, solution         NuminaMath-CoT
+text                      all of it is learnt
+input_ids                 tokens, taken as they are
 """
 
 from __future__ import annotations
@@ -335,11 +333,7 @@ def _alpaca(row: Mapping[str, Any], number: int, unused: set[str]) -> Row:
     output = _text(row["output"], "output")
     if not output.strip():
         raise _Dropped("an empty output")
-    history = [
-        turn
-        for pair in row.get("history") or []
-        for turn in _exchange(pair)
-    ]  # fmt: skip
+    history = [turn for pair in row.get("history") or [] for turn in _exchange(pair)]
     asked = Turn("user", _text(row["instruction"], "instruction"))
     answer = Turn("assistant", output, learnt=True)
     turns = (*_system(row), *history, asked, answer)
