@@ -12,8 +12,9 @@ from tofu_eval.analysis.compare import compare
 from tofu_eval.analysis.comparison import Comparison, How, Unread
 from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.equal_lengths import Lengths
+from tofu_eval.analysis.people import people_of, without_people
 from tofu_eval.analysis.warnings import warnings_of
-from tofu_eval.core.errors import UnknownNameError
+from tofu_eval.core.errors import ConfigError, UnknownNameError
 from tofu_eval.run.responses import ResponseFacts, response_facts
 from tofu_eval.run.store import Run
 
@@ -53,7 +54,8 @@ def compare_run(
     Args:
         run: where the scores are from.
         scores: of `chosen_scores`.
-        baseline: a model or a series; by default the first that has scores.
+        baseline: a model or a series; by default the first that has scores. Answers of people are
+            left out unless they are the baseline.
         models: entries of run.json; by default the run's own.
         cluster: a field of the prompts by which they are clustered; by default what their task
             says.
@@ -72,7 +74,16 @@ def compare_run(
     for name in margins or {}:
         if name not in known:
             raise UnknownNameError.of("metric", name, known, f"tofu-eval compare {run.path}")
-    columns = seeds_together(models or run.manifest["models"])
+    entries = models or run.manifest["models"]
+    people = people_of(run.manifest)
+    if people and baseline not in people:  # people are compared where somebody asks for it
+        scores = without_people(scores, run.manifest)
+        entries = {name: entry for name, entry in entries.items() if name not in people}
+        if not len(scores):
+            raise ConfigError(
+                f"{run.path} has answers of people and of no model: nothing to compare them with."
+            )
+    columns = seeds_together(entries)
     tasks = scores.column("task").unique().to_pylist()
     first = scores.column("model")[0].as_py()
     comparison = compare(

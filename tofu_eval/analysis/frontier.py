@@ -23,6 +23,7 @@ from tofu_eval.analysis.comparison import How
 from tofu_eval.analysis.direction import sign_of, worst_of
 from tofu_eval.analysis.equal_quality import Contest, Member, contest, decide, places, seeds_of
 from tofu_eval.analysis.pareto import Floats, efficient, hypervolume
+from tofu_eval.analysis.people import PeopleLine, people_lines, people_of
 from tofu_eval.analysis.shared_prompts import Common, common_prompts
 from tofu_eval.core.errors import ConfigError, UnknownNameError
 from tofu_eval.core.types import seed_of
@@ -80,6 +81,7 @@ class Frontier:
     `made_equal` says at how many responses the values of what moves with their number were made.
     `cluster` is the field that prompts are clustered by, None where they stand for themselves;
     `units` counts what is resampled: prompts, or clusters of them.
+    `people` is where answers of people stand on the metric of diversity, in its own units.
     """
 
     task: str
@@ -100,6 +102,7 @@ class Frontier:
     made_equal: tuple[MadeEqual, ...] = ()
     cluster: str | None = None
     units: int = 0
+    people: PeopleLine | None = None
 
 
 def frontier(
@@ -178,6 +181,7 @@ def frontier(
         made_equal=made_equal,
         cluster=how.fields.get(task),
         units=units,
+        people=people_lines(scores, manifest).get((task, diversity)),
     )
 
 
@@ -285,7 +289,10 @@ def _members(
     rows = scores.filter(pc.equal(scores.column("task"), task))
     sampled = manifest["tasks"][task]["sampling"].get("temperature")
     members = []
+    people = people_of(manifest)
     for name in rows.column("model").unique().to_pylist():
+        if name in people:  # nobody asked them at a temperature
+            continue
         model = manifest["models"][name]
         # Of responses that came as a file, nobody knows how they were drawn.
         usual = None if model["engine"] == "file" else sampled

@@ -327,6 +327,14 @@ temperature_option = option(
     help="Default: the task's. 0 is greedy. Several (0.3,0.7,1.0) are a sweep: each model at each.",
 )
 
+human_option = option(
+    "--human",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    heading=WHAT,
+    help="Answers of people to the same prompts: they are shown beside the models, as 'human'.",
+)
+
 data_dir_option = option(
     "--data-dir",
     type=click.Path(path_type=Path),

@@ -22,6 +22,7 @@ from tofu_eval.cli.options import (
     decoding_options,
     formats_by_model,
     given_values,
+    human_option,
     merge_settings,
     only_option,
     option,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     help="All tasks of a suite: tasks suites.",
 )
 @data_dir_option
+@human_option
 @output_option
 @only_option
 @baseline_option

@@ -11,6 +11,7 @@ from tofu_eval.cli.options import (
     Command,
     baseline_option,
     given_values,
+    human_option,
     only_option,
     option,
     output_option,
@@ -56,6 +57,7 @@ from tofu_eval.cli.options import (
     heading="Reading",
     help="Where the prompts stand, by id, where they are not in the files.",
 )
+@human_option
 @only_option
 @baseline_option
 @scoring_options
@@ -70,6 +72,7 @@ def command(
     model_field: str | None,
     cluster: str | None,
     prompts: Path | None,
+    human: Path | None,
     only: bool,
     baseline: str | None,
     log_json: bool,
@@ -112,6 +115,7 @@ def command(
             output,
             task=task,
             source=source,
+            human=human,
             only=only,
             report=report,
             **given_values(**options),

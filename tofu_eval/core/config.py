@@ -73,7 +73,8 @@ class Settings(Scoring):
 
     `format` is a prompt format (base, sft, chat or a .jinja file) for all models, or one a model;
     left out, each task's own. Several temperatures are a sweep: each model is asked at each of
-    them. `methods` are the ways in which each is asked, plain sampling alone by default.
+    them. `methods` are the ways in which each is asked, plain sampling alone by default,
+    and `human` is a file of people's answers.
     `data_dir` has data that would otherwise be downloaded. `system` is told to the model
     before each prompt, `chat_template_kwargs` and `reasoning_effort` to its chat template,
     `extra_body` to a server; `token_logprobs` keeps the log-probability of each generated token.
@@ -105,6 +106,7 @@ class Settings(Scoring):
     batch_size: Count = 128
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     methods: tuple[str, ...] = ("plain",)
+    human: Path | None = None
     format: str | dict[str, str] | None = None
     trust_remote_code: bool = False
 

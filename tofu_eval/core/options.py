@@ -32,7 +32,10 @@ class ScoringOptions(TypedDict, total=False):
     equivalence: Section
     harm: Section
     judge: Section
+    likelihood: Section
     nli: Section
+    pos: Section
+    refusals: Section
     reward: Section
     verifier: Section
 
@@ -64,5 +67,6 @@ class RunOptions(ScoringOptions, total=False):
     batch_size: int
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None
     methods: Sequence[str]
+    human: Path | str | None
     format: str | Mapping[str, str] | None
     trust_remote_code: bool

@@ -12,6 +12,7 @@ import pyarrow as pa
 from tofu_eval.analysis.comparison import Comparison
 from tofu_eval.analysis.equal_counts import LEAST
 from tofu_eval.analysis.intervals import method_of
+from tofu_eval.analysis.people import people_of, without_people
 from tofu_eval.analysis.warnings import ValidityWarning
 from tofu_eval.core.errors import DataError
 from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA
@@ -129,6 +130,12 @@ def _board_of_run(
     beside: Beside,
     name: str,
 ) -> Source:
+    estimates = without_people(estimates, manifest)  # people have no rank
+    scores = None if scores is None else without_people(scores, manifest)
+    smaller = None if smaller is None else without_people(smaller, manifest)
+    people = people_of(manifest)
+    entries = {name: entry for name, entry in manifest["models"].items() if name not in people}
+    manifest = {**manifest, "models": entries}
     rows = estimates.select(ESTIMATE_SCHEMA.names).to_pylist()
     run = _run(manifest, rows)
     tasks = {key: _task(key, facts, manifest, rows) for key, facts in manifest["tasks"].items()}

@@ -54,6 +54,13 @@ from tofu_eval.pipeline.methods import (
     words_by_task,
 )
 from tofu_eval.pipeline.own_models import name_own_models
+from tofu_eval.pipeline.people import (
+    HUMAN,
+    add_people,
+    check_name_is_free,
+    has_people,
+    mark_people,
+)
 from tofu_eval.pipeline.plan import (
     Plan,
     check_lists,
@@ -166,6 +173,7 @@ def evaluate(
         name: formats_of(name, model, engines[name].identity, plans, chosen)
         for name, model in models.items()
     }
+    check_name_is_free(models, people=has_people(plans, chosen.human))
     methods = {method.name: method for method in find_methods(chosen.methods)}
     check_methods([*methods.values()], plans)
     variants = variants_of(models, chosen.sweep, [*methods])
@@ -189,11 +197,14 @@ def evaluate(
                     words_by_task(methods[variant.method], plans),
                 )
                 add_series(run, variant.name, models[variant.model], variant.method)
+            folder = _folder_beside(Path(output))
+            people = add_people(run, plans, chosen.human, folder=folder, tags=tags)
         unasked = [remark for plan in plans for remark in left_out(chosen, plan.task)]
         unasked += dict.fromkeys(
             r for p in plans for r in uninstalled_remarks(chosen, p.task.metrics)
         )
-        remarks = [*unasked, *remarks, *of_own, *remark_on_published(models, chosen)]
+        told_beside = [*of_own, *people, *remark_on_published(models, chosen)]
+        remarks = [*unasked, *remarks, *told_beside]
         remarks += method_remarks(variants, methods, formats, run.manifest["models"])
         run.save(notes=[*run.manifest["notes"], *format_remarks(formats), *remarks])
         for names in group_shared(engines):
@@ -260,6 +271,7 @@ def score_files(
     *,
     task: str = "responses",
     source: Options | None = None,
+    human: Path | str | None = None,
     only: bool = False,
     report: Report = no_report,
     **options: Unpack[ScoringOptions],
@@ -272,6 +284,7 @@ def score_files(
         output: the run directory.
         task: the name under which the prompts stand in the tables.
         source: what the files do not say: their format, names of fields, where the prompts are.
+        human: a file of people's answers to the same prompts; they are the model `human`.
         only: as for `evaluate`.
         report: told about progress as (stage, done, total).
         options: the fields of `config.Settings` that concern scoring.
@@ -282,6 +295,10 @@ def score_files(
     chosen = read_scoring_settings(inherit_settings(output, options, only=only))
     by_task = {check_name("task", task): metrics_of(chosen, ())}
     scorers, remarks = add_scored(by_task, output, chosen, only=only)
+    named = dict.fromkeys(name or path.stem for name, path in files)
+    check_name_is_free(named, people=human is not None)
+    if human is not None:
+        files = [*files, (HUMAN, Path(human))]
     read = read_responses(
         files,
         task,
@@ -317,6 +334,7 @@ def score_files(
             # What `runs verify` counts against; no prompts and samples say it.
             described["responses"] = {**described.get("responses", {}), task: count}
             described["given"] = {**described.get("given", {}), task: sorted(read.given[name])}
+        mark_people(run, [HUMAN] if human is not None and HUMAN in read.rows else [])
         run.save(
             notes=[*run.manifest["notes"], *read.notes, *remarks, *uninstalled_remarks(chosen, ())]
         )

@@ -7,7 +7,7 @@ and the theme, which are fields of it. It has no names that someone has to fill 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tofu_eval.report.themes import DASHES, SHAPES
@@ -61,6 +61,7 @@ class Look:
     tasks: Sequence[str]
     methods: Sequence[str]
     baseline: str
+    people: bool = False
 
     def colour(self, channel: str = "model", **more: Any) -> Spec:
         """A colour a model (or a method), the same in every chart; the theme has the colours."""
@@ -105,6 +106,35 @@ class Look:
             },
         ]
 
+    def people_line(self, channel: str, **place: Any) -> list[Spec]:
+        """Where people stand, with their interval behind it; nothing where there are none."""
+        if not self.people:
+            return []
+        shown: Spec = {"transform": [{"filter": "isValid(datum.human)"}]}
+        once = [
+            {
+                "aggregate": [
+                    {"op": "min", "field": name, "as": name}
+                    for name in ("human", "human_low", "human_high")
+                ],
+                "groupby": [spec["field"] for spec in place.values()],
+            }
+        ]
+        shown["transform"] += once
+        tip = {"tooltip": {"value": "people, with their 95% interval"}}
+        band = {"type": "rect", "opacity": 0.13, "style": "people", "aria": False}
+        rule = {"type": "rule", "strokeWidth": 2, "style": "people", "aria": False}
+        if place:  # a mark as high as its task's lines
+            rule = {"type": "bar", "strokeWidth": 2, "style": "people", "aria": False}
+        sides = {channel: _field("human_low"), f"{channel}2": {"field": "human_high"}}
+        line = {channel: _field("human")}
+        if place:
+            line[f"{channel}2"] = {"field": "human"}
+        return [
+            {**shown, "mark": band, "encoding": {**sides, **place, **tip}},
+            {**shown, "mark": rule, "encoding": {**line, **place, **tip}},
+        ]
+
     def _domain(self, channel: str) -> Sequence[str]:
         return self.models if channel == "model" else self.methods
 
@@ -122,6 +152,9 @@ def _reference(channel: str) -> Spec:
     }
 
 
+OF_PEOPLE = "The grey band is where answers of people stand, with their mean as a line."
+
+
 def make_charts(look: Look) -> dict[str, Chart]:
     """Every chart by the name that `tofu-eval plot --plot` takes."""
     clear = {"condition": {"test": "datum.mark === '**'", **look.colour()}, "value": "transparent"}
@@ -129,7 +162,7 @@ def make_charts(look: Look) -> dict[str, Chart]:
         "condition": {"test": "datum.best === 'yes'", **look.colour("method")},
         "value": "transparent",
     }
-    charts = (
+    charts: tuple[Chart, ...] = (
         Chart(
             "differences",
             "Difference to the baseline",
@@ -165,7 +198,10 @@ def make_charts(look: Look) -> dict[str, Chart]:
             {"x": "metric"},
             {
                 "encoding": {"x": {"axis": _axis(None)}},
-                "layer": look.intervals("low", "high", "value", look.colour()),
+                "layer": [
+                    *look.people_line("x", y=_field("task", "nominal", sort=look.tasks)),
+                    *look.intervals("low", "high", "value", look.colour()),
+                ],
             },
         ),
         Chart(
@@ -186,6 +222,7 @@ def make_charts(look: Look) -> dict[str, Chart]:
                     for channel in ("x", "y")
                 },
                 "layer": [
+                    *look.people_line("y"),
                     {
                         "mark": {
                             "type": "line",
@@ -303,6 +340,7 @@ def make_charts(look: Look) -> dict[str, Chart]:
                 "height": 260,
                 "layer": [
                     _reference("y"),
+                    *look.people_line("y"),
                     {
                         "mark": {**_POINT, "size": 36, "filled": True, "cursor": "pointer"},
                         "encoding": {
@@ -346,6 +384,13 @@ def make_charts(look: Look) -> dict[str, Chart]:
             },
         ),
     )
+    if look.people:
+        charts = tuple(
+            replace(chart, about=f"{chart.about} {OF_PEOPLE}")
+            if chart.name in ("means", "frontier", "prompts")
+            else chart
+            for chart in charts
+        )
     return {chart.name: chart for chart in charts}
 
 

@@ -16,6 +16,8 @@ from tofu_eval.analysis.compare_run import chosen_scores, compare_run, how_of
 from tofu_eval.analysis.comparison import Comparison, Row
 from tofu_eval.analysis.direction import has_direction, sign_of_direction, won_share
 from tofu_eval.analysis.frontier import Frontier, Point, frontier_points
+from tofu_eval.analysis.intervals import mean_interval
+from tofu_eval.analysis.people import PeopleLine, people_lines, people_of
 from tofu_eval.analysis.verdict import Finding, finding_of
 from tofu_eval.core.errors import DataError
 from tofu_eval.report.formatting import mark_text
@@ -73,6 +75,7 @@ class Contents:
     findings: tuple[str, ...] = ()
     about_findings: str = ""
     shared: tuple[str, ...] = ()
+    people: Mapping[str, Mapping[str, Record]] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
@@ -127,21 +130,30 @@ def read(
     shown = list(dict.fromkeys(row.task for row in comparison.rows))
     survey = survey_responses(run, _columns(comparison), shown, texts=responses)
     prompts, by_prompt, note = _by_prompt(run, scores, comparison, shown)
+    people = _people(run, scores, comparison)
     return Contents(
         path=run.path,
         manifest=run.manifest,
         comparison=comparison,
         answer=headline(comparison),
         rows=tuple(answer_rows(comparison)),
-        notes=(*warning_lines(comparison.warnings, comparison.baseline), *survey.notes, *note),
+        notes=(
+            *warning_lines(comparison.warnings, comparison.baseline),
+            *survey.notes,
+            *note,
+            *_people_notes(people),
+        ),
         survey=survey,
         datasets={
             "estimates": [
-                _estimate(finding_of(comparison, row, cell))
+                {**_estimate(finding_of(comparison, row, cell)), **_line_of(people, row)}
                 for row in comparison.rows
                 for cell in row.cells
             ],
-            "frontier": list(_frontier(run, scores, comparison, beyond, how or {})),
+            "frontier": [
+                {**point, **_line_at(people, point["task"], point["metric"])}
+                for point in _frontier(run, scores, comparison, beyond, how or {})
+            ],
             "rarefaction": survey.rarefaction,
             "lengths": survey.lengths,
         },
@@ -150,8 +162,81 @@ def read(
         signatures={row.metric: row.signature for row in run.estimates()},
         findings=beyond.findings if beyond else (),
         about_findings=beyond.about if beyond else "",
+        people=_people_differences(people, prompts, by_prompt),
         shared=tuple(f.diversity_metric for f in beyond.frontiers) if beyond else (),
     )
+
+
+def _people(
+    run: Run, scores: pa.Table, comparison: Comparison
+) -> dict[tuple[str, str], PeopleLine]:
+    """Where people stand; nothing where they are compared like a model."""
+    if set(people_of(run.manifest)).intersection(comparison.models):
+        return {}
+    return people_lines(
+        scores,
+        run.manifest,
+        smaller=run.equal_scores(),
+        responses=run.manifest["settings"].get("responses"),
+    )
+
+
+def _people_notes(people: Mapping[tuple[str, str], PeopleLine]) -> list[str]:
+    """On how many prompts the line of people stands, and why there is none for some metrics."""
+    said, lacking = dict[str, None](), dict[tuple[str, str], list[str]]()
+    for line in people.values():
+        if line.value is None:
+            lacking.setdefault((line.task, line.reason), []).append(line.metric)
+        else:
+            said[f"The line of people stands on {line.prompts} prompts of {line.task}."] = None
+    return [
+        *said,
+        *(
+            f"No line of people on {task} for {', '.join(metrics)}: {reason}."
+            for (task, reason), metrics in lacking.items()
+        ),
+    ]
+
+
+def _line_of(people: Mapping[tuple[str, str], PeopleLine], row: Row) -> Record:
+    return _line_at(people, row.task, row.metric)
+
+
+def _line_at(people: Mapping[tuple[str, str], PeopleLine], task: str, metric: str) -> Record:
+    """The fields of a record that the line of people is drawn from."""
+    if not people:
+        return {}
+    line = people.get((task, metric))
+    value, low, high = (line.value, line.low, line.high) if line else (None, None, None)
+    return {"human": value, "human_low": low, "human_high": high}
+
+
+def _people_differences(
+    people: Mapping[tuple[str, str], PeopleLine],
+    prompts: Mapping[str, Sequence[Record]],
+    scores: Mapping[str, Mapping[str, Sequence[Sequence[float | None]]]],
+) -> dict[str, dict[str, Record]]:
+    """The mean difference of people to the baseline, on the prompts that both have."""
+    found: dict[str, dict[str, Record]] = {}
+    for (task, metric), line in people.items():
+        base = scores.get(task, {}).get(metric)
+        if base is None or line.value is None:
+            continue
+        pairs = zip((row["id"] for row in prompts[task]), base[0], strict=True)
+        mean = mean_interval(
+            [
+                line.by_prompt[id] - value
+                for id, value in pairs
+                if value is not None and id in line.by_prompt
+            ]
+        )
+        if mean.value is not None:
+            found.setdefault(task, {})[metric] = {
+                "human": mean.value,
+                "human_low": mean.low,
+                "human_high": mean.high,
+            }
+    return found
 
 
 def _columns(comparison: Comparison) -> dict[str, tuple[str, ...]]:
@@ -305,7 +390,8 @@ def _by_prompt(
         *(scores.column(name).to_pylist() for name in names), strict=True
     ):
         at = place[task].get(prompt)
-        if at is None or value is None:  # of the whole corpus, not in the sample, or undefined
+        # Of the whole corpus, not in the sample, undefined, or of people, who have no column.
+        if at is None or value is None or model not in member:
             continue
         shape = (len(comparison.models), widest, len(prompts[task]))
         column, seed = member[model]

@@ -26,7 +26,9 @@ PIXELS = 3.0
 def rows(contents: Contents, chart: Chart, choice: Mapping[str, str]) -> list[Record]:
     """The data of a chart for what was chosen."""
     if chart.dataset == "scores":
-        return _differences(contents, choice["task"], choice["metric"])
+        line = contents.people.get(choice["task"], {}).get(choice["metric"], {})
+        made = _differences(contents, choice["task"], choice["metric"])
+        return [{**row, **line} for row in made]
     name = "estimates" if chart.dataset == "differences" else chart.dataset
     records = [
         row for row in contents.datasets[name] if all(row[key] == choice[key] for key in chart.by)
@@ -39,7 +41,13 @@ def rows(contents: Contents, chart: Chart, choice: Mapping[str, str]) -> list[Re
 def look_of(contents: Contents) -> Look:
     """What the charts of a report have in common."""
     methods = dict.fromkeys(row["method"] for row in contents.datasets["frontier"])
-    return Look(contents.models, contents.tasks, tuple(methods), contents.comparison.baseline)
+    return Look(
+        contents.models,
+        contents.tasks,
+        tuple(methods),
+        contents.comparison.baseline,
+        bool(contents.people),
+    )
 
 
 def metric_title(contents: Contents, metric: str) -> str:

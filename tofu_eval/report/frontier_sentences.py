@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tofu_eval.analysis.bootstrap import Estimated
 from tofu_eval.analysis.equal_quality import FEWEST, At, Contest
 from tofu_eval.analysis.frontier import Frontier
+from tofu_eval.analysis.people import PeopleLine
 from tofu_eval.analysis.warnings import FEW
 from tofu_eval.report.formatting import counts_text, estimate_text, p_text
 
@@ -180,6 +181,8 @@ def frontier_notes(frontier: Frontier) -> list[str]:
             f"Left out, because some model has no value there: {_prompts(len(frontier.dropped))} "
             f"({named}{more}). How many each model lacks: {why}."
         )
+    if frontier.people is not None:
+        said.append(people_sentence(frontier.people))
     swept = {
         name: {p.temperature for p in frontier.points if p.series == name}
         for name in dict.fromkeys(p.series for p in frontier.points)
@@ -195,6 +198,14 @@ def frontier_notes(frontier: Frontier) -> list[str]:
             "tofu-eval run … --temperature 0.3,0.7,1.0,1.3"
         )
     return said
+
+
+def people_sentence(line: PeopleLine) -> str:
+    """Where people stand, or why nobody can say."""
+    if line.value is None:
+        return f"No line of people for {line.metric} on {line.task}: {line.reason}."
+    found = estimate_text(line.value, line.low, line.high)
+    return f"People have {line.metric} {found} on {_prompts(line.prompts)} of {line.task}."
 
 
 def _prompts(count: int) -> str:

@@ -149,6 +149,7 @@ def _data(contents: Contents) -> Record:
             **{name: _columns(t) for name, t in contents.datasets.items() if name != "estimates"},
         },
         "scores": kept,
+        "people": contents.people,
         "prompts": {
             task: [[row["id"], row["text"][:BEGINNING]] for row in prompts]
             for task, prompts in contents.prompts.items()

@@ -43,7 +43,10 @@ def _theme(background: str, ink: str, faint: str, colours: list[str]) -> dict[st
                 "symbolSize": 80,
             },
             "range": {"category": colours},
-            "style": {"reference": {"color": ink, "stroke": ink}},
+            "style": {
+                "reference": {"color": ink, "stroke": ink},
+                "people": {"color": ink, "stroke": ink, "fill": ink},
+            },
             "title": {"color": ink, "fontSize": 13},
             "view": {"stroke": None},
         },

@@ -100,7 +100,10 @@ function startCharts(datasets, openPrompt) {
   }
 
   function rowsOf(chart) {
-    if (chart.dataset === "scores") return differences(choice.task, choice.metric);
+    if (chart.dataset === "scores") {
+      const line = data.people[choice.task]?.[choice.metric];
+      return differences(choice.task, choice.metric).map((row) => ({ ...row, ...line }));
+    }
     const name = chart.dataset === "differences" ? "estimates" : chart.dataset;
     const rows = datasets[name].filter((row) => chart.by.every((key) => row[key] === choice[key]));
     if (chart.dataset === "differences") return rows.filter((row) => row.difference !== null);
