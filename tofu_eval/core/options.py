@@ -37,6 +37,7 @@ class ScoringOptions(TypedDict, total=False):
     pos: Section
     refusals: Section
     reward: Section
+    training: Section
     verifier: Section
 
 
