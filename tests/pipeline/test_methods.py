@@ -98,13 +98,23 @@ def test_again_shows_the_earlier_responses(tmp_path: Path) -> None:
     texts = [r["text"] for r in rows(tmp_path / "base", "sft-again")]
     second = next(r for r in engine.asked if (r.prompt_id, r.sample) == ("p0", 1))
     assert second.text == f"Name a fruit. {texts[0]}\n\nName a fruit."
-    assert second.sampling.stop == ("\n\nName a fruit.",)
+    # One decoder for all prompts, or an engine would make a batch of each.
+    assert {r.sampling for r in engine.asked} == {make_task().sampling}
     assert any("the format base has no turns" in note for note in result.notes)
     engine = Telling()
     run(tmp_path / "sft", engine, ["again"], format="sft")
     texts = [r["text"] for r in rows(tmp_path / "sft", "sft-again")]
     third = next(r for r in engine.asked if (r.prompt_id, r.sample) == ("p1", 2))
     assert f"1. {texts[4]}\n2. {texts[5]}" in (third.text or "")
+
+
+def test_again_ends_where_a_bare_text_puts_the_question_once_more(tmp_path: Path) -> None:
+    engine = Telling(lambda request: "fig\n\nName a fruit. plum\n\nName a fruit.")
+    run(tmp_path / "base", engine, ["again"], format="base")
+    found = rows(tmp_path / "base", "sft-again")
+    assert [r["text"] for r in found[:4]] == ["fig"] * 4
+    assert {r["logprob"] for r in found[:4]} == {None}
+    assert found[4]["text"].endswith("Name a fruit.")  # of the other prompt, it is a text
 
 
 def test_again_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.reasoning import Tag, settle_response
 from tofu_eval.core.types import Message, Prompt, Request, Response, digest, has_text
-from tofu_eval.engines.base import UNREAD, Engine, fail
+from tofu_eval.engines.base import UNREAD, Engine, fail, truncate_at_stop
 from tofu_eval.engines.methods.base import METHODS, PLAIN, Ask, Form, Method
 from tofu_eval.pipeline.generate import (
     LookedAt,
@@ -37,11 +37,13 @@ class Question:
     """One question to the model: the rows that its answer becomes, and how it is put.
 
     `put` makes the request, given the responses so far. All rows but the first borrow its words.
+    `cut` are texts before which an answer is cut off.
     """
 
     method: Method
     rows: tuple[Request, ...]
     put: Callable[[tuple[str, ...]], Request]
+    cut: tuple[str, ...] = ()
 
     @property
     def round(self) -> int:
@@ -181,7 +183,8 @@ def build_questions(
                 replace(asked, key=key, seed=row_seed, sample=first + i)
                 for i, key in enumerate(keys)
             )
-            questions.append(Question(method, rows, partial(about.put_row, rows[0], first, count)))
+            put = partial(about.put_row, rows[0], first, count)
+            questions.append(Question(method, rows, put, about.cuts()))
     return questions
 
 
@@ -197,24 +200,28 @@ class _About:
     system: str | None
     date: str
 
+    def ask(self, sample: int, count: int, earlier: tuple[str, ...]) -> Ask:
+        """What the method is given."""
+        task, system = self.plan.task, self.system
+
+        def turns_of(prompt: Prompt) -> tuple[Message, ...]:
+            return converse(prompt, self.format, task=task, system=system)
+
+        form = form_of(self.format)
+        turns = turns_of(self.prompt)
+        return Ask(self.prompt, turns, form, sample, count, earlier, turns_of)
+
+    def cuts(self) -> tuple[str, ...]:
+        """The texts before which the method cuts an answer off."""
+        return () if self.method.cut is None else tuple(self.method.cut(self.ask(0, 1, ())))
+
     def put(self, sample: int, count: int, earlier: tuple[str, ...]) -> Request:
         """The request for so many rows from a sample on; without a key and a seed."""
         task, sampling = self.plan.task, self.plan.sampling
-        asking = partial(converse, format=self.format, task=task, system=self.system)
-        ask = Ask(
-            self.prompt,
-            asking(self.prompt),
-            form_of(self.format),
-            sample,
-            count,
-            earlier,
-            lambda prompt: asking(prompt),
-        )
+        ask = self.ask(sample, count, earlier)
         turns = _checked_turns(self.method, self.method.put(ask))
         text, messages = render_turns(turns, self.prompt, self.format, examples=len(task.examples))
         stop = (*sampling.stop, *self.format.stop)
-        if self.method.stop is not None:
-            stop = (*stop, *self.method.stop(ask))
         tokens = sampling.max_tokens
         if self.method.read is not None:
             tokens = count * (tokens + self.method.overhead)
@@ -347,6 +354,10 @@ class Asking:
     def _read(self, question: Question, answer: Response) -> list[Response]:
         """The responses that an answer holds: the first ones it has, the others failed."""
         if question.method.read is None:
+            text, is_cut = truncate_at_stop(answer.text, question.cut)
+            if is_cut:  # its tokens and their probability are those of the whole answer
+                whole = {"token_ids": None, "logprob": None}
+                answer = replace(answer, text=text, finish_reason="stop", state="finished", **whole)
             if question.method.sequential and has_text(answer.state, answer.text):
                 self._texts.setdefault(question.place, {})[answer.sample] = answer.text
             return [answer]

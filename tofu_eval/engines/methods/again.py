@@ -10,13 +10,13 @@ from tofu_eval.engines.methods.base import Ask, method
 ANOTHER = "Now give one more answer to the same request, as unlike the earlier ones as you can."
 
 
-def stop_at_repeat(ask: Ask) -> Sequence[str]:
+def cut_at_repeat(ask: Ask) -> Sequence[str]:
     """Of bare text, where the model begins to put the question to itself once more."""
     first = ask.asked.strip().partition("\n")[0]
     return (f"\n\n{first}",) if ask.form == "text" and first else ()
 
 
-@method("again", sequential=True, instructs=True, stop=stop_at_repeat)
+@method("again", sequential=True, instructs=True, cut=cut_at_repeat)
 def put_again(ask: Ask) -> Sequence[Message]:
     """Ask for another response, different from the earlier ones, which are shown.
 

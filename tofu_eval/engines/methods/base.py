@@ -72,7 +72,8 @@ class Method:
         overhead: tokens that each of them takes beyond its own.
         sequential: whether a response is asked for after those before it are known.
         instructs: whether it gives instructions, which only some models follow.
-        stop: texts before which an answer ends, beside the task's.
+        cut: texts before which an answer is cut off. They are no stop strings of the engine: those
+            differ by prompt, and an engine puts rows of one batch under one decoder.
         needs: what is wrong with a prompt that the method cannot use; empty where nothing is.
         version: raised with every change of its words.
         paper: where it is from.
@@ -87,7 +88,7 @@ class Method:
     overhead: int = 0
     sequential: bool = False
     instructs: bool = False
-    stop: Callable[[Ask], Sequence[str]] | None = None
+    cut: Callable[[Ask], Sequence[str]] | None = None
     needs: Callable[[Prompt], str] | None = None
     version: int = 1
     paper: str = ""
