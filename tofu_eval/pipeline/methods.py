@@ -356,13 +356,13 @@ class Asking:
         if question.method.read is None:
             text, is_cut = truncate_at_stop(answer.text, question.cut)
             if is_cut:  # its tokens and their probability are those of the whole answer
-                whole = {"token_ids": None, "logprob": None}
-                answer = replace(answer, text=text, finish_reason="stop", state="finished", **whole)
+                answer = replace(_without_tokens(answer), text=text)
+                answer = replace(answer, finish_reason="stop", state="finished")
             if question.method.sequential and has_text(answer.state, answer.text):
                 self._texts.setdefault(question.place, {})[answer.sample] = answer.text
             return [answer]
         rows = question.rows
-        blank = replace(answer, token_ids=None, logprob=None, reasoning=None)
+        blank = replace(_without_tokens(answer), reasoning=None)
         if answer.state in ("failed", "filtered"):
             return [
                 replace(blank, key=row.key, sample=row.sample, seed=None if i else answer.seed)
@@ -395,3 +395,8 @@ class Asking:
             ):
                 if has_text(state, text):
                     self._texts.setdefault((model, task, id), {})[sample] = text
+
+
+def _without_tokens(answer: Response) -> Response:
+    """A response of which the text is a part: its tokens and their probability are the whole's."""
+    return replace(answer, token_ids=None, logprob=None, token_logprobs=None)
