@@ -209,7 +209,11 @@ def evaluate(
         run.save(notes=[*run.manifest["notes"], *format_remarks(formats), *remarks])
         for names in group_shared(engines):
             here = [variant for variant in variants if variant.model in names]
-            told = {"system": chosen.system, "date": run.manifest["created"][:10]}
+            told: dict[str, Any] = {
+                "system": chosen.system,
+                "date": run.manifest["created"][:10],
+                "token_logprobs": chosen.token_logprobs,
+            }
             wanted, questions = [], list[Question]()
             for variant in here:
                 for plan in asked[variant.name]:
@@ -218,8 +222,7 @@ def evaluate(
                         *(served_by[variant.name], chosen.seed),
                     )
                     if variant.method == PLAIN:
-                        kept = chosen.token_logprobs
-                        wanted += build_requests(*of_row, **told, token_logprobs=kept)
+                        wanted += build_requests(*of_row, **told)
                         continue
                     mine = build_questions(*of_row, methods[variant.method], **told)
                     questions += mine

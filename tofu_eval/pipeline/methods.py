@@ -156,6 +156,7 @@ def build_questions(
     *,
     system: str | None = None,
     date: str = "",
+    token_logprobs: bool = False,
 ) -> list[Question]:
     """Every question that a run wants put to one model on one task by a method.
 
@@ -165,7 +166,7 @@ def build_questions(
     questions = []
     for prompt in plan.prompts:
         taken: set[int] = set()
-        about = _About(plan, format, model, method, prompt, system, date)
+        about = _About(plan, format, model, method, prompt, system, date, token_logprobs)
         for first in range(0, sampling.samples, size):
             count = min(size, sampling.samples - first)
             asked = about.put(first, count, ())
@@ -199,6 +200,7 @@ class _About:
     prompt: Prompt
     system: str | None
     date: str
+    token_logprobs: bool
 
     def ask(self, sample: int, count: int, earlier: tuple[str, ...]) -> Ask:
         """What the method is given."""
@@ -237,6 +239,7 @@ class _About:
             messages,
             typed=tuple(turn.content for turn in turns if turn.role != "assistant"),
             date=self.date,
+            token_logprobs=self.token_logprobs,
         )
 
     def put_row(self, row: Request, sample: int, count: int, earlier: tuple[str, ...]) -> Request:
