@@ -324,12 +324,19 @@ class LookedAt:
 
     def __post_init__(self) -> None:
         self._known: dict[object, bool] = {}
+        self._encoders: dict[str, Any] = {}
+
+    def encoder_of(self, model: str) -> Any:
+        """What tokenizes for a model; an engine may read it from files each time it is asked."""
+        if model not in self._encoders:
+            self._encoders[model] = encoder_of(self.engine, model)
+        return self._encoders[model]
 
     def opens_thought(self, request: Request) -> bool:
         """Whether the prompt ends within a thought that the template has opened."""
         prompt = (request.model, request.text, request.messages)
         if prompt not in self._known:
-            encoder = encoder_of(self.engine, request.model)
+            encoder = self.encoder_of(request.model)
             self._known[prompt] = encoder is not None and encoder.opens_thought(request)
         return self._known[prompt]
 

@@ -7,6 +7,7 @@ each is cut from all that the run wants of it, so that a resumed run equals an u
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,7 +20,6 @@ from tofu_eval.engines.base import UNREAD, Engine, fail, truncate_at_stop
 from tofu_eval.engines.methods.base import METHODS, PLAIN, Ask, Form, Method
 from tofu_eval.pipeline.generate import (
     LookedAt,
-    encoder_of,
     find_too_long,
     fresh_seed,
 )
@@ -341,18 +341,24 @@ class Asking:
         texts = self._texts.get(question.place, {})
         first = question.rows[0].sample
         earlier = tuple(text for sample, text in sorted(texts.items()) if sample < first)
-        encoder = encoder_of(self.engine, question.place[0])
-        for left_out in range(len(earlier) + 1):
-            request = question.put(earlier[left_out:])
-            reason = None if encoder is None else find_too_long(encoder, request)
-            if reason is None or not question.method.sequential:
-                break
-        if reason is not None and question.method.sequential and earlier:
-            return reason
-        if left_out:
-            model = question.place[0]
-            self.shortened[model] = self.shortened.get(model, 0) + 1
-        return request
+        encoder = self._looked.encoder_of(question.place[0])
+        request = question.put(earlier)
+        if encoder is None or not earlier:  # a first prompt that is too long, others refuse
+            return request
+
+        def reason(left_out: int) -> str | None:
+            return find_too_long(encoder, question.put(earlier[left_out:]))
+
+        if reason(0) is None:
+            return request
+        # The fewest that have to go: what is shorter fits as well.
+        counts = range(1, len(earlier) + 1)
+        place = bisect_left(counts, True, key=lambda left_out: reason(left_out) is None)
+        if place == len(counts):
+            return reason(len(earlier)) or "too long"
+        model = question.place[0]
+        self.shortened[model] = self.shortened.get(model, 0) + 1
+        return question.put(earlier[counts[place] :])
 
     def _read(self, question: Question, answer: Response) -> list[Response]:
         """The responses that an answer holds: the first ones it has, the others failed."""
