@@ -226,7 +226,20 @@ def test_colours_stand_out(theme: str) -> None:
     assert len(set(THEMES[theme]["colours"])) == 8
 
 
-@pytest.mark.parametrize("name", CHARTS)
+def test_steps_are_drawn_of_a_watched_training_alone(contents: Any) -> None:
+    with pytest.raises(ConfigError, match="The chart 'steps' has nothing to draw"):
+        draw(contents, "steps", format="svg")
+    of = {"task": contents.tasks[0], "metric": "distinct_1"}
+    points = [
+        {**of, "model": f"step-{n}", "step": n, "value": 1 - n / 9, "low": 0.1, "high": 1.0}
+        for n in (0, 2, 4)
+    ]
+    watched = replace(contents, datasets={**contents.datasets, "steps": points})
+    svg = draw(watched, "steps", format="svg", metric="distinct_1").decode()
+    assert "optimiser steps" in svg
+
+
+@pytest.mark.parametrize("name", [name for name in CHARTS if name != "steps"])
 def test_every_chart_is_a_file(contents: Any, name: str) -> None:
     svg = draw(contents, name, format="svg").decode()
     assert svg.startswith("<svg")

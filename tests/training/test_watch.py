@@ -101,6 +101,12 @@ def test_an_sft_run_is_the_same_to_the_bit(tiny_model, tmp_path, lora):
     for command in ("compare", "report"):
         done = CliRunner().invoke(main, [command, str(tmp_path / "watch")])
         assert done.exit_code == 0, done.output
+    assert "Diversity while it trained" in (tmp_path / "watch" / "report.html").read_text()
+    svg = tmp_path / "steps.svg"
+    asked = ["--plot", "steps", "--metric", "unique_rate", "--output", str(svg)]
+    done = CliRunner().invoke(main, ["plot", str(tmp_path / "watch"), *asked])
+    assert done.exit_code == 0, done.output
+    assert "optimiser steps" in svg.read_text()
 
 
 def held_out(folder: Path) -> Path:

@@ -9,7 +9,7 @@ import click
 
 from tofu_eval.cli.comparing import comparing_options
 
-PLOTS = ("differences", "means", "frontier", "rarefaction", "prompts", "lengths")
+PLOTS = ("differences", "means", "frontier", "rarefaction", "prompts", "steps", "lengths")
 """What the report's charts are called; a test compares it with `report.CHARTS`."""
 
 

@@ -358,6 +358,46 @@ def make_charts(look: Look) -> dict[str, Chart]:
             },
         ),
         Chart(
+            "steps",
+            "Diversity while it trained",
+            "The mean over prompts at each step at which the training was watched, with its 95% "
+            "interval; a line a task.",
+            "steps",
+            ("metric",),
+            ("task", "step", "value", "low", "high"),
+            {"y": "metric"},
+            {
+                "height": 260,
+                "encoding": {
+                    "x": _field("step", axis=_axis("optimiser steps", tickMinStep=1)),
+                    "y": {"scale": _FREE, "axis": _axis(None)},
+                },
+                "layer": [
+                    {
+                        "mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
+                        "encoding": {
+                            "y": _field("low"),
+                            "y2": {"field": "high"},
+                            "color": _field("task", "nominal"),
+                        },
+                    },
+                    {
+                        "mark": {"type": "line", "strokeWidth": 2, "aria": False},
+                        "encoding": {
+                            "y": _field("value"),
+                            "color": _field(
+                                *("task", "nominal"), legend={"title": None, "orient": "top"}
+                            ),
+                        },
+                    },
+                    {
+                        "mark": {**_POINT, "size": 30, "filled": True},
+                        "encoding": {"y": _field("value"), "color": _field("task", "nominal")},
+                    },
+                ],
+            },
+        ),
+        Chart(
             "lengths",
             "Lengths of the responses",
             "The share of responses by length in characters, in bins of equal width; the last one, "

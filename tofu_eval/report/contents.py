@@ -156,6 +156,7 @@ def read(
             ],
             "rarefaction": survey.rarefaction,
             "lengths": survey.lengths,
+            "steps": _steps(run.manifest, comparison),
         },
         prompts=prompts,
         scores=by_prompt,
@@ -237,6 +238,27 @@ def _people_differences(
                 "human_high": mean.high,
             }
     return found
+
+
+def _steps(manifest: Mapping[str, Any], comparison: Comparison) -> list[Record]:
+    """What was measured at each step of a training that was watched."""
+    identities = {name: told.get("identity", {}) for name, told in manifest["models"].items()}
+    steps = {name: i["step"] for name, i in identities.items() if i.get("kind") == "training"}
+    records = [
+        {
+            "task": row.task,
+            "metric": row.metric,
+            "model": cell.model,
+            "step": steps[cell.model],
+            "value": cell.mean.value,
+            "low": cell.mean.low,
+            "high": cell.mean.high,
+        }
+        for row in comparison.rows
+        for cell in row.cells
+        if cell.model in steps and cell.mean.value is not None
+    ]
+    return sorted(records, key=lambda record: record["step"])
 
 
 def _columns(comparison: Comparison) -> dict[str, tuple[str, ...]]:

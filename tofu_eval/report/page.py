@@ -157,7 +157,11 @@ def _data(contents: Contents) -> Record:
         "members": [model for members in contents.columns.values() for model in members],
         "explorer": contents.survey.texts,
         "method": contents.survey.method,
-        "charts": [asdict(c) for c in make_charts(drawing.look_of(contents)).values()],
+        "charts": [
+            asdict(chart)
+            for chart in make_charts(drawing.look_of(contents)).values()
+            if chart.name != "steps" or contents.datasets["steps"]  # a watched training's alone
+        ],
         "schema": f"https://vega.github.io/schema/vega-lite/v{drawing.VERSION[0]}.json",
         "line": LINE,
         "themes": THEMES,
