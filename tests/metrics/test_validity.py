@@ -32,5 +32,5 @@ def test_shown() -> None:
     result = CliRunner().invoke(main, ["metrics", "show", "cosine_distance_given_prompt"])
     assert result.exit_code == 0, result.output
     assert "people     OCA 0.814" in result.output
-    assert "people     both: OCA 0.847" in result.output
+    assert "people     both: OCA 0.849" in result.output
     assert describe_validity("mean_length") == []
