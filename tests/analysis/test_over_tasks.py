@@ -66,6 +66,12 @@ def test_a_model_without_the_metric_stops_nobody() -> None:
     assert (got["b"].rank, got["b"].missing) == (None, ("t", "u"))
 
 
+def test_a_metric_that_no_model_has_is_no_error() -> None:
+    """As when it is undefined everywhere."""
+    got = standings(of(*[row(t, base=None, a=None) for t in ("t", "u")]))
+    assert {(s.rank, s.ranked, s.missing) for s in got} == {(None, 0, ("t", "u"))}
+
+
 def test_what_is_not_ranked() -> None:
     assert standings(of(row("t", base=3, a=2))) == ()  # one task
     assert standings(of(*[row(t, "none", base=3, a=2) for t in ("t", "u")])) == ()

@@ -25,7 +25,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
     rows = [
         {"prompt": f"Colour {i}?", "model": model, "responses": [f"{w} {i % 3}" for w in words]}
-        for model, words in (("base", ["red", "blue", "green"]), ("sft", ["red", "red", "red"]))
+        for model, words in (("base", ["red", "tan", "sky"]), ("sft", ["red", "red", "red"]))
         for i in range(12)
     ]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))

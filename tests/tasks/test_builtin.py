@@ -135,6 +135,7 @@ def examples(language: str) -> list[str]:
 def test_the_yaml_in_the_docs_is_right(example: str, tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text(
         '{"question": "Why?", "key": 1, "answers": [], "topic": "x"}\n'
+        '{"question": "Why?", "key": 2, "answers": [], "topic": "y"}\n'
     )
     path = tmp_path / "t.yaml"
     path.write_text(example, "utf-8")

@@ -18,6 +18,9 @@ DOWNLOADED = sorted(
 )
 GREEDY = ("arc-challenge", "arc-challenge-letter", "mmlu", "mmlu-letter")
 FORMATS = ("base", "sft", "chat")
+PROMPTS = {"human-replies": 1, "human-stories": 1}
+"""Where the rows on the disk are answers to one prompt."""
+
 OF_MODELS = {"utility_k", "reward", "judge_rating", "attack_success_rate_judged"}
 """What is left out where no reward model and no judge is named."""
 
@@ -27,13 +30,13 @@ def prompts(task: str, data_dir: Path) -> list[Prompt]:
 
 
 def test_all_that_is_downloaded_is_tried_here() -> None:
-    assert len(DOWNLOADED) == 17
+    assert len(DOWNLOADED) == 19
 
 
 @pytest.mark.parametrize("task", DOWNLOADED)
 def test_it_is_loaded_and_put_in_each_format(task: str, data_dir: Path) -> None:
     found = prompts(task, data_dir)
-    assert len(found) == 2
+    assert len(found) == PROMPTS.get(task, 2)
     for prompt in found:
         assert prompt.text == prompt.text.strip() != ""
         assert render(prompt, "base") == (prompt.text, None)
@@ -120,7 +123,7 @@ def test_it_is_run_and_scored(run: Run, task: str) -> None:
     samples = 1 if task in GREEDY else 2
     rows = run.scores().to_pylist()
     for model in FORMATS:
-        assert len(run.response_keys(model, task)) == 2 * samples
+        assert len(run.response_keys(model, task)) == PROMPTS.get(task, 2) * samples
         mine = [row for row in rows if (row["model"], row["task"]) == (model, task)]
         assert wanted <= {row["metric"] for row in mine}
         assert all((row["value"] is None) == bool(row["reason"]) for row in mine)

@@ -98,7 +98,7 @@ def _of_metric(
     draws: list[dict[str, Floats] | None] = []
     for row in rows:
         values = {c.model: c.mean.value for c in row.cells if c.mean.value is not None}
-        if values.keys() == known:
+        if known and values.keys() == known:
             higher = sign_of_direction(row.direction) > 0
             for model, rank in _ranks(values, higher=higher).items():
                 ranks[model].append(rank)

@@ -199,6 +199,7 @@ def test_the_list_of_verifiers() -> None:
     assert [line.split()[0] for line in done.output.splitlines()] == [
         "choice@v1",
         "letter@v1",
+        "listed@v1",
         "math@v1",
         "text@v1",
     ]
