@@ -54,6 +54,7 @@ def test_a_file_is_converted_once_and_is_known_by_its_digest(tmp_path: Path, cac
     assert [path.name for path in cache.glob("gguf/*")] == [first.base.name]
 
 
+@pytest.mark.slow
 def test_a_run_asks_it(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "tiny.gguf")
     command = ["run", "--model", str(file), "--task", "short-answers", "--limit", "2"]

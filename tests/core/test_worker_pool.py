@@ -54,6 +54,7 @@ def test_results_and_progress_come_back() -> None:
     assert sorted(told) == [("job 2", 1, 1), ("job 3", 1, 1)]
 
 
+@pytest.mark.slow
 def test_a_worker_has_its_threads_and_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     with workers(1, lambda *_: None, threads=1) as pool:

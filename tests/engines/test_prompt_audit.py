@@ -133,6 +133,7 @@ def test_samples_of_a_prompt_have_keys_and_seeds_of_their_own(
     assert len({request.key for request in made}) == len({r.seed for r in made}) == 50
 
 
+@pytest.mark.slow
 def test_samples_that_are_all_one_text_are_flagged(tmp_path: Path) -> None:
     class Caching(FakeEngine):
         def _response(self, request: Request) -> Response:

@@ -209,6 +209,7 @@ def test_what_a_server_makes_of_settings(by_model: str, tmp_path: Path) -> None:
     end(tmp_path / "e", line, url=by_model, model="mint", sampling=short)
 
 
+@pytest.mark.slow
 def test_thoughts_and_remarks(by_model: str, tmp_path: Path) -> None:
     for model in ("reasoner", "think", "listparts"):
         table = ask(tmp_path / model, by_model, model).responses("m", "t")

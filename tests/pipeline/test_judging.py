@@ -150,6 +150,7 @@ def test_a_judgement_that_was_cut_has_no_last_line(server: Any, file: Path, tmp_
     assert values(tmp_path / "run")["judge_unparsable_rate"] == [1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_repeats_have_seeds_of_their_own(server: Any, file: Path, tmp_path: Path) -> None:
     repeats = ["--judge-repeats", "3", "--metric", "judge_rating"]
     done = score(file, tmp_path / "run", *of_server(server), *repeats)
@@ -338,6 +339,7 @@ def calibrate(source: Path, model: Path, output: Path) -> Result:
     return CliRunner().invoke(main, [*command, "--output", str(output), "--device", "cpu"])
 
 
+@pytest.mark.slow
 def test_a_calibration_of_its_own(many: Path, tiny_reward_model: Path, tmp_path: Path) -> None:
     import yaml
 
@@ -445,6 +447,7 @@ def test_the_listing_has_presets_and_rubrics() -> None:
     assert rubrics == ["instruction", "story", "total", "harm"]
 
 
+@pytest.mark.slow
 def test_what_is_judged_is_not_judged_again_after_an_interrupt(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -312,6 +312,7 @@ def test_two_models_of_one_name() -> None:
         variants_of(["a", "a-again"], None, ["plain", "again"])
 
 
+@pytest.mark.slow
 def test_again_with_a_real_model_shows_what_its_context_has_room_for(
     tiny_chat_model: Path, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_what_cannot_be(embedding: dict[str, str], model: object, message: str) 
         name_own_models(read_settings({"embedding": embedding}), {"base": model})
 
 
+@pytest.mark.slow
 def test_in_a_run(tiny_model: Path, tmp_path: Path) -> None:
     task = te.Task(
         "fruit",

@@ -73,6 +73,7 @@ def test_features_of_another_model_are_not_made_again(run: Run) -> None:
     assert not (run.path / "features").exists()
 
 
+@pytest.mark.slow
 def test_compare_says_how_many_prompts_or_samples(run: Run) -> None:
     asked = ["compare", str(run.path), "--power", "--metric", "mean_length"]
     table = CliRunner().invoke(main, asked)

@@ -72,6 +72,7 @@ def test_both_say_which_package_brings_them(site: Path) -> None:
     assert run(site, code).splitlines() == [theirs, "None", theirs, ours]
 
 
+@pytest.mark.slow
 def test_a_board_says_which_package_brings_a_metric(site: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "Hi?", "responses": ["a!", "b"]}\n')
     code = (

@@ -45,6 +45,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_run_can_compare(fields, base, tmp_path):
     told = []
     result = train(
@@ -103,6 +104,7 @@ def test_the_files_do_not_tell_whether_the_machine_was_offline(fields):
     assert config.get("local_files_only", False) is False
 
 
+@pytest.mark.slow
 def test_an_adapter_and_going_on_with_it(fields, base, tmp_path):
     first = train(train_settings({**fields, "lora": {"r": 2}})).path
     config = json.loads((first / "adapter_config.json").read_text())
@@ -157,6 +159,7 @@ def test_killed_between_two_saves_and_resumed(fields, tmp_path, lora):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_an_interrupted_save_leaves_the_checkpoint_before(fields, monkeypatch):
     whole = train(train_settings(fields))
     manifest = json.loads((whole.path / "training.json").read_text())
@@ -521,6 +524,7 @@ def test_the_diversity_on_a_task_is_watched(fields, tmp_path):
     assert again.steps == 3
 
 
+@pytest.mark.slow
 def test_more_epochs_of_a_finished_training(fields, tmp_path):
     """As one that was asked for all of them at once, where the learning rate is constant."""
     constant = {**fields, "lr_scheduler_type": "constant"}
@@ -536,6 +540,7 @@ def test_more_epochs_of_a_finished_training(fields, tmp_path):
         train(train_settings({**constant, "max_steps": 9, "learning_rate": 0.1}), resume=True)
 
 
+@pytest.mark.slow
 def test_early_stopping(fields, rows, tmp_path):
     """At a learning rate of 0 nothing gets better: the first evaluation, and two more."""
     still = {"learning_rate": 0.0, "eval_data": str(rows), "eval_strategy": "steps"}

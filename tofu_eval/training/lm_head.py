@@ -191,7 +191,7 @@ def _base_log_p(model: Any, labels: Tensor, inputs: dict[str, Any]) -> Tensor:
     if not layers:
         raise TrainingError(
             "The loss looks at a reference model. Train an adapter (--lora-r), whose base is the "
-            "reference, or give the column 'reference': its log-probability of each token."
+            "reference. (In a loop of your own: the input 'reference', log p of each token.)"
         )
     was_training, disabled = model.training, [layer.disable_adapters for layer in layers]
     try:
