@@ -23,11 +23,17 @@ needs_triton = pytest.mark.skipif(
 @needs_triton
 @pytest.mark.slow
 def test_the_fused_losses_tests_pass_in_the_interpreter():
-    """Every loss and head, chunk, dtype and model of test_fused.py, through the kernels."""
+    """Every head, chunk, dtype and model of test_fused.py through the kernels, and every loss that
+    asks something of them that no other does."""
     options = ["-q", "-n0", "-p", "support.in_triton", "-p", "no:cacheprovider"]
     # Left out: a tensor of 1988 = 7 · 71 · 4 bytes counts as too large there, which looks like the
     # interpreter's own copy of a tile.
-    options += ["-k", "not the_full_logits_are_never_made"]
+    left_out = ["the_full_logits_are_never_made"]
+    # What looks at the whole distribution is worked on in tiles of PyTorch there too.
+    left_out += ["label-smoothing", "-sed", "gem-logsigmoid"]
+    # Weights of numbers that the kernels give for every loss.
+    left_out += ["p-alpha", "psft", "eaft"]
+    options += ["-k", f"not ({' or '.join(left_out)})"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(TESTS / "training" / "test_fused.py")],
         env={
