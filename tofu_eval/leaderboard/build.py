@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tofu_eval.analysis.comparison import Comparison
 from tofu_eval.analysis.equal_counts import LEAST
@@ -139,7 +140,7 @@ def _board_of_run(
     rows = estimates.select(ESTIMATE_SCHEMA.names).to_pylist()
     run = _run(manifest, rows)
     tasks = {key: _task(key, facts, manifest, rows) for key, facts in manifest["tasks"].items()}
-    models = _models(manifest["models"], rows)
+    models = _models(manifest["models"], rows, scores)
     used = {row["metric"] for row in rows}
     metrics = {
         key: _metric(key, facts)
@@ -304,12 +305,14 @@ def _task(
 
 
 def _models(
-    entries: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapping[str, Any]]
+    entries: Mapping[str, Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
+    scores: pa.Table | None,
 ) -> dict[str, BoardModel]:
     """The models of a run by the names that it gives them; one model may have several names.
 
-    Two names of one identity are one model where all that was measured of them is the same, else
-    their names tell them apart.
+    Two names of one identity are one model where all that was measured of them is the same, prompt
+    by prompt too, else their names tell them apart.
     """
     measured: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
@@ -320,6 +323,10 @@ def _models(
     for name, model in models.items():
         alike[model.id].append(name)
     for names in alike.values():
+        if len(names) > 1 and scores is not None:
+            for name in names:
+                own = scores.filter(pc.equal(scores.column("model"), name))
+                measured[name] += own.drop_columns(["model"]).to_pylist()
         if len({digest(sorted(measured[name], key=str)) for name in names}) > 1:
             for name in names:
                 labelled = replace(models[name], label=name)
@@ -336,7 +343,7 @@ def _model(name: str, facts: Mapping[str, Any]) -> BoardModel:
         id="",
         name=name,
         aliases=(),
-        label="",
+        label=facts.get("method") or "",  # asked by another method, it is another model
         identity=content_identity(facts["identity"], facts["engine"]),
         engine=facts["engine"],
         series=facts.get("series"),
