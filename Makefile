@@ -1,5 +1,5 @@
 # make quickstart   install, then train and compare three tiny models, offline
-# make real         the same question to a real language model of 135 M parameters, in half an hour
+# make real         the same question to a real language model of 135 M parameters
 # make test         install, then run the tests, but for the slow proofs
 # make test-slow    the slow proofs: kills at every step, whole trainings, kernels in an interpreter
 # make test-engines the tests that need vLLM and Ray, in an environment of their own

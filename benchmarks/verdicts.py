@@ -1,6 +1,6 @@
 """How often a verdict is wrong, how often it is withheld, and what it sees.
 
-    python benchmarks/verdicts.py --quick       # 60 studies a world, under a minute on two cores
+    python benchmarks/verdicts.py --quick       # 60 studies a world, about a minute on two cores
 
 Each world of worlds.py is a way in which two models that do not differ may seem to: other numbers
 of responses, other lengths, few prompts, prompts of few topics, many metrics; and here, denser

