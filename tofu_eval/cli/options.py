@@ -10,6 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
+from tofu_eval.cli.grouped_help import (
+    ENGINE,
+    MODELS,
+    OUTPUT,
+    SAMPLING,
+    SCORING,
+    TASKS,
+    Option,
+    help_all_option,
+    option,
+    write_groups,
+)
+
 if TYPE_CHECKING:
     from tofu_eval.core.sections import Setting
     from tofu_eval.core.types import ModelSpec
@@ -35,25 +48,8 @@ class Temperatures(click.ParamType):  # type: ignore[type-arg]  # generic from C
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-WHAT = "What"
-SAMPLING = "Sampling"
-ENGINE = "Engine"
-SCORING = "Scoring"
-OTHER = "Other"
-
 _APART = "__"
 """What stands between a section and its setting in the name of a parameter."""
-
-
-class Option(click.Option):
-    """An option that stands under a heading in `--help`."""
-
-    def __init__(self, *declarations: Any, heading: str = OTHER, **told: Any) -> None:
-        super().__init__(*declarations, **told)
-        self.heading = heading
-
-
-option = partial(click.option, cls=Option)
 
 
 class Command(click.Command):
@@ -61,7 +57,8 @@ class Command(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Its own parameters, and those of the features that are known by now."""
-        return [*super().get_params(ctx), *_feature_options()]
+        *own, help_option = super().get_params(ctx)
+        return [*own, *_feature_options(), help_option, help_all_option()]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; a Python file of metrics is run first, since it may bring options."""
@@ -72,20 +69,8 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in groups: what, sampling, engine, scoring, then the features'."""
-        groups: dict[str, list[tuple[str, str]]] = {
-            heading: [] for heading in (WHAT, SAMPLING, ENGINE, SCORING)
-        }
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                groups.setdefault(getattr(parameter, "heading", OTHER), []).append(record)
-        groups[OTHER] = groups.pop(OTHER, [])
-        for heading, records in groups.items():
-            if not records:
-                continue
-            with formatter.section(heading):
-                formatter.write_dl(records)
+        """Write the options in groups; rare ones and those of features only with --help-all."""
+        write_groups(ctx, formatter, self.get_params(ctx))
         for broken in _broken_features():
             formatter.write_paragraph()
             formatter.write_text(broken)
@@ -167,6 +152,7 @@ _SCORING = (
     option(
         "--tokenizer",
         type=click.Choice(["auto", "published", "char"]),
+        rare=True,
         heading=SCORING,
         help="What the metrics over words count: each its own words, and characters in scripts "
         "without spaces (auto); its published words alone; characters. Default: auto",
@@ -174,12 +160,14 @@ _SCORING = (
     option(
         "--unfinished",
         type=click.Choice(["keep", "drop"]),
+        rare=True,
         heading=SCORING,
         help="Whether responses that stopped at the length limit are scored. Default: keep",
     ),
     option(
         "--reasoning",
         type=click.Choice(["strip", "keep"]),
+        rare=True,
         heading=SCORING,
         help="Whether thoughts (<think>…</think>) are scored with the answer. Default: strip",
     ),
@@ -187,6 +175,7 @@ _SCORING = (
         "--reasoning-tags",
         multiple=True,
         metavar="OPEN,CLOSE",
+        rare=True,
         heading=SCORING,
         help="How thoughts begin and end, beside the usual ways; repeatable.",
     ),
@@ -194,30 +183,37 @@ _SCORING = (
         "--truncate",
         type=int,
         metavar="WORDS",
+        rare=True,
         heading=SCORING,
         help="Compute what length moves on responses truncated to this many words; shorter ones "
         "are left out there.",
     ),
-    option("--limit", type=int, heading=SCORING, help="Only the first N prompts of each task."),
+    option("--limit", type=int, heading=TASKS, help="Only the first N prompts of each task."),
     option(
         "--seed",
         type=int,
-        heading=SCORING,
+        heading=OUTPUT,
         help="Seed of sampling and of the bootstrap. Default: 0",
     ),
-    option("--workers", type=int, heading=SCORING, help="Processes that score. Default: 1"),
+    option(
+        "--workers", type=int, rare=True, heading=SCORING, help="Processes that score. Default: 1"
+    ),
     option(
         "--device",
-        heading=SCORING,
+        rare=True,
+        heading=ENGINE,
         help="cpu, cuda, cuda:1, mps. Default: the best there is.",
     ),
     option(
         "--isolate/--no-isolate",
         default=None,
-        heading=SCORING,
+        rare=True,
+        heading=ENGINE,
         help="Give each model a process of its own. Default: where there is an accelerator",
     ),
-    option("--log-json", is_flag=True, help="Progress as a JSON object a line, on stderr."),
+    option(
+        "--log-json", is_flag=True, rare=True, help="Progress as a JSON object a line, on stderr."
+    ),
 )
 
 _ASKING = (
@@ -233,25 +229,38 @@ _ASKING = (
         multiple=True,
         metavar="NAME=VALUE",
         callback=lambda _context, _option, texts: pairs("--chat-template-kwarg", texts),
+        rare=True,
         heading=SAMPLING,
         help="What the chat template is given, such as enable_thinking=false; repeatable.",
     ),
-    option("--reasoning-effort", metavar="WORD", help="How long a model thinks, in its own words."),
+    option(
+        "--reasoning-effort",
+        metavar="WORD",
+        rare=True,
+        heading=SAMPLING,
+        help="How long a model thinks, in its own words.",
+    ),
 )
 
 _DECODING = (
     option(
-        "--top-k", type=int, heading=SAMPLING, help="Only the K most probable tokens. Default: all"
+        "--top-k",
+        type=int,
+        rare=True,
+        heading=SAMPLING,
+        help="Only the K most probable tokens. Default: all",
     ),
     option(
         "--min-p",
         type=float,
+        rare=True,
         heading=SAMPLING,
         help="Only tokens at least P times the most probable one.",
     ),
     option(
         "--repetition-penalty",
         type=float,
+        rare=True,
         heading=SAMPLING,
         help="Above 1 makes repetitions rarer.",
     ),
@@ -259,13 +268,15 @@ _DECODING = (
         "--stop",
         multiple=True,
         metavar="TEXT",
+        rare=True,
         heading=SAMPLING,
         help="End a response before this text; repeatable.",
     ),
     option(
         "--seeds",
         type=click.Choice(["row", "run"]),
-        heading=SAMPLING,
+        rare=True,
+        heading=ENGINE,
         help="run: requests without seeds of their own (vllm, openai); faster, and not to be made "
         "again alike.",
     ),
@@ -273,6 +284,7 @@ _DECODING = (
         "--token-logprobs",
         is_flag=True,
         default=None,
+        rare=True,
         heading=SAMPLING,
         help="Keep the log-probability of each generated token, for token_entropy and others.",
     ),
@@ -281,27 +293,31 @@ _DECODING = (
         multiple=True,
         metavar="NAME=VALUE",
         callback=lambda _context, _option, texts: pairs("--extra-body", texts),
-        heading=SAMPLING,
+        rare=True,
+        heading=ENGINE,
         help="What else stands in each request to a server; repeatable.",
     ),
     option(
         "--quantize",
         type=click.Choice(["nf4"]),
-        heading=SAMPLING,
+        rare=True,
+        heading=ENGINE,
         help="Load the weights in 4 bits.",
     ),
     option(
         "--max-failed",
         type=float,
         metavar="SHARE",
-        heading=SAMPLING,
+        rare=True,
+        heading=ENGINE,
         help="The share of a model's responses that may fail; filtered ones have not failed. "
         "Default: 0.05",
     ),
     option(
         "--too-long",
         type=click.Choice(["fail", "skip"]),
-        heading=SAMPLING,
+        rare=True,
+        heading=ENGINE,
         help="What becomes of a prompt that leaves no room for its response. Default: fail",
     ),
 )
@@ -309,6 +325,7 @@ _DECODING = (
 only_option = option(
     "--only",
     is_flag=True,
+    rare=True,
     heading=SCORING,
     help="Drop the metrics that the run has and that are not named here.",
 )
@@ -316,7 +333,7 @@ only_option = option(
 output_option = option(
     "--output",
     type=click.Path(path_type=Path),
-    heading=WHAT,
+    heading=OUTPUT,
     help="The run directory; an existing one goes on.",
 )
 
@@ -331,21 +348,23 @@ human_option = option(
     "--human",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    heading=WHAT,
+    rare=True,
+    heading=MODELS,
     help="Answers of people to the same prompts: they are shown beside the models, as 'human'.",
 )
 
 data_dir_option = option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    heading=WHAT,
+    rare=True,
+    heading=TASKS,
     help="Where the tasks' data is: TASK.jsonl, TASK.parquet or OWNER__NAME/. Default: download.",
 )
 
 baseline_option = option(
     "--baseline",
     metavar="MODEL",
-    heading=WHAT,
+    heading=MODELS,
     help="Compare with this model in the table at the end. Default: the first.",
 )
 
@@ -359,15 +378,15 @@ def scoring_options(command: Decorated) -> Decorated:
 
 def asking_options(command: Decorated) -> Decorated:
     """Add what shapes a prompt."""
-    for option in reversed(_ASKING):
-        command = option(command)
+    for add in reversed(_ASKING):
+        command = add(command)
     return command
 
 
 def decoding_options(command: Decorated) -> Decorated:
     """Add what shapes responses, beside the temperature, and what may fail."""
-    for option in reversed(_DECODING):
-        command = option(command)
+    for add in reversed(_DECODING):
+        command = add(command)
     return command
 
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tofu_eval.cli.grouped_help import ENGINE, MODELS, OUTPUT, SAMPLING, TASKS, option
 from tofu_eval.cli.options import (
-    ENGINE,
-    SAMPLING,
-    WHAT,
     Command,
     arguments,
     asking_options,
@@ -25,7 +23,6 @@ from tofu_eval.cli.options import (
     human_option,
     merge_settings,
     only_option,
-    option,
     output_option,
     scoring_options,
     split_names,
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
     "models",
     multiple=True,
     metavar="NAME=REF",
-    heading=WHAT,
+    heading=MODELS,
     help="A local directory, a Hub id (@revision) or BASE+ADAPTER; repeat for each model.",
 )
 @option(
@@ -50,7 +47,7 @@ if TYPE_CHECKING:
     "tasks",
     multiple=True,
     metavar="NAME",
-    heading=WHAT,
+    heading=TASKS,
     help="A task's name or file; repeatable.",
 )
 @option(
@@ -58,7 +55,7 @@ if TYPE_CHECKING:
     "suites",
     multiple=True,
     metavar="NAME",
-    heading=WHAT,
+    heading=TASKS,
     help="All tasks of a suite: tasks suites.",
 )
 @data_dir_option
@@ -70,7 +67,7 @@ if TYPE_CHECKING:
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
-    heading=WHAT,
+    heading=OUTPUT,
     help="YAML file with the same settings; flags win over it.",
 )
 @option("--samples", type=int, heading=SAMPLING, help="Responses a prompt. Default: the task's.")
@@ -93,6 +90,7 @@ if TYPE_CHECKING:
     "methods",
     multiple=True,
     metavar="NAME",
+    rare=True,
     heading=SAMPLING,
     help="How each model is asked, beside plain: again, paraphrase, variety, verbalized, or a "
     "Python file with one; repeatable, each a model of its own. Default: plain",
@@ -118,6 +116,7 @@ if TYPE_CHECKING:
     "engine_args",
     multiple=True,
     metavar="NAME=VALUE",
+    rare=True,
     heading=ENGINE,
     help="An argument for the engine, such as tensor_parallel_size=2; repeatable.",
 )
@@ -130,11 +129,12 @@ if TYPE_CHECKING:
     help="Where the server of --engine openai is; for all models or for one.",
 )
 @option("--batch-size", type=int, heading=ENGINE, help="Responses made at once. Default: 128")
-@option("--dtype", heading=ENGINE, help="auto, float32, bfloat16 or float16.")
+@option("--dtype", rare=True, heading=ENGINE, help="auto, float32, bfloat16 or float16.")
 @option(
     "--trust-remote-code",
     is_flag=True,
     default=None,
+    rare=True,
     heading=ENGINE,
     help="Run code from the model.",
 )

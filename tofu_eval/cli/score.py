@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from tofu_eval.cli.grouped_help import FILES, option
 from tofu_eval.cli.options import (
     Command,
     baseline_option,
     given_values,
     human_option,
     only_option,
-    option,
     output_option,
     scoring_options,
 )
@@ -22,39 +22,43 @@ from tofu_eval.cli.options import (
 @click.command("score", cls=Command)
 @click.argument("files", nargs=-1, required=True, metavar="[NAME=]FILE...")
 @output_option
-@option(
-    "--task", default="responses", heading="Reading", help="The task's name. Default: responses"
-)
+@option("--task", default="responses", heading=FILES, help="The task's name. Default: responses")
 @option(
     "--input-format",
     metavar="NAME",
-    heading="Reading",
+    heading=FILES,
     help="How to read all files. Default: told by their fields. List: tofu-eval importers list",
 )
-@option("--prompt-field", metavar="FIELD", heading="Reading", help="The field that has the prompt.")
+@option("--prompt-field", metavar="FIELD", heading=FILES, help="The field that has the prompt.")
 @option(
     "--response-field",
     "response_fields",
     multiple=True,
     metavar="FIELD",
-    heading="Reading",
+    heading=FILES,
     help="The field that has the response or responses; repeated, a model each.",
 )
 @option(
-    "--id-field", metavar="FIELD", heading="Reading", help="The field that has the prompt's id."
+    "--id-field",
+    metavar="FIELD",
+    rare=True,
+    heading=FILES,
+    help="The field that has the prompt's id.",
 )
-@option("--model-field", metavar="FIELD", heading="Reading", help="The field that names the model.")
+@option("--model-field", metavar="FIELD", heading=FILES, help="The field that names the model.")
 @option(
     "--cluster",
     metavar="FIELD",
-    heading="Reading",
+    rare=True,
+    heading=FILES,
     help="Prompts with the same FIELD belong together, also in the table at the end.",
 )
 @option(
     "--prompts",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    heading="Reading",
+    rare=True,
+    heading=FILES,
     help="Where the prompts stand, by id, where they are not in the files.",
 )
 @human_option
