@@ -10,10 +10,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tofu_eval.core import registry
 
 CONTEXT = 128
 """Positions of the tiny models."""
@@ -200,3 +203,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [json.dumps({"prompt": d.prompt, "completion": d.answer}) for d in documents]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Forget the files that a test names, which other tests must not find registered."""
+    before = set(registry.loaded_files())
+    yield
+    for path in set(registry.loaded_files()) - before:
+        registry._forget(path)
+        del registry._digests[path]

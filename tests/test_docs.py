@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tofu_eval.cli import main
-from tofu_eval.core import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,16 +51,6 @@ def test_what_can_be_added_is_shown_in_at_most_25_lines() -> None:
     assert len(examples) == 7
     for text in examples:
         assert len(text.splitlines()) <= 25, text
-
-
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Forget the files that a test names, which other tests must not find registered."""
-    before = set(registry.loaded_files())
-    yield
-    for path in set(registry.loaded_files()) - before:
-        registry._forget(path)
-        del registry._digests[path]
 
 
 @pytest.mark.usefixtures("forgotten")

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.errors import TofuEvalError
 from tofu_eval.core.escape import printable
 from tofu_eval.core.version import __version__
@@ -101,9 +102,11 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tofu-eval")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool) -> None:
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
     """Did fine-tuning narrow your language model? By how much, and how sure is that?"""
     # A terminal without Unicode (LC_ALL=C) shows "?" for an arrow; that is no reason to fail.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    context.with_resource(heartbeat_of(str(context.invoked_subcommand)))

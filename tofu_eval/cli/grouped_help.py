@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -81,7 +81,7 @@ def write_groups(
         formatter.write_text(_left_out(rare, features))
 
 
-def _left_out(rare: int, features: dict[str, Sequence[str]]) -> str:
+def _left_out(rare: int, features: Mapping[str, Sequence[str]]) -> str:
     """`--help-all shows 20 more of these, and those of what scores: --judge-*, --nli-model, …`"""
     text = f"--help-all shows {rare} more of these" if rare else "--help-all shows the options"
     if not features:

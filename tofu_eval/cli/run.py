@@ -139,6 +139,23 @@ if TYPE_CHECKING:
     help="Run code from the model.",
 )
 @scoring_options
+@option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what there is to make, and what it costs; no model is opened.",
+)
+@option(
+    "--price-in",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="With --dry-run: of 1 million tokens read.",
+)
+@option(
+    "--price-out",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="With --dry-run: of 1 million tokens made.",
+)
 def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
@@ -151,6 +168,9 @@ def command(
     engine_args: tuple[str, ...],
     base_urls: tuple[str, ...],
     log_json: bool,
+    dry_run: bool,
+    price_in: float | None,
+    price_out: float | None,
     **options: Any,
 ) -> None:
     """Generate with models on tasks, score, estimate, and write the leaderboard.
@@ -163,14 +183,17 @@ def command(
     """
     from tofu_eval.cli.compare import print_run
     from tofu_eval.cli.console import progress
+    from tofu_eval.cli.dry_run import check_prices, print_workload
     from tofu_eval.core.config import RunFile
     from tofu_eval.core.errors import ConfigError
     from tofu_eval.core.models import parse_model
     from tofu_eval.features.settings import read_run_file, read_settings
     from tofu_eval.pipeline import evaluate as pipeline
     from tofu_eval.pipeline.temperatures import variants_of
+    from tofu_eval.pipeline.workload import find_workload
     from tofu_eval.tasks import load_suite
 
+    check_prices(dry_run, price_in, price_out)
     file = read_run_file(config_file) if config_file else RunFile()
     specs = {name: _spec(name, ref) for name, ref in file.models.items()}
     if models:
@@ -203,6 +226,10 @@ def command(
     if not tasks and not suites:
         tasks, suites = file.tasks, file.suites
     asked: list[str | Path | Task] = [*tasks, *chain.from_iterable(map(load_suite, suites))]
+    if dry_run:
+        work = find_workload(specs, asked, output, only=only, **fields)
+        print_workload(work, price_in, price_out)
+        return
     with progress(log_json) as report:
         result = pipeline.evaluate(specs, asked, output, only=only, report=report, **fields)
     print_run(result, baseline)

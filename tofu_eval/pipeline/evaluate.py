@@ -62,7 +62,6 @@ from tofu_eval.pipeline.people import (
     mark_people,
 )
 from tofu_eval.pipeline.plan import (
-    Plan,
     check_lists,
     format_remarks,
     formats_of,
@@ -71,6 +70,7 @@ from tofu_eval.pipeline.plan import (
     plan_of,
     remark_on_published,
     uninstalled_remarks,
+    verifiers_of,
 )
 from tofu_eval.pipeline.rescore import (
     add_scored,
@@ -83,6 +83,7 @@ from tofu_eval.pipeline.run_json import add_model, add_prompts, add_series, add_
 from tofu_eval.pipeline.score import score_corpus, score_groups, scoring_pool
 from tofu_eval.pipeline.score_run import SCORE_CHUNK, all_metrics, reading_of, score_run, signatures
 from tofu_eval.pipeline.temperatures import Answering, variants_of
+from tofu_eval.pipeline.workload import count_work
 from tofu_eval.run.store import FeatureCache, Run
 from tofu_eval.tasks import load_task
 
@@ -149,7 +150,8 @@ def evaluate(
         output: the run directory.
         only: drop the metrics that an existing run has and that are not asked for; otherwise they
             stay, and what it was scored with holds where the options say nothing.
-        report: told about progress as (stage, done, total).
+        report: told about progress as (stage, done, total); where it has a method `announce`, that
+            is told the `Workload` before anything is generated.
         options: the fields of `config.Settings`: samples, temperature, metrics, seed, … Several
             temperatures are a sweep: `sft` is then `sft-T0.7` and `sft-T1`, loaded once. Several
             methods are several models too: `sft` and `sft-again`.
@@ -167,7 +169,7 @@ def evaluate(
     # Everything that can be wrong is found out before hours of generation.
     asked_metrics = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
     scorers, remarks = add_scored(asked_metrics, output, chosen, only=only)
-    features = open_features(chosen, all_metrics(scorers), verifiers=_verifiers(plans))
+    features = open_features(chosen, all_metrics(scorers), verifiers=verifiers_of(plans))
     engines = {name: engine_of(name, model, chosen, report) for name, model in models.items()}
     formats = {
         name: formats_of(name, model, engines[name].identity, plans, chosen)
@@ -207,6 +209,9 @@ def evaluate(
         remarks = [*unasked, *remarks, *told_beside]
         remarks += method_remarks(variants, methods, formats, run.manifest["models"])
         run.save(notes=[*run.manifest["notes"], *format_remarks(formats), *remarks])
+        announce = getattr(report, "announce", None)
+        if announce is not None:
+            announce(count_work(variants, plans, formats, methods, chosen, run))
         for names in group_shared(engines):
             here = [variant for variant in variants if variant.model in names]
             told: dict[str, Any] = {
@@ -249,23 +254,6 @@ def evaluate(
                 served.close()
         score_run(run, chosen, scorers, features, report)
         return result_of(run)
-
-
-def check(tasks: Sequence[str | Path | Task], **options: Any) -> None:
-    """Find out what `evaluate` would find wrong with tasks and options, without a model.
-
-    Raises:
-        TofuEvalError: anything wrong with them.
-    """
-    chosen = read_settings(options)
-    plans = [plan_of(load_task(task), chosen) for task in tasks]
-    methods = find_methods(chosen.methods)
-    check_methods(methods, plans)
-    for variant in variants_of(["model"], chosen.sweep, [method.name for method in methods]):
-        for plan in plans:
-            variant.plan(plan)
-    metrics = [m for plan in plans for m in metrics_of(chosen, plan.task.metrics)]
-    open_features(chosen, metrics, verifiers=_verifiers(plans))
 
 
 def score_files(
@@ -422,10 +410,6 @@ def _corpora(groups: Iterable[Group]) -> Iterable[list[Group]]:
 
 
 # What a run stands on
-
-
-def _verifiers(plans: Sequence[Plan]) -> dict[str, str]:
-    return {plan.task.name: plan.task.verifier for plan in plans}
 
 
 def _new_rows(table: pa.Table, done: set[str], kept: set[str] | None) -> pa.Table:

@@ -251,6 +251,11 @@ class Plan:
         return len(self.prompts) * self.sampling.samples
 
 
+def verifiers_of(plans: Sequence[Plan]) -> dict[str, str]:
+    """What checks the answers of each task; empty where nothing does."""
+    return {plan.task.name: plan.task.verifier for plan in plans}
+
+
 def choices(prompt: Prompt) -> list[str]:
     """The choices of a prompt: its metadata `choices`, a JSON list of texts.
 

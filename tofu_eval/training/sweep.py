@@ -17,8 +17,9 @@ from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import ModelSpec, Report, Task, check_name, no_report
 from tofu_eval.core.worker_pool import cores, workers
-from tofu_eval.pipeline.evaluate import Result, check, evaluate
+from tofu_eval.pipeline.evaluate import Result, evaluate
 from tofu_eval.pipeline.temperatures import name_at
+from tofu_eval.pipeline.workload import check
 from tofu_eval.training import LOSSES, TrainSettings, train_settings
 from tofu_eval.training.checkpoints import read_manifest
 

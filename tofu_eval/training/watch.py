@@ -27,7 +27,8 @@ from tofu_eval.core.types import Task, no_report
 from tofu_eval.engines.prompts import Encoder
 from tofu_eval.engines.transformers import TransformersEngine
 from tofu_eval.importers.training_rows import load_examples
-from tofu_eval.pipeline.evaluate import check, evaluate
+from tofu_eval.pipeline.evaluate import evaluate
+from tofu_eval.pipeline.workload import check
 from tofu_eval.tasks.formats import load_format
 from tofu_eval.training.inputs import encoder_of
 from tofu_eval.training.logit_losses import IGNORE, entropy_of

@@ -14,7 +14,8 @@ from tofu_eval.core.errors import ConfigError, PluginError, UnknownNameError
 from tofu_eval.core.types import Group, Prompt
 from tofu_eval.features.answers import VERIFIERS, Verifier
 from tofu_eval.features.answers.verdicts import Verdicts
-from tofu_eval.pipeline.evaluate import check, score_files
+from tofu_eval.pipeline.evaluate import score_files
+from tofu_eval.pipeline.workload import check
 from tofu_eval.run.store import FeatureCache
 
 
