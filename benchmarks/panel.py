@@ -23,15 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from people import FOLDS, Sets, best_threshold, read_sets
 from sklearn.linear_model import LogisticRegression
 from validity import (
-    FOLDS,
-    Sets,
-    best_threshold,
     encode,
     joined,
     open_encoders,
-    read_sets,
     texts_of,
     values_of,
     with_vectors,

@@ -2,6 +2,7 @@
 
     python benchmarks/validity.py --data DIR --quick          # 60 sets of each file
     python benchmarks/validity.py --data DIR --write          # and keep the table in the package
+    python benchmarks/validity.py --data DIR --part tags --part likelihood --dtype bfloat16 --write
 
 DIR holds files as Tevet and Berant's (EACL 2021, MIT) `con_test_*.csv` and `dec_test_*.csv`: a row
 a set of responses, `context` its prompt, `resp_0` ... the responses, `metric_abs_hds_mean` what
@@ -10,6 +11,13 @@ that made the set. Of files with two labels: OCA, the best accuracy of one thres
 of those with more: Spearman's rho with the label. Files of a kind are averaged. The standard error
 is that of a bootstrap over sets. `oca_cv` takes its threshold from the other four fifths of the
 prompts.
+
+`--part` measures a part of the metrics: those of texts alone (`texts`), of embeddings and the
+classes by them (`embeddings`), of part-of-speech tags (`tags`, each set by itself), of a language
+model's log-probabilities (`likelihood`) and of classes by inference (`nli`, with `--nli-model`).
+`--write` keeps what was measured and leaves the other rows of the table as they are; each row has
+its date, and what it was measured on where that is not all sets. With `--cache` what a model made
+is kept, so that a run that was ended goes on.
 
 The last line is JSON: `oca_best` and `rho_people_best` over metrics and encoders, `oca_leading` of
 the metric that leads the verdict by default.
@@ -22,7 +30,6 @@ import sys
 sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
 
 import argparse
-import csv
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -32,127 +39,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+from people import Sets, mean, read_sets, summary
 
 QUICK = 60
 """Sets of each file in a quick run."""
 
-RESAMPLES = 200
-FOLDS = 5
 NOT_COMPARED = ("reference", "logprob", "reward", "judge", "harmful", "nli", "correct", "answer")
 """Metrics that need one of these are not computed: the sets have none."""
 
 ENCODERS = ("sentence-transformers", "causal-lm", "both")
+PARTS = ("texts", "embeddings", "tags", "likelihood")
+"""What is measured unless parts are named; `nli` needs a model that not everybody has."""
 
-
-@dataclass(frozen=True)
-class Sets:
-    """The sets of one file."""
-
-    name: str
-    ids: list[str]
-    groups: list[Any]
-    labels: np.ndarray
-    people: np.ndarray
-
-    @property
-    def kind(self) -> str:
-        """`con_test` of con_test_200_with_hds_resp_gen.csv."""
-        return "_".join(self.name.split("_")[:2])
-
-    @property
-    def two_labels(self) -> bool:
-        return set(self.labels) <= {0.0, 1.0}
-
-
-def read_sets(path: Path, limit: int | None) -> Sets:
-    from tofu_eval.core.types import Group, Prompt
-
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))[:limit]
-    groups = [
-        Group(
-            Prompt.of_text(f"{number}", row["context"]),
-            tuple(text for name, text in row.items() if name.startswith("resp_") and text),
-        )
-        for number, row in enumerate(rows)
-    ]
-    return Sets(
-        path.stem,
-        [row["sample_id"] for row in rows],
-        groups,
-        np.array([float(row["label_value"]) for row in rows]),
-        np.array([float(row["metric_abs_hds_mean"]) for row in rows]),
-    )
-
-
-# What a metric's values say of the labels
-
-
-def best_accuracy(values: np.ndarray, labels: np.ndarray) -> float:
-    """The best accuracy of one threshold: sets above it are called diverse."""
-    return accuracy_at(values, labels, best_threshold(values, labels))
-
-
-def best_threshold(values: np.ndarray, labels: np.ndarray) -> float:
-    order = np.sort(np.unique(values))
-    cuts = np.concatenate([[order[0] - 1.0], (order[:-1] + order[1:]) / 2, [order[-1] + 1.0]])
-    positive = np.sort(values[labels == 1.0])
-    negative = np.sort(values[labels != 1.0])
-    right = len(positive) - np.searchsorted(positive, cuts, side="right")
-    right = right + np.searchsorted(negative, cuts, side="right")
-    return float(cuts[np.argmax(right)])
-
-
-def accuracy_at(values: np.ndarray, labels: np.ndarray, threshold: float) -> float:
-    return float(((values > threshold) == (labels == 1.0)).mean())
-
-
-def crossed_accuracy(values: np.ndarray, sets: Sets) -> float:
-    """Accuracy on each fifth of the prompts at the threshold of the other four."""
-    names = sorted(set(sets.ids))
-    folds = {name: number % FOLDS for number, name in enumerate(names)}
-    fold = np.array([folds[id] for id in sets.ids])
-    right = 0.0
-    for number in range(FOLDS):
-        test = fold == number
-        if test.any() and not test.all():
-            cut = best_threshold(values[~test], sets.labels[~test])
-            right += accuracy_at(values[test], sets.labels[test], cut) * test.sum()
-    return right / len(values)
-
-
-def rho(one: np.ndarray, other: np.ndarray) -> float:
-    if len(set(one)) < 2:
-        return 0.0
-    return float(spearmanr(one, other).statistic)
-
-
-def resampled_error(values: Sequence[np.ndarray], files: Sequence[Sets]) -> float:
-    """Standard error of the mean OCA over files, sets drawn with replacement."""
-    random = np.random.default_rng(0)
-    means = []
-    for _ in range(RESAMPLES):
-        picks = [random.integers(0, len(v), len(v)) for v in values]
-        means.append(
-            np.mean(
-                [
-                    best_accuracy(v[pick], sets.labels[pick])
-                    for v, pick, sets in zip(values, picks, files, strict=True)
-                ]
-            )
-        )
-    return float(np.std(means, ddof=1))
-
-
-def partial_rho(values: np.ndarray, lengths: np.ndarray, people: np.ndarray) -> float:
-    """Rank correlation with the texts' length, what people said held fixed."""
-    ranks = [rankdata(row) for row in (values, lengths, people)]
-    left = [r - np.polyval(np.polyfit(ranks[2], r, 1), ranks[2]) for r in ranks[:2]]
-    return rho(*left) if all(np.std(r) > 0 for r in left) else 0.0
-
-
-# Values
+OF_LIKELIHOOD = {"likelihood", "surprise", "redundancy"}
+UNDIRECTED = ("excess_entropy",)
+"""Metrics without a direction that are measured nevertheless, as if higher were more diverse."""
 
 
 def open_encoders(
@@ -260,123 +161,240 @@ def values_of(metrics: Sequence[Any], groups: Sequence[Any]) -> dict[str, tuple[
     return found
 
 
-def summary(values: Sequence[np.ndarray], files: Sequence[Sets], *, quick: bool) -> dict[str, Any]:
-    """What one metric's values on all files say; undefined ones count as the least diverse."""
-    filled = [np.where(np.isfinite(v), v, np.nanmin(v) if np.isfinite(v).any() else 0.0) - 0.0
-              for v in values]  # fmt: skip
-    row: dict[str, Any] = {"undefined": int(sum((~np.isfinite(v)).sum() for v in values))}
-    for kind in dict.fromkeys(sets.kind for sets in files):
-        some = [(v, sets) for v, sets in zip(filled, files, strict=True) if sets.kind == kind]
-        row[kind] = {"rho_people": mean(rho(v, sets.people) for v, sets in some)}
-        if all(sets.two_labels for _, sets in some):
-            row[kind]["oca"] = mean(best_accuracy(v, sets.labels) for v, sets in some)
-            row[kind]["oca_cv"] = mean(crossed_accuracy(v, sets) for v, sets in some)
-            if not quick:
-                error = resampled_error([v for v, _ in some], [sets for _, sets in some])
-                row[kind]["oca_se"] = round(error, 4)
-        else:
-            row[kind]["rho_label"] = mean(rho(v, sets.labels) for v, sets in some)
-        lengths = [
-            np.array([np.mean([len(t) for t in g.texts]) for g in s.groups]) for _, s in some
-        ]
-        row[kind]["rho_length"] = mean(
-            partial_rho(v, length, sets.people)
-            for (v, sets), length in zip(some, lengths, strict=True)
-        )
-    return row
-
-
-def mean(numbers: Any) -> float:
-    return round(float(np.mean(list(numbers))), 4)
-
-
 def main() -> None:
-    from tofu_eval.metrics import METRICS
+    chosen = _parse()
+    paths = sorted(chosen.data.glob("*.csv"))
+    if not paths:
+        raise SystemExit(f"No *.csv in {chosen.data}. See --help.")
+    files = [read_sets(path, QUICK if chosen.quick else chosen.sets) for path in paths]
+    table = Table(files, quick=chosen.quick)
+    parts = chosen.part or PARTS
+    usable = usable_metrics()
+    heavy = {"embedding", "prompt_embedding", "equivalence", "pos", *OF_LIKELIHOOD}
+    table.add_people()
+    if "texts" in parts:
+        plain = [m for m in usable if not heavy & {*m.needs}]
+        table.add("", plain, [sets.groups for sets in files])
+    if "embeddings" in parts:
+        add_embeddings(table, usable, chosen)
+    if "tags" in parts:
+        add_tags(table, usable)
+    if "likelihood" in parts:
+        add_likelihood(table, usable, chosen)
+    if "nli" in parts:
+        add_inference(table, usable, chosen)
+    kind = next(sets.kind for sets in files if sets.two_labels)
+    if chosen.write:
+        whole = chosen.sets is None and not chosen.quick
+        on = None if whole else f"the first {QUICK if chosen.quick else chosen.sets} of each file"
+        write_table(table.rows, kind, on)
+    print(json.dumps(summarize(table.rows, usable, kind, chosen.quick, files)))
 
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of the CSV files")
+    parser.add_argument("--part", action="append", choices=(*PARTS, "nli"))
     parser.add_argument("--language-model", help="for causal-lm; by default the packaged one")
+    parser.add_argument("--nli-model", help="a classifier of inference, for --part nli")
     parser.add_argument(
         "--dtype", help="of the language model's weights; by default float32 on a CPU"
     )
     parser.add_argument("--encoder", action="append", choices=ENCODERS, help="by default all")
     parser.add_argument("--cache", type=Path, help="a folder that keeps the vectors")
+    parser.add_argument("--sets", type=int, help="of each file, the first; by default all")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} sets of each file")
     parser.add_argument("--write", action="store_true", help="keep the table in the package")
-    chosen = parser.parse_args()
-    paths = sorted(chosen.data.glob("*.csv"))
-    if not paths:
-        raise SystemExit(f"No *.csv in {chosen.data}. See --help.")
-    files = [read_sets(path, QUICK if chosen.quick else None) for path in paths]
-    usable = [
+    return parser.parse_args()
+
+
+def usable_metrics() -> list[Any]:
+    """The metrics that one set of responses and its prompt are enough for."""
+    from tofu_eval.metrics import METRICS
+
+    return [
         entry.item
         for entry in METRICS.entries()
         if entry.item is not None
         and entry.item.measures == "diversity"
-        and entry.item.direction != "none"
-        and entry.item.level == "group"
+        and (entry.item.direction != "none" or entry.name in UNDIRECTED)
+        and "prompts" not in entry.item.needs
+        and (entry.item.level == "group" or "pos" in entry.item.needs)
         and not any(need.startswith(NOT_COMPARED) for need in entry.item.needs)
         and entry.item.function.__module__.startswith("tofu_eval.metrics.")
         and not entry.name.startswith("target_")
     ]
-    table: dict[str, dict[str, Any]] = {}
+
+
+class Table:
+    """A row a metric and what its inputs were made by."""
+
+    def __init__(self, files: Sequence[Sets], *, quick: bool) -> None:
+        self.files, self.quick = files, quick
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def add_people(self) -> None:
+        """What people said, as if it were a metric."""
+        self.rows["people"] = summary([s.people for s in self.files], self.files, quick=self.quick)
+        print(line("people", self.rows["people"]))
 
     def add(
-        label: str, metrics: Sequence[Any], groups: Sequence[Sequence[Any]], extra: float
+        self,
+        label: str,
+        metrics: Sequence[Any],
+        groups: Sequence[Sequence[Any]],
+        before: float | None = 0.0,
+        **facts: Any,
     ) -> None:
+        """Measure the metrics; `before` are the seconds of their inputs for 1,000 texts."""
         each = [values_of(metrics, some) for some in groups]
         for metric in metrics:
-            row = summary([e[metric.name][0] for e in each], files, quick=chosen.quick)
-            row["seconds"] = round(extra + mean(e[metric.name][1] for e in each), 3)
-            table[f"{metric.name}{label}"] = row
+            row = summary([e[metric.name][0] for e in each], self.files, quick=self.quick)
+            if before is not None:
+                row["seconds"] = round(before + mean(e[metric.name][1] for e in each), 3)
+            self.rows[f"{metric.name}{label}"] = {**row, **facts}
             print(line(f"{metric.name}{label}", row), flush=True)
 
-    vectors = {"embedding", "prompt_embedding"}
-    plain = [m for m in usable if not {*m.needs} & {*vectors, "equivalence"}]
-    add("", plain, [sets.groups for sets in files], 0.0)
-    of_vectors = [m for m in usable if {*m.needs} & vectors]
+
+def add_embeddings(table: Table, usable: Sequence[Any], chosen: argparse.Namespace) -> None:
+    """Metrics of embeddings and of the classes by them, each encoder in turn."""
+    of_vectors = [m for m in usable if {*m.needs} & {"embedding", "prompt_embedding"}]
     of_classes = [m for m in usable if "equivalence" in m.needs]
-    people = summary([sets.people for sets in files], files, quick=chosen.quick)
-    table["people"] = people
-    print(line("people", people))
     names = chosen.encoder or ENCODERS
-    texts = texts_of(files)
+    texts = texts_of(table.files)
     made = {
         name: encode(texts, encoder, chosen.cache)
         for name, encoder in open_encoders(names, chosen.language_model, chosen.dtype).items()
     }
     for name in names:
         vectors_of = joined(list(made.values())) if name == "both" else made[name]
-        groups, seconds = with_vectors(files, texts, vectors_of.rows), vectors_of.seconds
+        groups, seconds = with_vectors(table.files, texts, vectors_of.rows), vectors_of.seconds
         label = "" if name == ENCODERS[0] else f" | {name}"
-        add(label, of_vectors, groups, seconds)
+        table.add(label, of_vectors, groups, seconds)
         classed = [with_classes(some, "embedding") for some in groups]
-        add(f" | classes by {name}", of_classes, classed, seconds)
-    machines = {k: v for k, v in table.items() if k != "people"}
-    leading = max(usable, key=lambda m: m.human or 0.0).name
-    kind = next(sets.kind for sets in files if sets.two_labels)
+        table.add(f" | classes by {name}", of_classes, classed, seconds)
+
+
+def with_groups(
+    files: Sequence[Sets], compute: Callable[[list[Any]], Sequence[Any]]
+) -> tuple[list[list[Any]], float]:
+    """The groups of each file with what `compute` makes of all, and seconds for 1,000 responses."""
+    from dataclasses import replace
+
+    every = [group for sets in files for group in sets.groups]
+    start = time.process_time()
+    made = iter(compute(every))
+    texts = sum(len(group.texts) for group in every)
+    seconds = (time.process_time() - start) / texts * 1000
+    return [
+        [replace(group, features={**group.features, **next(made)}) for group in sets.groups]
+        for sets in files
+    ], seconds
+
+
+def add_tags(table: Table, usable: Sequence[Any]) -> None:
+    """Metrics of part-of-speech tags, each set as a corpus of its own."""
+    from tofu_eval.features.pos import Tagger
+
+    groups, seconds = with_groups(table.files, Tagger().compute)
+    table.add("", [m for m in usable if "pos" in m.needs], groups, seconds)
+
+
+def add_likelihood(table: Table, usable: Sequence[Any], chosen: argparse.Namespace) -> None:
+    """Metrics of a language model's log-probabilities, with the settings of a run."""
+    from dataclasses import replace
+
+    from tofu_eval.core.types import digest, no_report
+    from tofu_eval.features.base import fill
+    from tofu_eval.features.causal_model import DEFAULT_MODEL, CausalModel
+    from tofu_eval.features.likelihood import Likelihood, LikelihoodSettings, Redundancy, Surprise
+    from tofu_eval.features.likelihood_reader import OPTION, CausalReader
+    from tofu_eval.features.settings import read_settings
+    from tofu_eval.run.store import FeatureCache
+
+    usual = read_settings({}).section(LikelihoodSettings)
+    model = chosen.language_model or DEFAULT_MODEL
+    reader = CausalReader(model, window=usual.window)
+    reader._model = CausalModel(model, OPTION, dtype=chosen.dtype)
+    likelihood = Likelihood(reader)
+
+    def of_texts(groups: list[Any], cache: FeatureCache) -> list[dict[str, Any]]:
+        asked = {
+            likelihood.key(group.prompt, text): (group.prompt, text)
+            for group in groups
+            for text in group.texts
+        }
+        fill(
+            cache,
+            asked,
+            lambda keys: (likelihood.compute([asked[key] for key in keys]), 0),
+            stage="likelihood",
+            report=no_report,
+        )
+        return [
+            {"likelihood": cache.rows([likelihood.key(group.prompt, t) for t in group.texts])}
+            for group in groups
+        ]
+
+    makers: dict[str, Callable[..., Sequence[Any]]] = {
+        "likelihood": of_texts,
+        "surprise": Surprise(reader, usual.orders, 0).compute,
+        "redundancy": Redundancy(reader, usual.partners, 0).compute,
+    }
+    files = list(table.files)
+    for name, compute in makers.items():
+        place = digest([name, chosen.dtype, dict(reader.identity)])[:16]
+        cache = FeatureCache(chosen.cache and chosen.cache / place)
+        groups = with_groups(files, lambda some, c=compute, k=cache: c(some, k))[0]
+        files = [replace(sets, groups=some) for sets, some in zip(files, groups, strict=True)]
+        print(f"{name} is there", flush=True)
+    table.add(
+        "",
+        [m for m in usable if OF_LIKELIHOOD & {*m.needs}],
+        [sets.groups for sets in files],
+        None,
+        **({"dtype": chosen.dtype} if chosen.dtype else {}),
+    )
+
+
+def add_inference(table: Table, usable: Sequence[Any], chosen: argparse.Namespace) -> None:
+    """Metrics of classes by entailment both ways, and of the inference itself."""
+    from tofu_eval.features.equivalence import Equivalence
+    from tofu_eval.run.store import FeatureCache
+
+    if not chosen.nli_model:
+        raise SystemExit("--part nli needs a classifier of inference: --nli-model PATH_OR_ID")
+    by_inference = Equivalence("nli", model=chosen.nli_model)
+    groups, seconds = with_groups(
+        table.files, lambda some: by_inference.compute(some, FeatureCache())
+    )
+    of_classes = [m for m in usable if "equivalence" in m.needs]
+    table.add(" | classes by nli", of_classes, groups, seconds)
+
+
+def summarize(
+    rows: dict[str, Any], usable: Sequence[Any], kind: str, quick: bool, files: Sequence[Sets]
+) -> dict[str, Any]:
+    """What the last line says."""
+    machines = {name: row for name, row in rows.items() if name != "people"}
     best = max(machines, key=lambda name: machines[name][kind]["oca"])
     closest = max(machines, key=lambda name: machines[name][kind]["rho_people"])
-    if chosen.write:
-        write_table(table, kind)
-    print(
-        json.dumps(
-            {
-                "benchmark": "validity",
-                "quick": chosen.quick,
-                "sets": sum(len(sets.groups) for sets in files),
-                "oca_best": machines[best][kind]["oca"],
-                "oca_best_se": machines[best][kind].get("oca_se"),
-                "oca_best_cv": machines[best][kind]["oca_cv"],
-                "oca_best_metric": best,
-                "oca_leading": machines[leading][kind]["oca"],
-                "oca_leading_metric": leading,
-                "rho_people_best": machines[closest][kind]["rho_people"],
-                "rho_people_best_metric": closest,
-                "oca_people": people[kind]["oca"],
-            }
-        )
-    )
+    leading = max(usable, key=lambda m: m.human or 0.0).name
+    leads = machines.get(leading, {}).get(kind, {})
+    return {
+        "benchmark": "validity",
+        "quick": quick,
+        "sets": sum(len(sets.groups) for sets in files),
+        "oca_best": machines[best][kind]["oca"],
+        "oca_best_se": machines[best][kind].get("oca_se"),
+        "oca_best_cv": machines[best][kind]["oca_cv"],
+        "oca_best_metric": best,
+        "oca_leading": leads.get("oca"),
+        "oca_leading_metric": leading,
+        "rho_people_best": machines[closest][kind]["rho_people"],
+        "rho_people_best_metric": closest,
+        "oca_people": rows["people"][kind]["oca"],
+    }
 
 
 def line(name: str, row: dict[str, Any]) -> str:
@@ -387,12 +405,15 @@ def line(name: str, row: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def write_table(table: dict[str, dict[str, Any]], kind: str) -> None:
-    """Keep the table as data of the package, with today's date."""
+def write_table(table: dict[str, dict[str, Any]], kind: str, on: str | None) -> None:
+    """Keep the rows as data of the package, with today's date; others stay as they are."""
     import tofu_eval.metrics as package
 
     place = Path(package.__file__).with_name("validity.json")
-    content = {"made": date.today().isoformat(), "sets": kind, "table": table}
+    kept = json.loads(place.read_text("utf-8"))["table"] if place.exists() else {}
+    facts = {"made": date.today().isoformat(), **({"on": on} if on else {})}
+    rows = {name: {**row, **facts} for name, row in table.items() if name != "people" or not on}
+    content = {"sets": kind, "table": {**kept, **rows}}
     place.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
