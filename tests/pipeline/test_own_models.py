@@ -10,7 +10,8 @@ import tofu_eval as te
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import ModelSpec
 from tofu_eval.features.settings import read_settings
-from tofu_eval.pipeline.own_models import name_own_models
+from tofu_eval.pipeline.own_models import name_own_models, stored_models
+from tofu_eval.pipeline.rescore import rescore
 
 CAUSAL = {"engine": "causal-lm", "model": "base"}
 
@@ -48,6 +49,45 @@ def test_other_names_stay() -> None:
 def test_what_cannot_be(embedding: dict[str, str], model: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         name_own_models(read_settings({"embedding": embedding}), {"base": model})
+
+
+HUB = {"kind": "hub", "id": "org/name", "commit": "0" * 40}
+
+
+def test_a_model_of_a_run_that_is_scored_again() -> None:
+    lora = {"kind": "hub", "id": "org/lora", "commit": "1" * 40}
+    manifest = {"models": {"base": {"identity": {"model": HUB, "adapter": lora, "dtype": "auto"}}}}
+    given = read_settings({"embedding": CAUSAL})
+    chosen, remarks = name_own_models(given, stored_models(manifest))
+    assert chosen.embedding.model == f"org/name@{'0' * 40}+org/lora@{'1' * 40}"  # type: ignore[attr-defined]
+    assert len(remarks) == 1
+
+
+@pytest.mark.parametrize(
+    ("identity", "message"),
+    [
+        ({"model": {"kind": "local", "files": {}}}, "Say where: --embedding-model DIRECTORY"),
+        ({"model": HUB, "adapter": {"kind": "local"}}, "Say where: --embedding-model DIRECTORY"),
+        ({"kind": "file", "file": "a.jsonl"}, r"does not know \(kind: file\)"),
+        ({"kind": "server", "id": "gpt"}, r"does not know \(kind: server\)"),
+    ],
+)
+def test_files_that_a_run_does_not_know(identity: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        name_own_models(
+            read_settings({"embedding": CAUSAL}),
+            stored_models({"models": {"base": {"identity": identity}}}),
+        )
+
+
+def test_rescore_asks_where_a_model_of_the_run_is(tmp_path: Path) -> None:
+    rows = tmp_path / "base.jsonl"
+    rows.write_text('{"prompt": "Name a fruit.", "responses": ["apple", "pear"]}\n')
+    te.score_files([("base", rows)], tmp_path / "run", metrics=["unique_rate"])
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(ConfigError, match="--embedding-model base is a model of this run"):
+        rescore(tmp_path / "run", metrics=["vendi"], embedding=CAUSAL)
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
 @pytest.mark.slow

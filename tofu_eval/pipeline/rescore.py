@@ -18,6 +18,7 @@ from tofu_eval.features.given import GivenFeature
 from tofu_eval.features.open import OpenFeature, open_features
 from tofu_eval.features.settings import read_settings
 from tofu_eval.metrics import Metric, find
+from tofu_eval.pipeline.own_models import name_own_models, stored_models
 from tofu_eval.pipeline.plan import metrics_of
 from tofu_eval.pipeline.score_run import all_metrics, score_run
 from tofu_eval.run.files import restore_file
@@ -185,6 +186,7 @@ def rescore(
             f"tofu-eval score … --output {path}"
         )
     chosen = read_settings(_merge_settings(_unusual_settings(held), options))
+    chosen, of_own = name_own_models(chosen, stored_models(held.manifest))
     asked = {
         task: metrics_of(chosen, ()) if chosen.metrics else [] for task in held.manifest["tasks"]
     }
@@ -199,7 +201,7 @@ def rescore(
     features = open_features(chosen, metrics, given, verifiers)
     features |= open_given(given, metrics)
     with Run.writing(path) as run, restoring_on_refusal(run):
-        notes = [*run.manifest.get("notes", []), *run.mend(), *remarks]
+        notes = [*run.manifest.get("notes", []), *run.mend(), *remarks, *of_own]
         run.save(status="running", settings=chosen.model_dump(mode="json"), notes=notes)
         score_run(run, chosen, scorers, features, report)
         run.save(notes=list(dict.fromkeys(run.manifest["notes"])))
