@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.vllm_server import serving
 
+from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.sentence_embedder import SentenceEmbedder
 from tofu_eval.features.sequence_classifier import RewardModel
@@ -112,3 +113,45 @@ def test_likelihoods_are_those_of_transformers(served_model: Path) -> None:
     plain = CausalReader(str(served_model), window=64, device="cpu").read(asked)
     for one, other in zip(rows, plain, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_likelihoods_with_an_adapter_are_those_of_transformers(
+    served_model: Path, served_adapters: list[Path], number: int
+) -> None:
+    from tofu_eval.features.likelihood_reader import CausalReader, VllmReader
+
+    asked = [("Name a fruit.", ("an apple", "plum 🍑, or two"))]
+    model = f"{served_model}+{served_adapters[number]}"
+    reader = VllmReader(model, window=64, arguments=EAGER)
+    try:
+        rows = reader.read(asked)
+        merged = reader._files._merged
+    finally:
+        reader.close()
+    assert merged is not None
+    assert not merged.exists()
+    plain = CausalReader(model, window=64, device="cpu").read(asked)
+    base = CausalReader(str(served_model), window=64, device="cpu").read(asked)
+    np.testing.assert_allclose(rows[0], plain[0], rtol=1e-3)
+    assert abs(rows[0] - base[0]).max() > 0.1
+
+
+def test_pooled_language_models_are_those_of_transformers(
+    served_model: Path, served_adapters: list[Path]
+) -> None:
+    from tofu_eval.features.causal_embedding import CausalEmbedder
+    from tofu_eval.features.vllm import VllmCausalEmbedder
+
+    model = f"{served_model}+{served_adapters[0]}"
+    pairs = [*PAIRS, (PAIRS[0][0], "a long text about the river " * 20)]
+    here = CausalEmbedder(model, layers="1.0", device="cpu").compute(pairs)
+    vllm = VllmCausalEmbedder(model, arguments=EAGER)
+    try:
+        made = vllm.compute(pairs)
+    finally:
+        vllm.close()
+    np.testing.assert_allclose(made, here, atol=1e-4)
+    assert made.shape[1] == 64
+    with pytest.raises(ConfigError, match="after the last layer"):
+        VllmCausalEmbedder(model, layers="1")

@@ -141,15 +141,7 @@ class CausalEmbedder:
         rows = [
             self._model.encode(self._template.replace("{text}", text.strip())) for text in texts
         ]
-        pooled: list[Any] = [None] * len(rows)
-        for batch, states in self._model.hidden_states(rows, self._layers):
-            for place, number in enumerate(batch):
-                length = len(rows[number])
-                if self._pooling == "last":
-                    pooled[number] = states[place, :, length - 1].numpy()
-                else:
-                    end = max(before + 1, length - after)
-                    pooled[number] = states[place, :, before:end].mean(dim=1).numpy()
+        pooled = self._pool(rows, before, after)
         vectors = np.stack(pooled).astype(np.float64)
         if not np.isfinite(vectors).all():
             raise ModelError(
@@ -157,6 +149,19 @@ class CausalEmbedder:
                 "Give another: --embedding-model PATH_OR_ID"
             )
         return vectors
+
+    def _pool(self, rows: Sequence[list[int]], before: int, after: int) -> list[NDArray[Any]]:
+        """(layers, width) of each row of ids, the text of which has template around it."""
+        pooled: list[Any] = [None] * len(rows)
+        for batch, states in self._model.hidden_states(rows, self._layers):
+            for place, number in enumerate(batch):
+                length = len(rows[number])
+                if self._pooling == "last":  # copied: a view would keep the states of a batch
+                    pooled[number] = states[place, :, length - 1].numpy().copy()
+                else:
+                    end = max(before + 1, length - after)
+                    pooled[number] = states[place, :, before:end].mean(dim=1).numpy()
+        return pooled
 
 
 def _sentences() -> list[str]:

@@ -66,22 +66,46 @@ class CausalModel:
         self.identity: Mapping[str, Any] = {**self._source.identity, "dtype": dtype or "default"}
         self.signature = _signature(self._source)
         self._loaded: tuple[Any, Any] | None = None
+        self._tokenizer: Any = None
+        self._config: Any = None
+
+    @property
+    def resolved(self) -> ResolvedModel | None:
+        """Its files; None where they come out of a package, as one quantized file."""
+        return None if isinstance(self._source, _PackagedModel) else self._source
 
     @property
     def tokenizer(self) -> Any:
-        """The model's tokenizer."""
-        return self._load()[1]
+        """The model's tokenizer; the weights are not loaded for it."""
+        if self.resolved is None or self._loaded is not None:
+            return self._load()[1]
+        if self._tokenizer is None:
+            from tofu_eval.engines.loading import load_tokenizer
+
+            self._tokenizer = load_tokenizer(self.resolved, self.name, trust_remote_code=False)
+        return self._tokenizer
+
+    @property
+    def config(self) -> Any:
+        """The settings of the network that reads text; the weights are not loaded for them."""
+        if self.resolved is None or self._loaded is not None:
+            return self._load()[0].config.get_text_config()
+        if self._config is None:
+            from transformers import AutoConfig
+
+            with quiet():
+                self._config = AutoConfig.from_pretrained(self.resolved.base)
+        return self._config.get_text_config()
 
     @property
     def depth(self) -> int:
         """How many layers the model has."""
-        return int(self._load()[0].config.get_text_config().num_hidden_layers)
+        return int(self.config.num_hidden_layers)
 
     @property
     def limit(self) -> int:
         """How many tokens it reads at once."""
-        config = self._load()[0].config.get_text_config()
-        limit = getattr(config, "max_position_embeddings", None) or 2048
+        limit = getattr(self.config, "max_position_embeddings", None) or 2048
         if limit < SHORTEST_LIMIT:
             raise ModelError(
                 f"'{self.name}' reads {limit} tokens at once, expected at least "

@@ -11,7 +11,7 @@ from tofu_eval.features.base import FeatureModel, Opening, feature
 EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LANGUAGE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
-BY_LANGUAGE_MODEL = ("causal-lm", "both")
+BY_LANGUAGE_MODEL = ("causal-lm", "causal-lm-vllm", "both")
 
 
 @section("embedding", title="Embeddings")
@@ -24,10 +24,12 @@ class EmbeddingSettings:
         help="Directory or Hub id; for causal-lm and both of a language model. Default: "
         f"{EMBEDDING_MODEL}; {LANGUAGE_MODEL}",
     )
-    engine: Literal["sentence-transformers", "causal-lm", "both", "vllm", "openai"] = setting(
+    engine: Literal[
+        "sentence-transformers", "causal-lm", "causal-lm-vllm", "both", "vllm", "openai"
+    ] = setting(
         "sentence-transformers",
         help="What computes them; openai is a server, both a sentence encoder and a language "
-        "model together.",
+        "model together, causal-lm-vllm a language model's last layer on vLLM.",
     )
     template: str | None = setting(
         None, metavar="TEXT", help="What a language model reads of a text, {text} in it."
@@ -77,6 +79,15 @@ def _open_language_embedder(opening: Opening, own: EmbeddingSettings) -> Feature
     from tofu_eval.features.joined_embedding import JoinedEmbedder
     from tofu_eval.features.sentence_embedder import SentenceEmbedder
 
+    if own.engine == "causal-lm-vllm":
+        from tofu_eval.features.vllm import VllmCausalEmbedder
+
+        return VllmCausalEmbedder(
+            own.model or LANGUAGE_MODEL,
+            template=own.template or TEMPLATE,
+            layers=own.layers,
+            pooling=own.pooling or "last",
+        )
     by_language_model = open_model(
         opening,
         CausalEmbedder,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -152,10 +151,6 @@ class CausalReader:
     def _window(self) -> int:
         return min(self._asked, self._model.limit)
 
-    @property
-    def _tokenizer(self) -> Any:
-        return self._model.tokenizer
-
     def _log_probabilities(self, rows: Sequence[Ids]) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """The number of each row, and the log-probabilities of its tokens but the first."""
         for batch, values in self._model.log_probabilities(rows):
@@ -165,7 +160,7 @@ class CausalReader:
 
     def _encode(self, text: str) -> tuple[Ids, list[tuple[int, int]]]:
         """Token ids, with what the tokenizer begins a text with, and their characters."""
-        tokenizer = self._tokenizer
+        tokenizer = self._model.tokenizer
         if not tokenizer.is_fast:
             raise ModelError(
                 f"The tokenizer of '{self._model.name}' does not say which characters a token "
@@ -212,8 +207,10 @@ class IsolatedReader(CausalReader):
 class VllmReader(CausalReader):
     """A model on vLLM, in a process of its own, by its log-probabilities of a prompt.
 
+    An adapter is merged into the weights, in a temporary folder: what vLLM serves is one model.
+
     Args:
-        model: a local directory or a Hub id (`@revision`), without an adapter.
+        model: a local directory, a Hub id (`@revision`) or BASE+ADAPTER.
         window: most tokens that are read at once, at most what the model can.
         arguments: further arguments of `vllm.LLM`.
     """
@@ -221,12 +218,11 @@ class VllmReader(CausalReader):
     def __init__(
         self, model: str, *, window: int, arguments: Mapping[str, Any] | None = None
     ) -> None:
-        from tofu_eval.features.vllm import require_vllm
-        from tofu_eval.features.weights import find_weights
+        from tofu_eval.features.vllm import VllmFiles, require_vllm
 
         require_vllm("Likelihoods on vLLM")
         super().__init__(model, window=window)
-        self._path = find_weights(model, OPTION).path
+        self._files = VllmFiles(self._model, OPTION, "--likelihood-engine transformers")
         self.identity = {**self.identity, "engine": "vllm"}
         self.signature = f"{self.signature}|vllm"
         self._arguments = dict(arguments or {})
@@ -237,28 +233,11 @@ class VllmReader(CausalReader):
         if self._scorer is not None:
             self._scorer.close()
             self._scorer = None
+        self._files.close()
 
     @property
     def _window(self) -> int:
-        config = self._config
-        limit = getattr(config, "max_position_embeddings", None) or self._asked
-        return min(self._asked, limit - 1)  # vLLM has to draw a token
-
-    @cached_property
-    def _config(self) -> Any:
-        from transformers import AutoConfig
-
-        return AutoConfig.from_pretrained(self._path).get_text_config()
-
-    @cached_property
-    def _own_tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(self._path)
-
-    @property
-    def _tokenizer(self) -> Any:
-        return self._own_tokenizer
+        return min(self._asked, self._model.limit - 1)  # vLLM has to draw a token
 
     def _log_probabilities(self, rows: Sequence[Ids]) -> Iterator[tuple[int, NDArray[np.float64]]]:
         from tofu_eval.features.vllm import PromptScores
@@ -266,7 +245,7 @@ class VllmReader(CausalReader):
         if self._scorer is None:
             title = f"vLLM with the language model '{self._model.name}'"
             arguments = {"max_model_len": self._window + 1, **self._arguments}
-            self._scorer = PromptScores(self._path, title, arguments)
+            self._scorer = self._files.open(PromptScores, title, arguments)
         yield from enumerate(self._scorer.log_probabilities(rows))
 
 

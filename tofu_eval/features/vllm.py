@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.child_process import Remote
-from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
+from tofu_eval.features.causal_embedding import TEMPLATE, CausalEmbedder
+from tofu_eval.features.causal_embedding import Pooling as Pooled
+from tofu_eval.features.causal_model import CausalModel
 from tofu_eval.features.sentence_embedder import DEFAULT_MODEL, SentenceEmbedder
 from tofu_eval.features.sequence_classifier import RewardModel, Row
 from tofu_eval.features.weights import first_line
+
+Run = TypeVar("Run", bound="_Running")
 
 CPU_CACHE = 2**30
 """Bytes of cache on a CPU, unless VLLM_CPU_KVCACHE_SPACE (GiB) says otherwise."""
@@ -139,6 +145,111 @@ class Pooling(_Running):
         """(len(ids), width): vectors, or logits without an activation; ModelError if it fails."""
         rows = self._remote.call("rows", task, [list(row) for row in ids])
         return np.asarray(rows, dtype=np.float32)
+
+
+class VllmFiles:
+    """A causal language model's files as vLLM takes them: an adapter is merged into the weights.
+
+    Args:
+        model: which.
+        option: the flag that names it, for errors.
+        instead: what to use where vLLM cannot, for errors.
+
+    Raises:
+        ModelError: there are no files that vLLM could read.
+    """
+
+    def __init__(self, model: CausalModel, option: str, instead: str) -> None:
+        if model.resolved is None:
+            raise ModelError(
+                f"vLLM cannot read the quantized file that stands in for '{model.name}' where the "
+                f"Hub is out of reach. Give a directory: {option} DIRECTORY, or use {instead}"
+            )
+        self._resolved, self._name = model.resolved, model.name
+        self._merged: Path | None = None
+
+    def open(self, kind: type[Run], title: str, arguments: Mapping[str, Any]) -> Run:
+        """A vLLM that has loaded the model; what was merged is there until `close`.
+
+        Raises:
+            ModelError: the adapter does not fit, or vLLM cannot load the model.
+        """
+        import torch
+
+        from tofu_eval.engines.adapters import merge
+
+        path = self._resolved.base
+        if self._resolved.adapter is not None:
+            dtype = "auto" if torch.cuda.is_available() else "float32"
+            path = self._merged = merge(self._resolved, self._name, dtype, trust_remote_code=False)
+        try:
+            return kind(path, title, {"tokenizer": str(self._resolved.tokenizer), **arguments})
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Delete what was merged."""
+        if self._merged is not None:
+            shutil.rmtree(self._merged, ignore_errors=True)
+            self._merged = None
+
+
+class VllmCausalEmbedder(CausalEmbedder):
+    """The feature "embedding" from vLLM's pooling of a causal language model; unit vectors.
+
+    What `CausalEmbedder` makes of the state after the last layer at the template's last token: the
+    only one that vLLM hands out.
+
+    Args:
+        model: as `CausalModel` takes it.
+        template: as there.
+        layers: None, or the last.
+        pooling: "last".
+        arguments: further arguments of `vllm.LLM`.
+
+    Raises:
+        ConfigError: other layers, another pooling.
+        ModelError: the model cannot be found, or has no files that vLLM could read.
+        MissingDependencyError: vLLM is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        template: str = TEMPLATE,
+        layers: str | None = None,
+        pooling: Pooled = "last",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        require_vllm("Embeddings on vLLM")
+        super().__init__(model, template=template, layers=layers or "1.0", pooling=pooling)
+        self._files = VllmFiles(self._model, "--embedding-model", "--embedding-engine causal-lm")
+        depth = self._model.depth
+        if pooling != "last" or self._layers != [depth]:
+            raise ConfigError(
+                "vLLM gives the state after the last layer at the last token. Leave out "
+                f"--embedding-pooling and --embedding-layers (or say {depth}), or use "
+                "--embedding-engine causal-lm"
+            )
+        self.identity = {**self.identity, "engine": "vllm"}
+        self.signature = f"{self.signature}|vllm"
+        self._arguments = dict(arguments or {})
+        self._pooler: Pooling | None = None
+
+    def close(self) -> None:
+        """End vLLM's process; the next `compute` starts another."""
+        if self._pooler is not None:
+            self._pooler.close()
+            self._pooler = None
+        self._files.close()
+
+    def _pool(self, rows: Sequence[list[int]], before: int, after: int) -> list[NDArray[Any]]:
+        if self._pooler is None:
+            title = f"vLLM with the language model '{self._model.name}'"
+            self._pooler = self._files.open(Pooling, title, self._arguments)
+        return [vector[None] for vector in self._pooler.rows("embed", rows)]
 
 
 class VllmEmbedder(SentenceEmbedder):
