@@ -67,6 +67,7 @@ ROWS = {
     "nli_sentences": st.tuples(st.floats(-2, 2), st.just(2.0)).map(list),
     "likelihood": st.tuples(st.floats(-50, -1), st.integers(1, 9), st.integers(9, 40)).map(list),
     "surprise": st.tuples(st.just(20), st.integers(0, 1), st.floats(-50, -1)).map(list),
+    "training_likelihood": st.tuples(st.floats(-50, 0), st.floats(-50, 0)).map(list),
     "training_ngrams": st.tuples(st.integers(0, 5), st.integers(5, 9)).map(list),
     "redundancy": st.tuples(st.floats(-50, 0), st.floats(-50, 0)).map(list),
 }

@@ -72,7 +72,7 @@ def open_likelihood(opening: Opening) -> FeatureModel:
 def open_surprise(opening: Opening) -> GroupFeature:
     """(n, 1 + 2 orders): bytes; for each order, the place of a response and its nats there."""
     own = opening.settings(LikelihoodSettings)
-    return Surprise(_shared_reader(opening), own.orders, opening.seed)
+    return Surprise(shared_reader(opening), own.orders, opening.seed)
 
 
 @feature(
@@ -85,7 +85,7 @@ def open_surprise(opening: Opening) -> GroupFeature:
 def open_redundancy(opening: Opening) -> GroupFeature:
     """(n, partners): nats of a response after another response to its prompt."""
     own = opening.settings(LikelihoodSettings)
-    return Redundancy(_shared_reader(opening), own.partners, opening.seed)
+    return Redundancy(shared_reader(opening), own.partners, opening.seed)
 
 
 def _open_reader(opening: Opening) -> Reader:
@@ -107,7 +107,7 @@ def _open_reader(opening: Opening) -> Reader:
     )
 
 
-def _shared_reader(opening: Opening) -> Reader:
+def shared_reader(opening: Opening) -> Reader:
     """The reader of the feature "likelihood", so that the model is loaded once."""
     before = opening.models.get("likelihood")
     return before.model.reader if before is not None else _open_reader(opening)

@@ -29,6 +29,9 @@ class TrainingSettings:
         help="Rows as `train` takes them, for training_overlap: how much of responses is in them.",
     )
     ngram: int = setting(5, least=1, metavar="N", help="Words that have to stand there in a row.")
+    neighbours: int = setting(
+        3, least=1, metavar="N", help="Rows that a response is read after, for training_redundancy."
+    )
 
 
 def overlap_metrics(opening: Opening) -> Sequence[str]:
@@ -44,16 +47,26 @@ def overlap_metrics(opening: Opening) -> Sequence[str]:
 )
 def open_training_ngrams(opening: Opening) -> FeatureModel:
     """(n, 2): n-grams of a response that the training data has, and all that it has itself."""
+    settings = opening.settings(TrainingSettings)
+    return TrainingNgrams(load_texts(str(settings.data)), settings.ngram)
+
+
+def load_texts(data: str) -> Examples:
+    """The training data, every row of which has a text.
+
+    Raises:
+        DataError: no such rows.
+        ConfigError: rows of token ids.
+    """
     from tofu_eval.importers.training_rows import load_examples
 
-    settings = opening.settings(TrainingSettings)
-    examples = load_examples(str(settings.data))
+    examples = load_examples(data)
     if not all(row.learnt_texts for row in examples.rows):
         raise ConfigError(
-            f"{settings.data} has rows of token ids, whose texts are not known here. Give "
+            f"{data} has rows of token ids, whose texts are not known here. Give "
             "--training-data a file of texts."
         )
-    return TrainingNgrams(examples, settings.ngram)
+    return examples
 
 
 class TrainingNgrams:
