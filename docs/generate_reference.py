@@ -68,8 +68,7 @@ def _cli() -> Iterator[str]:
     yield "What `--help-all` says, command by command. An error is one line and exit code 2.\n"
     context = click.Context(main, info_name="tofu-eval")
     for name in COMMANDS:
-        command = main.get_command(context, name)
-        assert command is not None
+        command = _get(main, context, name)
         yield from _command(command, click.Context(command, parent=context, info_name=name), 2)
 
 
@@ -80,8 +79,7 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
     yield from _help_text(inspect.cleandoc(command.help or ""))
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            assert inner is not None
+            inner = _get(command, context, name)
             inside = click.Context(inner, parent=context, info_name=name)
             yield from _command(inner, inside, level + 1)
         return
@@ -92,6 +90,13 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
             groups.setdefault(getattr(parameter, "heading", ""), []).append(record)
     for heading, records in groups.items():
         yield from _table([heading or "option", ""], [(_code(f), _cell(h)) for f, h in records])
+
+
+def _get(group: click.Group, context: click.Context, name: str) -> click.Command:
+    command = group.get_command(context, name)
+    if command is None:
+        raise LookupError(name)
+    return command
 
 
 def _help_text(text: str) -> Iterator[str]:
@@ -342,8 +347,7 @@ def _escaped(text: str) -> str:
 def _cell(text: str) -> str:
     kept = re.split(r"(`[^`]*`|\[[^\]]*\]\(https?://[^)]*\))", " ".join(str(text).split()))
     return "".join(
-        part if part.startswith(("`", "[")) else _escaped(part).replace("|", "\\|")
-        for part in kept
+        part if part.startswith(("`", "[")) else _escaped(part).replace("|", "\\|") for part in kept
     ).replace("||", "\\|\\|")
 
 

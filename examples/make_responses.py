@@ -1,6 +1,6 @@
 """Make the responses that the first pages of the docs use: made up, so that anybody may have them.
 
-python examples/make_responses.py     writes responses/base.jsonl, sft.jsonl and tofu.jsonl beside it
+python examples/make_responses.py   writes responses/base.jsonl, sft.jsonl and tofu.jsonl
 
 Three "models" answer 30 requests, 8 times each. The base knows many answers and is seldom wrong in
 form, "sft" knows few of them, "tofu" most.

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.errors import TofuEvalError
 from tofu_eval.core.escape import printable
@@ -78,6 +79,8 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(
             f"{__name__}.{cmd_name.replace('-', '_')}"
         ).command
+        if is_asked():
+            add_names(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
