@@ -1,68 +1,86 @@
-"""Make docs/report.png anew: the first screen of a report of made-up responses.
+"""Make the pictures of docs/pictures anew, from the responses of examples/.
 
 python docs/make_pictures.py     needs playwright and a Chromium
+
+A picture has less than 200 KB.
 """
 
 from __future__ import annotations
 
-import json
-import random
 import shutil
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 import tofu_eval as te
 
-FRUIT = [
-    "apple",
-    "pear",
-    "plum",
-    "fig",
-    "lime",
-    "kiwi",
-    "date",
-    "sloe",
-    "mango",
-    "quince",
-    "cherry",
-    "medlar",
-]
-SAID = {"base": 12, "sft": 3, "tofu": 9}
-"""How many of these each made-up model knows."""
+PICTURES = Path(__file__).with_name("pictures")
+RESPONSES = Path(__file__).parents[1] / "examples" / "responses"
+METRICS = ("unique_rate", "distinct_2", "self_bleu", "compression_ratio_gzip")
+MOST = 200_000
+
+Look = Callable[[Page], bytes]
 
 
-def write_responses(file: Path) -> None:
-    """Two fruits a response, 8 responses to each of 40 prompts."""
-    draw = random.Random(0)  # noqa: S311 - made-up answers
-    rows = []
-    for model, known in SAID.items():
-        for i in range(40):
-            words = FRUIT[i % 5 :] + FRUIT[: i % 5]
-            texts = [" and ".join(draw.choices(words[:known], k=2)) for _ in range(8)]
-            rows.append({"prompt": f"Name two fruits, {i}.", "model": model, "responses": texts})
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+def first_screen(page: Page) -> bytes:
+    """What is seen before anybody scrolls."""
+    return page.screenshot()
 
 
-def main() -> None:
-    """Score, write the report, take its picture."""
+def part(name: str) -> Look:
+    """What is seen where a section begins."""
+
+    def look(page: Page) -> bytes:
+        page.evaluate("name => document.getElementById(name).scrollIntoView()", name)
+        page.wait_for_timeout(1500)
+        return page.screenshot()
+
+    return look
+
+
+SHOTS: dict[str, tuple[int, int, str, Look]] = {
+    "report": (1280, 800, "light", first_screen),
+    "report-dark": (1280, 800, "dark", first_screen),
+    "report-narrow": (390, 1200, "light", first_screen),
+    "responses": (1100, 900, "light", part("responses")),
+}
+"""By file: width, height, colours, and what is looked at."""
+
+
+def main(names: list[str]) -> None:
+    """Score, write the report, take the pictures that are named, else all."""
+    PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "responses.jsonl"
-        write_responses(file)
-        metrics = ["unique_rate", "distinct_2", "self_bleu", "compression_ratio_gzip"]
-        result = te.score_files([(None, file)], Path(folder) / "run", metrics=metrics)
-        page = te.write_report(result, baseline="base")
+        files = [(None, RESPONSES / f"{model}.jsonl") for model in ("base", "sft", "tofu")]
+        result = te.score_files(files, Path(folder) / "run", metrics=list(METRICS))
+        report = te.write_report(result, baseline="base")
         with sync_playwright() as driver:
             browser = driver.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox"]
             )
-            shown = browser.new_page(viewport={"width": 1280, "height": 800})
-            shown.goto(page.as_uri())
-            shown.wait_for_timeout(3000)
-            shown.screenshot(path=Path(__file__).with_name("report.png"))
+            for name, (width, height, colours, look) in SHOTS.items():
+                if names and name not in names:
+                    continue
+                page = browser.new_page(
+                    viewport={"width": width, "height": height},
+                    color_scheme="dark" if colours == "dark" else "light",
+                )
+                page.goto(report.as_uri())
+                page.wait_for_timeout(3000)
+                write(PICTURES / f"{name}.png", look(page))
+                page.close()
             browser.close()
 
 
+def write(path: Path, png: bytes) -> None:
+    """Keep a picture; ValueError where it is large."""
+    if len(png) > MOST:
+        raise ValueError(f"{path.name} has {len(png)} bytes, at most {MOST} are wanted.")
+    path.write_bytes(png)
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

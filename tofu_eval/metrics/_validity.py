@@ -48,4 +48,4 @@ def _describe(by: str, row: Mapping[str, Any], content: Mapping[str, Any]) -> st
     if "seconds" in row:
         parts.append(f"{row['seconds']:.2g} s a 1,000 responses")
     made_by = f"{by}: " if by else ""
-    return f"{made_by}{', '.join(parts)} ({content['sets']}, English, {content['made']})"
+    return f"{made_by}{', '.join(parts)} ({content['sets']}, English, {row['made']})"
