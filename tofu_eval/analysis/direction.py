@@ -6,7 +6,8 @@ Nothing else in the package turns "higher" and "lower" into a sign, an arrow or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, isfinite
+from dataclasses import dataclass
+from math import copysign, inf, isfinite
 from typing import Any
 
 from tofu_eval.analysis.paired import Difference
@@ -35,6 +36,42 @@ def arrow_of(direction: str) -> str:
 def won_share(direction: str, difference: Difference) -> float | None:
     """The share of prompts on which the model is more diverse, or better; None without a way."""
     return {1: difference.higher, -1: difference.lower}.get(_SIGNS[direction])
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A standardised difference (d_z) with its 95% interval: above 0 is more diverse, or better.
+
+    All three are infinite where the difference is the same on every prompt, and not 0.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def oriented_effect(direction: str, difference: Difference | None) -> Effect | None:
+    """A difference in standard deviations of the differences, so that metrics share one scale.
+
+    The deviation is taken as known: the interval is that of the mean, divided by it. None where
+    the metric has no direction, or the difference no interval or no deviation (it is one of the
+    whole corpus).
+    """
+    sign = _SIGNS[direction]
+    if difference is None or not sign:
+        return None
+    value, low, high = difference.value, difference.low, difference.high
+    if value is None or low is None or high is None:
+        return None
+    if value == low == high == 0:
+        return Effect(0.0, 0.0, 0.0)
+    if difference.sd is None:
+        return None
+    if difference.effect is None:  # no spread but for rounding
+        end = sign * copysign(inf, value)
+        return Effect(end, end, end)
+    ends = sorted(sign * end / difference.sd for end in (low, high))
+    return Effect(sign * value / difference.sd, *ends)
 
 
 def sign_of(manifest: Mapping[str, Any], metric: str) -> int:

@@ -9,7 +9,10 @@ import click
 
 from tofu_eval.cli.comparing import comparing_options
 
-PLOTS = ("differences", "means", "frontier", "rarefaction", "prompts", "steps", "lengths")
+PLOTS = (
+    *("forest", "differences", "means", "frontier", "rarefaction"),
+    *("prompts", "steps", "lengths"),
+)
 """What the report's charts are called; a test compares it with `report.CHARTS`."""
 
 

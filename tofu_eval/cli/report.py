@@ -16,6 +16,13 @@ from tofu_eval.cli.comparing import comparing_options
 @click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
 @click.option("--metric", "metrics", multiple=True, help="Only these metrics.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")
+@click.option(
+    "--prompts",
+    multiple=True,
+    metavar="N-M|ID",
+    help="Show the responses to these prompts: places in their task, or an id. Default: all, or "
+    "where they are more than 10,000 some, by chance.",
+)
 @comparing_options
 def command(
     run: Path,
@@ -23,6 +30,7 @@ def command(
     baseline: str | None,
     metrics: tuple[str, ...],
     tasks: tuple[str, ...],
+    prompts: tuple[str, ...],
     **how: Any,
 ) -> None:
     """Write a run as one HTML file to look at: the answer, all numbers, charts, responses.
@@ -35,7 +43,9 @@ def command(
 
     opened = Run.open(run)
     check_measured(opened, metrics)
-    contents = read(opened, baseline=baseline, tasks=tasks, metrics=metrics, how=how)
+    contents = read(
+        opened, baseline=baseline, tasks=tasks, metrics=metrics, prompts=prompts, how=how
+    )
     path = output or run / "report.html"
     size = write_page(path, contents)
     click.echo(contents.answer)

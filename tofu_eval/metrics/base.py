@@ -48,6 +48,7 @@ Level = Literal["group", "corpus"]
 Direction = Literal["higher", "lower", "none"]
 Measures = Literal["diversity", "quality", "length", "style"]
 Reads = Literal["answers", "thoughts"]
+Sees = Literal["meaning", "classes", "words", "probability", "other"]
 
 Cost = Literal["cpu", "model"]
 
@@ -64,6 +65,15 @@ references: its reference texts; reference_…: the same of the references;
 logprob, token_logprobs, finish_reason: of each response, from the engine. Where a prompt or a run
 lacks one, the score is null with that reason.
 """
+
+_SEES: Mapping[str, Sees] = {
+    **dict.fromkeys(("embedding", "nli", "nli_sentences"), "meaning"),
+    **dict.fromkeys(("surprise", "redundancy", "likelihood"), "meaning"),
+    **dict.fromkeys(("text", "tokens", "pos"), "words"),
+    **dict.fromkeys(("logprob", "token_logprobs"), "probability"),
+    "equivalence": "classes",
+}
+"""What a metric sees of the responses, by the first of its needs."""
 
 VARIANTS: Mapping[str, str] = {
     "gem": "arXiv:2408.16673",
@@ -129,6 +139,12 @@ class Metric:
         return bool(self.bias) and self.bias != RAREFIED
 
     @property
+    def sees(self) -> Sees:
+        """What of the responses it looks at: tables and charts group metrics by it."""
+        first = feature_of(self.needs[0])
+        return _SEES.get("tokens" if first.startswith("tokens_") else first, "other")
+
+    @property
     def variant(self) -> str:
         """Which published numbers it reproduces; empty for a faithful definition."""
         return self.name.partition("@")[2]
@@ -139,6 +155,7 @@ class Metric:
             "version": self.version,
             "direction": self.direction,
             "measures": self.measures,
+            "sees": self.sees,
             "range": list(self.range),
             "paper": self.paper,
             "level": self.level,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tofu_eval.analysis.direction import arrow_of, sign_of_direction
+from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.analysis.verdict import in_leading_order
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, UnknownNameError
-from tofu_eval.report.charts import CHARTS, LINE, Chart, Look, Spec, make_charts
+from tofu_eval.core.escape import printable
+from tofu_eval.report.charts import CHARTS, make_charts
 from tofu_eval.report.contents import Contents, Record
+from tofu_eval.report.look import LINE, Chart, Look, Spec
 from tofu_eval.report.themes import THEMES
 
 FORMATS = ("svg", "png", "pdf")
@@ -19,12 +22,17 @@ VERSION = "6.4"
 WIDTH = 480
 """Of a drawn plot without its axes, in pixels."""
 
+LABEL = 48
+"""Characters of a prompt beside its line."""
+
 PIXELS = 3.0
 """Dots of a PNG a pixel: 288 an inch."""
 
 
 def rows(contents: Contents, chart: Chart, choice: Mapping[str, str]) -> list[Record]:
     """The data of a chart for what was chosen."""
+    if chart.dataset == "forest":
+        return _forest_rows(contents, choice["task"])
     if chart.dataset == "scores":
         line = contents.people.get(choice["task"], {}).get(choice["metric"], {})
         made = _differences(contents, choice["task"], choice["metric"])
@@ -50,12 +58,12 @@ def look_of(contents: Contents) -> Look:
     )
 
 
-def metric_title(contents: Contents, metric: str) -> str:
-    """A metric's name for an axis, with what its direction means."""
-    fact = contents.metrics.get(metric, {"direction": "none", "measures": ""})
-    more = "better" if fact["measures"] == "quality" else "more diverse"
-    arrow = arrow_of(fact["direction"])
-    return f"{metric} ({arrow} {more})" if arrow else metric
+def direction_word(contents: Contents, metric: str) -> str:
+    """What the good side of a metric's axis means: wider, better, or nothing."""
+    fact = contents.metrics[metric]
+    if not sign_of_direction(fact["direction"]):
+        return ""
+    return "better" if fact["measures"] == "quality" else "wider"
 
 
 def is_reversed(contents: Contents, metric: str) -> bool:
@@ -63,10 +71,31 @@ def is_reversed(contents: Contents, metric: str) -> bool:
     return sign_of_direction(contents.metrics[metric]["direction"]) < 0
 
 
-def _axis_title(contents: Contents, named: str, metric: str) -> str:
-    if named == "difference":
-        return f"{metric} minus {contents.comparison.baseline}"
-    return metric_title(contents, metric)
+def _axis_title(contents: Contents, named: str, metric: str, channel: str) -> str:
+    """`self_bleu minus base, wider →`."""
+    minus = f" minus {contents.comparison.baseline}" if named == "difference" else ""
+    word = direction_word(contents, metric)
+    way = f", {word} {'→' if channel == 'x' else '↑'}" if word else ""
+    return f"{metric}{minus}{way}"
+
+
+def _caption(contents: Contents, chart: Chart, chosen: Mapping[str, str], data: Any) -> str:
+    """What a drawn chart is about: the choice, the baseline and n."""
+    parts = [value for key, value in chosen.items()]
+    if chart.dataset in ("differences", "forest", "scores"):
+        parts.append(f"compared with {contents.comparison.baseline}")
+    return " · ".join([*parts, *filter(None, [_prompts_text(data)])])
+
+
+def _prompts_text(data: Sequence[Record]) -> str:
+    """`n = 24 prompts`, `n = 9 to 26 prompts`."""
+    counts = [row[name] for row in data for name in ("pairs", "n", "prompts") if row.get(name)]
+    if ids := {row["prompt_id"] for row in data if "prompt_id" in row}:
+        counts = [len(ids)]
+    if not counts:
+        return ""
+    least, most = min(counts), max(counts)
+    return f"n = {least}{'' if least == most else f' to {most}'} prompts"
 
 
 def resolve_choice(
@@ -140,17 +169,20 @@ def specification(
     for channel, named in chart.axes.items():
         metric = chosen["quality" if named == "quality" else "metric"]
         side = spec["encoding"][channel]
-        side["axis"]["title"] = _axis_title(contents, named, metric)
-        if "scale" in side:
-            side["scale"]["reverse"] = is_reversed(contents, metric)
+        side["axis"]["title"] = _axis_title(contents, named, metric, channel)
+        # A copy: one scale may be that of several charts.
+        side["scale"] = {**side["scale"], "reverse": is_reversed(contents, metric)}
+    if data[0].get("log"):
+        spec["encoding"]["x"]["scale"] = {"type": "log"}
+    drawn = _drawn_rows(contents, chart, chosen, data)
     return {
         "$schema": f"https://vega.github.io/schema/vega-lite/v{VERSION[0]}.json",
         "description": f"{chart.title}. {chart.about}",
-        "title": " · ".join([chart.title, *chosen.values()]),
-        "data": {"values": data},
+        "title": {"text": chart.title, "subtitle": _caption(contents, chart, chosen, data)},
+        "data": {"values": drawn},
         "config": THEMES[theme]["config"],
         "width": WIDTH,
-        "height": max(60, LINE * len({(row.get("task"), row["model"]) for row in data})),
+        "height": max(60, LINE * len({(_line(row), row["model"]) for row in drawn})),
         **spec,
     }
 
@@ -218,30 +250,79 @@ def load_converter() -> Any:
     return vl_convert
 
 
+GROUPS = ("meaning", "classes", "words", "probability", "other", "quality")
+"""Of the forest: what a metric of diversity sees, in the order of how much that tells; quality
+stands apart."""
+
+
+def group_of(fact: Record) -> str:
+    """The group of a metric."""
+    return "quality" if fact["measures"] == "quality" else str(fact["sees"])
+
+
+def _forest_rows(contents: Contents, task: str) -> list[Record]:
+    """The standardised differences on a task, the groups in order, a label a metric."""
+    return [
+        {**row, "label": f"{group} · {row['metric']}"}
+        for group in GROUPS
+        for row in contents.datasets["estimates"]
+        if row["task"] == task and row["effect"] is not None
+        if group_of(contents.metrics[row["metric"]]) == group
+    ]
+
+
+def _line(row: Record) -> Any:
+    return row.get("label", row.get("task"))
+
+
+def _drawn_rows(
+    contents: Contents, chart: Chart, chosen: Mapping[str, str], rows: Sequence[Record]
+) -> list[Record]:
+    """All of them; of a chart with so many lines at most, the prompts that changed most.
+
+    The narrowest of these stand first.
+    """
+    if chart.lines is None:
+        return list(rows)
+    by_prompt: dict[str, list[Record]] = {}
+    for row in rows:
+        by_prompt.setdefault(row["label"], []).append(row)
+    most = max(4, chart.lines // max(1, len(contents.models) - 1))
+    sign = sign_of_direction(contents.metrics[chosen["metric"]]["direction"]) or 1
+    changed = sorted(by_prompt, key=lambda p: -max(abs(r["difference"]) for r in by_prompt[p]))
+    kept = sorted(changed[:most], key=lambda p: _mean_difference(by_prompt[p]) * sign)
+    return [row for label in kept for row in by_prompt[label]]
+
+
+def _mean_difference(rows: Sequence[Record]) -> float:
+    return float(sum(row["difference"] for row in rows)) / len(rows)
+
+
 def _differences(contents: Contents, task: str, metric: str) -> list[Record]:
-    """One row a model and prompt, ranked within the model."""
+    """One row a model and prompt, in the order of the prompts."""
     table = contents.scores.get(task, {}).get(metric)
     if table is None:
         return []
+    labels = prompt_labels([row["text"] or row["id"] for row in contents.prompts[task]])
     base = table[0]  # the baseline's
-    charts = []
-    for model, column in zip(contents.models[1:], table[1:], strict=True):
-        pairs = [
-            (value - other, i, value, other)
-            for i, (value, other) in enumerate(zip(column, base, strict=True))
-            if value is not None and other is not None
-        ]
-        for rank, (difference, i, value, other) in enumerate(sorted(pairs), start=1):
-            prompt = contents.prompts[task][i]
-            charts.append(
-                {
-                    "model": model,
-                    "prompt": i,
-                    "prompt_id": prompt["id"],
-                    "baseline": other,
-                    "value": value,
-                    "difference": difference,
-                    "rank": rank,
-                }
-            )
-    return charts
+    return [
+        {
+            "model": model,
+            "prompt": i,
+            "prompt_id": contents.prompts[task][i]["id"],
+            "label": labels[i],
+            "baseline": other,
+            "value": value,
+            "difference": value - other,
+        }
+        for model, column in zip(contents.models[1:], table[1:], strict=True)
+        for i, (value, other) in enumerate(zip(column, base, strict=True))
+        if value is not None and other is not None
+    ]
+
+
+def prompt_labels(texts: Sequence[str]) -> list[str]:
+    """The beginning of each prompt, made different where several begin alike."""
+    short = [printable(" ".join(text.split()))[:LABEL] for text in texts]
+    alike = Counter(short)
+    return [label if alike[label] == 1 else f"{label} ({i + 1})" for i, label in enumerate(short)]

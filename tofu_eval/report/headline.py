@@ -151,7 +151,7 @@ def _answer_row(comparison: Comparison, verdict: Verdict) -> AnswerRow:
         verdict=DIVERSITY[verdict.diversity],
         effect=_effects(verdict),
         prompts=_prompts(leading),
-        adjusted=_adjustment_text(comparison),
+        adjusted=adjustment_text(comparison),
         evidence=_agreement(verdict),
         quality=_quality_cell(verdict),
         warnings=tuple(warning_lines(verdict.warnings, comparison.baseline)),
@@ -167,7 +167,9 @@ def _effects(verdict: Verdict) -> str:
     if verdict.diversity == "withheld":
         return reasons_text(verdict.findings) or NOT_DEFINED
     if verdict.diversity == "disagree":
-        return "; ".join(f"{word} by {effect_text(first)}" for word, first in _sides(verdict))
+        return "; ".join(
+            f"{word} by {effect_text(first)}" for word, first in leading_sides(verdict)
+        )
     return effect_text(verdict.leading)
 
 
@@ -214,7 +216,8 @@ def cluster_fields(comparison: Comparison) -> str:
     return ", ".join(f"{name} ({task})" for task, name in fields.items())
 
 
-def _adjustment_text(comparison: Comparison) -> str:
+def adjustment_text(comparison: Comparison) -> str:
+    """`p adjusted over 18 differences (max-T)`, and what prompts were clustered by."""
     fields = cluster_fields(comparison)
     clusters = f"; clustered by {fields}" if fields else ""
     return f"p adjusted over {comparison.tests} differences (max-T){clusters}"
@@ -289,7 +292,9 @@ def _task_clause(verdict: Verdict, where: str) -> str:
         case "withheld":
             said = f"there is no verdict on {model}{where} ({reasons})"
         case "disagree":
-            sides = "; ".join(f"{word} by {_amount(first)}" for word, first in _sides(verdict))
+            sides = "; ".join(
+                f"{word} by {_amount(first)}" for word, first in leading_sides(verdict)
+            )
             said = f"metrics of diversity disagree on {model}{where}: {sides}{more}"
         case _:
             amount = "" if leading is None else _amount(leading)
@@ -298,7 +303,7 @@ def _task_clause(verdict: Verdict, where: str) -> str:
     return f"{said}, {quality}"
 
 
-def _sides(verdict: Verdict) -> list[tuple[str, Finding]]:
+def leading_sides(verdict: Verdict) -> list[tuple[str, Finding]]:
     """Of metrics that disagree, the first of each side."""
     return [
         (word, next(finding for finding in verdict.findings if finding.turn == turn))

@@ -15,28 +15,35 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tofu_eval.analysis.direction import arrow_of
+from tofu_eval.core.escape import latex_text, markdown_text
 from tofu_eval.core.templates import render_html
 from tofu_eval.core.types import digest
 from tofu_eval.core.version import __version__
 from tofu_eval.report import drawing
-from tofu_eval.report.charts import LINE, make_charts
+from tofu_eval.report.charts import make_charts
 from tofu_eval.report.contents import Contents, Record
+from tofu_eval.report.first_screen import model_rows, scale_of
 from tofu_eval.report.formatting import estimate_text, p_text
+from tofu_eval.report.headline import adjustment_text
+from tofu_eval.report.look import LINE
+from tofu_eval.report.scale import Scale
 from tofu_eval.report.themes import THEMES
 from tofu_eval.run.files import atomic_write
 
-SCRIPTS = ("base.js", "table.js", "charts.js", "explorer.js", "main.js")
+SCRIPTS = (
+    *("base.js", "choice.js", "interval.js", "forest.js", "shares.js", "near.js", "map.js"),
+    *("copy.js", "table.js", "lollipop.js", "charts.js", "cards.js", "explorer.js", "main.js"),
+)
+STYLES = ("colours.css", "page.css", "first_screen.css", "responses.css")
 BEGINNING = 120
 """Characters of a prompt that stand beside a point of a chart."""
-
-CHIPS = {"less": "narrower", "more": "wider"}
-"""How a verdict looks; the others have no colour."""
 
 DIGITS = 6
 """Significant digits of the numbers behind charts."""
@@ -68,30 +75,56 @@ def write_page(path: Path, contents: Contents) -> int:
 
 def render(contents: Contents) -> str:
     """The page as text."""
-    style = _asset("style.css")
+    style = "\n".join(_asset(f"style/{name}") for name in STYLES)
     scripts = [drawing.load_converter().javascript_bundle(vl_version=drawing.VERSION)]
     scripts.append("\n".join(_asset(f"script/{name}") for name in SCRIPTS))
-    data = embed_json(_data(contents))
+    scale = scale_of(contents.comparison)
+    data = embed_json(_data(contents, scale))
     values = {
         "policy": content_policy(scripts, [style]),
         "style": _raw(style),
         "scripts": [_raw(script) for script in scripts],
         "data": _raw(data),
         "title": contents.path.resolve().name,
-        "answer": contents.answer,
-        "notes": contents.notes,
-        "findings": contents.findings,
-        "about_findings": contents.about_findings,
-        "shared": contents.shared,
-        "rows": contents.rows,
-        "several": len(contents.tasks) > 1,
-        "chips": CHIPS,
+        "first_screen": _raw(_first_screen(contents, scale)),
         "baseline": contents.comparison.baseline,
         "tests": contents.comparison.tests,
         "created": str(contents.manifest.get("created", ""))[:10],
         "version": __version__,
     }
     return render_html(_asset("page.html"), values)
+
+
+def _first_screen(contents: Contents, scale: Scale) -> str:
+    comparison = contents.comparison
+    values = {
+        "title": contents.path.resolve().name,
+        "about": _about_line(contents),
+        "rows": model_rows(comparison),
+        "several": len(contents.tasks) > 1,
+        "scale": scale,
+        "ticks": scale.ticks(),
+        "baseline": comparison.baseline,
+        "adjusted": adjustment_text(comparison),
+        "answer": contents.answer,
+        "notes": contents.notes,
+        "findings": contents.findings,
+        "about_findings": contents.about_findings,
+        "shared": contents.shared,
+    }
+    return render_html(_asset("first_screen.html"), values)
+
+
+def _about_line(contents: Contents) -> str:
+    """`24 prompts · 576 responses · open-prompts · T = 1 · base is the baseline`."""
+    tasks = contents.manifest["tasks"]
+    prompts = sum(tasks[task]["prompts"] for task in contents.tasks)
+    temperatures = {tasks[task]["sampling"].get("temperature") for task in contents.tasks}
+    parts = [f"{prompts:,} prompts", f"{contents.survey.responses:,} responses"]
+    parts.append(contents.tasks[0] if len(contents.tasks) == 1 else f"{len(contents.tasks)} tasks")
+    if len(temperatures) == 1 and (temperature := next(iter(temperatures))) is not None:
+        parts.append(f"T = {temperature:g}")
+    return " · ".join([*parts, f"{contents.comparison.baseline} is the baseline"])
 
 
 def content_policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
@@ -117,7 +150,7 @@ def embed_json(value: Any) -> str:
     return text
 
 
-def _data(contents: Contents) -> Record:
+def _data(contents: Contents, scale: Scale) -> Record:
     """What script.js reads."""
     models = contents.models
     kept = {
@@ -127,7 +160,7 @@ def _data(contents: Contents) -> Record:
         }
         for task, tables in contents.scores.items()
     }
-    rows = [{**row, **_texts(row)} for row in contents.datasets["estimates"]]
+    rows = [{**row, **_texts(row), **_places(row, scale)} for row in contents.datasets["estimates"]]
     first = {model: i for i, model in enumerate(models)}
     place = {key: i for i, key in enumerate((r.task, r.metric) for r in contents.comparison.rows)}
     rows.sort(key=lambda row: (place[row["task"], row["metric"]], first[row["model"]]))
@@ -137,11 +170,19 @@ def _data(contents: Contents) -> Record:
         "metrics": {
             name: {
                 **fact,
-                "title": drawing.metric_title(contents, name),
+                "group": drawing.group_of(fact),
+                "word": drawing.direction_word(contents, name),
                 "arrow": arrow_of(fact["direction"]),
                 "reversed": drawing.is_reversed(contents, name),
             }
             for name, fact in contents.metrics.items()
+        },
+        "groups": drawing.GROUPS,
+        "ticks": scale.ticks(),
+        "copies": {
+            "text": contents.answer,
+            "markdown": markdown_text(contents.answer),
+            "latex": latex_text(contents.answer),
         },
         "leads": drawing.leading_metrics(contents),
         "datasets": {
@@ -151,7 +192,10 @@ def _data(contents: Contents) -> Record:
         "scores": kept,
         "people": contents.people,
         "prompts": {
-            task: [[row["id"], row["text"][:BEGINNING]] for row in prompts]
+            task: [
+                [row["id"], row["text"][:BEGINNING], label]
+                for row, label in zip(prompts, _labels(prompts), strict=True)
+            ]
             for task, prompts in contents.prompts.items()
         },
         "members": [model for members in contents.columns.values() for model in members],
@@ -159,8 +203,12 @@ def _data(contents: Contents) -> Record:
         "method": contents.survey.method,
         "charts": [
             asdict(chart)
-            for chart in make_charts(drawing.look_of(contents)).values()
-            if chart.name != "steps" or contents.datasets["steps"]  # a watched training's alone
+            for chart in sorted(
+                make_charts(drawing.look_of(contents)).values(),
+                key=lambda chart: chart.name != "steps",  # a watched training's lines come first
+            )
+            if chart.name != "forest"  # the first screen has it
+            if chart.name != "steps" or contents.datasets["steps"]
         ],
         "schema": f"https://vega.github.io/schema/vega-lite/v{drawing.VERSION[0]}.json",
         "line": LINE,
@@ -178,6 +226,18 @@ def _texts(row: Record) -> Record:
         "difference_text": estimate_text(*versus, sign="+"),
         "p_text": "" if row["p_adjusted"] is None else p_text(row["p_adjusted"]),
     }
+
+
+def _labels(prompts: Sequence[Record]) -> list[str]:
+    return drawing.prompt_labels([row["text"] or row["id"] for row in prompts])
+
+
+def _places(row: Record, scale: Scale) -> Record:
+    """Where a standardised difference stands on the line, in percent of its width."""
+    names = {"at": "effect", "at_low": "effect_low", "at_high": "effect_high"}
+    if row["beyond"]:
+        return dict.fromkeys(names, scale.place(row["beyond"] * inf))
+    return {at: None if row[name] is None else scale.place(row[name]) for at, name in names.items()}
 
 
 def _columns(rows: Sequence[Record]) -> Record:

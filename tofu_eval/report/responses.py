@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,22 @@ from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Group, digest, seed_of
 from tofu_eval.metrics.richness import rarefaction
 from tofu_eval.report.equivalence_classes import Classes, is_decided
+from tofu_eval.report.response_records import LENGTHS, SAMPLES, response_records, sizes_of
 from tofu_eval.run.responses import Groups
 from tofu_eval.run.store import Run
 
 CHUNK = 64
-LONGEST = 20_000
-"""Characters of a response that the page shows at most."""
-
-SAMPLES = 128
-"""Responses of one model to one prompt that the page shows at most."""
+SHOWN = 10_000
+"""Responses in a page at most: more could not be searched while one types."""
 
 BUDGET = 15_000_000
 """Bytes of responses in a page: with all the rest it stays under 20 MB."""
 
 BINS = 30
+LONG_TAIL = 6.0
+"""Where the longest responses are that many times as long as the middle one, bins are equal in
+ratio and the axis is logarithmic."""
+
 POINTS = 40
 RESAMPLES = 2000
 
@@ -37,10 +39,7 @@ class Survey:
     """What the responses show, by task.
 
     `characters` is the mean length of a response by column and task. `texts` is, by task, one
-    record a prompt that is shown: `id`, `prompt`, `texts` (the different ones), `cut` (the lengths
-    of those that are not shown whole, by place), and, a list a model, `samples` (places in
-    `texts`), `classes` (class numbers; no lists where equal text is the class), `long` (samples
-    that stopped at the token limit), `more` (how many samples are left out).
+    record a prompt that is shown, as `response_records` has them.
     """
 
     rarefaction: Sequence[dict[str, Any]]
@@ -54,7 +53,12 @@ class Survey:
 
 
 def survey_responses(
-    run: Run, columns: Mapping[str, Sequence[str]], tasks: Sequence[str], *, texts: bool
+    run: Run,
+    columns: Mapping[str, Sequence[str]],
+    tasks: Sequence[str],
+    *,
+    texts: bool,
+    prompts: Mapping[str, Collection[str]] | None = None,
 ) -> Survey:
     """Read all responses to some tasks, some prompts at a time.
 
@@ -63,6 +67,7 @@ def survey_responses(
         columns: the models of each column of the comparison: one, or the seeds of a series.
         tasks: the tasks.
         texts: whether to choose responses to show; they are read a second time.
+        prompts: by task, the prompts to show; by default what fits, chosen by chance.
     Raises:
         StoreError: a file of the run is damaged.
     """
@@ -84,14 +89,18 @@ def survey_responses(
     notes = [classes.note] if classes.note else []
     if not texts:
         return Survey(curves, bins, means, {}, classes.method, total, 0, notes)
-    chosen, longest = _choose(seen)
+    chosen, longest = _choose(seen, prompts)
     models = [model for members in columns.values() for model in members]
-    shown = {t: _texts(run, t, models, chosen.get(t, set()), classes, longest) for t in tasks}
+    shown = {
+        t: response_records(run, t, models, chosen.get(t, set()), classes, longest) for t in tasks
+    }
     count = sum(len(rows) for task in shown.values() for one in task for rows in one["samples"])
     if count < total:
+        how = "those asked for" if prompts is not None else "a sample of whole prompts, by chance"
         notes.append(
-            f"The page shows {count:,} of {total:,} responses, a sample of whole prompts chosen "
-            "by chance, so that the file stays small. All numbers and charts use all of them."
+            f"The page shows {count:,} of {total:,} responses, {how}; at most {SHOWN:,}, so that "
+            "it stays quick. All numbers and charts use all of them. Others: tofu-eval report "
+            "RUN --prompts 1-100"
         )
     return Survey(curves, bins, means, shown, classes.method, total, count, tuple(notes))
 
@@ -105,6 +114,7 @@ class _Seen:
         self.column, self.task = column, task
         self.lengths: list[int] = []
         self.sizes: dict[str, list[int]] = {}
+        self.counts: dict[str, int] = {}
         self._curves: dict[str, list[NDArray[np.float64]]] = {}
         for model in models:
             for _, groups in Groups(run, model, task).chunks(CHUNK):
@@ -113,13 +123,13 @@ class _Seen:
 
     def _add(self, group: Group, classes: Classes) -> None:
         self.lengths += map(len, group.texts)
-        different = dict.fromkeys(group.texts[:SAMPLES])
-        before = self.sizes.get(group.prompt.id, [0] * len(_lengths()))
-        # Bytes in the page where texts are cut to LONGEST, a quarter of it, and so on.
+        before = self.sizes.get(group.prompt.id, [0] * len(LENGTHS))
         self.sizes[group.prompt.id] = [
-            size + sum(_bytes(text[:longest]) for text in different) + 12 * len(different)
-            for size, longest in zip(before, _lengths(), strict=True)
+            size + more for size, more in zip(before, sizes_of(group), strict=True)
         ]
+        self.counts[group.prompt.id] = self.counts.get(group.prompt.id, 0) + min(
+            len(group.texts), SAMPLES
+        )
         labels = classes.of(group)
         if is_decided(labels):
             self._curves.setdefault(group.prompt.id, []).append(rarefaction(labels))
@@ -163,8 +173,9 @@ def _bins(seen: Sequence[_Seen]) -> Iterator[dict[str, Any]]:
     if not seen:
         return
     longest = max(float(np.quantile(one.lengths, 0.995)) for one in seen)
-    width = max(1, int(np.ceil((longest + 1) / BINS)))
-    starts = np.arange(0, width * (BINS + 1), width)
+    median = float(np.median(np.concatenate([one.lengths for one in seen])))
+    is_log = longest > LONG_TAIL * max(median, 1.0)
+    starts = _even_ratios(longest) if is_log else _even_widths(longest)
     for one in seen:
         counts, _ = np.histogram(one.lengths, [*starts, np.inf])
         ends = [*starts[1:].tolist(), None]
@@ -175,74 +186,40 @@ def _bins(seen: Sequence[_Seen]) -> Iterator[dict[str, Any]]:
                 "start": start,
                 "end": end,
                 "share": count / len(one.lengths),
+                "log": is_log,
             }
 
 
-def _lengths() -> tuple[int, ...]:
-    return (LONGEST, LONGEST // 4, LONGEST // 16, LONGEST // 64)
+def _even_widths(longest: float) -> NDArray[np.int64]:
+    width = max(1, int(np.ceil((longest + 1) / BINS)))
+    return np.arange(0, width * (BINS + 1), width)
 
 
-def _choose(seen: Sequence[_Seen]) -> tuple[dict[str, set[str]], int]:
+def _even_ratios(longest: float) -> NDArray[np.int64]:
+    """From 1 character on, which a logarithmic axis can show; what is empty counts as that."""
+    return np.unique(np.geomspace(1, longest + 1, BINS + 1).round().astype(np.int64))
+
+
+def _choose(
+    seen: Sequence[_Seen], wanted: Mapping[str, Collection[str]] | None
+) -> tuple[dict[str, set[str]], int]:
     """The prompts to show, and to how many characters a response is cut."""
-    for level, longest in enumerate(_lengths()):
-        sizes: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for one in seen:
+        counts.update({(one.task, prompt): count for prompt, count in one.counts.items()})
+    if wanted is None:  # an order of chance that does not depend on the machine
+        order = sorted(counts, key=digest)
+    else:
+        order = [pair for pair in counts if pair[1] in wanted.get(pair[0], ())]
+    for level, longest in enumerate(LENGTHS):
+        sizes: Counter[tuple[str, str]] = Counter()
         for one in seen:
-            for prompt, size in one.sizes.items():
-                sizes[one.task, prompt] = sizes.get((one.task, prompt), 0) + size[level]
-        # Prompts of all tasks in an order of chance that does not depend on the machine.
-        left, chosen = BUDGET, dict[str, set[str]]()
-        for task, prompt in sorted(sizes, key=digest):
-            if sizes[task, prompt] <= left:
-                left -= sizes[task, prompt]
-                chosen.setdefault(task, set()).add(prompt)
+            sizes.update({(one.task, prompt): size[level] for prompt, size in one.sizes.items()})
+        room, left, chosen = BUDGET, SHOWN, dict[str, set[str]]()
+        for pair in order:
+            if sizes[pair] <= room and counts[pair] <= left:
+                room, left = room - sizes[pair], left - counts[pair]
+                chosen.setdefault(pair[0], set()).add(pair[1])
         if chosen:
             return chosen, longest
-    return {}, LONGEST
-
-
-def _texts(
-    run: Run,
-    task: str,
-    models: Sequence[str],
-    chosen: set[str],
-    classes: Classes,
-    longest: int,
-) -> list[dict[str, Any]]:
-    """The records of the prompts to show, in the task's order."""
-    groups: dict[str, dict[str, Group]] = {}
-    for model in models:
-        for _, chunk in Groups(run, model, task).chunks(CHUNK):
-            for group in chunk:
-                if group.prompt.id in chosen:
-                    groups.setdefault(group.prompt.id, {})[model] = group
-    order = [prompt.id for prompt in run.prompts(task) if prompt.id in groups]
-    return [_record(groups[id], models, classes, longest) for id in order]
-
-
-def _record(
-    groups: Mapping[str, Group], models: Sequence[str], classes: Classes, longest: int
-) -> dict[str, Any]:
-    (prompt,) = {group.prompt.id for group in groups.values()}
-    kept = {m: groups[m].texts[:SAMPLES] if m in groups else () for m in models}
-    place = {t: i for i, t in enumerate(dict.fromkeys(t for m in models for t in kept[m]))}
-    labels = {}
-    if classes.method != "exact":
-        labels = {m: classes.of(group)[:SAMPLES].tolist() for m, group in groups.items()}
-    reasons = {m: group.features.get("finish_reason", ()) for m, group in groups.items()}
-    return {
-        "id": prompt,
-        "prompt": next(iter(groups.values())).prompt.text[:longest],
-        "texts": [text[:longest] for text in place],
-        "cut": {str(i): len(text) for text, i in place.items() if len(text) > longest},
-        "samples": [[place[text] for text in kept[m]] for m in models],
-        "classes": [labels.get(m, []) for m in models] if labels else [],
-        "long": [
-            [i for i, why in enumerate(reasons.get(m, ())[:SAMPLES]) if why == "length"]
-            for m in models
-        ],
-        "more": [len(groups[m].texts) - len(kept[m]) if m in groups else 0 for m in models],
-    }
-
-
-def _bytes(text: str) -> int:
-    return len(json.dumps(text, ensure_ascii=False).encode()) + 5 * sum(map(text.count, "<>&"))
+    return {}, LENGTHS[0]

@@ -46,8 +46,9 @@ def _theme(background: str, ink: str, faint: str, colours: list[str]) -> dict[st
             "style": {
                 "reference": {"color": ink, "stroke": ink},
                 "people": {"color": ink, "stroke": ink, "fill": ink},
+                "note": {"fill": ink},
             },
-            "title": {"color": ink, "fontSize": 13},
+            "title": {"color": ink, "subtitleColor": ink, "fontSize": 13, "anchor": "start"},
             "view": {"stroke": None},
         },
     }

@@ -221,6 +221,7 @@ class Groups:
             self._task,
             {
                 **{name: tuple(rows[i] for i in kept) for name, rows in own.items()},
+                "reasoning": tuple(thoughts[i] for i in kept),
                 **_given_features([given[i] for i in kept]),
             },
             count_states(states, texts),

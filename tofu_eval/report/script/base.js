@@ -16,6 +16,14 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** An element of a drawing. */
+function draw(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
 /** The rows of a dataset as objects. */
 function records(table) {
   return table.rows.map((row) => Object.fromEntries(table.names.map((name, i) => [name, row[i]])));
@@ -101,6 +109,12 @@ function marked(text, found) {
 function firstLine(text, length) {
   return text.trim().split("\n", 1)[0].slice(0, length);
 }
+
+/** A name that a line may end in after each "_". */
+const breakable = (name) => name.split("_").flatMap((part, i) => [...(i ? ["_", make("wbr")] : []), ...visible(part)]);
+
+/** "1 response", "2 responses". */
+const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
 /** What a metric's direction means, as an arrow. */
 function arrow(metric) {

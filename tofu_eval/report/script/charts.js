@@ -3,18 +3,18 @@
 function startCharts(datasets, openPrompt) {
   const quality = Object.keys(data.metrics).filter((name) => data.metrics[name].measures === "quality");
   const ofDiversity = (name) => data.metrics[name].measures === "diversity";
-  const choice = { task: data.tasks[0], metric: data.leads.find(ofDiversity) ?? data.leads[0], quality: quality[0] ?? "" };
-  const change = (key) => (value) => { choice[key] = value; drawAll(key); };
   const pairs = (names) => names.map((name) => [name, name + (name in data.metrics ? arrow(name) : "")]);
   const figures = data.charts.map(figure);
+  const folded = make("details", { class: "folded", hidden: true }, make("summary", {}), make("ul"));
   let drawn = Promise.resolve();
 
   byId("charts-body").append(
     make("div", { class: "controls" },
-      select("Task", pairs(data.tasks), choice.task, change("task")),
-      select("Metric", pairs(data.leads), choice.metric, change("metric")),
-      quality.length ? select("Quality", pairs(quality), choice.quality, change("quality")) : null),
-    make("div", { class: "figures" }, ...figures.map((one) => one.node)));
+      data.tasks.length > 1 ? chooser("Task", "task", pairs(data.tasks)) : null,
+      chooser("Metric", "metric", pairs(data.leads)),
+      quality.length > 1 ? chooser("Quality", "quality", pairs(quality)) : null),
+    make("div", { class: "figures" }, ...figures.map((one) => one.node)), folded);
+  follow((changed) => drawAll(changed));
 
   function figure(chart) {
     const place = make("div", { class: "chart", id: `chart-${chart.name}` });
@@ -29,50 +29,25 @@ function startCharts(datasets, openPrompt) {
     return made;
   }
 
-  function drawAll(key = null) {
-    const some = figures.filter((one) => key === null || one.chart.by.includes(key));
+  function drawAll(changed = null) {
+    const some = figures.filter((one) => changed === null || one.chart.by.some((key) => changed.includes(key)));
     // One after the other, so that the page answers in between.
-    drawn = some.reduce((before, one) => before.then(() => draw(one)).then(pause), drawn);
+    drawn = some.reduce((before, one) => before.then(() => drawChart(one)).then(pause), drawn).then(fold);
     return drawn;
   }
 
   const pause = () => new Promise((done) => setTimeout(done));
 
-  async function draw(one) {
+  async function drawChart(one) {
     one.view?.finalize();
     one.view = null;
     one.rows = rowsOf(one.chart);
-    one.what.textContent = one.chart.by.filter((key) => choice[key]).map((key) => choice[key]).join(" · ");
+    one.what.textContent = captionOf(one);
     if (one.behind.open) fillTable(one);
     else one.behind.replaceChildren(one.behind.firstChild); // the summary: a table made before is stale
-    one.behind.hidden = !one.rows.length;
-    if (!one.rows.length) {
-      one.place.replaceChildren(make("p", { class: "empty" }, missing(one.chart)));
-      return;
-    }
-    const theme = data.themes[document.documentElement.dataset.shown];
-    const width = Math.max(one.place.clientWidth, 200);
-    const spec = {
-      $schema: data.schema,
-      description: `${one.chart.title}. ${one.chart.about} The table below it has the numbers.`,
-      data: { values: one.rows },
-      autosize: { type: "fit-x", contains: "padding" },
-      width,
-      height: Math.max(60, data.line * new Set(one.rows.map((row) => `${row.task} ${row.model}`)).size),
-      config: {
-        ...theme.config,
-        axis: { ...theme.config.axis, labelLimit: Math.min(200, Math.round(width / 3)) },
-        legend: { ...theme.config.legend, columns: width < 420 ? 2 : 4 },
-      },
-      ...structuredClone(one.chart.spec),
-    };
-    for (const [channel, named] of Object.entries(one.chart.axes)) { // what was chosen
-      const metric = named === "quality" ? choice.quality : choice.metric;
-      const side = spec.encoding[channel];
-      side.axis.title = named === "difference" ? `${metric} minus ${data.models[0]}` : data.metrics[metric].title;
-      if (side.scale) side.scale.reverse = data.metrics[metric].reversed;
-    }
-    const made = await window.vegaEmbed(one.place, spec, {
+    one.node.hidden = !one.rows.length;
+    if (!one.rows.length) return;
+    const made = await window.vegaEmbed(one.place, specOf(one), {
       ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: tooltip(one.chart),
     });
     one.view = made;
@@ -81,6 +56,60 @@ function startCharts(datasets, openPrompt) {
         if (item?.datum?.prompt_id !== undefined) openPrompt(choice.task, item.datum.prompt_id);
       });
     }
+  }
+
+  function specOf(one) {
+    const theme = data.themes[document.documentElement.dataset.shown];
+    const width = Math.max(one.place.clientWidth, 200);
+    const rows = one.chart.lines ? mostChanged(one.rows, one.chart.lines, choice.metric) : one.rows;
+    const spec = {
+      $schema: data.schema,
+      description: `${one.chart.title}, ${captionOf(one)}. ${one.chart.about} The table below it has the numbers.`,
+      data: { values: rows },
+      autosize: { type: "fit-x", contains: "padding" },
+      width,
+      height: Math.max(60, data.line * new Set(rows.map((row) => `${row.label ?? row.task} ${row.model}`)).size),
+      config: {
+        ...theme.config,
+        axis: { ...theme.config.axis, labelLimit: Math.min(320, Math.round(width / 3)) },
+        legend: { ...theme.config.legend, columns: width < 420 ? 2 : 4 },
+      },
+      ...structuredClone(one.chart.spec),
+    };
+    for (const layer of spec.layer ?? []) if (layer.encoding?.y?.axis?.labelLimit) layer.encoding.y.axis.labelLimit = Math.round(width / 2.5);
+    for (const [channel, named] of Object.entries(one.chart.axes)) { // what was chosen
+      const side = spec.encoding[channel];
+      side.axis.title = axisTitle(named, channel);
+      side.scale.reverse = data.metrics[named === "quality" ? choice.quality : choice.metric].reversed;
+    }
+    if (rows[0].log) spec.encoding.x.scale = { type: "log" };
+    return spec;
+  }
+
+  /** "self_bleu minus base, wider →". */
+  function axisTitle(named, channel) {
+    const metric = named === "quality" ? choice.quality : choice.metric;
+    const { word } = data.metrics[metric];
+    return metric + (named === "difference" ? ` minus ${data.models[0]}` : "") + (word ? `, ${word} ${channel === "x" ? "→" : "↑"}` : "");
+  }
+
+  /** The choice, the baseline and n, as an exported chart says them. */
+  function captionOf(one) {
+    const told = one.chart.by.filter((key) => choice[key]).map((key) => choice[key]);
+    if (["differences", "scores"].includes(one.chart.dataset)) told.push(`compared with ${data.models[0]}`);
+    const counts = one.rows.flatMap((row) => [row.pairs ?? row.n ?? row.prompts].filter(Boolean));
+    const ids = new Set(one.rows.map((row) => row.prompt_id).filter((id) => id !== undefined));
+    const [least, most] = ids.size ? [ids.size, ids.size] : [Math.min(...counts), Math.max(...counts)];
+    if (ids.size || counts.length) told.push(`n = ${least}${least === most ? "" : ` to ${most}`} prompts`);
+    return told.join(" · ");
+  }
+
+  /** Charts that have nothing to draw, and why, in a fold. */
+  function fold() {
+    const empty = figures.filter((one) => !one.rows.length);
+    folded.hidden = !empty.length;
+    folded.firstChild.textContent = `${plural(empty.length, "chart")} with nothing to draw`;
+    folded.lastChild.replaceChildren(...empty.map((one) => make("li", {}, `${one.chart.title}: ${missing(one.chart)}`)));
   }
 
   function missing(chart) {
@@ -147,18 +176,4 @@ function startCharts(datasets, openPrompt) {
     width = window.innerWidth;
   }));
   return { redraw: () => drawAll(), done };
-}
-
-/** One row a model and prompt, ranked within the model, as charts.py makes them. */
-function differences(task, metric) {
-  const table = data.scores[task]?.[metric];
-  if (!table) return [];
-  return data.models.slice(1).flatMap((model, i) => {
-    const pairs = table[i + 1]
-      .map((value, prompt) => ({ model, prompt, prompt_id: data.prompts[task][prompt][0], baseline: table[0][prompt], value }))
-      .filter((row) => row.value !== null && row.baseline !== null)
-      .map((row) => ({ ...row, difference: row.value - row.baseline }))
-      .sort((a, b) => a.difference - b.difference || a.prompt - b.prompt);
-    return pairs.map((row, rank) => ({ ...row, rank: rank + 1 }));
-  });
 }

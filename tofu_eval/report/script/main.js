@@ -24,8 +24,12 @@ function startAbout() {
 
 applyTheme();
 const datasets = Object.fromEntries(Object.entries(data.datasets).map(([name, table]) => [name, records(table)]));
-startTable(datasets.estimates);
+startForest(datasets.estimates);
+startVerdicts();
+startCopy();
 const explorer = startExplorer();
+startShownMost(explorer.open);
+startTable(datasets.estimates);
 const drawing = startCharts(datasets, explorer.open);
 startAbout();
 drawing.done.then(() => { document.documentElement.dataset.ready = "true"; });

@@ -17,18 +17,21 @@ function startTable(estimates) {
   let sorted = { key: null, down: false };
   let page = 0;
   const all = (names) => [["", "all"], ...names.map((name) => [name, name])];
-  const change = (key) => (value) => { wanted[key] = value; page = 0; draw(); };
+  const change = (key) => (value) => { wanted[key] = value; page = 0; show(); };
   const clear = make("input", { type: "checkbox", change: () => change("clear")(clear.checked) });
   const count = make("p", { class: "count", role: "status" });
   const heads = COLUMNS.map((column) => head(column));
   const body = make("tbody", { role: "rowgroup" });
   const pages = make("div");
 
+  const fields = {
+    task: select("Task", all(data.tasks), "", change("task")),
+    metric: select("Metric", all(Object.keys(data.metrics)), "", change("metric")),
+    model: select("Model", all(data.models), "", change("model")),
+  };
+
   byId("table-body").append(
-    make("div", { class: "controls" },
-      select("Task", all(data.tasks), "", change("task")),
-      select("Metric", all(Object.keys(data.metrics)), "", change("metric")),
-      select("Model", all(data.models), "", change("model")),
+    make("div", { class: "controls" }, ...Object.values(fields),
       make("label", { class: "field check" }, clear, make("span", {}, "clear differences only"))),
     count,
     make("div", { class: "scroll", role: "region", "aria-label": "All numbers", tabindex: "0" },
@@ -51,7 +54,7 @@ function startTable(estimates) {
       heads[i].setAttribute("aria-sort", state);
     });
     page = 0;
-    draw();
+    show();
   }
 
   function chosen() {
@@ -68,13 +71,13 @@ function startTable(estimates) {
     });
   }
 
-  function draw() {
+  function show() {
     const rows = chosen();
     page = Math.min(page, Math.max(0, Math.ceil(rows.length / PAGE_ROWS) - 1));
     count.textContent = `${rows.length} of ${estimates.length} rows`;
     body.replaceChildren(...rows.slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS).map(line));
     pages.replaceChildren();
-    if (rows.length > PAGE_ROWS) pages.append(pager(rows.length, PAGE_ROWS, page, (to) => { page = to; draw(); }, "rows"));
+    if (rows.length > PAGE_ROWS) pages.append(pager(rows.length, PAGE_ROWS, page, (to) => { page = to; show(); }, "rows"));
   }
 
   function line(row) {
@@ -95,5 +98,16 @@ function startTable(estimates) {
       cell("prompts", numeric, row.undefined ? `${row.n} (${row.undefined} undefined)` : String(row.n)));
   }
 
-  draw();
+  function filter(key, value) {
+    wanted[key] = fields[key].querySelector("select").value = value;
+    page = 0;
+  }
+
+  follow((changed) => { // what is chosen above filters these numbers too
+    if (changed.includes("only")) filter("metric", choice.only);
+    if (changed.includes("model")) filter("model", choice.model);
+    if (changed.includes("task")) filter("task", choice.task);
+    show();
+  });
+  show();
 }
