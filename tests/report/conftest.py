@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.reports import FRUIT, HOSTILE, Look, score, written
+from support.reports import FRUIT, HOSTILE, Look, Looks, score, written
 
 
 @pytest.fixture(scope="session")
@@ -72,44 +72,44 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def look(chromium: Any) -> Iterator[Look]:
     """Open a report; afterwards, whatever the page complained of fails the test."""
-    complaints: list[str] = []
-    contexts = []
+    looks = Looks(chromium)
+    yield looks.open
+    looks.close()
+    assert looks.complaints == []
 
-    def open_page(path: Path, *, width: int = 1280, ready: bool = True, **settings: Any) -> Any:
-        context = chromium.new_context(viewport={"width": width, "height": 860}, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.add_init_script(
-            "document.addEventListener('securitypolicyviolation', (event) =>"
-            " console.error(`policy: ${event.violatedDirective} ${event.sample}`))"
-        )
-        page.on(
-            "console",
-            lambda said: (
-                complaints.append(f"{said.type}: {said.text}")
-                if said.type in ("error", "warning")
-                else None
-            ),
-        )
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on(
-            "request",
-            lambda asked: (
-                complaints.append(f"request: {asked.url}")
-                if not asked.url.startswith("file:")
-                else None
-            ),
-        )
-        page.goto(path.as_uri())
-        if ready:
-            page.wait_for_selector("html[data-ready=true]")
-        return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+@pytest.fixture(scope="module")
+def module_looks(chromium: Any) -> Iterator[Looks]:
+    """Pages that several tests share."""
+    looks = Looks(chromium)
+    yield looks
+    looks.close()
+
+
+@pytest.fixture(scope="module")
+def untouched(module_looks: Looks, fruit_page: Path) -> Any:
+    return module_looks.open(fruit_page, height=800)
+
+
+@pytest.fixture(scope="module")
+def touched(module_looks: Looks, fruit_page: Path) -> Any:
+    return module_looks.open(fruit_page, height=800)
+
+
+@pytest.fixture
+def fruit(untouched: Any, module_looks: Looks) -> Iterator[Any]:
+    """The report of `run` as it opens, for tests that leave it so."""
+    yield untouched
+    assert module_looks.complaints == []
+
+
+@pytest.fixture
+def fresh(touched: Any, module_looks: Looks) -> Iterator[Any]:
+    """The same for tests that press and choose: loaded again for each."""
+    touched.reload()
+    touched.wait_for_selector("html[data-ready=true]")
+    yield touched
+    assert module_looks.complaints == []
 
 
 @pytest.fixture(scope="session")

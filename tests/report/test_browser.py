@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.reports import FRUIT, HOSTILE, Look, score, written
+from support.reports import FRUIT, HOSTILE, Look, Looks, score, written
 
+from tofu_eval.report.themes import THEMES
 from tofu_eval.run.store import Run
 
 
@@ -25,68 +26,65 @@ def column(page: Any, number: int) -> list[str]:
     return page.locator(f"#table tbody tr > :nth-child({number})").all_inner_texts()
 
 
-def test_it_loads_and_draws_every_chart(look: Look, fruit_page: Path) -> None:
-    page = look(fruit_page)
-    assert page.locator(".answer").inner_text().startswith("Compared with base, sft is ")
-    assert page.locator("#charts figure .chart svg").count() == 6
-    labels = page.locator("#charts .chart").evaluate_all("all => all.map(c => c.ariaLabel)")
+def test_it_loads_and_draws_every_chart(fruit: Any) -> None:
+    assert fruit.locator(".answer").text_content().startswith("Compared with base, sft is ")
+    assert fruit.locator("#charts figure .chart svg").count() == 6
+    assert fruit.locator("#charts .folded").is_hidden()
+    labels = fruit.locator("#charts .chart").evaluate_all("all => all.map(c => c.ariaLabel)")
     assert all("The table below it has the numbers." in label for label in labels)
-    for figure in page.locator("#charts figure").all():
+    for figure in fruit.locator("#charts figure").all():
         figure.locator("summary").click()
         figure.locator("tbody tr").nth(1).wait_for()
         figure.locator("summary").click()
 
 
-def test_the_table_sorts_and_filters(look: Look, fruit_page: Path) -> None:
-    page = look(fruit_page)
-    field(page, "table", "Model").select_option("sft")
-    field(page, "table", "Metric").select_option("unique_rate")
-    assert column(page, 3) == ["sft"]
-    field(page, "table", "Model").select_option("")
-    assert column(page, 3) == ["base", "sft", "tofu"]
-    assert page.locator("#table .count").inner_text() == "3 of 18 rows"
-    sort = page.get_by_role("button", name="mean")
+def test_the_table_sorts_and_filters(fresh: Any) -> None:
+    field(fresh, "table", "Model").select_option("sft")
+    field(fresh, "table", "Metric").select_option("unique_rate")
+    assert column(fresh, 3) == ["sft"]
+    field(fresh, "table", "Model").select_option("")
+    assert column(fresh, 3) == ["base", "sft", "tofu"]
+    assert fresh.locator("#table .count").inner_text() == "3 of 18 rows"
+    sort = fresh.get_by_role("button", name="mean")
     sort.click()
-    assert column(page, 3)[0] == "sft"
-    head = page.locator("#table th", has_text="mean")
+    assert column(fresh, 3)[0] == "sft"
+    head = fresh.locator("#table th", has_text="mean")
     assert head.get_attribute("aria-sort") == "ascending"
     sort.click()
-    assert column(page, 3)[-1] == "sft"
+    assert column(fresh, 3)[-1] == "sft"
     assert head.get_attribute("aria-sort") == "descending"
-    field(page, "table", "clear differences only").check()
-    assert "sft" in column(page, 3)
-    assert "base" not in column(page, 3)
-    assert set(column(page, 7)) <= {"narrower", "wider", "worse", "better", "higher", "lower"}
+    field(fresh, "table", "clear differences only").check()
+    assert "sft" in column(fresh, 3)
+    assert "base" not in column(fresh, 3)
+    assert set(column(fresh, 7)) <= {"narrower", "wider", "worse", "better", "higher", "lower"}
 
 
-def test_the_charts_follow_the_choice(look: Look, fruit_page: Path) -> None:
-    page = look(fruit_page)
-    assert "self_bleu minus base" in page.locator("#chart-differences svg").inner_html()
-    figure = page.locator("figure", has=page.locator("#chart-differences"))
+def test_the_charts_follow_the_choice(fresh: Any) -> None:
+    assert "self_bleu minus base" in fresh.locator("#chart-differences svg").inner_html()
+    figure = fresh.locator("figure", has=fresh.locator("#chart-differences"))
     figure.locator("summary").click()
     before = figure.locator("tbody").inner_text()
     figure.locator("summary").click()
-    field(page, "charts", "Metric").select_option("distinct_1")
-    page.wait_for_selector("#chart-differences svg >> text=distinct_1 minus base")
-    page.wait_for_selector("#chart-prompts svg >> text=distinct_1 minus base")
+    field(fresh, "charts", "Metric").select_option("distinct_1")
+    fresh.wait_for_selector("#chart-differences svg >> text=distinct_1 minus base")
+    fresh.wait_for_selector("#chart-prompts svg >> text=distinct_1 minus base")
     figure.locator("details > summary").click()
     figure.locator("tbody tr").nth(1).wait_for()
     assert figure.locator("tbody").inner_text() != before
 
 
-def test_a_point_leads_to_its_responses(look: Look, fruit_page: Path) -> None:
-    page = look(fruit_page)
-    page.locator("#chart-prompts").scroll_into_view_if_needed()
-    point = page.locator("#chart-prompts .mark-symbol path[transform]").nth(4)
+def test_a_point_leads_to_its_responses(fresh: Any) -> None:
+    fresh.locator("#chart-prompts").scroll_into_view_if_needed()
+    point = fresh.locator("#chart-prompts .mark-symbol path[transform]").nth(4)
     point.hover(force=True)
-    assert "Name two fruits" in page.locator("#tooltip:not([hidden])").inner_text()
+    assert "Name two fruits" in fresh.locator("#tooltip:not([hidden])").inner_text()
     point.click(force=True)
-    page.locator(".prompts [aria-current]:focus").wait_for()
+    fresh.locator(".prompts [aria-current]:focus").wait_for()
     # The same for a keyboard: the table behind the chart.
-    figure = page.locator("figure", has=page.locator("#chart-prompts"))
+    figure = fresh.locator("figure", has=fresh.locator("#chart-prompts"))
     figure.locator("summary").press("Enter")
     figure.get_by_role("button", name="Name two fruits, number 7.").first.press("Enter")
-    assert page.locator(".panel h3").inner_text() == "Prompt 8 of 24"
+    assert fresh.locator(".panel h3").inner_text() == "Prompt 8 of 24"
 
 
 def run_of(page: Path, model: str) -> list[dict[str, Any]]:
@@ -94,9 +92,8 @@ def run_of(page: Path, model: str) -> list[dict[str, Any]]:
     return Run.open(page.with_name("fruit")).responses(model, "responses").to_pylist()
 
 
-def test_the_explorer_finds_a_response(look: Look, fruit_page: Path) -> None:
-    page = look(fruit_page)
-    section = page.locator("#responses")
+def test_the_explorer_finds_a_response(fresh: Any, fruit_page: Path) -> None:
+    section = fresh.locator("#responses")
     assert section.locator(".column").count() == 3
     search = section.get_by_label("Search the responses")
     rows = [row for m in ("base", "sft", "tofu") for row in run_of(fruit_page, m)]
@@ -104,7 +101,7 @@ def test_the_explorer_finds_a_response(look: Look, fruit_page: Path) -> None:
     found = [row for row in rows if words in row["text"]]
     assert 0 < len({row["prompt_id"] for row in found}) < 24
     search.fill(words.upper())
-    page.wait_for_selector("#responses mark")
+    fresh.wait_for_selector("#responses mark")
     assert set(section.locator("mark").all_inner_texts()) == {words}
     prompts = {row["prompt_id"] for row in found}
     expected = f"{len(found)} responses to {len(prompts)} of 24 prompts match"
@@ -116,52 +113,56 @@ def test_the_explorer_finds_a_response(look: Look, fruit_page: Path) -> None:
     section.get_by_text("24 prompts", exact=True).wait_for()
 
 
-def test_duplicates_and_classes_are_marked(look: Look, fruit_page: Path) -> None:
-    page = look(fruit_page)
-    sft = page.locator(".column").nth(1)
+def test_duplicates_and_classes_are_marked(fresh: Any) -> None:
+    sft = fresh.locator(".column").nth(1)
     assert "different of 8" in sft.locator("h4").inner_text()
     assert sft.locator(".card .class").first.inner_text().startswith("A ×")
     assert sft.locator(".card .copies").first.inner_text().startswith("same text")
     merged = sft.locator(".card").count()
-    field(page, "responses", "Order").select_option("samples")
+    field(fresh, "responses", "Order").select_option("samples")
     assert sft.locator(".card").count() == 8 > merged
     assert sft.get_by_text("same text as #").count() > 0
-    page.locator(".prompts button").nth(5).click()
-    colours = page.locator(".column .card").evaluate_all(
+    fresh.locator(".prompts button").nth(5).click()
+    colours = fresh.locator(".column .card").evaluate_all(
         "all => all.map(card => getComputedStyle(card).borderLeftColor)"
     )
     assert len(set(colours)) >= 2
 
 
-def test_the_keyboard_is_enough(look: Look, fruit_page: Path) -> None:
-    page = look(fruit_page)
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
-    page.get_by_role("button", name="p (adjusted)").focus()
-    page.keyboard.press("Enter")
-    assert page.locator("th[aria-sort=ascending]").count() == 1
-    first = page.locator(".prompts button").first
+def test_the_keyboard_is_enough(fresh: Any) -> None:
+    fresh.keyboard.press("Tab")
+    assert fresh.evaluate("document.activeElement.textContent") == "Skip to the report"
+    fresh.get_by_role("button", name="p (adjusted)").focus()
+    fresh.keyboard.press("Enter")
+    assert fresh.locator("th[aria-sort=ascending]").count() == 1
+    first = fresh.locator(".prompts button").first
     first.focus()
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    assert page.locator(".panel h3").inner_text() == "Prompt 2 of 24"
+    fresh.keyboard.press("ArrowDown")
+    fresh.keyboard.press("Enter")
+    second = fresh.locator(".prompts .name").nth(1).inner_text()
+    assert fresh.locator(".panel .prompt .text").inner_text() == second
     # Whatever scrolls can be reached, and nothing is without a name.
-    assert page.locator(".scroll:not([tabindex]), .columns:not([tabindex])").count() == 0
-    nameless = page.locator("button, select, input").evaluate_all(
+    assert fresh.locator(".scroll:not([tabindex]), .columns:not([tabindex])").count() == 0
+    nameless = fresh.locator("button, select, input").evaluate_all(
         "all => all.filter(c => !(c.ariaLabel || c.textContent.trim() || c.labels?.length)).length"
     )
     assert nameless == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone(look: Look, fruit_page: Path, scheme: str) -> None:
-    page = look(fruit_page, width=390, is_mobile=True, has_touch=True, color_scheme=scheme)
+@pytest.fixture(scope="module")
+def phone(module_looks: Looks, fruit_page: Path) -> Any:
+    return module_looks.open(fruit_page, width=390, height=844, is_mobile=True, has_touch=True)
+
+
+def test_it_fits_a_phone(phone: Any, module_looks: Looks) -> None:
+    page = phone
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator("figure summary").first.click()
     page.locator(".panel .card").first.scroll_into_view_if_needed()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     widths = page.locator("#charts svg").evaluate_all("all => all.map(s => s.clientWidth)")
     assert all(200 < width <= 390 for width in widths)
+    assert module_looks.complaints == []
 
 
 CONTRASTS = """() => {
@@ -199,15 +200,21 @@ CONTRASTS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_has_contrast(look: Look, fruit_page: Path, scheme: str) -> None:
-    page = look(fruit_page, color_scheme=scheme)
-    page.get_by_label("Search the responses").fill("apple")
-    page.wait_for_selector("#responses mark")
-    assert page.evaluate(CONTRASTS) == []
+def test_every_text_has_contrast(fresh: Any, scheme: str) -> None:
+    fresh.emulate_media(color_scheme=scheme)
+    ink = THEMES[scheme]["ink"]
+    fresh.wait_for_selector(f"#chart-lengths svg text[fill='{ink}']")
+    fresh.locator("#forest button").first.click()
+    fresh.get_by_label("Search the responses").fill("apple")
+    fresh.wait_for_selector("#responses mark")
+    contrasts = fresh.evaluate(CONTRASTS)
+    fresh.emulate_media(color_scheme="light")
+    assert contrasts == []
 
 
-def test_the_switch_wins_over_the_system(look: Look, fruit_page: Path) -> None:
-    page = look(fruit_page, color_scheme="dark")
+def test_the_switch_wins_over_the_system(fresh: Any) -> None:
+    page = fresh
+    page.emulate_media(color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
     page.get_by_label("Theme").select_option("light")
@@ -216,6 +223,7 @@ def test_the_switch_wins_over_the_system(look: Look, fruit_page: Path) -> None:
     page.wait_for_selector("#chart-means svg text[fill='#44505c']")
     page.get_by_label("Theme").select_option("")
     assert page.evaluate(ground) == dark
+    page.emulate_media(color_scheme="light")
 
 
 def test_nothing_that_a_model_wrote_runs(look: Look, hostile_page: Path) -> None:
@@ -244,15 +252,14 @@ def test_nothing_that_a_model_wrote_runs(look: Look, hostile_page: Path) -> None
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
-def test_an_injected_script_is_refused(look: Look, fruit_page: Path, tmp_path: Path) -> None:
+def test_an_injected_script_is_refused(chromium: Any, fruit_page: Path, tmp_path: Path) -> None:
     """The policy itself: what gets into the file by another way does not run either."""
     evil = tmp_path / "evil.html"
     handler = '<img src="x" onerror="window.owned = 1"><script>window.owned = 2</script>'
     text = fruit_page.read_text("utf-8")
     evil.write_text(text.replace("<footer>", f"{handler}<footer>"), "utf-8")
     complaints: list[str] = []
-    browser = look(fruit_page).context.browser
-    context = browser.new_context()
+    context = chromium.new_context()
     page = context.new_page()
     page.on("console", lambda said: complaints.append(said.text))
     page.goto(evil.as_uri())
@@ -301,9 +308,9 @@ def test_ten_thousand_responses_stay_usable(
     assert sum(len(one["samples"][0]) for one in shown["explorer"]["responses"]) == 5000
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_no_column_is_clipped(look: Look, fruit_page: Path, width: int) -> None:
-    page = look(fruit_page, width=width)
+@pytest.mark.parametrize("which", ["fruit", "phone"])
+def test_no_column_is_clipped(request: pytest.FixtureRequest, which: str) -> None:
+    page = request.getfixturevalue(which)
     for summary in page.locator("#about summary").all():
         if summary.locator("xpath=..").get_attribute("open") is None:
             summary.click()

@@ -37,6 +37,51 @@ HOSTILE = [
 ]
 
 
+class Looks:
+    """Pages in a browser, and whatever they complained of."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+        self._contexts: list[Any] = []
+        self.complaints: list[str] = []
+
+    def open(
+        self,
+        path: Path,
+        *,
+        width: int = 1280,
+        height: int = 860,
+        ready: bool = True,
+        **settings: Any,
+    ) -> Any:
+        """A page that shows a file."""
+        context = self._browser.new_context(viewport={"width": width, "height": height}, **settings)
+        self._contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.add_init_script(
+            "document.addEventListener('securitypolicyviolation', (event) =>"
+            " console.error(`policy: ${event.violatedDirective} ${event.sample}`))"
+        )
+        page.on("console", lambda said: self._hear(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("request", lambda asked: self._hear(f"request: {asked.url}"))
+        page.goto(path.as_uri())
+        if ready:
+            page.wait_for_selector("html[data-ready=true]")
+        return page
+
+    def _hear(self, said: str) -> None:
+        kind, _, what = said.partition(": ")
+        if kind in ("error", "warning") or (kind == "request" and not what.startswith("file:")):
+            self.complaints.append(said)
+
+    def close(self) -> None:
+        """Close the pages."""
+        for context in self._contexts:
+            context.close()
+
+
 def score(
     output: Path, rows: list[dict[str, Any]], *arguments: str, metrics: Sequence[str] = METRICS
 ) -> Path:
