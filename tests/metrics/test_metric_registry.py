@@ -359,6 +359,23 @@ def test_signatures_name_the_settings_and_the_models() -> None:
     assert vendi == "vendi|v:1|q:1.0|embedding:m@1"
 
 
+@pytest.mark.parametrize(
+    ("name", "sees"),
+    [
+        ("vendi", "meaning"),
+        ("nli_diversity", "meaning"),
+        ("distinct_k", "classes"),
+        ("self_bleu", "words"),
+        ("template_rate", "words"),
+        ("unique_rate", "words"),
+        ("token_entropy", "probability"),
+        ("reward", "other"),
+    ],
+)
+def test_a_metric_says_what_it_sees(name: str, sees: str) -> None:
+    assert METRICS.get(name).facts()["sees"] == sees
+
+
 def test_a_wrong_name_gets_a_hint() -> None:
     with pytest.raises(UnknownNameError) as caught:
         METRICS.get("vendi_scor")
