@@ -114,6 +114,6 @@ class _Bonds:
         """A number a joined class, the largest first."""
         joined = {id(held): held for held in self._held.values()}
         by_size = sorted(
-            joined.values(), key=lambda held: -sum(map(self._sizes.get, held.values()))
+            joined.values(), key=lambda held: -sum(self._sizes[one] for one in held.values())
         )
         return {one: number for number, held in enumerate(by_size) for one in held.values()}
