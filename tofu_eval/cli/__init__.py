@@ -16,6 +16,7 @@ from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.errors import TofuEvalError
 from tofu_eval.core.escape import printable
+from tofu_eval.core.termination import Terminated, obeying_sigterm
 from tofu_eval.core.version import __version__
 
 COMMANDS = {
@@ -65,6 +66,12 @@ class Interrupted(Failure):
     exit_code = 130
 
 
+class Ended(Failure):
+    """SIGTERM: the exit code that schedulers expect."""
+
+    exit_code = 143
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is called, and turns our errors into one line."""
 
@@ -91,7 +98,8 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run; an error of ours is one line and exit code 2."""
         try:
-            return super().invoke(ctx)
+            with obeying_sigterm():
+                return super().invoke(ctx)
         except TofuEvalError as error:
             if ctx.params["debug"]:
                 raise
@@ -100,6 +108,10 @@ class LazyGroup(click.Group):
             raise Interrupted(
                 "Interrupted. What is finished is kept; the same command goes on from there."
             ) from interrupt
+        except Terminated as ended:
+            raise Ended(
+                "Terminated. What is finished is kept; the same command goes on from there."
+            ) from ended
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.errors import ModelError, TofuEvalError
+from tofu_eval.core.termination import is_asked
 
 
 class Remote:
@@ -148,9 +149,13 @@ def serve(pipe: Connection) -> None:
 PATIENCE = 20.0
 """Seconds for a child to end by itself before it is killed."""
 
+SHORT_PATIENCE = 5.0
+"""The same where we are asked to end soon."""
+
 
 _START = """
-import importlib, os, sys, threading, time
+import importlib, os, signal, sys, threading, time
+signal.signal(signal.SIGTERM, lambda number, frame: None)  # the parent decides what it means
 from multiprocessing.connection import Connection
 parent = os.getppid()
 def watch():  # killed in the middle of a batch, a parent closes a pipe that nobody looks at
@@ -218,7 +223,7 @@ class Child:
         """End the process and all that it started; its memory is free when this returns."""
         self._pipe.close()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(SHORT_PATIENCE if is_asked() else PATIENCE)
         except subprocess.TimeoutExpired:
             pass
         finally:

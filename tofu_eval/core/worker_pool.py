@@ -6,7 +6,6 @@ Light, because every worker imports it before anything else.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -17,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from tofu_eval.core.errors import TrainingError
+from tofu_eval.core.termination import ignore_signals, leave_if_asked
 from tofu_eval.core.types import Report
 
 Item = TypeVar("Item")
@@ -47,6 +47,7 @@ class Workers:
         while True:
             done, _ = wait(futures, timeout=0.1, return_when="FIRST_COMPLETED")
             self._pass_on()
+            leave_if_asked()
             for future in done:
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
@@ -102,8 +103,7 @@ def _prepare(messages: Any, parent: Connection, threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # those of transformers too
-    # The process at the terminal decides what Ctrl-C means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_signals()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

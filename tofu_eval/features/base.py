@@ -279,10 +279,12 @@ def fill(
     `stage` is what `report` calls the work.
     """
     missing = cache.find_missing(keys)
-    for start in range(0, len(missing), CHUNK):
-        report(stage, start, len(missing))
-        chunk = missing[start : start + CHUNK]
-        cache.add(chunk, *compute(chunk))
+    with finishing():
+        for start in range(0, len(missing), CHUNK):
+            leave_if_asked()
+            report(stage, start, len(missing))
+            chunk = missing[start : start + CHUNK]
+            cache.add(chunk, *compute(chunk))
     if missing:
         report(stage, len(missing), len(missing))
 

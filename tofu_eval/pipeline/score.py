@@ -22,6 +22,7 @@ from tofu_eval.core.errors import (
     UnknownNameError,
 )
 from tofu_eval.core.registry import load_file, loaded_files
+from tofu_eval.core.termination import leave_if_asked
 from tofu_eval.core.types import (
     Group,
     Report,
@@ -259,6 +260,7 @@ def scoring_pool(workers: int) -> Iterator[Scorer]:
                 "--workers 1."
             ) from error
         except BrokenProcessPool as error:
+            leave_if_asked()  # a scheduler asks all processes to end, and they do so first
             raise ConfigError(
                 "A scoring process was ended from outside (too little memory?). What is scored is "
                 "kept; run the same command again with fewer --workers."

@@ -11,8 +11,8 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +22,13 @@ from filelock import FileLock, Timeout
 
 from tofu_eval.core.errors import StoreError
 
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed
+    fcntl = None  # type: ignore[assignment]
+
 TEMPORARY = ".tmp-"
+LEFTOVER = re.compile(r"\.tmp-[0-9a-f]{32}")
 DAMAGED = ".damaged-"
 SUM_LENGTH = 16
 ROW_GROUP = 2048
@@ -39,21 +45,31 @@ LATER = {"correct": pa.bool_()}
 """Columns that the tables of older versions lack; they are null there."""
 
 
-def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def atomic_write(path: Path, write: Callable[[BinaryIO], object], *, tidy: bool = True) -> None:
     """Make `path` appear whole or not at all: temporary name, fsync, rename, fsync the folder.
+
+    Args:
+        path: the file.
+        write: writes its content.
+        tidy: also remove what others left half-written in its folder when they were killed.
 
     Raises:
         StoreError: the disk is full, read-only or gone; the file that was there is untouched.
     """
-    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if tidy:
+            clear_leftovers(path.parent.glob(f"{TEMPORARY}*"))
+        temporary, file = _open_temporary(path.parent)
         try:
-            with temporary.open("xb") as file:
+            with file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+                if fcntl is not None:
+                    temporary.replace(path)
+            if fcntl is None:
+                temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
@@ -66,6 +82,41 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             f"Cannot write {path}: {error.strerror or error}. What is finished is kept: "
             "make room or choose another --output, then run the same command again."
         ) from error
+
+
+def _open_temporary(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file that `clear_leftovers` knows to be ours while we live."""
+    while True:
+        temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
+        file = temporary.open("xb")
+        if fcntl is None:
+            return temporary, file
+        with suppress(OSError):  # a file system without locks: nobody clears there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if temporary.exists():  # nobody took it for a leftover before it was locked
+            return temporary, file
+        file.close()
+
+
+def clear_leftovers(files: Iterable[Path]) -> None:
+    """Remove those temporary files of `atomic_write` whose writers are dead.
+
+    A writer holds a lock on its file, which the operating system drops when it dies; what cannot be
+    locked or removed stays.
+    """
+    for file in files:
+        if LEFTOVER.fullmatch(file.name) and file.is_file():
+            with suppress(OSError):
+                _remove_if_free(file)
+
+
+def _remove_if_free(file: Path) -> None:
+    if fcntl is not None:
+        with file.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
+    else:
+        file.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -97,7 +148,7 @@ def write_part(folder: Path, table: pa.Table, number: int | None = None) -> Path
         number = max(map(part_number, parts_of(folder)), default=-1) + 1
     sum = hashlib.sha256(content).hexdigest()[:SUM_LENGTH]
     path = folder / f"part-{number:06d}-{sum}.parquet"
-    atomic_write(path, lambda file: file.write(content))
+    atomic_write(path, lambda file: file.write(content), tidy=False)
     for other in parts_of(folder):
         if part_number(other) == number and other != path:
             other.unlink()

@@ -41,6 +41,7 @@ from tofu_eval.run.files import (
     PART,
     TEMPORARY,
     check_table,
+    clear_leftovers,
     hold_lock,
     is_damage,
     is_ours,
@@ -120,9 +121,7 @@ class Run:
                 )
             else:
                 run = cls(path, {"format": FORMAT, "status": "new", "models": {}, "tasks": {}})
-            for leftover in path.rglob(f"{TEMPORARY}*"):  # of a process that was killed
-                if leftover.is_file():
-                    leftover.unlink(missing_ok=True)
+            clear_leftovers(path.rglob(f"{TEMPORARY}*"))
             yield run
 
     def tables(self) -> list[Path]:

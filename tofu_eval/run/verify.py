@@ -90,10 +90,11 @@ def clean(path: Path | str) -> list[str]:
         StoreError: there is no run, another process writes it, or the disk refuses.
     """
     Run.open(path)  # before `writing` makes a directory
-    done = [f"removed {file.relative_to(path)}" for file in leftovers(path)]
-    for file in leftovers(path):
-        file.unlink(missing_ok=True)
+    found = leftovers(path)
+    done = [f"removed {file.relative_to(path)}" for file in found]
     with Run.writing(path) as run:
+        for file in found:
+            file.unlink(missing_ok=True)
         for file in run.tables():
             try:
                 check_table(file)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from contextlib import suppress
 from pathlib import Path
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.leaderboard.board import Board, Source
-from tofu_eval.leaderboard.file import file_content, read_leaderboard
+from tofu_eval.leaderboard.file import NAME, file_content, read_leaderboard
 from tofu_eval.leaderboard.merge import Merged
 from tofu_eval.leaderboard.publishing.changes import Changes, changes_of, pack_board
-from tofu_eval.run.files import hold_lock, write_bytes
+from tofu_eval.run.files import TEMPORARY, clear_leftovers, hold_lock, write_bytes
 
 WAIT = 300.0
 """Seconds to wait for others who publish to the same directory."""
@@ -35,6 +38,7 @@ def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) ->
     with hold_lock(folder, wait=WAIT):
         changes = directory_changes(folder, source)
         write_changes(folder, changes)
+        remove_orphans(folder / NAME)
     return changes
 
 
@@ -46,16 +50,39 @@ def save_board(path: Path, merged: Merged) -> Board:
         DataError: the board is not valid, or the file there is no board: it is not overwritten.
         StoreError: the disk is full or read-only; what was there is untouched.
     """
-    before = read_leaderboard(path).scores if path.exists() else ()
-    write, board = pack_board(merged, path.stem, None)
-    content = file_content(board, path)
-    for name, table in write.items():
-        write_bytes(path.parent / name, table)
-    write_bytes(path, content)
-    for file in before:
-        if file.file not in write:
-            (path.parent / file.file).unlink(missing_ok=True)
+    with hold_lock(path.parent, wait=WAIT):
+        before = read_leaderboard(path).scores if path.exists() else ()
+        write, board = pack_board(merged, path.stem, None)
+        content = file_content(board, path)
+        for name, table in write.items():
+            write_bytes(path.parent / name, table)
+        write_bytes(path, content)
+        for file in before:
+            if file.file not in write:
+                remove_file(path.parent / file.file)
+        remove_orphans(path)
     return board
+
+
+def remove_orphans(path: Path) -> None:
+    """Remove what somebody who was killed left beside a board: rows that it does not name.
+
+    Only what is called and made as its rows are, the checksum in the name that of the content, is
+    taken for such.
+
+    Raises:
+        StoreError: the directory cannot be written.
+    """
+    clear_leftovers(path.parent.glob(f"{TEMPORARY}*"))
+    named = re.compile(re.escape(path.stem) + r"-[0-9a-f]{16}-([0-9a-f]{16})\.parquet")
+    kept = {file.file for file in read_leaderboard(path).scores}
+    for file in path.parent.glob("*.parquet"):
+        name = named.fullmatch(file.name)
+        if name is None or file.name in kept:
+            continue
+        with suppress(OSError):  # what cannot be read is not known to be ours
+            if hashlib.sha256(file.read_bytes()).hexdigest().startswith(name[1]):
+                remove_file(file)
 
 
 def directory_changes(folder: Path, source: Source) -> Changes:
@@ -68,7 +95,22 @@ def write_changes(folder: Path, changes: Changes) -> None:
     for name, content in changes.write.items():
         write_bytes(folder / name, content)
     for name in changes.remove:
-        (folder / name).unlink(missing_ok=True)
+        remove_file(folder / name)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that may be gone.
+
+    Raises:
+        StoreError: the directory cannot be written.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot remove {path}: {error.strerror or error}. No board names it any more: remove "
+            "it, or run the same command again."
+        ) from error
 
 
 def _read(path: Path) -> bytes | None:

@@ -1,0 +1,109 @@
+"""Commands in forks of a process that has imported everything, so that Python starts once."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.interpose import Seen, arm, attach, read_seen
+
+PATIENCE = 120.0
+"""Seconds that a command may take."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code (negative by a signal), what it printed, what was seen."""
+
+    code: int | None
+    said: str
+    seen: Seen
+
+
+def call(folder: Path, command: Sequence[str], *, mode: str = "count", at: int = 0) -> Ended:
+    """Call a command in `folder`/work, with its temporary files in `folder`/tmp; harm it at `at`.
+
+    A code of None says that it did not end by itself.
+    """
+    state, log = folder.with_suffix(".state"), folder.with_suffix(".log")
+    arm(state, folder, mode, at)
+    log.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        _be_a_command(folder, command, state, log)
+    deadline = time.monotonic() + PATIENCE
+    pid = status = 0
+    while pid == 0 and time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0 if pid else 0.002)
+    if pid == 0:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status) if pid else None
+    return Ended(code, log.read_text("utf-8", "replace"), read_seen(state))
+
+
+def _be_a_command(folder: Path, command: Sequence[str], state: Path, log: Path) -> None:
+    code = 70
+    try:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.chdir(folder / "work")
+        os.environ["TMPDIR"] = str(folder / "tmp")
+        tempfile.tempdir = None
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(out, stream)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        attach(state)
+        code = _invoke(command)
+    except BaseException:  # noqa: BLE001 - a fork must not go on in the harness
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def _invoke(command: Sequence[str]) -> int:
+    from tofu_eval.cli import main
+
+    try:
+        main(list(command), prog_name="tofu-eval")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    atexit._run_exitfuncs()
+    return code
+
+
+def warm(folder: Path, command: Sequence[str]) -> None:
+    """Call a command in this process, so that the forks find imported and compiled what it takes."""
+    from click.testing import CliRunner
+
+    from tofu_eval.cli import main
+
+    before = Path.cwd()
+    os.chdir(folder / "work")
+    try:
+        CliRunner().invoke(main, list(command), catch_exceptions=False)
+    finally:
+        os.chdir(before)
+
+
+def clear_group(pid: int) -> None:
+    """End what a command left behind."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,194 @@
+"""The commands that are harmed, what lies there before each, and what is compared after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faults.looking import (
+    look_at_board,
+    look_at_file,
+    look_at_run,
+    look_at_training,
+    look_at_tree,
+)
+
+HERE = Path(__file__).parent
+WORDS = "apple pear plum fig lime kiwi date sloe mango quince rice oats".split()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A command in a folder.
+
+    `before` are the commands that made what lies there, after `lay` has laid the files; `look`
+    says what is compared; `faults` how often it is harmed in all, `fixed` how often in CI's.
+    `models` says that it trains or generates with torch: nothing of it may run before a fork.
+    """
+
+    name: str
+    counts_for: str
+    command: Sequence[str]
+    look: Callable[[Path], Any]
+    faults: int
+    fixed: int
+    lay: Callable[[Path], None] = lambda folder: None
+    before: Sequence[Sequence[str]] = ()
+    models: bool = False
+    needs: str = ""
+
+
+def lay_task(folder: Path, prompts: int = 24, samples: int = 8) -> None:
+    """A task file; plain prompts."""
+    task = {
+        "name": "things",
+        "version": 1,
+        "licence": "CC0-1.0",
+        "source": "made here",
+        "citation": "none",
+        "format": "sft",
+        "sampling": {"samples": samples, "temperature": 1.0, "max_tokens": 8},
+        "prompts": [f"Name a thing, number {i}." for i in range(prompts)],
+    }
+    (folder / "things.yaml").write_text(json.dumps(task))  # JSON is YAML
+
+
+def lay_responses(folder: Path) -> None:
+    """Two models' responses to 150 prompts, as files."""
+    for model, words in (("base", 12), ("sft", 5)):
+        stream = random.Random(words)
+        rows = [
+            {
+                "id": f"p{i}",
+                "prompt": f"Name two things, number {i}.",
+                "responses": [" ".join(stream.choices(WORDS[:words], k=5)) for _ in range(6)],
+            }
+            for i in range(150)
+        ]
+        (folder / f"{model}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def lay_rows(folder: Path) -> None:
+    """Rows to train on."""
+    rows = [{"prompt": f"Name fruit {i}.", "completion": WORDS[i % 8]} for i in range(16)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def lay_tree(folder: Path) -> None:
+    """A clone of a bare repository, with a file of its owner's that is changed."""
+    environment = {
+        **os.environ,
+        **{f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER")
+           for what in ("NAME", "EMAIL")},
+    }  # fmt: skip
+
+    def git(*arguments: str) -> None:
+        subprocess.run(
+            ["git", *arguments], cwd=folder, check=True, capture_output=True, env=environment
+        )
+
+    git("init", "--quiet", "--bare", "-b", "main", "bare.git")
+    git("clone", "--quiet", "bare.git", "tree")
+    tree = folder / "tree"
+    for name in ("name", "email"):
+        git("-C", "tree", "config", f"user.{name}", "ada@example.org")
+    (tree / "notes.txt").write_text("notes\n")
+    git("-C", "tree", "checkout", "--quiet", "-B", "main")
+    git("-C", "tree", "add", "notes.txt")
+    git("-C", "tree", "commit", "--quiet", "-m", "first")
+    git("-C", "tree", "push", "--quiet", "-u", "origin", "main")
+    (tree / "notes.txt").write_text("mine, not to be committed\n")
+
+
+ECHO = (
+    *("run", "--engine", str(HERE / "echo_engine.py"), "--model", "base=10", "--model", "sft=4"),
+    *("--task", "things.yaml", "--batch-size", "16", "--metric", "unique_rate"),
+    *("--metric", "self_bleu", "--metric", "distinct_2", "--output", "r"),
+)
+TINY = (
+    *("run", "--model", "tiny=MODEL", "--task", "things.yaml", "--batch-size", "16"),
+    *("--metric", "distinct_2", "--output", "r"),
+)
+SCORE = (
+    *("score", "base.jsonl", "sft.jsonl", "--metric", "distinct_2", "--metric", "unique_rate"),
+    *("--metric", "self_bleu", "--output", "r"),
+)
+RESCORE = (
+    *("rescore", "r", "--metric", "distinct_k", "--equivalence", "word-overlap"),
+    *("--metric", "mean_length"),
+)
+BUILD = ("leaderboard", "build", "r", "--scores", "--output")
+TRAIN = (
+    *("train", "--model", "MODEL", "--data", "rows.jsonl", "--output", "t", "--loss", "tofu"),
+    *("--set", "max_steps=4", "--set", "save_steps=2", "--set", "per_device_train_batch_size=4"),
+    *("--set", "max_length=64"),
+)
+
+
+def _run(folder: Path) -> Any:
+    return look_at_run(folder / "r")
+
+
+def _board(folder: Path) -> Any:
+    return look_at_board(folder / "b" / "leaderboard.json")
+
+
+def _training(folder: Path) -> Any:
+    return look_at_training(folder / "t")
+
+
+SCENES = (
+    Scene("run, a fake engine", "run", ECHO, _run, 240, 22, lay_task),
+    Scene(
+        "run, transformers", "run", TINY, _run, 120, 8,
+        lambda folder: lay_task(folder, 6, 8), models=True,
+    ),
+    Scene("score", "score", SCORE, _run, 160, 14, lay_responses),
+    Scene("rescore", "rescore", RESCORE, _run, 110, 10, lay_responses, (SCORE,)),
+    Scene(
+        "publish --to", "publish and merge",
+        ("leaderboard", "publish", "two/board.json", "--to", "b"), _board, 90, 8,
+        lay_responses,
+        (
+            (*SCORE[:1], *SCORE[2:]), (*BUILD, "two/board.json"), ("!rm", "r"),
+            (*SCORE[:2], *SCORE[3:]), (*BUILD, "one/board.json"),
+            ("leaderboard", "publish", "one/board.json", "--to", "b"),
+        ),
+    ),
+    Scene(
+        "publish --git --push", "publish and merge",
+        ("leaderboard", "publish", "one/board.json", "--git", "tree", "--push"),
+        lambda folder: look_at_tree(folder / "tree"), 60, 8,
+        lambda folder: (lay_responses(folder), lay_tree(folder))[1],
+        ((*SCORE[:2], *SCORE[3:]), (*BUILD, "one/board.json")), needs="git",
+    ),
+    Scene(
+        "merge", "publish and merge",
+        ("leaderboard", "merge", "one/board.json", "two/board.json", "--output",
+         "b/leaderboard.json"), _board, 30, 4, lay_responses,
+        (
+            (*SCORE[:1], *SCORE[2:]), (*BUILD, "two/board.json"), ("!rm", "r"),
+            (*SCORE[:2], *SCORE[3:]), (*BUILD, "one/board.json"),
+        ),
+    ),
+    Scene(
+        "build", "publish and merge", (*BUILD, "b/leaderboard.json"), _board, 30, 4,
+        lay_responses, (SCORE,),
+    ),
+    Scene("train", "train", TRAIN, _training, 60, 6, lay_rows, models=True),
+    Scene(
+        "report", "report and plot", ("report", "r", "--output", "page.html"),
+        lambda folder: look_at_file(folder / "page.html"), 25, 3, lay_responses, (SCORE,),
+    ),
+    Scene(
+        "plot", "report and plot",
+        ("plot", "r", "--plot", "means", "--output", "means.svg"),
+        lambda folder: look_at_file(folder / "means.svg"), 25, 3, lay_responses, (SCORE,),
+    ),
+)  # fmt: skip
