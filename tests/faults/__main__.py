@@ -147,7 +147,14 @@ def _import_all(models: bool) -> None:
     import importlib
 
     names = [
-        *("jsonschema", "pandas", "pyarrow.parquet", "scipy.special", "scipy.stats", "rich.progress"),
+        *(
+            "jsonschema",
+            "pandas",
+            "pyarrow.parquet",
+            "scipy.special",
+            "scipy.stats",
+            "rich.progress",
+        ),
         *("tofu_eval.pipeline", "tofu_eval.report", "tofu_eval.leaderboard.publishing"),
         *("tofu_eval.cli.run", "tofu_eval.cli.score", "tofu_eval.cli.leaderboard"),
     ]

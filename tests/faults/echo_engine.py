@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 import tofu_eval as te
 from tofu_eval.core.types import Request
 
-WORDS = "apple pear plum fig lime kiwi date sloe mango quince".split()
+WORDS = ["apple", "pear", "plum", "fig", "lime", "kiwi", "date", "sloe", "mango", "quince"]
 
 
 class Echo:
@@ -30,9 +30,7 @@ class Echo:
         stream = random.Random(request.seed)
         text = " ".join(stream.choices(self._words, k=6))
         place = (request.key, request.model, request.task, request.prompt_id, request.sample)
-        return te.Response(
-            *place, text, tuple(range(6)), "stop", -stream.random(), request.seed
-        )
+        return te.Response(*place, text, tuple(range(6)), "stop", -stream.random(), request.seed)
 
     def close(self) -> None:
         pass

@@ -28,12 +28,12 @@ class Ended:
 
 
 def call(folder: Path, command: Sequence[str], *, mode: str = "count", at: int = 0) -> Ended:
-    """Call a command in `folder`/work, with its temporary files in `folder`/tmp; harm it at `at`.
+    """Call a command in `folder`/harm/work, with temporary files beside that; harm it at `at`.
 
     A code of None says that it did not end by itself.
     """
     state, log = folder.with_suffix(".state"), folder.with_suffix(".log")
-    arm(state, folder, mode, at)
+    arm(state, folder / "harm", mode, at)
     log.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
@@ -55,8 +55,8 @@ def _be_a_command(folder: Path, command: Sequence[str], state: Path, log: Path) 
     try:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.chdir(folder / "work")
-        os.environ["TMPDIR"] = str(folder / "tmp")
+        os.chdir(folder / "harm" / "work")
+        os.environ["TMPDIR"] = str(folder / "harm" / "tmp")
         tempfile.tempdir = None
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
@@ -88,13 +88,13 @@ def _invoke(command: Sequence[str]) -> int:
 
 
 def warm(folder: Path, command: Sequence[str]) -> None:
-    """Call a command in this process, so that the forks find imported and compiled what it takes."""
+    """Call a command in this process: forks then find imported and compiled what it takes."""
     from click.testing import CliRunner
 
     from tofu_eval.cli import main
 
     before = Path.cwd()
-    os.chdir(folder / "work")
+    os.chdir(folder / "harm" / "work")
     try:
         CliRunner().invoke(main, list(command), catch_exceptions=False)
     finally:

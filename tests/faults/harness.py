@@ -70,9 +70,9 @@ class Stage:
 
     def lay(self) -> None:
         """Make what lies there before the command."""
-        work = self._ready / "work"
+        work = self._ready / "harm" / "work"
         work.mkdir(parents=True)
-        (self._ready / "tmp").mkdir()
+        (self._ready / "harm" / "tmp").mkdir()
         self.scene.lay(work)
         for command in self.scene.before:
             if command[0] == "!rm":
@@ -89,14 +89,15 @@ class Stage:
         """The command as it should be, twice: the second call must change nothing."""
         folder = self._copy("whole")
         ended = _expect(call(folder, self.command), {0})
-        whole = Whole(
-            self.scene.look(folder / "work"), names_in(folder), ended.seen.count
-        )
+        whole = Whole(self._look(folder), names_in(folder / "harm"), ended.seen.count)
         _expect(call(folder, self.command), {0})
-        _compare(self.scene.look(folder / "work"), whole.looked, "differs when called again")
-        if extra := extra_names(folder, whole.names):
+        _compare(self._look(folder), whole.looked, "differs when called again")
+        if extra := extra_names(folder / "harm", whole.names):
             raise Wrong("left", f"when called again: {extra[0]}")
         return whole
+
+    def _look(self, folder: Path) -> Any:
+        return self.scene.look(folder / "harm" / "work")
 
     def harm(self, fault: Fault, whole: Whole) -> Outcome:
         """Harm the command, call it again, compare."""
@@ -110,8 +111,8 @@ class Stage:
                 _expect(again, {0})
             except Wrong as wrong:
                 raise Wrong("refused", f"the second call: {wrong}") from wrong
-            _compare(self.scene.look(folder / "work"), whole.looked, "differs")
-            if extra := extra_names(folder, whole.names):
+            _compare(self._look(folder), whole.looked, "differs")
+            if extra := extra_names(folder / "harm", whole.names):
                 raise Wrong("left", ", ".join(extra[:3]))
         except Wrong as wrong:
             return Outcome(fault, wrong.word, str(wrong), where)
@@ -127,8 +128,8 @@ class Stage:
         if "Traceback (most" in ended.said or "Exception ignored" in ended.said:
             raise Wrong("traceback", ended.said[-600:])
         if ended.code == 0:
-            _compare(self.scene.look(folder / "work"), whole.looked, "says 0, and differs")
-        elif ended.code not in CODES.get(fault.mode, {2}):
+            _compare(self._look(folder), whole.looked, "says 0, and differs")
+        elif ended.code not in CODES.get(fault.mode, {2}) | ({2} if self.scene.children else set()):
             raise Wrong("exit", f"code {ended.code}: {ended.said[-300:]}")
 
     def _copy(self, name: str) -> Path:

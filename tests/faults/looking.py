@@ -16,10 +16,17 @@ from tofu_eval.run.verify import verify
 
 PASSING = {
     *("id", "created", "finished", "started", "timings", "machine", "machines", "hash"),
-    *("train_runtime", "train_samples_per_second", "train_steps_per_second", "seconds"),
+    *(
+        "train_loss",
+        "train_runtime",
+        "train_samples_per_second",
+        "train_steps_per_second",
+        "seconds",
+    ),
     *("total_flos", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "epoch_s"),
 }
-"""Fields of JSON files that say when, where or how fast."""
+"""Fields of JSON files that say when, where or how fast; transformers' train_loss is the mean over
+the steps of the last call."""
 
 PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet")
 OWN = re.compile(r"(leaderboard|board)-([0-9a-f]{16})-[0-9a-f]{16}\.parquet")
@@ -80,14 +87,14 @@ def look_at_board(file: Path) -> dict[str, Any]:
 
 def look_at_tree(folder: Path) -> dict[str, Any]:
     """A git working tree: what is committed, and that nothing is half done."""
-    left = [p for p in (folder / ".git").rglob("*.lock")]
+    left = [p for p in (folder / ".git").rglob("?*.lock") if p.parent.name != "tofu-eval"]
     if left:
         raise Wrong("left", ", ".join(str(p.relative_to(folder)) for p in left))
     return {
         **look_at_board(folder / "leaderboard.json"),
         "status": _git(folder, "status", "--porcelain"),
         "log": _git(folder, "log", "--format=%s %T"),
-        "upstream": _git(folder, "log", "--format=%s %T", "@{upstream}"),
+        "remote": _git(folder.parents[2] / "remote/bare.git", "log", "--format=%s %T", "main"),
         "notes": (folder / "notes.txt").read_text("utf-8"),
     }
 

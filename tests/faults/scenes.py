@@ -20,7 +20,10 @@ from faults.looking import (
 )
 
 HERE = Path(__file__).parent
-WORDS = "apple pear plum fig lime kiwi date sloe mango quince rice oats".split()
+WORDS = [
+    *("apple", "pear", "plum", "fig", "lime", "kiwi"),
+    *("date", "sloe", "mango", "quince", "rice", "oats"),
+]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Scene:
 
     `before` are the commands that made what lies there, after `lay` has laid the files; `look`
     says what is compared; `faults` how often it is harmed in all, `fixed` how often in CI's.
-    `models` says that it trains or generates with torch: nothing of it may run before a fork.
+    `models` says that it trains or generates with torch, or draws with V8: nothing of it may run
+    before a fork. `children` says that it starts programs, which may be killed in its place.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Scene:
     lay: Callable[[Path], None] = lambda folder: None
     before: Sequence[Sequence[str]] = ()
     models: bool = False
+    children: bool = False
     needs: str = ""
 
 
@@ -78,6 +83,9 @@ def lay_rows(folder: Path) -> None:
     """Rows to train on."""
     rows = [{"prompt": f"Name fruit {i}.", "completion": WORDS[i % 8]} for i in range(16)]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "train.yaml").write_text(
+        "{max_steps: 4, save_steps: 2, per_device_train_batch_size: 4, max_length: 64}"
+    )
 
 
 def lay_tree(folder: Path) -> None:
@@ -93,8 +101,9 @@ def lay_tree(folder: Path) -> None:
             ["git", *arguments], cwd=folder, check=True, capture_output=True, env=environment
         )
 
-    git("init", "--quiet", "--bare", "-b", "main", "bare.git")
-    git("clone", "--quiet", "bare.git", "tree")
+    remote = folder.parents[1] / "remote" / "bare.git"  # where no harm is done
+    git("init", "--quiet", "--bare", "-b", "main", str(remote))
+    git("clone", "--quiet", str(remote), "tree")
     tree = folder / "tree"
     for name in ("name", "email"):
         git("-C", "tree", "config", f"user.{name}", "ada@example.org")
@@ -103,6 +112,7 @@ def lay_tree(folder: Path) -> None:
     git("-C", "tree", "add", "notes.txt")
     git("-C", "tree", "commit", "--quiet", "-m", "first")
     git("-C", "tree", "push", "--quiet", "-u", "origin", "main")
+    git("-C", "tree", "remote", "set-url", "origin", "../../../remote/bare.git")
     (tree / "notes.txt").write_text("mine, not to be committed\n")
 
 
@@ -126,8 +136,7 @@ RESCORE = (
 BUILD = ("leaderboard", "build", "r", "--scores", "--output")
 TRAIN = (
     *("train", "--model", "MODEL", "--data", "rows.jsonl", "--output", "t", "--loss", "tofu"),
-    *("--set", "max_steps=4", "--set", "save_steps=2", "--set", "per_device_train_batch_size=4"),
-    *("--set", "max_length=64"),
+    *("--config", "train.yaml", "--resume"),
 )
 
 
@@ -166,7 +175,7 @@ SCENES = (
         ("leaderboard", "publish", "one/board.json", "--git", "tree", "--push"),
         lambda folder: look_at_tree(folder / "tree"), 60, 8,
         lambda folder: (lay_responses(folder), lay_tree(folder))[1],
-        ((*SCORE[:2], *SCORE[3:]), (*BUILD, "one/board.json")), needs="git",
+        ((*SCORE[:2], *SCORE[3:]), (*BUILD, "one/board.json")), children=True, needs="git",
     ),
     Scene(
         "merge", "publish and merge",
@@ -190,5 +199,6 @@ SCENES = (
         "plot", "report and plot",
         ("plot", "r", "--plot", "means", "--output", "means.svg"),
         lambda folder: look_at_file(folder / "means.svg"), 25, 3, lay_responses, (SCORE,),
+        models=True,
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pytest
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.types import Message, Prompt, Response
-from tofu_eval.run.files import atomic_write, write_json
+from tofu_eval.run.files import atomic_write, write_bytes, write_json
 from tofu_eval.run.store import FeatureCache, Run, conflict
 
 
@@ -135,11 +136,21 @@ def test_two_processes_cannot_write_one_run_and_a_killed_one_lets_go(tmp_path: P
 def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     with Run.writing(tmp_path) as run:
         run.save(models={})
-    leftover = tmp_path / "responses" / "m" / ".tmp-123"
+    leftover = tmp_path / "responses" / "m" / f".tmp-{'0' * 32}"
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(b"half")
     with Run.writing(tmp_path):
         assert not leftover.exists()
+
+
+def test_a_file_that_somebody_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(b"first")
+        write_bytes(tmp_path / "other", b"")  # looks for leftovers in the same folder
+
+    atomic_write(tmp_path / "one", write)
+    assert (tmp_path / "one").read_bytes() == b"first"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "other"]
 
 
 def test_a_directory_that_is_something_else_is_left_alone(tmp_path: Path) -> None:

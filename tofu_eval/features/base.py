@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from tofu_eval.core.errors import ConfigError, DuplicateNameError
 from tofu_eval.core.registry import Registry, origin_of
 from tofu_eval.core.sections import NAME, name_of, settings_of
+from tofu_eval.core.termination import finishing, leave_if_asked
 from tofu_eval.core.types import Group, Prompt, Report, digest, feature_of
 
 if TYPE_CHECKING:

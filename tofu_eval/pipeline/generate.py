@@ -12,6 +12,7 @@ from tofu_eval.core.errors import (
     TofuEvalError,
 )
 from tofu_eval.core.reasoning import TAGS, Tag, settle_response
+from tofu_eval.core.termination import finishing, leave_if_asked
 from tofu_eval.core.types import (
     Report,
     Request,
@@ -20,8 +21,9 @@ from tofu_eval.core.types import (
     digest,
     seed_of,
 )
-from tofu_eval.engines.base import LASTING, PASSING, SCORED, UNREAD, Engine, fail, may_pass
+from tofu_eval.engines.base import PASSING, SCORED, UNREAD, Engine, fail, may_pass
 from tofu_eval.engines.prompt_audit import check
+from tofu_eval.pipeline.generation_notes import add_notes, describe_failure
 from tofu_eval.pipeline.plan import Plan, choices
 from tofu_eval.run.store import Run
 from tofu_eval.tasks import Format, converse, render
@@ -141,6 +143,7 @@ def generate(
     count.failed = failed - count.unread
     report(stage, count.finished, len(wanted))
     if count.finished == len(wanted):
+        add_notes(run, model, wanted)
         return
     if not getattr(engine, "scores", False) and any(r.completion is not None for r in wanted):
         raise ModelError(
@@ -149,31 +152,33 @@ def generate(
         )
     asked, too_long = _part_too_long(engine, wanted) if skip_too_long else (wanted, [])
     count.add([row for row in too_long if row.key not in keys])
-    if remarks := [*_too_long_remarks(model, too_long), *_check_prompts(engine, asked)]:
-        run.save(notes=[*run.manifest["notes"], *remarks])
+    remarks = [*_too_long_remarks(model, too_long), *_check_prompts(engine, asked)]
+    # Kept beside the notes, which each call makes anew, for calls that find nothing left to ask.
+    run.save(prompt_remarks={**run.manifest.get("prompt_remarks", {}), model: remarks})
     opened = _find_opened(engine, asked) if tags else set()
     tokens = getattr(report, "tokens", None)
     passing: list[Response] = []
     batches = _explain_failures(engine, model, engine.generate(asked, keys)) if asked else iter(())
-    for batch in chain([too_long] if too_long else [], batches):
-        if tokens is not None:
-            tokens(stage, sum(len(row.token_ids or ()) for row in batch))
-        rows = [
-            row
-            if row.finish_reason == SCORED
-            else settle_response(row, tags=tags, opened=row.key in opened)
-            for row in batch
-        ]
-        rows = list({row.key: row for row in rows if row.key not in keys}.values())
-        if batch is not too_long:
-            count.add(rows)
-        passing += [row for row in rows if may_pass(row)]
-        _save(run, [row for row in rows if not may_pass(row)])
-        keys.update(row.key for row in rows)
-        report(stage, count.finished, len(wanted))
-    _save(run, passing)
-    if notes := count.notes():
-        run.save(notes=[*run.manifest["notes"], *notes])
+    with finishing():
+        for batch in chain([too_long] if too_long else [], batches):
+            if tokens is not None:
+                tokens(stage, sum(len(row.token_ids or ()) for row in batch))
+            rows = [
+                row
+                if row.finish_reason == SCORED
+                else settle_response(row, tags=tags, opened=row.key in opened)
+                for row in batch
+            ]
+            rows = list({row.key: row for row in rows if row.key not in keys}.values())
+            if batch is not too_long:
+                count.add(rows)
+            passing += [row for row in rows if may_pass(row)]
+            _save(run, [row for row in rows if not may_pass(row)])
+            keys.update(row.key for row in rows)
+            report(stage, count.finished, len(wanted))
+            leave_if_asked()
+        _save(run, passing)
+    add_notes(run, model, wanted)
     if count.finished != len(wanted):
         raise ModelError(
             f"The engine '{engine.family}' made {count.finished} of {len(wanted)} responses of "
@@ -196,11 +201,7 @@ class _Count:
     finished: int
     failed: int = 0
     unread: int = 0
-    filtered: int = 0
-    unfinished: int = 0
-    drawn: int = 0
     reason: str = ""
-    filter_reason: str = ""
 
     def add(self, rows: Sequence[Response]) -> None:
         """Count more responses.
@@ -209,56 +210,21 @@ class _Count:
             ModelError: more have failed than may.
         """
         self.finished += len(rows)
-        self.drawn += sum(row.finish_reason != SCORED for row in rows)
-        filtered = [row for row in rows if row.state == "filtered"]
-        self.filtered += len(filtered)
-        if filtered and not self.filter_reason:
-            self.filter_reason = _why(filtered[0])
-        self.unfinished += sum(row.state == "unfinished" for row in rows)
         failed = [row for row in rows if row.state == "failed"]
         read = [row for row in failed if not (row.finish_reason or "").startswith(UNREAD)]
         self.unread += len(failed) - len(read)
         failed = read
         self.failed += len(failed)
         if failed and not self.reason:
-            self.reason = _why(failed[0])
+            self.reason = describe_failure(
+                failed[0].prompt_id, failed[0].task, failed[0].finish_reason
+            )
         if self.failed > self.max_failed * self.wanted:
             raise ModelError(
                 f"{self.failed} of {self.wanted} responses of '{self.model}' failed, more than "
                 f"--max-failed {self.max_failed:g} allows; the first: {self.reason}. What is "
                 "finished is kept; run the same command again, or with a larger --max-failed."
             )
-
-    def notes(self) -> list[str]:
-        """What a reader of the run should know."""
-        notes = []
-        if self.failed:
-            notes.append(
-                f"{self.model}: {self.failed} of {self.wanted} responses failed and have no text; "
-                f"the first: {self.reason}"
-            )
-        if self.unread:
-            notes.append(
-                f"{self.model}: {self.unread} of {self.wanted} responses could not be read out of "
-                "the answers that should hold them; they count as failed"
-            )
-        if self.filtered:
-            notes.append(
-                f"{self.model}: {self.filtered} of {self.wanted} responses were filtered and have "
-                f"no text; the first: {self.filter_reason}"
-            )
-        if self.drawn and self.unfinished == self.drawn:
-            notes.append(
-                f"{self.model}: every response was cut at max_tokens; give more: --max-tokens"
-            )
-        return notes
-
-
-def _why(row: Response) -> str:
-    reason = row.finish_reason or "no reason was given"
-    for kind in (PASSING, LASTING):
-        reason = reason.removeprefix(kind)
-    return f"prompt '{row.prompt_id}' of task '{row.task}': {reason}"
 
 
 def _save(run: Run, rows: Sequence[Response]) -> None:

@@ -21,7 +21,7 @@ from tofu_eval.metrics import Metric, find
 from tofu_eval.pipeline.own_models import name_own_models, stored_models
 from tofu_eval.pipeline.plan import metrics_of
 from tofu_eval.pipeline.score_run import all_metrics, score_run
-from tofu_eval.run.files import restore_file
+from tofu_eval.run.files import remove_file, restore_file
 from tofu_eval.run.store import Run
 
 MADE_BY = {
@@ -153,7 +153,7 @@ def restoring_on_refusal(run: Run) -> Iterator[None]:
         if existed and _has_its_scores(run, before):
             for file in (run.path / "prompts").glob("*.parquet"):
                 if file not in prompts:
-                    file.unlink()
+                    remove_file(file)
             for file, content in prompts.items():
                 restore_file(file, content)
             run.manifest = {}

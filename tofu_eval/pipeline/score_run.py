@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tofu_eval.core.config import Settings
 from tofu_eval.core.tables import SCORE_SCHEMA
+from tofu_eval.core.termination import finishing, leave_if_asked
 from tofu_eval.core.types import REFERENCE, Estimate, Report, Score, digest
 from tofu_eval.core.version import __version__
 from tofu_eval.features.open import OpenFeature
@@ -64,7 +65,7 @@ def score_run(
         name: KeptFeature(model, run.features(name, digest(model.identity)))
         for name, model in models.items()
     }
-    with run.measure_time("score"), scoring_pool(chosen.workers) as score:
+    with run.measure_time("score"), scoring_pool(chosen.workers) as score, finishing():
         progress = _Progress(report)
         indexed = {place: Groups(run, *place, reading_of(chosen)) for place in stale}
         progress.total = sum(map(len, indexed.values()))
@@ -188,6 +189,7 @@ def _score_place(
                 score=score,
             )
             place.save(number, chain.from_iterable(rows), parts)
+            leave_if_asked()
         progress.add(end - start)
     if per_corpus and last not in done:
         members = chain.from_iterable(chunk for _, chunk in groups.chunks(SCORE_CHUNK))

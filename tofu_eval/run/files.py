@@ -151,7 +151,7 @@ def write_part(folder: Path, table: pa.Table, number: int | None = None) -> Path
     atomic_write(path, lambda file: file.write(content), tidy=False)
     for other in parts_of(folder):
         if part_number(other) == number and other != path:
-            other.unlink()
+            remove_file(other)
     return path
 
 
@@ -275,6 +275,21 @@ def is_ours(name: str) -> bool:
     return name == ".lock" or name.startswith(TEMPORARY)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file that may be gone.
+
+    Raises:
+        StoreError: the disk does not let us.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot remove {path}: {error.strerror or error}. What is finished is kept: mend "
+            "that, then run the same command again."
+        ) from error
+
+
 def set_aside(file: Path) -> None:
     """Rename a damaged file, so that nothing reads it and nothing is lost.
 
@@ -296,7 +311,7 @@ def restore_file(file: Path, content: bytes) -> None:
         atomic_write(file, lambda stream: stream.write(content))
     aside = file.with_name(DAMAGED + file.name)
     if aside.is_file() and aside.read_bytes() == content:
-        aside.unlink()
+        remove_file(aside)
 
 
 def is_damage(error: StoreError) -> bool:

@@ -51,6 +51,7 @@ from tofu_eval.run.files import (
     read_parquet,
     read_row_group,
     readable,
+    remove_file,
     row_groups,
     set_aside,
     write_json,
@@ -223,12 +224,19 @@ class Run:
         for part in self.response_parts(model, task):
             texts = _read_column(part, column)
             if texts and all((text or "").startswith(beginning) for text in texts):
-                part.unlink()
+                remove_file(part)
 
     def count_responses(self, model: str, task: str, column: str, value: str) -> int:
         """How many responses have this value in a column."""
         parts = self.response_parts(model, task)
         return sum(_read_column(part, column).count(value) for part in parts)
+
+    def response_ends(self, model: str, task: str) -> Iterator[dict[str, Any]]:
+        """How each response ended: its key, prompt_id, state and finish_reason."""
+        columns = ["key", "prompt_id", "state", "finish_reason"]
+        for part in self.response_parts(model, task):
+            for number in range(row_groups(part)):
+                yield from read_row_group(part, number, columns).to_pylist()
 
     def count_beginning(self, model: str, task: str, column: str, beginning: str) -> int:
         """How many responses have a text in a column that begins so."""
@@ -267,7 +275,7 @@ class Run:
                 metadata = open_parquet(part).schema_arrow.metadata or {}
             if metadata.get(b"mark", b"").decode() == mark:
                 if part_number(part) in numbers:
-                    part.unlink()
+                    remove_file(part)
                 numbers.add(part_number(part))
                 wanted = int(metadata.get(b"parts", 0))
         if len(numbers) > wanted:  # which of them are ours, nobody can say
@@ -291,7 +299,7 @@ class Run:
             with readable(part):
                 told = open_parquet(part).schema_arrow.metadata or {}
             if told.get(b"mark", b"").decode() != mark:
-                part.unlink()
+                remove_file(part)
         self._writing_scores[model, task] = mark
 
     def has_scores(self, model: str, task: str) -> bool:
@@ -307,7 +315,7 @@ class Run:
     def drop_scores(self, model: str, task: str) -> None:
         """Remove the scores of one model on one task, if there are any."""
         for part in parts_of(self._scores_folder(model, task)):
-            part.unlink()
+            remove_file(part)
 
     def scores_of(self, model: str, task: str) -> pa.Table:
         """The scores of one model on one task, by prompt in the task's order."""

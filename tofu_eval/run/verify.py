@@ -19,6 +19,7 @@ from tofu_eval.run.files import (
     part_number,
     parts_of,
     read_parquet,
+    remove_file,
     set_aside,
     write_part,
 )
@@ -94,7 +95,7 @@ def clean(path: Path | str) -> list[str]:
     done = [f"removed {file.relative_to(path)}" for file in found]
     with Run.writing(path) as run:
         for file in found:
-            file.unlink(missing_ok=True)
+            remove_file(file)
         for file in run.tables():
             try:
                 check_table(file)
@@ -222,7 +223,7 @@ def _drop_doubles(folder: Path, root: Path) -> list[str]:
         if len(keep) < table.num_rows:
             if keep:
                 write_part(folder, table.take(keep))
-            part.unlink()
+            remove_file(part)
             done.append(
                 f"dropped {table.num_rows - len(keep)} doubled rows of {part.relative_to(root)}"
             )

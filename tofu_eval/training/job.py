@@ -23,6 +23,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
+from tofu_eval.core.termination import finishing, is_asked, leave_if_asked
 from tofu_eval.core.types import Report, no_report
 from tofu_eval.engines.prompts import Encoder
 from tofu_eval.importers.training_rows import Examples, content_digest
@@ -261,7 +262,9 @@ class _Job:
             args.assistant_only_loss = False  # obeyed by now: TRL gets labels
             trainer = self._trainer(spec, model, tokenizer, args, tokenized, evaluation)
             with arguments.explain_failures():
-                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                with finishing():
+                    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                    leave_if_asked()
                 self._save(trainer)
         log = [_finite(entry) for entry in trainer.state.log_history]
         if main:
@@ -294,7 +297,13 @@ class _Job:
                 eval_dataset=evaluation.get("", dict(evaluation)) or None,
                 processing_class=tokenizer,
                 peft_config=arguments.lora_config(self.settings),
-                callbacks=[progress, _KeepFormat(self), *self._watching(), *self._stopping()],
+                callbacks=[
+                    progress,
+                    _KeepFormat(self),
+                    _LeaveIfAsked(),
+                    *self._watching(),
+                    *self._stopping(),
+                ],
             )
         except (ValueError, TypeError, ImportError, AttributeError, RuntimeError) as error:
             raise ConfigError(f"TRL refuses this: {arguments.one_line(error)}") from error
@@ -371,6 +380,15 @@ class _KeepFormat(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             folder = self.job.path / f"checkpoint-{state.global_step}"
             self.job.write("checkpoint", folder, steps=state.global_step)
+
+
+class _LeaveIfAsked(TrainerCallback):  # type: ignore[misc]
+    """On SIGTERM a checkpoint is saved after the step in flight, and training stops."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        if is_asked():
+            control.should_save = control.should_training_stop = True
+        return control
 
 
 def _result(path: Path, manifest: Mapping[str, Any]) -> TrainResult:

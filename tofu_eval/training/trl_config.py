@@ -249,7 +249,7 @@ def explain_failures() -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         # A full disk is a RuntimeError of torch's writer, or an error of safetensors.
         if type(error) is RuntimeError and not re.search(
-            "inline_container|StreamWriter", str(error)
+            "inline_container|StreamWriter|iostream", str(error)
         ):
             raise
         reason = getattr(error, "strerror", None) or one_line(error)[:200]

@@ -12,7 +12,7 @@ from tofu_eval.leaderboard.board import Board, Source
 from tofu_eval.leaderboard.file import NAME, file_content, read_leaderboard
 from tofu_eval.leaderboard.merge import Merged
 from tofu_eval.leaderboard.publishing.changes import Changes, changes_of, pack_board
-from tofu_eval.run.files import TEMPORARY, clear_leftovers, hold_lock, write_bytes
+from tofu_eval.run.files import TEMPORARY, clear_leftovers, hold_lock, remove_file, write_bytes
 
 WAIT = 300.0
 """Seconds to wait for others who publish to the same directory."""
@@ -96,21 +96,6 @@ def write_changes(folder: Path, changes: Changes) -> None:
         write_bytes(folder / name, content)
     for name in changes.remove:
         remove_file(folder / name)
-
-
-def remove_file(path: Path) -> None:
-    """Remove a file that may be gone.
-
-    Raises:
-        StoreError: the directory cannot be written.
-    """
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"Cannot remove {path}: {error.strerror or error}. No board names it any more: remove "
-            "it, or run the same command again."
-        ) from error
 
 
 def _read(path: Path) -> bytes | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.publishing.changes import Changes
 from tofu_eval.leaderboard.publishing.directory import WAIT, directory_changes, write_changes
+from tofu_eval.leaderboard.publishing.journal import Journal, run_git
 from tofu_eval.run.files import hold_lock
 
 ATTEMPTS = 5
 """How often to start again where others push in between."""
-
-TIMEOUT = 120.0
 
 
 def publish_git(
@@ -39,74 +38,67 @@ def publish_git(
         StoreError: it is no working tree, the board has changes that are not committed, or git
             refuses.
     """
-    if _git(folder, "rev-parse", "--is-inside-work-tree", check=False) != "true":
+    if run_git(folder, "rev-parse", "--is-inside-work-tree", check=False) != "true":
         raise StoreError(
             f"{folder} is not a git working tree. Make one: git clone URL {folder}, or publish to "
             "a plain directory: --to"
         )
     if dry_run:
         return directory_changes(folder, source)
-    with hold_lock(Path(_git(folder, "rev-parse", "--absolute-git-dir")) / "tofu-eval", wait=WAIT):
-        for attempt in range(ATTEMPTS):
-            if push:
-                _git(folder, "pull", "--ff-only", "--quiet")
-            changes = directory_changes(folder, source)
-            if changes.write:
-                _commit(folder, changes, message)
-            if not push or _push(folder, last=attempt == ATTEMPTS - 1):
-                return changes
+    own = Path(run_git(folder, "rev-parse", "--absolute-git-dir")) / "tofu-eval"
+    with hold_lock(own, wait=WAIT):
+        journal = Journal(folder, own, push=push)
+        journal.undo()  # what was begun by somebody who was killed
+        try:
+            changes = _publish(journal, source, message)
+        except BaseException as error:
+            # After an interrupt the next call does it: there is little time.
+            if isinstance(error, Exception):
+                with suppress(StoreError):  # then the next call does it too
+                    journal.undo(locks="died of signal" in str(error))
+            raise
+        journal.end()
+        return changes
+
+
+def _publish(journal: Journal, source: Source, message: str) -> Changes:
+    folder = journal.folder
+    for attempt in range(ATTEMPTS):
+        journal.begin()
+        if journal.push:
+            run_git(folder, "pull", "--ff-only", "--quiet")
+        changes = directory_changes(folder, source)
+        if changes.write:
+            _commit(journal, changes, message)
+        if not journal.push or _push(folder, last=attempt == ATTEMPTS - 1):
+            return changes
     raise AssertionError("the last attempt returns or raises")
 
 
-def _commit(folder: Path, changes: Changes, message: str) -> None:
-    files = [*changes.write, *changes.remove]
-    if status := _git(folder, "status", "--porcelain", "--", *files):
+def _commit(journal: Journal, changes: Changes, message: str) -> None:
+    folder, files = journal.folder, [*changes.write, *changes.remove]
+    if status := run_git(folder, "status", "--porcelain", "--", *files):
         raise StoreError(
             f"{folder} has changes that are not committed: {status.splitlines()[0].strip()}. "
             "Commit them or take them back, then publish again."
         )
+    journal.begin(files)
     write_changes(folder, changes)
-    tracked = set(_git(folder, "ls-files", "--", *files).splitlines())
+    tracked = set(run_git(folder, "ls-files", "--", *files).splitlines())
     files = [name for name in files if name in changes.write or name in tracked]
-    _git(folder, "add", "--force", "--all", "--", *files)
-    _git(folder, "commit", "--quiet", "--message", message, "--", *files)
+    run_git(folder, "add", "--force", "--all", "--", *files)
+    run_git(folder, "commit", "--quiet", "--message", message, "--", *files)
 
 
 def _push(folder: Path, *, last: bool) -> bool:
     """Push; where others were first, take our one commit back and say False."""
     try:
-        _git(folder, "push", "--quiet")
+        run_git(folder, "push", "--quiet")
     except StoreError as error:
-        ahead = _git(folder, "rev-list", "--count", "@{upstream}..HEAD", check=False)
+        ahead = run_git(folder, "rev-list", "--count", "@{upstream}..HEAD", check=False)
         if last or "rejected" not in str(error) or ahead != "1":
             raise
         # Keeps whatever else is changed in the working tree.
-        _git(folder, "reset", "--keep", "--quiet", "HEAD~1")
+        run_git(folder, "reset", "--keep", "--quiet", "HEAD~1")
         return False
     return True
-
-
-def _git(folder: Path, *arguments: str, check: bool = True) -> str:
-    """What git prints; StoreError where it fails, or nothing where `check` is off."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TIMEOUT,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise StoreError(
-            f"git {arguments[0]} failed in {folder}: {error}. Install git, or publish to a plain "
-            "directory: --to"
-        ) from error
-    if done.returncode and check:
-        reason = " ".join((done.stderr or done.stdout).split())[:300]
-        raise StoreError(
-            f"git {arguments[0]} failed in {folder}: {reason}. Nothing is lost: mend that, then "
-            "publish again."
-        )
-    return "" if done.returncode else done.stdout.strip()
