@@ -18,7 +18,7 @@ from pathlib import Path
 from jinja2 import TemplateSyntaxError, meta
 
 from tofu_eval.core.errors import ConfigError
-from tofu_eval.core.templates import environment
+from tofu_eval.core.templates import environment, render_template
 from tofu_eval.core.types import Message, Prompt, digest
 
 RATINGS = ("instruction", "story")
@@ -113,11 +113,12 @@ def question(rubric: Rubric, prompt: Prompt, text: str, special: Iterable[str] =
     asked, text, *references = (_broken(t, special) for t in (asked, text, *prompt.references))
     mark = _mark([asked, text, *references])
     try:
-        return environment().from_string(rubric.source).render(
-            prompt=_enclose("prompt", asked, mark),
-            response=_enclose("response", text, mark),
-            references=[_enclose("reference", r, mark) for r in references],
-        ).strip()  # fmt: skip
+        values = {
+            "prompt": _enclose("prompt", asked, mark),
+            "response": _enclose("response", text, mark),
+            "references": [_enclose("reference", r, mark) for r in references],
+        }
+        return render_template(rubric.source, values).strip()
     except Exception as error:  # a template may fail in any way that Python can
         raise ConfigError(
             f"The rubric '{rubric.name}' fails at prompt '{prompt.id}': "
