@@ -42,26 +42,21 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="this fault alone: SCENE:HARM:MOMENT")
     parser.add_argument("--keep", type=Path, help="where the folders of what failed stay")
     chosen = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=chosen.keep))
+    if "FAULTS_FOLDER" not in os.environ:
+        _start_again_with_shim(Path(tempfile.mkdtemp(prefix="faults-", dir=chosen.keep)))
+    folder = Path(os.environ["FAULTS_FOLDER"])
     try:
-        if "FAULTS_SHIM" not in os.environ:
-            _again_with_shim(folder)
         sys.exit(_harm_all(chosen, folder))
     finally:
         if chosen.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _again_with_shim(folder: Path) -> None:
+def _start_again_with_shim(folder: Path) -> None:
     """This program again, with the shim between it and the C library."""
-    shim = build_shim(folder)
-    environment = {
-        **os.environ, **ENVIRONMENT, "LD_PRELOAD": str(shim), "FAULTS_SHIM": str(shim)
-    }  # fmt: skip
-    import subprocess
-
+    shim = {"LD_PRELOAD": str(build_shim(folder)), "FAULTS_FOLDER": str(folder)}
     command = [sys.executable, "-m", "faults", *sys.argv[1:]]
-    sys.exit(subprocess.run(command, env=environment).returncode)
+    os.execve(sys.executable, command, {**os.environ, **ENVIRONMENT, **shim})
 
 
 def _harm_all(chosen: argparse.Namespace, folder: Path) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from faults.interpose import Seen, arm, attach, read_seen
 
@@ -27,7 +29,18 @@ class Ended:
     seen: Seen
 
 
-def call(folder: Path, command: Sequence[str], *, mode: str = "count", at: int = 0) -> Ended:
+def do_nothing() -> None:
+    """Most commands run as they are."""
+
+
+def call(
+    folder: Path,
+    command: Sequence[str],
+    *,
+    mode: str = "count",
+    at: int = 0,
+    prepare: Callable[[], None] = do_nothing,
+) -> Ended:
     """Call a command in `folder`/harm/work, with temporary files beside that; harm it at `at`.
 
     A code of None says that it did not end by itself.
@@ -37,7 +50,7 @@ def call(folder: Path, command: Sequence[str], *, mode: str = "count", at: int =
     log.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
-        _be_a_command(folder, command, state, log)
+        _be_a_command(folder, command, state, log, prepare)
     deadline = time.monotonic() + PATIENCE
     pid = status = 0
     while pid == 0 and time.monotonic() < deadline:
@@ -50,7 +63,9 @@ def call(folder: Path, command: Sequence[str], *, mode: str = "count", at: int =
     return Ended(code, log.read_text("utf-8", "replace"), read_seen(state))
 
 
-def _be_a_command(folder: Path, command: Sequence[str], state: Path, log: Path) -> None:
+def _be_a_command(
+    folder: Path, command: Sequence[str], state: Path, log: Path, prepare: Callable[[], None]
+) -> None:
     code = 70
     try:
         os.setpgid(0, 0)
@@ -62,6 +77,8 @@ def _be_a_command(folder: Path, command: Sequence[str], state: Path, log: Path) 
         for stream in (1, 2):
             os.dup2(out, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        fork_workers()
+        prepare()
         attach(state)
         code = _invoke(command)
     except BaseException:  # noqa: BLE001 - a fork must not go on in the harness
@@ -87,6 +104,31 @@ def _invoke(command: Sequence[str]) -> int:
     return code
 
 
+def fork_workers() -> None:
+    """Let a command fork its workers, which else start Python and import torch anew each.
+
+    Of all that a spawned worker does not have, a forked one must give back the end of the pipe that
+    tells it of its parent's death.
+    """
+    from tofu_eval.core import worker_pool
+
+    context = multiprocessing.get_context("fork")
+    held: list[Any] = []
+    make_pipe, begin = context.Pipe, worker_pool._prepare
+
+    def pipe(duplex: bool) -> tuple[Any, Any]:
+        held[:] = make_pipe(duplex)
+        return held[0], held[1]
+
+    def prepare(*arguments: Any) -> None:
+        held[1].close()
+        begin(*arguments)
+
+    context.Pipe = pipe
+    worker_pool.get_context = lambda method: context
+    worker_pool._prepare = prepare
+
+
 def warm(folder: Path, command: Sequence[str]) -> None:
     """Call a command in this process: forks then find imported and compiled what it takes."""
     from click.testing import CliRunner
@@ -99,11 +141,3 @@ def warm(folder: Path, command: Sequence[str]) -> None:
         CliRunner().invoke(main, list(command), catch_exceptions=False)
     finally:
         os.chdir(before)
-
-
-def clear_group(pid: int) -> None:
-    """End what a command left behind."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return

@@ -88,13 +88,16 @@ class Stage:
     def undisturbed(self) -> Whole:
         """The command as it should be, twice: the second call must change nothing."""
         folder = self._copy("whole")
-        ended = _expect(call(folder, self.command), {0})
+        ended = _expect(self._call(folder), {0})
         whole = Whole(self._look(folder), names_in(folder / "harm"), ended.seen.count)
-        _expect(call(folder, self.command), {0})
+        _expect(self._call(folder), {0})
         _compare(self._look(folder), whole.looked, "differs when called again")
         if extra := extra_names(folder / "harm", whole.names):
             raise Wrong("left", f"when called again: {extra[0]}")
         return whole
+
+    def _call(self, folder: Path, **harm: Any) -> Ended:
+        return call(folder, self.command, prepare=self.scene.prepare, **harm)
 
     def _look(self, folder: Path) -> Any:
         return self.scene.look(folder / "harm" / "work")
@@ -102,11 +105,11 @@ class Stage:
     def harm(self, fault: Fault, whole: Whole) -> Outcome:
         """Harm the command, call it again, compare."""
         folder = self._copy(f"{fault.mode.replace(' ', '-')}-{fault.at}")
-        ended = call(folder, self.command, mode=fault.mode, at=fault.at)
+        ended = self._call(folder, mode=fault.mode, at=fault.at)
         where = f"{ended.seen.kind} {Path(ended.seen.path).name}" if ended.seen.fired else "-"
         try:
             self._check_end(fault, ended, folder, whole)
-            again = call(folder, self.command)
+            again = self._call(folder)
             try:
                 _expect(again, {0})
             except Wrong as wrong:

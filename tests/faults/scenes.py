@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faults.forking import do_nothing
 from faults.looking import (
     look_at_board,
     look_at_file,
@@ -34,6 +35,7 @@ class Scene:
     says what is compared; `faults` how often it is harmed in all, `fixed` how often in CI's.
     `models` says that it trains or generates with torch, or draws with V8: nothing of it may run
     before a fork. `children` says that it starts programs, which may be killed in its place.
+    `prepare` is called in the command's process before it: the quickstart is made small.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Scene:
     models: bool = False
     children: bool = False
     needs: str = ""
+    prepare: Callable[[], None] = do_nothing
 
 
 def lay_task(folder: Path, prompts: int = 24, samples: int = 8) -> None:
@@ -140,6 +143,49 @@ TRAIN = (
 )
 
 
+SWEEP = (
+    *("sweep", "--model", "MODEL", "--data", "rows.jsonl", "--config", "train.yaml"),
+    *("--loss", "ce,tofu", "--task", "things.yaml", "--samples", "4", "--max-tokens", "6"),
+    *("--metric", "unique_rate", "--output", "s"),
+)
+
+
+def shrink_quickstart() -> None:
+    """The whole quickstart with a model that learns next to nothing, at two temperatures."""
+    from tofu_eval.lab import checkpoints, quickstart
+
+    tiny = checkpoints.Pretraining(
+        width=16, layers=1, round_steps=20, max_rounds=1, family_gate=0, overall_gate=0
+    )
+    quickstart.TEMPERATURES = (0.8, 1.0)
+    quickstart.CONTROL_TEMPERATURES = (1.0,)
+    quickstart.SeedPlan.samples = property(lambda plan: 2)
+    quickstart.SeedPlan.pretraining_settings = lambda plan: tiny
+
+
+def look_at_sweep(folder: Path) -> dict[str, Any]:
+    """The trainings of a sweep, and its run."""
+    trainings = sorted((folder / "s" / "checkpoints").iterdir())
+    return {
+        "trainings": {path.name: look_at_training(path) for path in trainings},
+        "run": look_at_run(folder / "s" / "run"),
+    }
+
+
+def look_at_quickstart(folder: Path) -> dict[str, Any]:
+    """Both runs, the weights and the likelihoods of the quickstart."""
+    weights = sorted((folder / "q" / "checkpoints").rglob("*.safetensors"))
+    return {
+        "run": look_at_run(folder / "q" / "runs" / "seed-0"),
+        "sweep": look_at_run(folder / "q" / "runs" / "seed-0-temperatures"),
+        "weights": {str(p.relative_to(folder)): look_at_file(p) for p in weights},
+        "likelihoods": {
+            p.name: json.loads(p.read_text())
+            for p in sorted((folder / "q" / "likelihoods").rglob("*.json"))
+        },
+    }
+
+
 def _run(folder: Path) -> Any:
     return look_at_run(folder / "r")
 
@@ -191,6 +237,14 @@ SCENES = (
         lay_responses, (SCORE,),
     ),
     Scene("train", "train", TRAIN, _training, 60, 6, lay_rows, models=True),
+    Scene(
+        "sweep", "sweep", SWEEP, look_at_sweep, 30, 3,
+        lambda folder: (lay_rows(folder), lay_task(folder, 4, 4))[1], models=True, children=True,
+    ),
+    Scene(
+        "quickstart", "quickstart", ("quickstart", "--quick", "--output", "q"),
+        look_at_quickstart, 10, 1, models=True, children=True, prepare=shrink_quickstart,
+    ),
     Scene(
         "report", "report and plot", ("report", "r", "--output", "page.html"),
         lambda folder: look_at_file(folder / "page.html"), 25, 3, lay_responses, (SCORE,),
