@@ -3,6 +3,7 @@
 # make test         install, then run the tests, but for the slow proofs
 # make test-slow    the slow proofs: kills at every step, whole trainings, kernels in an interpreter
 # make test-engines the tests that need vLLM and Ray, in an environment of their own
+# make faults       harm every command at 1,000 moments, call it again, compare
 # make check        lint, formatting and types
 
 VENV   ?= .venv
@@ -13,7 +14,7 @@ STAMP  := $(VENV)/.installed
 ENGINES       := .venv-engines
 ENGINES_STAMP := $(ENGINES)/.installed
 
-.PHONY: install quickstart real chromium test test-slow test-engines check clean
+.PHONY: install quickstart real chromium test test-slow test-engines faults check clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -58,6 +59,10 @@ $(ENGINES_STAMP): pyproject.toml constraints-engines.txt
 
 test-engines: $(ENGINES_STAMP)
 	$(ENGINES)/bin/python -m pytest -m 'vllm or ray' tests/engines tests/features $(ARGS)
+
+# A C compiler builds what stands between a command and the file system. ARGS=--fixed is CI's hundred.
+faults: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
