@@ -118,9 +118,8 @@ class _Bounded(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        for kind in (nodes.For, nodes.Macro, nodes.CallBlock):
-            for node in tree.find_all(kind):
-                node.body = [_call("tick", [], node.lineno), *node.body]
+        for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
+            node.body = [_tick(node.lineno), *node.body]  # type: ignore[attr-defined]
         for node in tree.find_all(nodes.AssignBlock):
             node.filter = nodes.Filter(node.filter, SIZED, [], [], None, None, lineno=node.lineno)
         _replace_joins(tree)
@@ -156,8 +155,8 @@ class _Bounded(ImmutableSandboxedEnvironment):
         return _sized(super().call(context, obj, *args, **kwargs))
 
 
-def _call(name: str, arguments: list[nodes.Expr], line: int) -> nodes.Output:
-    call = nodes.Call(nodes.EnvironmentAttribute(name), arguments, [], None, None)
+def _tick(line: int) -> nodes.Node:
+    call = nodes.Call(nodes.EnvironmentAttribute("tick"), [], [], None, None)
     return nodes.Output([call], lineno=line).set_lineno(line)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
-from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.errors import ConfigError, DataError
 
 PromptFormat = Literal["base", "sft", "chat", "paper", "paper-math"]
 Scoring = Literal["generate", "likelihood"]
@@ -38,6 +38,12 @@ def feature_of(need: str) -> str:
 
 
 LONGEST_NAME = 100
+RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?|.*\.", re.IGNORECASE)
+"""Names of devices, with any ending, and names that end in a dot."""
+
+LONGEST_ID = 4096
+"""Characters of a prompt's id."""
+
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -57,11 +63,15 @@ out, transformers and servers fill in their own (top-k 50, a model's generation 
 
 
 def check_name(noun: str, name: str) -> str:
-    """Return `name`, or raise ConfigError: it becomes a folder, so no spaces and no slashes."""
+    """Return `name`, or raise ConfigError: it becomes a folder, on every system."""
     if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
         raise ConfigError(
-            f"Invalid {noun} name '{name}': use letters, digits, '.', '_' and '-', "
+            f"Invalid {noun} name '{name[:LONGEST_NAME]}': use letters, digits, '.', '_' and '-', "
             f"starting with a letter or a digit, {LONGEST_NAME} at most."
+        )
+    if RESERVED_NAME.fullmatch(name):
+        raise ConfigError(
+            f"Invalid {noun} name '{name}': Windows can have no folder of that name. Use another."
         )
     return name
 
@@ -108,6 +118,14 @@ class Prompt:
     metadata: Mapping[str, str] = field(default_factory=dict)
     paraphrases: tuple[str, ...] = ()
     human: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.id) > LONGEST_ID:
+            raise DataError(
+                f"The id of a prompt may have at most {LONGEST_ID} characters, got {len(self.id)}: "
+                f"'{self.id[:40]}…'. Shorten it, or leave ids out: prompts are then told by their "
+                "text."
+            )
 
     @classmethod
     def of_text(

@@ -6,13 +6,13 @@ A bad adapter makes vLLM raise, and the next call of that engine hangs.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.models import ResolvedModel
+from tofu_eval.core.scratch import make_scratch
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `max_lora_rank` may be."""
@@ -49,7 +49,7 @@ def lora_rank(folders: Sequence[Path]) -> int:
 
 
 def merge(resolved: ResolvedModel, name: str, dtype: str, *, trust_remote_code: bool) -> Path:
-    """Save a model with its adapter merged into the weights, in a new temporary folder.
+    """Save a model with its adapter merged into the weights, in a new folder of `make_scratch`.
 
     Raises:
         ModelError: the model or the adapter cannot be loaded, or the disk is full.
@@ -61,7 +61,7 @@ def merge(resolved: ResolvedModel, name: str, dtype: str, *, trust_remote_code: 
     model, _ = load(
         resolved, name, device=torch.device("cpu"), dtype=dtype, trust_remote_code=trust_remote_code
     )
-    folder = Path(tempfile.mkdtemp(prefix="tofu-eval-merged-"))
+    folder = make_scratch()
     with (
         explain_failure(
             f"The adapter of '{name}' cannot be merged into {folder}", "Make room there."

@@ -8,7 +8,6 @@ process of its own (`vllm_worker.py`); here are the token ids, the checks and th
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from tofu_eval.core.child_process import Remote
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
 from tofu_eval.core.models import embedding_rows, resolve
+from tofu_eval.core.scratch import remove_scratch
 from tofu_eval.core.types import (
     ALWAYS_OFF,
     ModelSpec,
@@ -206,7 +206,7 @@ class VllmEngine:
             self._remote.close()
             self._remote, self._loaded = None, False
         if self._merged is not None:
-            shutil.rmtree(self._merged, ignore_errors=True)
+            remove_scratch(self._merged)
             self._merged = None
 
     # The prompt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.child_process import Remote
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
+from tofu_eval.core.scratch import remove_scratch
 from tofu_eval.features.causal_embedding import TEMPLATE, CausalEmbedder
 from tofu_eval.features.causal_embedding import Pooling as Pooled
 from tofu_eval.features.causal_model import CausalModel
@@ -191,7 +191,7 @@ class VllmFiles:
     def close(self) -> None:
         """Delete what was merged."""
         if self._merged is not None:
-            shutil.rmtree(self._merged, ignore_errors=True)
+            remove_scratch(self._merged)
             self._merged = None
 
 

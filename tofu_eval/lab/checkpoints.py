@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,7 +98,7 @@ def pretrain(
             documents = data.pretraining_documents(rng, settings.round_steps * settings.batch_size)
             columns = data.encode(tokenizer, documents, learn_prompt=True)
             stage = ReportProgress(f"pretrain, round {done}", report)
-            _train_round(model, tokenizer, columns, settings, stage)
+            _train_round(model, tokenizer, columns, settings, stage, _making(path))
             validity = sampled_validity(model, tokenizer, seed=seed)
             if _passes(validity, settings):
                 return model, tokenizer, {"rounds": done, "validity": validity}
@@ -157,12 +156,17 @@ def finetune(
 
 
 def _train_round(
-    model: Any, tokenizer: Any, columns: dict[str, Any], settings: Pretraining, stage: Any
+    model: Any,
+    tokenizer: Any,
+    columns: dict[str, Any],
+    settings: Pretraining,
+    stage: Any,
+    folder: Path,
 ) -> None:
     """One pass over fresh documents with cross-entropy, every token learnt."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with quiet():
         args = SFTConfig(
-            folder, **FIELDS, learning_rate=settings.lr, warmup_steps=settings.warmup,
+            str(folder), **FIELDS, learning_rate=settings.lr, warmup_steps=settings.warmup,
             per_device_train_batch_size=settings.batch_size, num_train_epochs=1, bf16=False,
             report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
         )  # fmt: skip
@@ -218,6 +222,11 @@ def _passes(validity: Mapping[str, float], settings: Pretraining) -> bool:
     return min(validity.values()) >= settings.family_gate and overall >= settings.overall_gate
 
 
+def _making(path: Path) -> Path:
+    """Where a checkpoint lies until it is whole."""
+    return path.parent / f"{TEMPORARY}{path.name}"
+
+
 def _checkpoint(
     path: Path, asked: Mapping[str, Any], make: Callable[[], tuple[Any, Any, dict[str, Any]]]
 ) -> Path:
@@ -226,7 +235,7 @@ def _checkpoint(
     if path.exists():
         conflict(path, "checkpoint", _manifest(path)["asked"], asked)
         return path
-    temporary = path.parent / f"{TEMPORARY}{path.name}"
+    temporary = _making(path)
     model, tokenizer, record = make()
     try:
         if temporary.exists():  # of a process that was killed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,7 @@ def add_tasks(run: Run, plans: Sequence[Plan]) -> None:
     """Write the tasks and their prompts; StoreError where responses to others are there."""
     recorded = run.manifest["tasks"]
     for plan in plans:
+        check_apart("task", plan.task.name, [*recorded, *(other.task.name for other in plans)])
         described = plan.describe()
         fixed = plan.task.name in recorded and run.has_responses(task=plan.task.name)
         if fixed:
@@ -115,6 +116,7 @@ def add_model(
     used = {task: format_name(format, system) for task, format in formats.items()}
     used = {task: "+".join([name, *_words(words, task)]) for task, name in used.items()}
     recorded = run.manifest["models"].get(name)
+    check_apart("model", name, run.manifest["models"])
     kept = {key: recorded[key] for key in ("series", "seed") if recorded and key in recorded}
     if recorded is not None and run.has_responses(model=name):
         before = recorded["prompt_format"]
@@ -128,6 +130,20 @@ def add_model(
 
 def _words(words: Mapping[str, str] | None, task: str) -> list[str]:
     return [words[task]] if words and task in words else []
+
+
+def check_apart(noun: str, name: str, others: Iterable[str]) -> None:
+    """Refuse a name that is another's but for its case: on some disks they are one folder.
+
+    Raises:
+        StoreError: names both.
+    """
+    for other in others:
+        if other != name and other.casefold() == name.casefold():
+            raise StoreError(
+                f"The {noun}s '{other}' and '{name}' of a run would be one folder on disks that do "
+                "not tell capitals from small letters. Rename one of them."
+            )
 
 
 def add_series(run: Run, name: str, model: object, method: str = PLAIN) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from tofu_eval.core.errors import MissingDependencyError, TofuEvalError
 from tofu_eval.core.hub import TIMEOUT
+from tofu_eval.core.scratch import scratch
 from tofu_eval.tasks.problems import Placed, Problem, TaskError, one_line
 from tofu_eval.tasks.rows import RowError, attach_answers, prompt_of
 from tofu_eval.tasks.source_schema import UNPINNED, HubSource
@@ -102,8 +102,10 @@ class HubPrompts:
             there = datasets.get_dataset_split_names(str(place), config)
             split = _first(source.split, there)
             # The library's cache knows a folder by its name alone, and gives another's rows.
-            with tempfile.TemporaryDirectory(prefix="tofu-eval-") as cache:
-                rows = list(datasets.load_dataset(str(place), config, split=split, cache_dir=cache))
+            with scratch() as cache:
+                rows = list(
+                    datasets.load_dataset(str(place), config, split=split, cache_dir=str(cache))
+                )
         told = {"dataset": source.path, "folder": folder.name, "split": split}
         return self._prompts(rows, name, split, told)
 
