@@ -305,7 +305,7 @@ def test_a_comparison_shows_itself(comparison: Comparison) -> None:
     html = view._repr_html_()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-    assert repr(view).startswith("qwen-sft: narrower\n")
+    assert "\nqwen-sft: narrower  " in repr(view)
     assert max(map(len, repr(view).splitlines())) <= 80
     frame = ComparisonView.of(comparison).to_pandas()
     rows = json.loads(render(comparison, "json"))["rows"]

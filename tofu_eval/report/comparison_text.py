@@ -17,6 +17,7 @@ from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.escape import latex_text, markdown_row, markdown_text, spreadsheet_value
 from tofu_eval.report.comparison_notes import notes_of, over_tasks, standing_cells
+from tofu_eval.report.first_screen import marks_of, scale_of
 from tofu_eval.report.formatting import (
     WIDTH,
     align_rows,
@@ -33,10 +34,14 @@ from tofu_eval.report.headline import (
     headline,
     verdict_records,
 )
+from tofu_eval.report.text_bars import BAR, LEGEND, bar_head, bar_of
 from tofu_eval.report.warning_text import warning_lines, warning_record
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+DETAILED = 2
+"""Tasks on which the answer tells all that it knows of each."""
 
 EFFECTS = (
     "d_z: the mean difference in standard deviations of the differences. won: the share of prompts "
@@ -84,24 +89,49 @@ def table(comparison: Comparison) -> Text:
 
 
 def answer_text(comparison: Comparison) -> Text:
-    """The answer for a `rich` console: a block a model, the sentence, the warnings."""
+    """The answer for a `rich` console: a block a model, the sentence, the warnings.
+
+    Over more than DETAILED tasks a block has two lines a task; the table below has the rest.
+    """
     from rich.text import Text
 
-    text = Text()
-    several = len({row.task for row in comparison.rows}) > 1
-    for row in answer_rows(comparison):
-        text.append(row.model, "bold")
-        text.append(f" on {row.task}" if several else "")
-        text.append(f": {row.verdict}\n", "bold")
-        lines = (row.effect, "; ".join(filter(None, (row.prompts, row.adjusted))), row.evidence)
-        for line in (*lines, f"quality {row.quality}"):
-            if line:
-                text.append(_indent(line), "")
+    text, scale = Text(), scale_of(comparison)
+    tasks = len({row.task for row in comparison.rows})
+    pairs = list(zip(verdicts_of(comparison), answer_rows(comparison), strict=True))
+    if pairs:
+        text.append(f"{'':{WIDTH - BAR}}{bar_head()}\n", "dim")
+    model = None
+    for verdict, row in pairs:
+        bar = bar_of(list(marks_of(verdict)), scale)
+        if tasks > DETAILED:
+            if row.model != model:
+                text.append(f"{row.model}\n", "bold")
+            _append_with_bar(text, f"  {row.task}: {row.verdict}", bar, verdict)
+            text.append(_indent(f"{row.effect}; quality {QUALITY[verdict.quality]}", "    "), "dim")
+        else:
+            where = f" on {row.task}" if tasks > 1 else ""
+            _append_with_bar(text, f"{row.model}{where}: {row.verdict}", bar, verdict)
+            lines = (row.effect, "; ".join(filter(None, (row.prompts, row.adjusted))), row.evidence)
+            for line in (*lines, f"quality {row.quality}"):
+                if line:
+                    text.append(_indent(line))
+        model = row.model
+    if pairs:
+        text.append(f"{LEGEND}\n", "dim")
     text.append("\n" * bool(text.plain))
     text.append(f"{headline(comparison)}\n")
     for line in warning_lines(comparison.warnings, comparison.baseline):
         text.append(_indent(f"! {line}", ""))
     return text
+
+
+def _append_with_bar(text: Text, words: str, bar: str, verdict: Verdict) -> None:
+    """The words, and the bar at the end of the line, or of the next where both do not fit."""
+    side = {"less": "red", "more": "blue"}.get(verdict.diversity, "")
+    room = WIDTH - BAR
+    text.append(words, f"bold {side}".strip())
+    text.append(" " * (room - len(words)) if len(words) < room else f"\n{'':{room}}")
+    text.append(f"{bar}".rstrip() + "\n", side)
 
 
 def _indent(line: str, indent: str = "  ") -> str:

@@ -117,7 +117,7 @@ def _model_row(model: str, pairs: Sequence[tuple[Verdict, AnswerRow]]) -> ModelR
         return ModelRow(
             model,
             (Count(verdict.diversity, SYMBOLS[verdict.diversity], answer.verdict),),
-            tuple(_marks(verdict)),
+            tuple(marks_of(verdict)),
             (Count(verdict.quality, QUALITY_SYMBOLS[verdict.quality], QUALITY[verdict.quality]),),
             answer.quality.partition(": ")[2],
             tuple(filter(None, (answer.effect, _evidence(verdict, answer)))),
@@ -126,7 +126,7 @@ def _model_row(model: str, pairs: Sequence[tuple[Verdict, AnswerRow]]) -> ModelR
     return ModelRow(
         model,
         _counted([verdict.diversity for verdict in verdicts], SYMBOLS, BRIEF),
-        tuple(mark for verdict in verdicts for mark in _marks(verdict)),
+        tuple(mark for verdict in verdicts for mark in marks_of(verdict)),
         _counted([verdict.quality for verdict in verdicts], QUALITY_SYMBOLS, BRIEF_QUALITY),
         "",
         (),
@@ -164,7 +164,7 @@ def _evidence(verdict: Verdict, answer: AnswerRow) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _marks(verdict: Verdict) -> Iterator[Mark]:
+def marks_of(verdict: Verdict) -> Iterator[Mark]:
     """The leading difference; of metrics that disagree, one of each side; none that is void."""
     findings: list[Finding] = []
     if verdict.diversity == "disagree":
