@@ -90,9 +90,9 @@ def test_many_tasks_have_two_lines_each() -> None:
 def test_a_model_s_row_counts_its_tasks() -> None:
     (row,) = model_rows(compared(5))
     assert [(count.outcome, count.word) for count in row.counts] == [
-        *(("less", "narrower 4"), ("unclear", "not clear 1"))
+        *(("less", "narrower on 4"), ("unclear", "not clear on 1"))
     ]
-    assert [count.word for count in row.qualities] == ["better 5"]
+    assert [count.word for count in row.qualities] == ["better on 5"]
     assert [cell.symbol for cell in row.cells] == ["·", "◀", "◀", "◀", "◀"]
     assert [mark.is_clear for mark in row.marks] == [False, True, True, True, True]
     assert row.marks[1].effect == Effect(-1.0, -1.2, -0.8)

@@ -67,11 +67,12 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class TaskCell:
-    """One task of a model, where there are several."""
+    """One task of a model, where there are several; `effect` is the leading difference."""
 
     task: str
     outcome: Outcome
     symbol: str
+    effect: str
     text: str
 
 
@@ -137,10 +138,10 @@ def _model_row(model: str, pairs: Sequence[tuple[Verdict, AnswerRow]]) -> ModelR
 def _counted(
     outcomes: Sequence[Outcome], symbols: Mapping[Outcome, str], words: Mapping[Outcome, str]
 ) -> tuple[Count, ...]:
-    """`narrower 7`, `not clear 5`: the outcomes in the order of the words."""
+    """`narrower on 7`, `not clear on 5`: the outcomes in the order of the words."""
     times = Counter(outcomes)
     return tuple(
-        Count(outcome, symbols[outcome], f"{word} {times[outcome]}")
+        Count(outcome, symbols[outcome], f"{word} on {times[outcome]}")
         for outcome, word in words.items()
         if times[outcome]
     )
@@ -152,6 +153,7 @@ def _task_cell(verdict: Verdict, answer: AnswerRow) -> TaskCell:
         verdict.task,
         verdict.diversity,
         SYMBOLS[verdict.diversity],
+        answer.effect,
         f"{verdict.task}: {answer.verdict}; {more}",
     )
 

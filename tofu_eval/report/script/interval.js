@@ -11,17 +11,18 @@ function axisLine(left = "◀ narrower", right = "wider ▶") {
 
 /** The estimates of one metric, a line a model; of a model that is not the chosen one, fainter. */
 function intervals(rows) {
-  const step = rows.length > 1 ? 9 : 16;
-  const drawing = draw("svg", { class: "strip", height: Math.max(20, rows.length * step + 4), "aria-hidden": "true" },
+  const step = { 1: 16, 2: 7 }[rows.length] ?? 5;
+  const height = Math.max(18, rows.length * step + 3);
+  const top = (height - (rows.length - 1) * step) / 2;
+  const drawing = draw("svg", { class: "strip", height, "aria-hidden": "true" },
     draw("line", { class: "zero", x1: "50%", x2: "50%", y1: 0, y2: "100%" }));
-  const top = (Math.max(20, rows.length * step + 4) - rows.length * step + step) / 2;
   rows.forEach((row, i) => {
     const y = top + i * step;
     const faint = choice.model && choice.model !== row.model ? " faint" : "";
     drawing.append(draw("g", { class: `${hueOf(row.model)}${faint}` },
       draw("title", {}, `${row.model}: ${spoken(row)}`),
       draw("line", { class: "range", x1: `${row.at_low}%`, x2: `${row.at_high}%`, y1: y, y2: y, "stroke-width": 2 }),
-      draw("circle", { class: row.mark === "**" ? "clear" : "unclear", cx: `${row.at}%`, cy: y, r: 4 })));
+      draw("circle", { class: row.mark === "**" ? "clear" : "unclear", cx: `${row.at}%`, cy: y, r: rows.length > 2 ? 3 : 4 })));
   });
   return drawing;
 }

@@ -77,7 +77,7 @@ function shareDistance(one, other) {
 /** The prompts of a task, that on which the chosen metric (else what was said) changed most first. */
 function byChange(task) {
   const place = new Map(data.prompts[task].map(([id], i) => [id, i]));
-  const table = data.scores[task]?.[choice.metric];
+  const table = data.scores[task]?.[metricOn(task)];
   const columns = choice.model ? [data.models.indexOf(choice.model)] : data.models.map((_, i) => i).slice(1);
   const change = (record) => {
     const at = place.get(record.id);
@@ -113,7 +113,7 @@ function startShownMost(open) {
           make("span", { class: "hint", role: "status" }, `${at + 1} of ${order.length}`), step("Next prompt", "›", at + 1))),
       make("p", { class: "asked", dir: "auto", title: record.id }, ...visible(firstLine(record.prompt, 160) || record.id)),
       make("p", { class: "hint" }, data.models.length > 1
-        ? `By how much ${choice.metric} changed. The same colour is the same answer${data.tasks.length > 1 ? ` (${choice.task})` : ""}.`
+        ? `By how much ${metricOn(choice.task) ?? "what was said"} changed. The same colour is the same answer${data.tasks.length > 1 ? ` (${choice.task})` : ""}.`
         : "The same colour is the same answer."),
       shareStrips(record),
       make("button", { type: "button", class: "open", click: () => open(choice.task, record.id) },
