@@ -42,8 +42,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = json.loads((path / "run.json").read_text())
     manifest["features"]["embedding"] = {"identity": identity, "truncated": 0}
     (path / "run.json").write_text(json.dumps(manifest))
-    texts = [LONG_ONE, LONG_OTHER, SAID[2]]
-    vectors = np.array([[1, 0, 0, 0.1], [1, 0.1, 0, 0], [0, 0, 1, 0]], dtype=np.float32)
+    texts = [LONG_ONE, LONG_OTHER, SAID[2], *(f"Say {i}." for i in range(3))]
+    vectors = np.eye(6, 5, dtype=np.float32)
+    vectors[:3] = [[1, 0, 0, 0.1, 0], [1, 0.1, 0, 0, 0], [0, 0, 1, 0, 0]]
+    vectors[3:] = [0, 0, 0, 0, 1]
     with Run.writing(path) as run:
         run.features("embedding", digest(identity)).add([digest(text) for text in texts], vectors)
     return path
@@ -70,8 +72,17 @@ def test_a_map_keeps_near_what_is_alike(record: dict[str, Any]) -> None:
     assert 0.99 < record["map"]["share"] <= 1  # three points lie in a plane
 
 
+def test_embeddings_make_classes_to_look_at_where_there_is_no_equivalence(
+    record: dict[str, Any],
+) -> None:
+    assert record["meanings"] == [[0, 0, 1]] * 2
+    assert record["classes"][0] == record["classes"][1]
+    assert len(set(record["classes"][0])) == 3
+
+
 def test_without_embeddings_there_is_no_map(run: Path) -> None:
-    assert read(Run.open(run)).survey.texts["responses"][0]["map"] is None
+    record = read(Run.open(run)).survey.texts["responses"][0]
+    assert record["map"] is record["meanings"] is None
 
 
 def test_the_page_folds_thoughts_and_marks_what_differs(look: Look, told: Path) -> None:
@@ -85,6 +96,14 @@ def test_the_page_folds_thoughts_and_marks_what_differs(look: Look, told: Path) 
     assert column.locator("ins").all_inner_texts() == ["cat"]
     assert column.locator(".stopped").inner_text() == "cut at the token limit"
     assert column.locator(".without").inner_text() == "Without a text: 1 filtered."
+    # Classes by meaning can be chosen; they are not what the run was scored with.
+    classes = page.locator("#responses label", has_text="Classes").locator("select")
+    assert classes.input_value() == "text"
+    assert page.locator(".panel .share").first.inner_text().startswith(LONG_ONE[:20])
+    assert column.locator("h4").inner_text().endswith("3 different of 3")
+    classes.select_option("meaning")
+    assert column.locator("h4").inner_text().endswith("2 different of 3")
+    assert "no number stands on them" in page.locator("#responses .hint").first.inner_text()
     # The map leads to the texts, by mouse and by key.
     page.locator(".map path.point").nth(2).click(force=True)
     assert "Something else" in page.locator(".card:focus").inner_text()

@@ -33,6 +33,7 @@ from tofu_eval.report.first_screen import model_rows, scale_of
 from tofu_eval.report.formatting import estimate_text, p_text
 from tofu_eval.report.headline import adjustment_text
 from tofu_eval.report.look import LINE
+from tofu_eval.report.meaning_classes import THRESHOLD
 from tofu_eval.report.scale import Scale
 from tofu_eval.report.themes import THEMES
 from tofu_eval.run.files import atomic_write
@@ -201,6 +202,7 @@ def _data(contents: Contents, scale: Scale) -> Record:
         "members": [model for members in contents.columns.values() for model in members],
         "explorer": contents.survey.texts,
         "method": contents.survey.method,
+        "cosine": THRESHOLD,
         "charts": [
             asdict(chart)
             for chart in sorted(

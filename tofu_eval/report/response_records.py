@@ -9,6 +9,7 @@ from typing import Any
 from tofu_eval.core.types import Group
 from tofu_eval.report.embedding_map import EmbeddingMap
 from tofu_eval.report.equivalence_classes import Classes
+from tofu_eval.report.meaning_classes import MeaningClasses
 from tofu_eval.report.shared_classes import join_classes
 from tofu_eval.run.responses import Groups
 from tofu_eval.run.store import Run
@@ -37,7 +38,8 @@ def response_records(
     Of each: `id`, `prompt`, `texts` (the different ones), `cut` (the lengths of those that are not
     shown whole, by place), `map` (where the texts lie, if the run has embeddings), and, a list a
     model, `samples` (places in `texts`), `classes` (the same number is the same class in every
-    model), `long` (samples that stopped at the token limit), `thoughts` (by sample), `without`
+    model), `meanings` (the same by embeddings, where the run has these and no equivalence), `long`
+    (samples that stopped at the token limit), `thoughts` (by sample), `without`
     (how many have no text, by state) and `more` (how many samples are left out).
     """
     groups: dict[str, dict[str, Group]] = {}
@@ -47,8 +49,8 @@ def response_records(
                 if group.prompt.id in chosen:
                     groups.setdefault(group.prompt.id, {})[model] = group
     order = [prompt.id for prompt in run.prompts(task) if prompt.id in groups]
-    maps = EmbeddingMap(run)
-    return [_record(groups[id], models, classes, maps, longest) for id in order]
+    maps, meanings = EmbeddingMap(run), MeaningClasses(run)
+    return [_record(groups[id], models, classes, meanings, maps, longest) for id in order]
 
 
 def sizes_of(group: Group) -> list[int]:
@@ -65,22 +67,24 @@ def _record(
     groups: Mapping[str, Group],
     models: Sequence[str],
     classes: Classes,
+    meanings: MeaningClasses,
     maps: EmbeddingMap,
     longest: int,
 ) -> Record:
-    (prompt,) = {group.prompt.id for group in groups.values()}
+    prompt = next(iter(groups.values())).prompt
     kept = {m: groups[m].texts[:SAMPLES] if m in groups else () for m in models}
     place = {t: i for i, t in enumerate(dict.fromkeys(t for m in models for t in kept[m]))}
     labels = join_classes(groups, classes)
     reasons = {m: group.features.get("finish_reason", ()) for m, group in groups.items()}
     return {
-        "id": prompt,
-        "prompt": next(iter(groups.values())).prompt.text[:longest],
+        "id": prompt.id,
+        "prompt": prompt.text[:longest],
         "texts": [text[:longest] for text in place],
         "cut": {str(i): len(text) for text, i in place.items() if len(text) > longest},
         "map": maps.places(tuple(place)),
         "samples": [[place[text] for text in kept[m]] for m in models],
         "classes": [labels.get(m, [])[:SAMPLES] for m in models],
+        "meanings": meanings.of(prompt, [kept[m] for m in models]),
         "long": [
             [i for i, why in enumerate(reasons.get(m, ())[:SAMPLES]) if why == "length"]
             for m in models

@@ -13,7 +13,7 @@ function columnNode(record, model, i, view) {
     box.append(note ?? make("p", { class: "empty" }, "No responses."));
     return box;
   }
-  const labels = record.classes[i];
+  const labels = classesOf(record)[i];
   head.append(make("span", {}, labels.includes(-1)
     ? `${labels.length}, classes not decided` : `${new Set(labels).size} different of ${labels.length}`));
   const cards = cardsOf(record, i, view.order)
@@ -42,7 +42,7 @@ function drawCards(place, record, cards, limit, view) {
 
 /** The cards of one model: in their order as sampled, or a card a text, the largest class first. */
 function cardsOf(record, i, order) {
-  const [samples, labels] = [record.samples[i], record.classes[i]];
+  const [samples, labels] = [record.samples[i], classesOf(record)[i]];
   const sizes = new Map();
   for (const label of labels) sizes.set(label, (sizes.get(label) ?? 0) + 1);
   const times = new Map();

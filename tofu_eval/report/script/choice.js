@@ -6,6 +6,7 @@ const choice = {
   metric: lead,
   quality: Object.keys(data.metrics).find((name) => data.metrics[name].measures === "quality") ?? "",
   model: "", // one alone
+  classes: "text", // or "meaning"
   only: "", // the metric that was clicked: what is below shows it alone
 };
 const followers = [];

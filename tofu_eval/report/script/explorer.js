@@ -14,30 +14,35 @@ function startExplorer() {
     type: "search", placeholder: "in prompts and responses", "aria-label": "Search the responses",
     input: later(150, () => { state.words = search.value.trim().toLowerCase(); refresh(); }),
   });
+  const told = make("p", { class: "hint" });
+  const classes = startClasses() ? chooser("Classes", "classes", [["text", "same text"], ["meaning", "same meaning"]]) : null;
   const status = make("p", { class: "count", role: "status" });
   const list = make("ul", { class: "prompts", keydown: move });
   const pages = make("div");
   const panel = make("div", { class: "panel", "aria-live": "off" });
   const tasksField = select("Task", tasks.map((task) => [task, task]), state.task, (task) => choose({ task }));
   root.append(
-    make("p", { class: "hint" }, legend()),
+    told,
     make("div", { class: "controls" }, tasks.length > 1 ? tasksField : null,
       make("label", { class: "field wide" }, make("span", {}, "Search"), search),
       select("Prompts", [["change", "most changed first"], ["task", "as in the task"]], state.by,
         (by) => { state.by = by; refresh(); }),
       select("Order", [["classes", "largest class first"], ["samples", "as sampled"]], state.order,
-        (order) => { state.order = order; show(); })),
+        (order) => { state.order = order; show(); }), classes),
     status,
     make("div", { class: "explorer" }, make("nav", { "aria-label": "Prompts" }, list, pages), panel));
 
   function legend() {
-    const same = data.method === "exact"
-      ? "Responses with the same text, but for case and punctuation between models, form a class"
-      : `Classes are those of the run’s equivalence (${data.method}), joined between models where it says so without a model`;
+    const same = choice.classes === "meaning"
+      ? `The run has no equivalence: classes are responses whose embeddings, given the prompt, have a cosine of ${data.cosine} or more with each other. They are to look at; no number stands on them`
+      : data.method === "exact"
+        ? "Responses with the same text, but for case and punctuation between models, form a class"
+        : `Classes are those of the run’s equivalence (${data.method}), joined between models where it says so without a model`;
     return `${same}: the same colour and letter in every column. “A ×3” is a class of three responses; the six largest have colours, what was said once has none.`;
   }
 
   function refresh() {
+    told.textContent = legend();
     const records = data.explorer[state.task];
     const matches = (text) => text.toLowerCase().includes(state.words);
     const ordered = state.by === "change" ? byChange(state.task) : records.map((record, i) => ({ record, i }));
@@ -132,7 +137,7 @@ function startExplorer() {
   }
 
   follow((changed) => {
-    if (!changed.some((key) => ["task", "metric", "model"].includes(key))) return;
+    if (!changed.some((key) => ["task", "metric", "model", "classes"].includes(key))) return;
     if (tasks.includes(choice.task)) state.task = tasksField.querySelector("select").value = choice.task;
     refresh();
   });

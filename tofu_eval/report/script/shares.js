@@ -1,12 +1,34 @@
 // How much of what each model said is one class: a strip a model, the same answer in the same
 // colour in every strip.
 
+const RARE = 0.9; // share of responses that were said once
+const STRIPS = 6; // on the first screen
 const HUES = 6; // beyond, and what was said once, is grey
+
+/** How often each number stands in some lists. */
+const counted = (rows) => rows.flat().reduce((sums, one) => sums.set(one, (sums.get(one) ?? 0) + 1), new Map());
+
+/** The classes of a record, a list a model: by what is chosen, meaning or text. */
+const classesOf = (record) => (choice.classes === "meaning" && record.meanings) || record.classes;
 
 /** How often each class was said, over all models. */
 function totals(record) {
-  record.totals ??= record.classes.flat().reduce((sums, one) => sums.set(one, (sums.get(one) ?? 0) + 1), new Map());
+  const rows = classesOf(record);
+  if (record.counted !== rows) [record.counted, record.totals] = [rows, counted(rows)];
   return record.totals;
+}
+
+/** Where a run has no equivalence and next to nothing was said twice, its embeddings say more. */
+function startClasses() {
+  const records = Object.values(data.explorer).flat();
+  if (!records.some((record) => record.meanings)) return false;
+  let [once, all] = [0, 0];
+  for (const record of records) {
+    for (const count of counted(record.classes).values()) once += count === 1;
+    all += record.classes.flat().length;
+  }
+  if (once > RARE * all) choice.classes = "meaning";
+  return true;
 }
 
 /** The colour of a class: classes are numbered by their size over all models. */
@@ -24,7 +46,7 @@ function nameOfClass(record, number) {
 /** The text that stands for a class: the one that was said most. */
 function textOfClass(record, number) {
   const times = new Map();
-  record.classes.forEach((row, i) => row.forEach((one, sample) => {
+  classesOf(record).forEach((row, i) => row.forEach((one, sample) => {
     const text = record.samples[i][sample];
     if (one === number) times.set(text, (times.get(text) ?? 0) + 1);
   }));
@@ -35,7 +57,7 @@ function textOfClass(record, number) {
 /** The parts of one model's strip: its coloured classes, then all else as one grey part. */
 function parts(record, i) {
   const sizes = new Map();
-  for (const one of record.classes[i]) sizes.set(one, (sizes.get(one) ?? 0) + 1);
+  for (const one of classesOf(record)[i]) sizes.set(one, (sizes.get(one) ?? 0) + 1);
   const coloured = [...sizes].filter(([one]) => hueOfClass(record, one) !== null).sort((a, b) => a[0] - b[0]);
   const rest = [...sizes].filter(([one]) => hueOfClass(record, one) === null);
   const many = rest.reduce((sum, [, size]) => sum + size, 0);
@@ -51,7 +73,7 @@ function shareStrip(record, i) {
   const strip = make("div", { class: "shares", role: "img",
     "aria-label": told.map((part) => `${part.hue === null ? part.text : `“${part.text}”`}: ${part.size}`).join(", ") || "no responses" });
   for (const part of told) {
-    const node = make("span", { class: part.hue === null ? "share" : `share class-${part.hue}`, title: `${part.text}: ${part.size} of ${record.classes[i].length}` },
+    const node = make("span", { class: part.hue === null ? "share" : `share class-${part.hue}`, title: `${part.text}: ${part.size} of ${record.samples[i].length}` },
       make("span", {}, ...visible(part.hue === null ? part.text : `${part.text} ${part.size}`)));
     node.style.flexGrow = part.size;
     strip.append(node);
@@ -59,10 +81,18 @@ function shareStrip(record, i) {
   return strip;
 }
 
-/** The strips of all models to a prompt, each with its name and how many classes it has. */
-function shareStrips(record) {
-  return make("div", { class: "strips" }, ...data.members.flatMap((model, i) => [
-    make("span", { class: "name" }, model), shareStrip(record, i)]));
+/** The strips of some models (by default all) to a prompt, each with its name. */
+function shareStrips(record, shown = data.members.map((_, i) => i)) {
+  return make("div", { class: "strips" }, ...shown.flatMap((i) => [
+    make("span", { class: "name", title: data.members[i] }, data.members[i]), shareStrip(record, i)]));
+}
+
+/** Of many models those that fit the first screen: the baseline, the chosen one, then the others in order. */
+function fitting() {
+  const all = data.members.map((_, i) => i);
+  const chosen = data.members.indexOf(choice.model);
+  const order = [0, ...(chosen > 0 ? [chosen] : []), ...all.filter((i) => i && i !== chosen)];
+  return order.slice(0, STRIPS).sort((a, b) => a - b);
 }
 
 /** How far apart two models' shares are: 0 where the same was said as often, 1 where nothing was. */
@@ -84,7 +114,7 @@ function byChange(task) {
     const gaps = table && at !== undefined
       ? columns.map((i) => Math.abs(table[i][at] - table[0][at])).filter((_, i) => table[columns[i]][at] !== null && table[0][at] !== null)
       : [];
-    const told = Math.max(0, ...record.classes.slice(1).map((row) => shareDistance(record.classes[0], row)));
+    const told = Math.max(0, ...classesOf(record).slice(1).map((row) => shareDistance(classesOf(record)[0], row)));
     return [Math.max(-1, ...gaps), told];
   };
   return data.explorer[task].map((record, i) => ({ record, i, change: change(record) }))
@@ -113,9 +143,10 @@ function startShownMost(open) {
           make("span", { class: "hint", role: "status" }, `${at + 1} of ${order.length}`), step("Next prompt", "›", at + 1))),
       make("p", { class: "asked", dir: "auto", title: record.id }, ...visible(firstLine(record.prompt, 160) || record.id)),
       make("p", { class: "hint" }, data.models.length > 1
-        ? `By how much ${metricOn(choice.task) ?? "what was said"} changed. The same colour is the same answer${data.tasks.length > 1 ? ` (${choice.task})` : ""}.`
+        ? `By how much ${metricOn(choice.task) ?? "what was said"} changed. The same colour is the same ${choice.classes === "meaning" ? "meaning" : "answer"}${data.tasks.length > 1 ? ` (${choice.task})` : ""}.`
         : "The same colour is the same answer."),
-      shareStrips(record),
+      shareStrips(record, fitting()),
+      data.members.length > STRIPS ? make("p", { class: "hint" }, `${STRIPS} of ${data.members.length} models.`) : "",
       make("button", { type: "button", class: "open", click: () => open(choice.task, record.id) },
         `Open the ${plural(count, "response")}`));
   }
@@ -126,6 +157,6 @@ function startShownMost(open) {
     show();
   }
 
-  follow((changed) => { if (changed.some((key) => ["task", "metric", "model"].includes(key))) reorder(); });
+  follow((changed) => { if (changed.some((key) => ["task", "metric", "model", "classes"].includes(key))) reorder(); });
   reorder();
 }
