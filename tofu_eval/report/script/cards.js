@@ -35,7 +35,7 @@ const promptHas = (record, words) => record.prompt.toLowerCase().includes(words)
 function drawCards(place, record, cards, limit, view) {
   place.replaceChildren(...cards.slice(0, limit).map((card) => cardNode(record, card, view)));
   if (cards.length > limit) {
-    place.append(make("button", { type: "button", class: "more", click: () => drawCards(place, record, cards, cards.length, view) },
+    place.append(make("button", { type: "button", class: "rest", click: () => drawCards(place, record, cards, cards.length, view) },
       `Show all ${cards.length}`));
   }
 }
@@ -95,7 +95,7 @@ function textNodes(text, whole, words = "", other = null) {
     box.append(make("span", { class: "hidden-character" }, "empty"));
   } else if (text.length > LONG && at + words.length <= LONG) {
     show(LONG);
-    const more = make("button", { type: "button", class: "more", click: () => { show(text.length); more.remove(); } },
+    const more = make("button", { type: "button", class: "rest", click: () => { show(text.length); more.remove(); } },
       `Show all ${text.length.toLocaleString("en")} characters`);
     nodes.push(more);
   } else {

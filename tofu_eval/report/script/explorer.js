@@ -112,7 +112,7 @@ function startExplorer() {
     const first = record.samples[i].indexOf(record.samples[i][sample]);
     const column = panel.querySelectorAll(".column")[i];
     const find = () => [sample, first].map((one) => panel.querySelector(`[data-place="${i} ${one}"]`)).find(Boolean);
-    if (!find()) column.querySelector(".cards > .more")?.click();
+    if (!find()) column.querySelector(".cards > .rest")?.click();
     const card = find();
     card?.scrollIntoView({ block: "nearest", inline: "nearest" });
     card?.focus({ preventScroll: true });

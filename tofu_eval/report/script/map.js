@@ -54,7 +54,7 @@ function mapNode(record, open) {
   }
 
   function rest() {
-    return `The two main directions of their embeddings, which hold ${Math.round(100 * record.map.share)}% of the variance. Colours are those of the strips; a shape is a model.`;
+    return `The two main directions of their embeddings, which hold ${Math.round(100 * record.map.share)}% of the variance. Colours are those of the strips, shapes those of the models${data.members.length > SHAPES.length ? `, again after ${SHAPES.length}` : ""}.`;
   }
 
   return make("details", { class: "map", open: points.length > 2 }, make("summary", {}, "Map of the responses"),
