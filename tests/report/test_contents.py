@@ -24,6 +24,7 @@ from tofu_eval.analysis.frontier import frontier
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, StoreError, UnknownNameError
 from tofu_eval.report import CHARTS, Beyond, draw, page, read, response_records, responses
 from tofu_eval.report import contents as data
+from tofu_eval.report.drawing import prompt_labels
 from tofu_eval.report.equivalence_classes import Classes
 from tofu_eval.report.headline import headline
 from tofu_eval.report.themes import THEMES
@@ -231,7 +232,15 @@ def test_steps_are_drawn_of_a_watched_training_alone(contents: Any) -> None:
         draw(contents, "steps", format="svg")
     of = {"task": contents.tasks[0], "metric": "distinct_1"}
     points = [
-        {**of, "model": f"step-{n}", "step": n, "value": 1 - n / 9, "low": 0.1, "high": 1.0}
+        {
+            **of,
+            "model": f"step-{n}",
+            "step": n,
+            "prompts": 24,
+            "value": 1 - n / 9,
+            "low": 0.1,
+            "high": 1.0,
+        }
         for n in (0, 2, 4)
     ]
     watched = replace(contents, datasets={**contents.datasets, "steps": points})
@@ -255,9 +264,23 @@ def test_a_chart_follows_the_choice(contents: Any) -> None:
     svg = draw(contents, "prompts", format="svg", metric="distinct_1").decode()
     assert "distinct_1 minus base" in svg
     assert "compared with base · n = 24 prompts" in svg
-    assert "Name two fruits, number 7." in svg
+    assert ">…7.<" in svg  # what all prompts begin with is left out
     lower = draw(contents, "frontier", format="svg", metric="self_bleu").decode()
     assert "self_bleu, wider ↑" in lower
+    assert "n = 24 prompts" in lower
+    assert "n = 192 responses a model" in draw(contents, "lengths", format="svg").decode()
+
+
+def test_prompts_are_called_by_what_tells_them_apart() -> None:
+    assert prompt_labels(["Name a fruit.", "Say it.", "Name a fruit."]) == [
+        *("Name a fruit. (1)", "Say it.", "Name a fruit. (3)")
+    ]
+    assert prompt_labels(["A sentence about a red\nkite", "A sentence about a rook"]) == [
+        *("…red kite", "…rook")
+    ]
+    assert prompt_labels(["same", "same"]) == ["same (1)", "same (2)"]
+    assert prompt_labels(["x" * 99, "a\u202eb"])[0] == "x" * 48
+    assert "\u202e" not in prompt_labels(["a\u202eb"])[0]
 
 
 def test_what_cannot_be_drawn(run: Path, contents: Any) -> None:

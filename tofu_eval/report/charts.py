@@ -130,7 +130,7 @@ def _frontier(look: Look) -> Chart:
         "filled one in both and better in one. A line joins the temperatures (T) of one method.",
         "frontier",
         ("task", "metric", "quality"),
-        ("of", "temperature", "x", "x_low", "x_high", "y", "y_low", "y_high", "best"),
+        ("of", "temperature", "x", "x_low", "x_high", "y", "y_low", "y_high", "best", "prompts"),
         {"x": "quality", "y": "metric"},
         {
             "height": 300,

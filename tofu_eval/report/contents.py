@@ -204,6 +204,7 @@ def _steps(manifest: Mapping[str, Any], comparison: Comparison) -> list[Record]:
             "value": cell.mean.value,
             "low": cell.mean.low,
             "high": cell.mean.high,
+            "prompts": cell.mean.n,
         }
         for row in comparison.rows
         for cell in row.cells

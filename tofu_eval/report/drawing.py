@@ -25,6 +25,9 @@ WIDTH = 480
 LABEL = 48
 """Characters of a prompt beside its line."""
 
+COMMON = 12
+"""Characters that all prompts begin with, from which on they are left out."""
+
 PIXELS = 3.0
 """Dots of a PNG a pixel: 288 an inch."""
 
@@ -81,21 +84,24 @@ def _axis_title(contents: Contents, named: str, metric: str, channel: str) -> st
 
 def _caption(contents: Contents, chart: Chart, chosen: Mapping[str, str], data: Any) -> str:
     """What a drawn chart is about: the choice, the baseline and n."""
-    parts = [value for key, value in chosen.items()]
+    parts = list(chosen.values())
     if chart.dataset in ("differences", "forest", "scores"):
         parts.append(f"compared with {contents.comparison.baseline}")
-    return " · ".join([*parts, *filter(None, [_prompts_text(data)])])
+    return " · ".join([*parts, *filter(None, [_count_text(data)])])
 
 
-def _prompts_text(data: Sequence[Record]) -> str:
-    """`n = 24 prompts`, `n = 9 to 26 prompts`."""
+def _count_text(data: Sequence[Record]) -> str:
+    """`n = 24 prompts`, `n = 9 to 26 prompts`, `n = 192 responses`."""
     counts = [row[name] for row in data for name in ("pairs", "n", "prompts") if row.get(name)]
+    noun = "prompts"
     if ids := {row["prompt_id"] for row in data if "prompt_id" in row}:
         counts = [len(ids)]
+    elif not counts:
+        counts, noun = [row["responses"] for row in data if "responses" in row], "responses a model"
     if not counts:
         return ""
     least, most = min(counts), max(counts)
-    return f"n = {least}{'' if least == most else f' to {most}'} prompts"
+    return f"n = {least:,}{'' if least == most else f' to {most:,}'} {noun}"
 
 
 def resolve_choice(
@@ -322,7 +328,15 @@ def _differences(contents: Contents, task: str, metric: str) -> list[Record]:
 
 
 def prompt_labels(texts: Sequence[str]) -> list[str]:
-    """The beginning of each prompt, made different where several begin alike."""
-    short = [printable(" ".join(text.split()))[:LABEL] for text in texts]
+    """Each prompt in a few words, made different where several are alike.
+
+    What all of them begin with, if it is long, says nothing and is left out.
+    """
+    plain = [printable(" ".join(text.split())) for text in texts]
+    first, last = min(plain, default=""), max(plain, default="")  # all others lie between
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    start = first.rfind(" ", 0, same) + 1
+    short = [f"…{text[start:]}" if start >= COMMON else text for text in plain]
+    short = [label[:LABEL] for label in short]
     alike = Counter(short)
     return [label if alike[label] == 1 else f"{label} ({i + 1})" for i, label in enumerate(short)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -42,9 +41,8 @@ def frontier_records(
         for quality in (row for row in rows if row.measures == "quality"):
             for diversity in (row for row in rows if row.measures == "diversity"):
                 if found := wider.get((quality.metric, diversity.metric)):
-                    yield from map(
-                        _record, found.curves, repeat((quality, diversity)), repeat(None)
-                    )
+                    for point in found.curves:
+                        yield _record(point, (quality, diversity), None, found.prompts)
                 else:
                     yield from _points(run, scores, comparison, (quality, diversity), how)
 
@@ -59,7 +57,7 @@ def _points(
     quality, diversity = pair
     column = {model: name for name, models in columns_of(comparison).items() for model in models}
     try:
-        points = frontier_points(
+        points, prompts = frontier_points(
             scores,
             run.manifest,
             task=quality.task,
@@ -72,10 +70,10 @@ def _points(
     except DataError:  # no prompt has both of every model: the page says that nothing is there
         return
     for point in points:
-        yield _record(point, pair, column[point.model])
+        yield _record(point, pair, column[point.model], prompts)
 
 
-def _record(point: Point, pair: tuple[Row, Row], model: str | None) -> Record:
+def _record(point: Point, pair: tuple[Row, Row], model: str | None, prompts: int) -> Record:
     """A point of a chart; without a column of its own it stands under its method."""
     quality, diversity = pair
     x, y = (
@@ -94,6 +92,7 @@ def _record(point: Point, pair: tuple[Row, Row], model: str | None) -> Record:
         **dict(zip(("x", "x_low", "x_high"), x, strict=True)),
         **dict(zip(("y", "y_low", "y_high"), y, strict=True)),
         "best": "yes" if point.efficient else "no",
+        "prompts": prompts,
     }
 
 

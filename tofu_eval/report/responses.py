@@ -186,6 +186,7 @@ def _bins(seen: Sequence[_Seen]) -> Iterator[dict[str, Any]]:
                 "start": start,
                 "end": end,
                 "share": count / len(one.lengths),
+                "responses": len(one.lengths),
                 "log": is_log,
             }
 

@@ -30,7 +30,8 @@ function startCharts(datasets, openPrompt) {
   }
 
   function drawAll(changed = null) {
-    const some = figures.filter((one) => changed === null || one.chart.by.some((key) => changed.includes(key)));
+    const follows = (chart) => chart.by.some((key) => changed.includes(key)) || (chart.lines && changed.includes("model"));
+    const some = figures.filter((one) => changed === null || follows(one.chart));
     // One after the other, so that the page answers in between.
     drawn = some.reduce((before, one) => before.then(() => drawChart(one)).then(pause), drawn).then(fold);
     return drawn;
@@ -72,18 +73,33 @@ function startCharts(datasets, openPrompt) {
       config: {
         ...theme.config,
         axis: { ...theme.config.axis, labelLimit: Math.min(320, Math.round(width / 3)) },
-        legend: { ...theme.config.legend, columns: width < 420 ? 2 : 4 },
+        legend: { ...theme.config.legend, columns: legendColumns(one.chart.lines ? 0.55 * width : 0.85 * width) },
       },
       ...structuredClone(one.chart.spec),
     };
     for (const layer of spec.layer ?? []) if (layer.encoding?.y?.axis?.labelLimit) layer.encoding.y.axis.labelLimit = Math.round(width / 2.5);
     for (const [channel, named] of Object.entries(one.chart.axes)) { // what was chosen
       const side = spec.encoding[channel];
-      side.axis.title = axisTitle(named, channel);
+      side.axis.title = lines(axisTitle(named, channel), (channel === "x" ? 0.6 * width : 300) / 7);
       side.scale.reverse = data.metrics[named === "quality" ? choice.quality : choice.metric].reversed;
     }
     if (rows[0].log) spec.encoding.x.scale = { type: "log" };
     return spec;
+  }
+
+  /** As many as the longest name leaves room for. */
+  function legendColumns(width) {
+    const longest = Math.max(...data.models.map((name) => name.length));
+    return Math.min(4, Math.max(1, Math.floor(width / (7 * longest + 30))));
+  }
+
+  /** A title in lines of so many characters at most, as far as its words allow. */
+  function lines(title, most) {
+    return title.split(" ").reduce((all, word) => {
+      if (all.length && all.at(-1).length + 1 + word.length <= most) all.push(`${all.pop()} ${word}`);
+      else all.push(word);
+      return all;
+    }, []);
   }
 
   /** "self_bleu minus base, wider →". */
@@ -97,10 +113,11 @@ function startCharts(datasets, openPrompt) {
   function captionOf(one) {
     const told = one.chart.by.filter((key) => choice[key]).map((key) => choice[key]);
     if (["differences", "scores"].includes(one.chart.dataset)) told.push(`compared with ${data.models[0]}`);
-    const counts = one.rows.flatMap((row) => [row.pairs ?? row.n ?? row.prompts].filter(Boolean));
     const ids = new Set(one.rows.map((row) => row.prompt_id).filter((id) => id !== undefined));
-    const [least, most] = ids.size ? [ids.size, ids.size] : [Math.min(...counts), Math.max(...counts)];
-    if (ids.size || counts.length) told.push(`n = ${least}${least === most ? "" : ` to ${most}`} prompts`);
+    const prompts = ids.size ? [ids.size] : one.rows.map((row) => row.pairs ?? row.n ?? row.prompts).filter(Boolean);
+    const counts = prompts.length ? prompts : one.rows.map((row) => row.responses).filter(Boolean);
+    const [least, most] = [Math.min(...counts), Math.max(...counts)].map((count) => count.toLocaleString("en"));
+    if (counts.length) told.push(`n = ${least}${least === most ? "" : ` to ${most}`} ${prompts.length ? "prompts" : "responses a model"}`);
     return told.join(" · ");
   }
 

@@ -10,10 +10,12 @@ function differences(task, metric) {
       .map((row) => ({ ...row, difference: row.value - row.baseline })));
 }
 
-/** The prompts that changed most, as many as there are lines for; the narrowest first. */
-function mostChanged(rows, lines, metric) {
+/** The prompts that changed most, as many as there are lines for; the narrowest first. Of many models
+ * the chosen one is drawn alone. */
+function mostChanged(all, lines, metric) {
+  const rows = choice.model ? all.filter((row) => row.model === choice.model) : all;
   const byPrompt = Map.groupBy ? Map.groupBy(rows, (row) => row.label) : grouped(rows);
-  const most = Math.max(4, Math.floor(lines / Math.max(1, data.models.length - 1)));
+  const most = Math.max(4, Math.floor(lines / Math.max(1, choice.model ? 1 : data.models.length - 1)));
   const sign = data.metrics[metric].reversed ? -1 : 1;
   const largest = (some) => Math.max(...some.map((row) => Math.abs(row.difference)));
   const mean = (some) => some.reduce((sum, row) => sum + row.difference, 0) / some.length;
