@@ -27,7 +27,7 @@ BELOW = {
     "features": {*GROUND, "importers", "engines", "metrics"},
     "analysis": {*GROUND, "run"},
     "leaderboard": {*GROUND, "run", "analysis", "metrics"},
-    "report": {*GROUND, "run", "metrics", "features", "analysis"},
+    "report": {*GROUND, "run", "metrics", "features", "analysis", "leaderboard"},
     "pipeline": OUTER,
     "training": {*GROUND, "run", "importers", "tasks", "engines", "pipeline"},
     "lab": {*OUTER, "pipeline", "training"},

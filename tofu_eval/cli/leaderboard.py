@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tofu_eval.cli.comparing import comparing_options
+from tofu_eval.cli.leaderboard_page import page_command
 from tofu_eval.cli.leaderboard_publish import export_command, publish_command
+from tofu_eval.cli.leaderboard_verify import verify_command
 
 if TYPE_CHECKING:
     from tofu_eval.leaderboard.board import Source
@@ -24,6 +26,8 @@ def command() -> None:
 
 command.add_command(publish_command)
 command.add_command(export_command)
+command.add_command(page_command)
+command.add_command(verify_command)
 
 output_option = click.option(
     "--output",
@@ -42,15 +46,23 @@ output_option = click.option(
     help="Put the per-prompt rows beside it: with them, merged boards are ranked anew, and anybody "
     "can validate the numbers.",
 )
+@click.option("--by", metavar="NAME", help="Who measured, as the page of the board calls you.")
 @click.option("--baseline", metavar="MODEL", help="Compare with this model. Default: the first.")
 @comparing_options
 def build_command(
-    runs: Sequence[Path], output: Path, scores: bool, baseline: str | None, **how: Any
+    runs: Sequence[Path],
+    output: Path,
+    scores: bool,
+    by: str | None,
+    baseline: str | None,
+    **how: Any,
 ) -> None:
     """Make a leaderboard of one run or several."""
+    from tofu_eval.leaderboard.board import signed
     from tofu_eval.leaderboard.merge import merge
 
     boards = [_open_run_board(path, scores, baseline=baseline, **how) for path in runs]
+    boards = [replace(source, board=signed(source.board, by)) for source in boards]
     _save(output, merge(boards))
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from tofu_eval.cli.leaderboard_page import page_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tofu_eval.leaderboard.board import Source
     from tofu_eval.leaderboard.exports import Export
-    from tofu_eval.leaderboard.publishing import Changes
+    from tofu_eval.leaderboard.publishing import Changes, Page
 
 
 @click.command("publish")
@@ -20,13 +23,23 @@ if TYPE_CHECKING:
 @click.option("--to", type=click.Path(path_type=Path), help="A directory.")
 @click.option("--git", type=click.Path(path_type=Path), help="A git working tree: a commit.")
 @click.option("--hub", metavar="ORG/NAME", help="A dataset repository of the Hugging Face Hub.")
+@click.option("--space", metavar="ORG/NAME", help="A static Space of the Hub: its page too.")
+@click.option(
+    "--page",
+    is_flag=True,
+    help="Give the place a page, and keep every version from now on. A place that has one keeps it "
+    "up to date without this flag.",
+)
+@click.option("--by", metavar="NAME", help="Who measured, of runs that do not say it.")
 @click.option("--message", help="Of the commit. Default: says what is added.")
 @click.option("--push", is_flag=True, help="With --git: push it, on top of what others did.")
-@click.option("--revision", metavar="BRANCH", help="With --hub: another than the main branch.")
-@click.option("--create-pr", is_flag=True, help="With --hub: as a pull request.")
-@click.option("--private", is_flag=True, help="With --hub: where the repository is made now.")
+@click.option("--revision", metavar="BRANCH", help="On the Hub: another than the main branch.")
+@click.option("--create-pr", is_flag=True, help="On the Hub: as a pull request.")
+@click.option("--private", is_flag=True, help="On the Hub: where the repository is made now.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
-def publish_command(file: Path, dry_run: bool, message: str | None, **where: Any) -> None:
+def publish_command(
+    file: Path, dry_run: bool, message: str | None, page: bool, by: str | None, **where: Any
+) -> None:
     """Merge a leaderboard into the one that is published at a place.
 
     Several people may publish to one place at once: nobody's rows are lost. A board whose numbers
@@ -34,49 +47,67 @@ def publish_command(file: Path, dry_run: bool, message: str | None, **where: Any
     """
     from tofu_eval.cli.console import note
     from tofu_eval.core.errors import ConfigError
+    from tofu_eval.leaderboard.board import signed
     from tofu_eval.leaderboard.file import open_board
     from tofu_eval.leaderboard.validate import validate
 
-    place = [name for name in ("to", "git", "hub") if where[name]]
+    place = [name for name in ("to", "git", "hub", "space") if where[name]]
     if len(place) != 1:
         raise ConfigError(
-            f"Expected one of --to DIR, --git DIR and --hub ORG/NAME, got {len(place)}. "
-            "Name the place to publish to."
+            f"Expected one of --to DIR, --git DIR, --hub ORG/NAME and --space ORG/NAME, got "
+            f"{len(place)}. Name the place to publish to."
         )
-    belongs = {"push": "git", "revision": "hub", "create_pr": "hub", "private": "hub"}
+    hub = ("hub", "space")
+    belongs = {"push": ("git",), "revision": hub, "create_pr": hub, "private": hub}
     for option, to in belongs.items():
-        if where[option] and to != place[0]:
+        if where[option] and place[0] not in to:
             raise ConfigError(
-                f"--{option.replace('_', '-')} belongs to --{to}, got --{place[0]}. Leave it out."
+                f"--{option.replace('_', '-')} belongs to --{' and --'.join(to)}, got "
+                f"--{place[0]}. Leave it out."
             )
     source = open_board(file)
     validate(source)
+    source = replace(source, board=signed(source.board, by))
     runs = ", ".join(run.id for run in source.board.runs)
     words = message or f"tofu-eval leaderboard: {len(source.board.rows)} rows of run {runs}"
-    changes = _publish(source, place[0], where, message=words, dry_run=dry_run)
+    how = page_for(page or place[0] == "space")
+    changes = _publish(source, place[0], where, message=words, page=how, dry_run=dry_run)
     for remark in changes.remarks:
         note(remark)
     _print_changes(changes, dry_run)
 
 
 def _publish(
-    source: Source, place: str, where: Mapping[str, Any], *, message: str, dry_run: bool
+    source: Source,
+    place: str,
+    where: Mapping[str, Any],
+    *,
+    message: str,
+    page: Page,
+    dry_run: bool,
 ) -> Changes:
     from tofu_eval.leaderboard.publishing import publish_directory, publish_git, publish_hub
 
     if place == "to":
-        return publish_directory(where["to"], source, dry_run=dry_run)
+        return publish_directory(where["to"], source, page=page, dry_run=dry_run)
     if place == "git":
         return publish_git(
-            where["git"], source, message=message, push=where["push"], dry_run=dry_run
+            where["git"],
+            source,
+            message=message,
+            push=where["push"],
+            page=page,
+            dry_run=dry_run,
         )
     return publish_hub(
-        where["hub"],
+        where[place],
         source,
         message=message,
         revision=where["revision"],
         create_pr=where["create_pr"],
         private=where["private"] or None,
+        kind="space" if place == "space" else "dataset",
+        page=page,
         dry_run=dry_run,
     )
 
@@ -90,8 +121,12 @@ def _print_changes(changes: Changes, dry_run: bool) -> None:
         f"{changes.place}: {would} {changes.rows} rows, {changes.added} new, "
         f"{changes.replaced} replaced."
     )
+    pages = [name for name in changes.write if name.startswith("models/")]
     for name, content in changes.write.items():
-        click.echo(f"  write   {name}  {len(content)} bytes")
+        if name not in pages:
+            click.echo(f"  write   {name}  {len(content)} bytes")
+    if pages:
+        click.echo(f"  write   {len(pages)} pages of models")
     for name in changes.remove:
         click.echo(f"  remove  {name}")
 

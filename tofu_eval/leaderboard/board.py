@@ -45,7 +45,10 @@ class RunCell:
 
 @dataclass(frozen=True, slots=True)
 class BoardRun:
-    """Where rows come from, on which machines, with which packages, in how many seconds."""
+    """Where rows come from, on which machines, with which packages, in how many seconds.
+
+    `by` is who measured, as they call themselves; nobody checks it.
+    """
 
     id: str
     tool: Tool
@@ -56,6 +59,7 @@ class BoardRun:
     packages: Mapping[str, str]
     seconds: Mapping[str, float]
     cells: tuple[RunCell, ...]
+    by: str | None = None
 
     def is_later(self, than: BoardRun) -> bool:
         """Whether it was scored after another state of the same run."""
@@ -335,6 +339,13 @@ class Source:
     name: str
     board: Board
     scores: pa.Table | None = field(default=None, compare=False)
+
+
+def signed(board: Board, by: str | None) -> Board:
+    """The board with who measured, of the runs that do not say it; None says nothing."""
+    if by is None:
+        return board
+    return replace(board, runs=tuple(replace(run, by=run.by or by) for run in board.runs))
 
 
 def bound_of(end: str, responses: int | None) -> float | None:

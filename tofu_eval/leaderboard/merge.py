@@ -109,14 +109,15 @@ def _runs(sources: Sequence[Source]) -> dict[str, BoardRun]:
                 _check_same_run(run, before, source.name, origin)
             old, new = (before, run) if run.is_later(before) else (run, before)
             cells = {(cell.model, cell.task): cell for cell in (*old.cells, *new.cells)}
-            runs[run.id] = replace(new, cells=tuple(cells[key] for key in sorted(cells)))
+            by = min(filter(None, (old.by, new.by)), default=None)
+            runs[run.id] = replace(new, cells=tuple(cells[key] for key in sorted(cells)), by=by)
             if new is run:
                 named[run.id] = source.name
     return runs
 
 
 def _check_same_run(one: BoardRun, other: BoardRun, name: str, before: str) -> None:
-    for fact in (one.name for one in fields(BoardRun) if one.name != "cells"):
+    for fact in (one.name for one in fields(BoardRun) if one.name not in ("cells", "by")):
         mine, theirs = getattr(one, fact), getattr(other, fact)
         if mine != theirs:
             raise DataError(

@@ -37,6 +37,7 @@ _EXPECTED = {
     "maximum": "at most {}",
     "exclusiveMinimum": "more than {}",
     "minLength": "a text that is not empty",
+    "maxLength": "at most {} characters",
     "minItems": "{} items",
     "maxItems": "{} items",
     "uniqueItems": "each item once",

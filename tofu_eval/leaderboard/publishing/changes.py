@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,15 +13,43 @@ from tofu_eval.leaderboard.board import Board, ScoresFile, Source
 from tofu_eval.leaderboard.file import NAME, file_content, parse_leaderboard
 from tofu_eval.leaderboard.merge import Merged, merge
 from tofu_eval.leaderboard.prompt_scores import ReadFile, in_order, pack, parse_scores
+from tofu_eval.leaderboard.publishing.versions import (
+    INDEX,
+    Past,
+    Version,
+    pack_version,
+    parse_versions,
+    read_history,
+    version_of,
+    versions_text,
+)
+
+MakeSite = Callable[[Board, Sequence[Past]], Mapping[str, bytes]]
+"""The files of a board's page, by path; of its versions, that of the board is the last."""
+
+FIRST_PAGE = "index.html"
+
+
+@dataclass(frozen=True)
+class Page:
+    """How a place gets a page.
+
+    Without `wanted`, only a place that has one already: what stands there must not be out of date.
+    """
+
+    make_site: MakeSite
+    now: datetime
+    wanted: bool = False
 
 
 @dataclass(frozen=True)
 class Changes:
     """What a place gets.
 
-    `write` holds the files in the order in which they must appear, the board last; `remove` names
-    those that nothing refers to then. Both are empty where the place has it all already. `rows`
-    counts the rows of the board afterwards, `added` and `replaced` those that change.
+    `write` holds the files in the order in which they must appear, the board last but for its page;
+    `remove` names those that nothing refers to then. Both are empty where the place has it all
+    already. `rows` counts the rows of the board afterwards, `added` and `replaced` those that
+    change.
     """
 
     place: str
@@ -32,13 +61,14 @@ class Changes:
     remarks: tuple[str, ...]
 
 
-def changes_of(place: str, read: ReadFile, source: Source) -> Changes:
+def changes_of(place: str, read: ReadFile, source: Source, page: Page | None = None) -> Changes:
     """What a board adds to the one that is published at a place.
 
     Args:
         place: what messages call it.
         read: gives the files that are there.
         source: the board to publish.
+        page: how the place gets a page.
 
     Raises:
         DataError: what is there is no valid board, or the two contradict each other.
@@ -53,19 +83,58 @@ def changes_of(place: str, read: ReadFile, source: Source) -> Changes:
         merged = merge([published, source])
     write, board = pack_board(merged, NAME.removesuffix(".json"), published)
     write[NAME] = file_content(board, f"The board for {place}")
+    versions = _new_versions(place, read, board, published, page)
     if write[NAME] == there:
         write = {}
     before = () if published is None else published.board.scores
     kept = {file.file for file in board.scores}
+    remove = [file.file for file in before if file.file not in kept] if write else []
+    if page is not None and versions and (write or page.wanted):
+        site = _page_files(place, read, board, versions, page)
+        if write or read(FIRST_PAGE) != site[FIRST_PAGE]:
+            remove += _old_pages(published, site) if len(versions) > 1 else []
+            write |= site
     return Changes(
         place=place,
         write=write,
-        remove=tuple(file.file for file in before if file.file not in kept) if write else (),
+        remove=tuple(remove),
         rows=len(board.rows),
         added=merged.added if published is not None else len(board.rows),
         replaced=merged.replaced,
         remarks=tuple(merged.remarks),
     )
+
+
+def _new_versions(
+    place: str, read: ReadFile, board: Board, published: Source | None, page: Page | None
+) -> tuple[Version, ...]:
+    """The versions of a place once the board stands there; none where it has no page."""
+    if page is None:
+        return ()
+    listed = read(INDEX)
+    if listed is None and not page.wanted:
+        return ()
+    versions = parse_versions(listed, f"{place}/{INDEX}")
+    if versions and versions[-1].hash == board.hash:
+        return versions
+    return (*versions, version_of(board, page.now))
+
+
+def _page_files(
+    place: str, read: ReadFile, board: Board, versions: Sequence[Version], page: Page
+) -> dict[str, bytes]:
+    """The files of the page and of the history that it draws."""
+    last = versions[-1]
+    kept = {last.file: pack_version(file_content(board))}
+    history = read_history(versions[:-1], read, place)
+    site = page.make_site(board, [*history, Past(last, board)])
+    return {**kept, INDEX: versions_text(versions), **site}
+
+
+def _old_pages(published: Source | None, site: Mapping[str, bytes]) -> list[str]:
+    """Pages of models that the board has no more."""
+    models = () if published is None else published.board.models
+    return [name for name in (f"models/{model.id}.html" for model in models) if name not in site]
 
 
 def pack_board(

@@ -11,14 +11,16 @@ from tofu_eval.core.errors import StoreError
 from tofu_eval.leaderboard.board import Board, Source
 from tofu_eval.leaderboard.file import NAME, file_content, read_leaderboard
 from tofu_eval.leaderboard.merge import Merged
-from tofu_eval.leaderboard.publishing.changes import Changes, changes_of, pack_board
+from tofu_eval.leaderboard.publishing.changes import Changes, Page, changes_of, pack_board
 from tofu_eval.run.files import TEMPORARY, clear_leftovers, hold_lock, remove_file, write_bytes
 
 WAIT = 300.0
 """Seconds to wait for others who publish to the same directory."""
 
 
-def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) -> Changes:
+def publish_directory(
+    folder: Path, source: Source, *, page: Page | None = None, dry_run: bool = False
+) -> Changes:
     """Merge a board into the one of a directory, which is made if need be.
 
     Readers see the old board or the new one, each with its per-prompt rows, and never half of one.
@@ -26,6 +28,7 @@ def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) ->
     Args:
         folder: the directory.
         source: the board to publish, with its per-prompt rows or without.
+        page: how the directory gets a page.
         dry_run: change nothing.
 
     Returns: what was changed, or would be.
@@ -34,9 +37,9 @@ def publish_directory(folder: Path, source: Source, *, dry_run: bool = False) ->
         StoreError: the directory cannot be written, or others publish for longer than WAIT.
     """
     if dry_run:
-        return directory_changes(folder, source)
+        return directory_changes(folder, source, page)
     with hold_lock(folder, wait=WAIT):
-        changes = directory_changes(folder, source)
+        changes = directory_changes(folder, source, page)
         write_changes(folder, changes)
         remove_orphans(folder / NAME)
     return changes
@@ -85,9 +88,9 @@ def remove_orphans(path: Path) -> None:
                 remove_file(file)
 
 
-def directory_changes(folder: Path, source: Source) -> Changes:
+def directory_changes(folder: Path, source: Source, page: Page | None = None) -> Changes:
     """What a directory would get."""
-    return changes_of(str(folder), lambda name: _read(folder / name), source)
+    return changes_of(str(folder), lambda name: read_file(folder / name), source, page)
 
 
 def write_changes(folder: Path, changes: Changes) -> None:
@@ -98,7 +101,12 @@ def write_changes(folder: Path, changes: Changes) -> None:
         remove_file(folder / name)
 
 
-def _read(path: Path) -> bytes | None:
+def read_file(path: Path) -> bytes | None:
+    """The content of a file of a place; None where there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.leaderboard.board import Source
-from tofu_eval.leaderboard.publishing.changes import Changes
+from tofu_eval.leaderboard.publishing.changes import Changes, Page
 from tofu_eval.leaderboard.publishing.directory import WAIT, directory_changes, write_changes
 from tofu_eval.leaderboard.publishing.journal import Journal, run_git
 from tofu_eval.run.files import hold_lock
@@ -17,7 +17,13 @@ ATTEMPTS = 5
 
 
 def publish_git(
-    folder: Path, source: Source, *, message: str, push: bool = False, dry_run: bool = False
+    folder: Path,
+    source: Source,
+    *,
+    message: str,
+    push: bool = False,
+    page: Page | None = None,
+    dry_run: bool = False,
 ) -> Changes:
     """Merge a board into the one of a git working tree, and commit it.
 
@@ -30,6 +36,7 @@ def publish_git(
         source: the board to publish, with its per-prompt rows or without.
         message: of the commit.
         push: to the branch's upstream.
+        page: how the tree gets a page.
         dry_run: change nothing; what is compared with is the working tree as it is.
 
     Returns: what was changed, or would be.
@@ -44,13 +51,13 @@ def publish_git(
             "a plain directory: --to"
         )
     if dry_run:
-        return directory_changes(folder, source)
+        return directory_changes(folder, source, page)
     own = Path(run_git(folder, "rev-parse", "--absolute-git-dir")) / "tofu-eval"
     with hold_lock(own, wait=WAIT):
         journal = Journal(folder, own, push=push)
         journal.undo()  # what was begun by somebody who was killed
         try:
-            changes = _publish(journal, source, message)
+            changes = _publish(journal, source, message, page)
         except BaseException as error:
             # After an interrupt the next call does it: there is little time.
             if isinstance(error, Exception):
@@ -61,13 +68,13 @@ def publish_git(
         return changes
 
 
-def _publish(journal: Journal, source: Source, message: str) -> Changes:
+def _publish(journal: Journal, source: Source, message: str, page: Page | None) -> Changes:
     folder = journal.folder
     for attempt in range(ATTEMPTS):
         journal.begin()
         if journal.push:
             run_git(folder, "pull", "--ff-only", "--quiet")
-        changes = directory_changes(folder, source)
+        changes = directory_changes(folder, source, page)
         if changes.write:
             _commit(journal, changes, message)
         if not journal.push or _push(folder, last=attempt == ATTEMPTS - 1):
