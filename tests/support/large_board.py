@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,12 @@ def model_names(count: int) -> list[str]:
 
 
 def run_source(
-    id: str, models: Sequence[str], *, responses: int = 10, metrics: Sequence[str] = tuple(LEVELS)
+    id: str,
+    models: Sequence[str],
+    *,
+    responses: int = 10,
+    metrics: Sequence[str] = tuple(LEVELS),
+    tasks: Mapping[str, int] = TASKS,
 ) -> Source:
     """A run of these models on the tasks, its scores drawn around what their names say."""
     scores, estimates = [], []
@@ -54,7 +59,7 @@ def run_source(
         stream = np.random.default_rng(seed)
         wide, good = stream.normal(0, 1), stream.normal(0, 1)
         good -= 0.6 * wide + (0.8 if "base" in model else -0.4)
-        for task, prompts in TASKS.items():
+        for task, prompts in tasks.items():
             for metric in metrics:
                 values = _values(metric, wide, good, prompts, stream)
                 scores += [
@@ -62,19 +67,22 @@ def run_source(
                     for i, value in enumerate(values)
                 ]
                 estimates.append(_estimate(model, task, metric, values))
-    manifest = _manifest(id, models, metrics)
+    manifest = _manifest(id, models, metrics, tasks)
     return board_of_run(
         to_table(estimates, ESTIMATE_SCHEMA), manifest, to_table(scores, SCORE_SCHEMA), name=id
     )
 
 
-def publish_in_turn(folder: Path, count: int = 150) -> None:
-    """Three people publish `count` models in all; the third has other numbers of responses."""
+def publish_in_turn(folder: Path, count: int = 150, **part: Any) -> None:
+    """Three people publish `count` models in all; the third has other numbers of responses.
+
+    `part` is the metrics and tasks of `run_source`.
+    """
     names = model_names(count)
-    cuts = (0, count // 2, count - count // 10, count)
+    cuts = (0, count // 2, count - max(1, count // 10), count)
     for i, who in enumerate(WHO):
         source = run_source(
-            f"{i + 1:x}" * 16, names[cuts[i] : cuts[i + 1]], responses=(10, 10, 6)[i]
+            f"{i + 1:x}" * 16, names[cuts[i] : cuts[i + 1]], responses=(10, 10, 6)[i], **part
         )
         page = Page(board_site, datetime(2026, 3 + i, 1, 12, tzinfo=UTC), wanted=True)
         own = Source(source.name, signed(source.board, who), source.scores)
@@ -112,7 +120,9 @@ def _estimate(model: str, task: str, metric: str, values: list[float]) -> Estima
     )  # fmt: skip
 
 
-def _manifest(id: str, models: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
+def _manifest(
+    id: str, models: Sequence[str], metrics: Sequence[str], tasks: Mapping[str, int]
+) -> dict[str, Any]:
     package = {"name": "tofu-eval", "version": "0.1.0"}
     sampling = {"samples": 10, "temperature": 1.0, "top_p": 1.0, "max_tokens": 256}
     return {
@@ -129,12 +139,12 @@ def _manifest(id: str, models: Sequence[str], metrics: Sequence[str]) -> dict[st
                 "version": 1, "prompts": prompts, "digest": "ab" * 32, "sampling": sampling,
                 "licence": "Apache-2.0", "citation": "", "package": package,
             }
-            for task, prompts in TASKS.items()
+            for task, prompts in tasks.items()
         },
         "models": {
             name: {
                 "identity": {"files": {"w": hashlib.sha256(name.encode()).hexdigest()}},
-                "engine": "hf", "prompt_format": dict.fromkeys(TASKS, "chat"),
+                "engine": "hf", "prompt_format": dict.fromkeys(tasks, "chat"),
             }
             for name in models
         },

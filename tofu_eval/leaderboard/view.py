@@ -93,6 +93,11 @@ class Block:
     labels: Mapping[tuple[str, str], str]
 
     @property
+    def sign(self) -> int:
+        """1 where higher values are more diverse, or better; -1 where lower ones are; else 0."""
+        return sign_of_direction(self.direction)
+
+    @property
     def title(self) -> str:
         """The metric, which way is more diverse (of a quality metric: better), and the N."""
         at = "" if self.responses is None else f" at n = {self.responses}"
@@ -214,6 +219,16 @@ def rank_text(row: BoardRow) -> str:
     return str(row.rank) if row.rank == row.rank_last else f"{row.rank}–{row.rank_last}"
 
 
+def beats_text(row: BoardRow, *, interval: bool = False) -> str:
+    """`62%`: how often the row beats another of its ranking on a prompt; `62% [58, 66]`."""
+    if row.beats is None:
+        return ""
+    share = f"{row.beats:.0%}"
+    if not interval or row.beats_low is None or row.beats_high is None:
+        return share
+    return f"{share} [{100 * row.beats_low:.0f}, {100 * row.beats_high:.0f}]"
+
+
 def answers_of(board: Board) -> list[str]:
     """What the comparison of each run comes to; which run, where there are several."""
     several = len(board.comparisons) > 1
@@ -241,8 +256,10 @@ def notes_of(board: Board) -> list[str]:
     notes = [
         "↑ higher is more diverse, ↓ lower is; of a quality metric: better. The ranks of a model "
         "are those that the tests leave it: the first counts who is significantly better, the last "
-        "who is significantly worse. Each table of a metric has its own error of 5%: of twenty by "
-        "which nothing differs, one orders models by chance.",
+        "who is significantly worse. Beats: the probability that the model beats another of its "
+        "ranking, drawn at random, on a prompt drawn at random; a tie is half. Each table of a "
+        "metric has its own error of 5%: of twenty by which nothing differs, one orders models by "
+        "chance.",
         *_unranked_notes(board),
         *_series_notes(board),
     ]

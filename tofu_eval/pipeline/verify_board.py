@@ -234,7 +234,8 @@ def _score_copy(copy: Path, usable: set[str], device: str | None, report: Report
     }
     write_json(copy / "run.json", {**run.manifest, "scored_metrics": scored})
     if any(scored.values()):
-        rescore(copy, report=report, **({} if device is None else {"device": device}))
+        options: dict[str, Any] = {} if device is None else {"device": device}
+        rescore(copy, report=report, **options)
 
 
 def _names(run: Run) -> list[str]:

@@ -16,6 +16,7 @@ from tofu_eval.analysis.equal_counts import Counts
 from tofu_eval.analysis.verdict import Finding, Verdict, finding_of, verdicts_of
 from tofu_eval.core.errors import UnknownNameError
 from tofu_eval.core.escape import latex_text, markdown_row, markdown_text, spreadsheet_value
+from tofu_eval.report.comparison_latex import difference_tables
 from tofu_eval.report.comparison_notes import notes_of, over_tasks, standing_cells
 from tofu_eval.report.first_screen import marks_of, scale_of
 from tofu_eval.report.formatting import (
@@ -230,7 +231,7 @@ def _json(comparison: Comparison) -> str:
 
 
 def _latex(comparison: Comparison) -> str:
-    """The answer as a table for `booktabs`, with the sentence as caption and what limits it."""
+    """For `booktabs`: the answer, captioned by the sentence and what limits it; the differences."""
     names = ("model", "task", "verdict", "effect [95% interval]", "prompts", "quality")
     rows = [
         (row.model, row.task, row.verdict, row.effect, row.prompts, row.quality)
@@ -252,6 +253,7 @@ def _latex(comparison: Comparison) -> str:
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",
+            *difference_tables(comparison),
             "",
         ]
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.core.escape import latex_text
 from tofu_eval.leaderboard.board import Board, BoardRow
 from tofu_eval.leaderboard.exports.base import export
@@ -21,20 +20,25 @@ from tofu_eval.leaderboard.view import (
 _PER_TABLE = 4
 """Metrics side by side: what fits on a page."""
 
-_ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
+ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
 
 
 @export(name="latex", help="models by metrics, for booktabs; bold: nothing is shown to be better")
 def as_latex(board: Board) -> str:
     """A table for up to four metrics of a task; bold is what nothing is shown to beat."""
+    return tables_of(board, _table, _PER_TABLE)
+
+
+def tables_of(board: Board, table: Callable[[Sequence[Block]], list[str]], per_table: int) -> str:
+    """A board as tables of so many metrics of a task, and beneath them what limits it."""
     by_task: dict[str, list[Block]] = {}
     for block in blocks(board):
         by_task.setdefault(block.task, []).append(block)
     lines = [r"% needs \usepackage{booktabs}"]
     said = [*answers_of(board), *warnings_of_board(board), *notes_of(board)[1:]]
     for of_task in by_task.values():
-        for start in range(0, len(of_task), _PER_TABLE):
-            lines += _table(of_task[start : start + _PER_TABLE])
+        for start in range(0, len(of_task), per_table):
+            lines += table(of_task[start : start + per_table])
     lines += [f"\\noindent {latex_text(' '.join(said))}\\par"] if said else []
     return "\n".join(lines) + "\n"
 
@@ -45,10 +49,7 @@ def _table(shown: Sequence[Block]) -> list[str]:
     for label in dict.fromkeys(label for column in cells for label in column):
         texts = [_cell(column.get(label)) for column in cells]
         lines.append(" & ".join([latex_text(label), *texts]) + r" \\")
-    heads = [
-        latex_text(block.metric_label) + _ARROWS[sign_of_direction(block.direction)]
-        for block in shown
-    ]
+    heads = [latex_text(block.metric_label) + ARROWS[block.sign] for block in shown]
     cited = "; ".join(dict.fromkeys(latex_text(block.signature) for block in shown))
     return [
         r"\begin{table}",

@@ -7,6 +7,7 @@ from tofu_eval.leaderboard.board import Board
 from tofu_eval.leaderboard.exports.base import export
 from tofu_eval.leaderboard.view import (
     answers_of,
+    beats_text,
     blocks,
     interval_text,
     notes_of,
@@ -15,13 +16,13 @@ from tofu_eval.leaderboard.view import (
     warnings_of_board,
 )
 
-_HEADER = ("metric", "rank", "model", "mean [95% interval]", "prompts")
-_RULE = (":--", "--:", ":--", ":--", "--:")
+_HEADER = ("metric", "rank", "model", "mean [95% interval]", "beats", "prompts")
+_RULE = (":--", "--:", ":--", ":--", "--:", "--:")
 
 
 @export(name="markdown", help="a table a task; bold: nothing is shown to be better")
 def as_markdown(board: Board) -> str:
-    """Metric, rank with the ranks it may have, model, value with its 95% interval, prompts."""
+    """Metric, rank with the ranks it may have, model, value, 95% interval, beats, prompts."""
     answers = [markdown_text(answer) for answer in answers_of(board)]
     warnings = [f"- {markdown_text(warning)}" for warning in warnings_of_board(board)]
     lines: list[str] = [line for answer in answers for line in (answer, "")]
@@ -41,6 +42,7 @@ def as_markdown(board: Board) -> str:
             span = markdown_text(interval_text(row))
             cells = (block.title, rank_text(row), block.label_of(row))
             shown = [markdown_text(cell) for cell in cells]
-            lines.append(markdown_row([*shown, f"{value} {span}".strip(), str(row.n)]))
+            beats = markdown_text(beats_text(row))
+            lines.append(markdown_row([*shown, f"{value} {span}".strip(), beats, str(row.n)]))
     notes = [f"- {markdown_text(note)}" for note in notes_of(board)]
     return "\n".join([*lines, "", *notes]) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tofu_eval.core.errors import ConfigError, DataError
 from tofu_eval.leaderboard.board import Board, BoardModel, BoardRow
 from tofu_eval.leaderboard.exports.base import Option
@@ -47,8 +49,13 @@ def latest_rows(board: Board) -> dict[str, BoardRow]:
     latest: dict[str, BoardRow] = {}
     for row in sorted(board.rows, key=lambda row: (_finished(board, row), row.run)):
         if row.value is not None:
-            latest[f"{tasks[row.task]}.{metrics[row.metric]}"] = row
+            latest[result_name(row, tasks, metrics)] = row
     return dict(sorted(latest.items()))
+
+
+def result_name(row: BoardRow, tasks: Mapping[str, str], metrics: Mapping[str, str]) -> str:
+    """`TASK.METRIC`, by how a board calls them: what the Hub calls a task of a benchmark."""
+    return f"{tasks[row.task]}.{metrics[row.metric]}"
 
 
 def _finished(board: Board, row: BoardRow) -> str:

@@ -13,6 +13,7 @@ from tofu_eval.leaderboard.exports.base import export
 from tofu_eval.leaderboard.view import (
     Block,
     answers_of,
+    beats_text,
     blocks,
     interval_text,
     notes_of,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 80
-_HEADER = ("rank", "model", "mean", "95% interval", "prompts")
+_HEADER = ("rank", "model", "mean", "95% interval", "beats", "prompts")
 
 
 @export(name="text", help="a table a task, as `leaderboard show` prints it")
@@ -83,17 +84,21 @@ def _filled(text: str, indent: str = "") -> str:
 
 def _cells(block: Block, row: BoardRow) -> list[str]:
     label = printable(block.label_of(row))
-    return [rank_text(row), label, number_text(row.value), interval_text(row), str(row.n)]
+    return [
+        *(rank_text(row), label, number_text(row.value)),
+        *(interval_text(row), beats_text(row), str(row.n)),
+    ]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    rank, name, value, span, n = cells
+    rank, name, value, span, beats, n = cells
     parts = [
         rank.rjust(widths[0]),
         _shorten(name, widths[1]).ljust(widths[1]),
         value.ljust(widths[2]),
         span.ljust(widths[3]),
-        n.rjust(widths[4]),
+        beats.rjust(widths[4]),
+        n.rjust(widths[5]),
     ]
     return f"  {'  '.join(parts)}\n"
 

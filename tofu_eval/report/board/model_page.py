@@ -16,7 +16,13 @@ from tofu_eval.core.version import __version__
 from tofu_eval.leaderboard.board import Board, BoardModel, BoardRow, RowKey
 from tofu_eval.leaderboard.publishing.versions import Past
 from tofu_eval.leaderboard.ranks import BlockKey, block_key
-from tofu_eval.leaderboard.view import interval_text, number_text, rank_text, warnings_of_row
+from tofu_eval.leaderboard.view import (
+    beats_text,
+    interval_text,
+    number_text,
+    rank_text,
+    warnings_of_row,
+)
 from tofu_eval.report.board.record import (
     Names,
     Record,
@@ -134,7 +140,7 @@ class Pages:
             "rank": f"{ranks} of {scale.ranked}" if ranks else "no rank",
             "strip": Markup(strip_svg(row, scale)),  # noqa: S704 (numbers only)
             "value": f"{number_text(row.value)} {interval_text(row)}".strip(),
-            "beats": beats_text(row),
+            "beats": beats_text(row, interval=True),
             "made": _made_of(row),
             "signature": short_text(row.signature, 400),
             "why": short_text(why, 400),
@@ -185,15 +191,6 @@ class Pages:
                 "rows": told,
             },
         ]
-
-
-def beats_text(row: BoardRow) -> str:
-    """`62% [58, 66]`: how often the row beats another of its ranking on a prompt."""
-    if row.beats is None:
-        return ""
-    if row.beats_low is None or row.beats_high is None:
-        return f"{row.beats:.0%}"
-    return f"{row.beats:.0%} [{100 * row.beats_low:.0f}, {100 * row.beats_high:.0f}]"
 
 
 def _made_of(row: BoardRow) -> str:

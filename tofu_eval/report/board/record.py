@@ -87,8 +87,9 @@ def board_record(board: Board, names: Names, history: Sequence[Past] = ()) -> Re
     """
     metrics, runs = metrics_in_order(board), list(board.runs)
     places = {
-        noun: {item.id: i for i, item in enumerate(items)}
-        for noun, items in (("task", board.tasks), ("metric", metrics), ("run", runs))
+        "task": {task.id: i for i, task in enumerate(board.tasks)},
+        "metric": {metric.id: i for i, metric in enumerate(metrics)},
+        "run": {run.id: i for i, run in enumerate(runs)},
     }
     entries = {key: i for i, key in enumerate(names.models)}
     blocks: dict[BlockKey, int] = {}

@@ -1,6 +1,7 @@
 // The table of models by metrics: ranked by one of them, a section a ranking, ties bracketed.
 
 const PAGE_ROWS = 200;
+const NARROW = 700; // pixels below which the metric that ranks is the only column
 const hrefOf = (entry) => `models/${data.entries[entry][0]}.html`;
 
 /** Which of two rows of a block is better; what has no value comes last. */
@@ -11,7 +12,7 @@ function better(a, b) {
 
 function columnsShown() {
   const shown = metricsOf(state.task).filter((m) => state.columns.has(m) || m === state.metric);
-  return window.innerWidth < 700 ? [state.metric] : shown;
+  return window.innerWidth < NARROW ? [state.metric] : shown;
 }
 
 function sortBy(metric) {
@@ -70,7 +71,7 @@ function drawMatrix() {
   for (const [title, rows, isRanked] of parts) {
     if (room <= 0) break;
     const body = make("tbody");
-    if (title !== null && (parts.length > 1 || isRanked)) {
+    if (title !== null) {
       body.append(make("tr", { class: "section" }, make("th", { scope: "rowgroup", colspan: columns.length + 1 }, make("span", {}, title))));
     }
     let group = 0;
@@ -105,9 +106,9 @@ function cellOf(row, metric, block) {
     : ranked[row[0]] < 2 ? ["the only one of its ranking", "alone"] : [null, rankText(row)];
   const best = text !== "alone" && row[RANK] !== null && row[WORSE] === 0 && !other;
   const rank = make("span", { class: `rank${best ? " best" : ""}`, title }, text);
-  const value = make("span", { class: "value" }, clean(row[VALUE]));
+  const value = make("span", { class: "value" }, clean(row[VALUE], lead ? 4 : 3));
   const apart = { class: `${lead ? "lead" : ""}${other ? " apart" : ""}`, title: other ? `another ranking: ${blockText(row[0])}` : null };
-  return lead ? make("td", apart, rank, strip(row, 130), value, moved(row)) : make("td", apart, rank, value, strip(row, 96));
+  return lead && window.innerWidth >= NARROW ? make("td", apart, rank, strip(row, 130), value, moved(row)) : make("td", apart, make("div", { class: "pair" }, ...[rank, lead ? moved(row) : null, value].filter(Boolean)), strip(row, lead ? 180 : 96));
 }
 
 /** How the rank moved since the version before. */

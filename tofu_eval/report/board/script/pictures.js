@@ -10,16 +10,19 @@ function draw(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Round numbers between two, some four of them. */
+/** Round numbers between two, some three to six of them. */
 function ticks(low, high) {
   const span = high - low || Math.abs(high) || 1;
-  const rough = span / 4;
+  const rough = span / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough);
   const found = [];
   for (let i = Math.ceil(low / step); i * step <= high + step * 1e-9; i++) found.push(Number((i * step).toPrecision(12)));
   return found;
 }
+
+/** The long words where they have room. */
+const fit = (long, brief, width) => (long.length * 7.2 < width ? long : brief);
 
 /** Where values of a block stand between two points; the better end comes last. */
 function axisOf(block, from, to) {
@@ -63,7 +66,7 @@ function drawPlane(width) {
     svg.append(draw("line", { class: "grid", x1: left, x2: right, y1: ay.at(t), y2: ay.at(t) }),
       draw("text", { class: "tick", x: left - 6, y: ay.at(t) + 4, "text-anchor": "end" }, clean(t)));
   }
-  svg.append(draw("text", { class: "axis", x: right, y: height - 6, "text-anchor": "end" }, `${data.metrics[x].label}: more diverse →`),
+  svg.append(draw("text", { class: "axis", x: right, y: height - 6, "text-anchor": "end" }, fit(`${data.metrics[x].label}: more diverse →`, "more diverse →", right - left)),
     draw("text", { class: "axis", x: left + 4, y: top + 2 }, `↑ ${data.metrics[y].label}: ${isQuality ? "better" : "more diverse"}`));
   const marks = draw("g");
   const labels = draw("g");
@@ -127,7 +130,6 @@ function stairRows() {
 function drawStairs(width) {
   const rows = stairRows();
   const place = byId("stairs");
-  byId("stairs-title").textContent = `What the tests tell apart by ${titleOf(state.metric)}`;
   if (!rows.length) {
     byId("stairs-note").textContent = "";
     place.replaceChildren(make("p", { class: "empty" }, "No model has a rank by this metric; the table says why."));
@@ -165,5 +167,5 @@ function drawStairs(width) {
   place.replaceChildren(svg);
   const first = rows.filter((row) => row[WORSE] === 0).length;
   const ranks = new Set(rows.map((row) => row[RANK])).size;
-  byId("stairs-note").textContent = `${count} models on ${ranks} rank${ranks === 1 ? "" : "s"}; nothing is shown to beat ${first} of them. A bar spans the ranks that the tests leave a model: two that do not overlap are told apart.`;
+  byId("stairs-note").textContent = `${titleOf(state.metric)}: ${count} models on ${ranks} rank${ranks === 1 ? "" : "s"} (a colour each, in turn); nothing is shown to beat ${first}. A bar spans the ranks that a model may have; two that do not overlap are told apart.`;
 }

@@ -24,7 +24,7 @@ function metricsOf(task) {
 }
 
 const inGroup = (metrics, group) => metrics.filter((m) => data.metrics[m].group === group);
-const titleOf = (metric) => `${data.metrics[metric].label} ${data.metrics[metric].arrow}`.trim();
+const titleOf = (metric) => `${data.metrics[metric].label}\u00a0${data.metrics[metric].arrow}`.trim();
 
 function chooseTask(task) {
   const metrics = metricsOf(task);
@@ -79,7 +79,12 @@ function scaleOf(block) {
   return scales.get(block);
 }
 
-const clean = (value) => (value === null ? "undefined" : Math.abs(value) >= 1e4 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2) : String(Number(value.toPrecision(4))));
+/** A number with a few digits. */
+function clean(value, digits = 4) {
+  if (value === null) return "undefined";
+  const small = value && Math.abs(value) < 1e-3;
+  return small || Math.abs(value) >= 1e5 ? value.toExponential(2) : String(Number(value.toPrecision(digits)));
+}
 
 function saveState() {
   const kept = new URLSearchParams({ task: data.tasks[state.task], metric: data.metrics[state.metric].label });
