@@ -21,8 +21,10 @@ from tofu_eval.leaderboard.board import BoardRow, Package
 from tofu_eval.leaderboard.exports import EXPORTS, Option, export
 from tofu_eval.leaderboard.exports.csv import as_csv
 from tofu_eval.leaderboard.exports.eval_results import eval_results
+from tofu_eval.leaderboard.exports.eval_yaml import eval_yaml
 from tofu_eval.leaderboard.exports.every_eval_ever import Evaluator, every_eval_ever
 from tofu_eval.leaderboard.exports.latex import as_latex
+from tofu_eval.leaderboard.exports.latex_ranks import as_latex_ranks
 from tofu_eval.leaderboard.exports.markdown import as_markdown
 from tofu_eval.leaderboard.exports.model_index import model_index
 from tofu_eval.leaderboard.exports.terminal import WIDTH, as_text, show
@@ -77,7 +79,8 @@ def hostile(board: Board, text: str) -> Board:
 def test_every_file_of_the_folder_is_an_export_or_what_they_share() -> None:
     names = {entry.name for entry in EXPORTS.entries()}
     assert names == {
-        "csv", "markdown", "latex", "text", "eval-results", "model-index", "every-eval-ever"
+        "csv", "markdown", "latex", "latex-ranks", "text", "eval-results", "eval-yaml",
+        "model-index", "every-eval-ever",
     }  # fmt: skip
     assert all(entry.item and entry.item.help for entry in EXPORTS.entries())
 
@@ -137,7 +140,7 @@ def test_markdown_and_latex_show_hostile_text_as_it_is(ranked: Board, text: str)
     assert "<" not in markdown
     assert "](" not in markdown.replace("\\](", "")
     bars = {len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if "|" in line}
-    assert bars <= {6, 0}
+    assert bars <= {7, 0}
     latex = as_latex(board)
     assert "\\input" not in latex
     assert not re.search(r"(?<!\\)[#]", latex)
@@ -372,3 +375,56 @@ def test_every_eval_ever_records_fit_the_projects_own_schema(ranked: Board, boar
     broken = json.loads(text)
     del broken["evaluation_results"][0]["metric_config"]["lower_is_better"]
     assert not validator.is_valid(broken)
+
+
+def test_latex_ranks_are_the_ranges_of_the_board(ranked: Board) -> None:
+    lines = as_latex_ranks(ranked).splitlines()
+    assert r"    model & vendi $\uparrow$ \\" in lines
+    assert r"     & of 3, n = 10 \\" in lines
+    assert r"    base & \textbf{1--2} \\" in lines
+    assert r"    tofu & \textbf{1--2} \\" in lines
+    assert r"    sft & 3 \\" in lines
+
+
+def test_beats_is_a_column_of_what_people_read(ranked: Board) -> None:
+    row = row_of(ranked, "sft")
+    assert row.beats is not None
+    share = f"{row.beats:.0%}"
+    (line,) = (line for line in as_text(ranked).splitlines() if " sft " in line)
+    assert line.split()[-2:] == [share, "40"]
+    assert f"| {share} | 40 |" in as_markdown(ranked)
+    assert "Beats: the probability that" in as_text(ranked)
+
+
+def test_eval_yaml_has_the_ids_that_eval_results_name(ranked: Board) -> None:
+    text = eval_yaml(ranked, title="Diversity", config="default", split="test")
+    content = yaml.safe_load(text)
+    results = yaml.safe_load(eval_results(only(ranked, "sft"), dataset="org/board"))
+    ids = [result["dataset"]["task_id"] for result in results]
+    assert content == {
+        "name": "Diversity",
+        "description": "Diversity and quality of several responses to each prompt, on open-prompts.",
+        "evaluation_framework": "tofu-eval",
+        "tasks": [{"id": id, "config": "default", "split": "test"} for id in ids],
+    }
+    assert ids == ["open-prompts.vendi"]
+    assert yaml.safe_load(eval_yaml(ranked, title="x", framework="inspect-ai"))["tasks"] == [
+        {"id": "open-prompts.vendi"}
+    ]
+
+
+def test_eval_yaml_says_where_lower_is_better(board: Board) -> None:
+    text = eval_yaml(board, title="x")
+    assert "# Lower is more diverse, or better: open-prompts.self_bleu.\n" in text
+    empty = replace(board, rows=tuple(replace(row, value=None) for row in board.rows))
+    with pytest.raises(DataError, match="no value, expected one"):
+        eval_yaml(empty, title="x")
+    with pytest.raises(ConfigError, match="--title is empty"):
+        eval_yaml(board, title=" ")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_eval_yaml_of_a_hostile_board_is_yaml(ranked: Board, text: str) -> None:
+    content = yaml.safe_load(eval_yaml(hostile(ranked, text), title=text))
+    assert content["name"] == text
+    assert content["tasks"] == [{"id": f"open-prompts.{text}"}]

@@ -305,3 +305,13 @@ def test_per_prompt_rows_that_come_later_are_taken(manifest: dict[str, Any]) -> 
 
 def test_a_merged_board_can_be_written(manifest: dict[str, Any]) -> None:
     assert file_content(merge(three(manifest)).board).endswith(b"}\n")
+
+
+def test_who_measured_stays_with_the_run_in_any_order(manifest: dict[str, Any]) -> None:
+    plain = source(manifest, A, {"base": 5.0, "sft": 3.0})
+    by_ada = replace(plain, board=signed(plain.board, "Ada"))
+    by_emmy = replace(plain, board=signed(plain.board, "Emmy"))
+    assert signed(by_ada.board, "Emmy") == by_ada.board
+    for order in permutations([plain, by_ada, by_emmy]):
+        assert [run.by for run in merge(order).board.runs] == ["Ada"]
+    assert [run.by for run in merge([plain, plain]).board.runs] == [None]

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gzip
+import json
 import multiprocessing
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +17,10 @@ from support.boards import A, B, C, name_of, ranks, source, with_row
 
 from tofu_eval.core.errors import DataError, StoreError
 from tofu_eval.leaderboard import read_leaderboard, read_scores
-from tofu_eval.leaderboard.board import Source
-from tofu_eval.leaderboard.publishing import publish_directory, publish_git, publish_hub
+from tofu_eval.leaderboard.board import Board, Source
+from tofu_eval.leaderboard.file import file_content
+from tofu_eval.leaderboard.publishing import Page, publish_directory, publish_git, publish_hub
+from tofu_eval.leaderboard.publishing.versions import Past, parse_versions, read_history
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -235,8 +241,9 @@ def test_git_says_what_is_in_the_way(
 class FakeHub:
     """The Hub's client as far as we speak to it: repositories are lists of commits."""
 
-    def __init__(self, root: Path, exists: bool = True) -> None:
+    def __init__(self, root: Path, exists: bool = True, kind: str = "dataset") -> None:
         self.root = root
+        self.kind = kind
         self.commits: list[dict[str, bytes]] | None = [{}] if exists else None
         self.told: list[dict[str, Any]] = []
         self.before_commit: Any = None
@@ -246,20 +253,21 @@ class FakeHub:
         return kind("refused", response=response)
 
     def repo_info(self, repo: str, *, repo_type: str, revision: str | None) -> Any:
-        assert repo_type == "dataset"
+        assert repo_type == self.kind
         if self.commits is None:
             raise self._refuse(errors.RepositoryNotFoundError, 404)
         return SimpleNamespace(sha=str(len(self.commits) - 1))
 
     def create_repo(self, repo: str, **how: Any) -> None:
-        assert how == {"repo_type": "dataset", "private": True, "exist_ok": True}
+        space = {"space_sdk": "static"} if self.kind == "space" else {}
+        assert how == {"repo_type": self.kind, "private": True, "exist_ok": True, **space}
         self.commits = [{}]
 
     def hf_hub_download(self, repo: str, name: str, *, repo_type: str, revision: str) -> str:
         files = (self.commits or [])[int(revision)]
         if name not in files:
             raise self._refuse(errors.RemoteEntryNotFoundError, 404)
-        path = self.root / f"{revision}-{name}"
+        path = self.root / f"{revision}-{name.replace('/', '-')}"
         path.write_bytes(files[name])
         return str(path)
 
@@ -333,3 +341,100 @@ def test_an_unsound_board_is_not_published(manifest: dict[str, Any], tmp_path: P
     one = replace(one, board=with_row(one.board, 0, value=float("nan")))
     with pytest.raises(DataError, match=r"The board for .*value: expected number or null, got NaN"):
         publish_directory(tmp_path / "x", one)
+
+
+# Pages, and the versions that a place with one keeps
+
+
+def site_of(board: Board, history: Sequence[Past]) -> dict[str, bytes]:
+    """A page that says what it was made of."""
+    told = {"hash": board.hash, "versions": [past.version.hash for past in history]}
+    pages = {f"models/{model.id}.html": model.name.encode() for model in board.models}
+    return {**pages, "index.html": json.dumps(told).encode()}
+
+
+def page(day: int, *, wanted: bool = True) -> Page:
+    return Page(site_of, datetime(2026, 3, day, tzinfo=UTC), wanted)
+
+
+def test_a_place_with_a_page_keeps_every_version(manifest: dict[str, Any], tmp_path: Path) -> None:
+    publish_directory(tmp_path, source(manifest, A, {"base": 5.0}), page=page(1))
+    # From now on without being asked: a page that is out of date would be worse than none.
+    publish_directory(tmp_path, source(manifest, B, {"tofu": 4.0}), page=page(2, wanted=False))
+    board = read_leaderboard(tmp_path / "leaderboard.json")
+    versions = parse_versions((tmp_path / "versions.json").read_bytes(), "versions.json")
+    assert [version.published[:10] for version in versions] == ["2026-03-01", "2026-03-02"]
+    assert [(version.models, version.rows) for version in versions] == [(1, 1), (2, 2)]
+    told = json.loads((tmp_path / "index.html").read_bytes())
+    assert told == {"hash": board.hash, "versions": [version.hash for version in versions]}
+    history = read_history(versions, lambda name: (tmp_path / name).read_bytes(), "here")
+    assert [past.board and past.board.hash for past in history] == [v.hash for v in versions]
+    assert len(list((tmp_path / "models").iterdir())) == 2
+    # Nothing new: nothing changes, and no version is added.
+    again = publish_directory(tmp_path, source(manifest, B, {"tofu": 4.0}), page=page(3))
+    assert (again.write, again.remove) == ({}, ())
+    # A page of another make is made anew.
+    (tmp_path / "index.html").write_text("old")
+    again = publish_directory(tmp_path, source(manifest, B, {"tofu": 4.0}), page=page(3))
+    assert "index.html" in again.write
+    assert parse_versions((tmp_path / "versions.json").read_bytes(), "v") == versions
+
+
+def test_a_place_without_a_page_gets_none_unasked(manifest: dict[str, Any], tmp_path: Path) -> None:
+    publish_directory(tmp_path, source(manifest, A, {"base": 5.0}), page=page(1, wanted=False))
+    assert not (tmp_path / "index.html").exists()
+    assert not (tmp_path / "versions.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("[]", "is no list of published versions"),
+        ('{"versions": [{"hash": "x"}]}', "is no list of published versions"),
+        ("gone", "lists the version sha256:.* and lacks versions/"),
+        ("cut", "expected a whole packed board, got a part"),
+        ("other", "expected the board sha256:.*, as versions.json says, got another"),
+        ("bomb", "got a board of more than"),
+        ("../../etc/passwd", "expected a hash like sha256"),
+    ],
+)
+def test_a_history_that_was_changed_is_named(
+    manifest: dict[str, Any], tmp_path: Path, harm: str, message: str, monkeypatch: Any
+) -> None:
+    publish_directory(tmp_path, source(manifest, A, {"base": 5.0}), page=page(1))
+    index = tmp_path / "versions.json"
+    (kept,) = (tmp_path / "versions").iterdir()
+    match harm:
+        case "gone":
+            kept.unlink()
+        case "cut":
+            kept.write_bytes(kept.read_bytes()[:-40])
+        case "other":
+            board = replace(read_leaderboard(tmp_path / "leaderboard.json"), comparisons=())
+            runs = tuple(replace(run, seed=99) for run in board.runs)
+            kept.write_bytes(gzip.compress(file_content(replace(board, runs=runs))))
+        case "bomb":
+            monkeypatch.setattr("tofu_eval.leaderboard.publishing.versions.LARGEST", 1000)
+        case "../../etc/passwd":
+            listed = json.loads(index.read_text())
+            listed["versions"][0]["hash"] = harm
+            index.write_text(json.dumps(listed))
+        case _:
+            index.write_text(harm)
+    before = (tmp_path / "leaderboard.json").read_bytes()
+    with pytest.raises(DataError, match=message):
+        publish_directory(tmp_path, source(manifest, B, {"tofu": 4.0}), page=page(2))
+    assert (tmp_path / "leaderboard.json").read_bytes() == before
+
+
+def test_a_static_space_gets_the_board_and_its_page(
+    manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    hub = FakeHub(tmp_path, exists=False, kind="space")
+    publish(hub, source(manifest, A, {"base": 5.0}), kind="space", page=page(1))
+    publish(hub, source(manifest, B, {"tofu": 4.0}), kind="space", page=page(2))
+    assert hub.commits is not None
+    files = hub.commits[-1]
+    assert {"leaderboard.json", "index.html", "versions.json"} < files.keys()
+    assert len([name for name in files if name.startswith("versions/")]) == 2
+    assert len([name for name in files if name.startswith("models/")]) == 2

@@ -73,7 +73,12 @@ def render_template(source: str, values: Mapping[str, Any]) -> str:
 
 def render_html(source: str, values: Mapping[str, Any]) -> str:
     """A template of ours as HTML; what stands for a variable is escaped, unless it is Markup."""
-    return _html_environment().from_string(source).render(values)
+    return _compile_html(source).render(values)
+
+
+@cache
+def _compile_html(source: str) -> jinja2.Template:
+    return _html_environment().from_string(source)
 
 
 def line_of(error: BaseException) -> int:
