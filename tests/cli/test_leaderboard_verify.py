@@ -132,7 +132,8 @@ def test_what_cannot_be_scored_here_is_said(copy: Path) -> None:
     edit(copy, lambda manifest: manifest["scored_metrics"]["responses"].remove("mean_length"))
     code, lines = verify(copy)
     assert code == 3
-    assert lines[0].startswith("Not verified: mean_length of base on responses and 1 more: the run")
+    assert lines[0].startswith("Not verified: mean_length of ")
+    assert lines[0].endswith(" on responses and 1 more: the run was not scored with mean_length.")
     assert "verified in part: 2 of 4 rows" in lines[-1]
 
 

@@ -403,7 +403,8 @@ def test_eval_yaml_has_the_ids_that_eval_results_name(ranked: Board) -> None:
     ids = [result["dataset"]["task_id"] for result in results]
     assert content == {
         "name": "Diversity",
-        "description": "Diversity and quality of several responses to each prompt, on open-prompts.",
+        "description": "Diversity and quality of several responses to each prompt, on "
+        "open-prompts.",
         "evaluation_framework": "tofu-eval",
         "tasks": [{"id": id, "config": "default", "split": "test"} for id in ids],
     }

@@ -10,7 +10,7 @@ import pytest
 from support.boards import A, B, C, name_of, ranks, source, study, with_row
 
 from tofu_eval.core.errors import DataError
-from tofu_eval.leaderboard.board import Board, Source
+from tofu_eval.leaderboard.board import Board, Source, signed
 from tofu_eval.leaderboard.file import file_content
 from tofu_eval.leaderboard.merge import Merged, merge
 from tofu_eval.leaderboard.publishing import save_board
