@@ -209,10 +209,10 @@ def test_git_pushes_on_top_of_what_others_pushed(
     publish_git(one, source(manifest, A, {"base": 5.0}), message="a", push=True)
     planned, first = module.directory_changes, []
 
-    def while_others_push(folder: Path, board: Source) -> Any:
+    def while_others_push(folder: Path, board: Source, page: Page | None) -> Any:
         if not first:
             first.append(folder)
-            made = planned(folder, board)
+            made = planned(folder, board, page)
             monkeypatch.setattr(module, "directory_changes", planned)
             publish_git(one, source(manifest, B, {"gem": 3.0}), message="b", push=True)
             return made
