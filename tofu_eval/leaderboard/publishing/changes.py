@@ -83,16 +83,16 @@ def changes_of(place: str, read: ReadFile, source: Source, page: Page | None = N
         merged = merge([published, source])
     write, board = pack_board(merged, NAME.removesuffix(".json"), published)
     write[NAME] = file_content(board, f"The board for {place}")
-    versions = _new_versions(place, read, board, published, page)
+    listed, versions = _versions(place, read, board, page)
     if write[NAME] == there:
         write = {}
     before = () if published is None else published.board.scores
     kept = {file.file for file in board.scores}
     remove = [file.file for file in before if file.file not in kept] if write else []
-    if page is not None and versions and (write or page.wanted):
+    if page is not None and versions and (versions != listed or page.wanted):
         site = _page_files(place, read, board, versions, page)
-        if write or read(FIRST_PAGE) != site[FIRST_PAGE]:
-            remove += _old_pages(published, site) if len(versions) > 1 else []
+        if versions != listed or read(FIRST_PAGE) != site[FIRST_PAGE]:
+            remove += _old_pages(published, site) if listed else []
             write |= site
     return Changes(
         place=place,
@@ -105,19 +105,21 @@ def changes_of(place: str, read: ReadFile, source: Source, page: Page | None = N
     )
 
 
-def _new_versions(
-    place: str, read: ReadFile, board: Board, published: Source | None, page: Page | None
-) -> tuple[Version, ...]:
-    """The versions of a place once the board stands there; none where it has no page."""
-    if page is None:
-        return ()
-    listed = read(INDEX)
-    if listed is None and not page.wanted:
-        return ()
-    versions = parse_versions(listed, f"{place}/{INDEX}")
-    if versions and versions[-1].hash == board.hash:
-        return versions
-    return (*versions, version_of(board, page.now))
+def _versions(
+    place: str, read: ReadFile, board: Board, page: Page | None
+) -> tuple[tuple[Version, ...], tuple[Version, ...]]:
+    """The versions of a place as it lists them, and once the board stands there.
+
+    None where it has no page and gets none. The list is written last: a place whose page was begun
+    by somebody who was killed lacks the board in it.
+    """
+    content = None if page is None else read(INDEX)
+    if page is None or (content is None and not page.wanted):
+        return (), ()
+    listed = parse_versions(content, f"{place}/{INDEX}")
+    if listed and listed[-1].hash == board.hash:
+        return listed, listed
+    return listed, (*listed, version_of(board, page.now))
 
 
 def _page_files(
@@ -128,7 +130,7 @@ def _page_files(
     kept = {last.file: pack_version(file_content(board))}
     history = read_history(versions[:-1], read, place)
     site = page.make_site(board, [*history, Past(last, board)])
-    return {**kept, INDEX: versions_text(versions), **site}
+    return {**kept, **site, INDEX: versions_text(versions)}
 
 
 def _old_pages(published: Source | None, site: Mapping[str, bytes]) -> list[str]:

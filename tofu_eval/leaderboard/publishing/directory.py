@@ -76,7 +76,8 @@ def remove_orphans(path: Path) -> None:
     Raises:
         StoreError: the directory cannot be written.
     """
-    clear_leftovers(path.parent.glob(f"{TEMPORARY}*"))
+    for folder in (".", "models", "versions"):
+        clear_leftovers((path.parent / folder).glob(f"{TEMPORARY}*"))
     named = re.compile(re.escape(path.stem) + r"-[0-9a-f]{16}-([0-9a-f]{16})\.parquet")
     kept = {file.file for file in read_leaderboard(path).scores}
     for file in path.parent.glob("*.parquet"):

@@ -59,8 +59,9 @@ class Journal:
     def end(self) -> None:
         """All is done."""
         remove_file(self._file)
-        for file in self._kept.glob("*"):
-            remove_file(file)
+        for file in self._kept.rglob("*"):
+            if file.is_file():
+                remove_file(file)
 
     def undo(self, *, locks: bool = True) -> None:
         """Bring the tree back to where it stood, if a journal stands there.
