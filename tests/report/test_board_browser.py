@@ -87,7 +87,7 @@ def test_sort_filter_and_open_a_model(look: Look, site: Path) -> None:
     assert page.locator("#count").inner_text() == "6 of 12 measured models"
     choose(page, "Measured by", "everybody")
     page.get_by_label("Find a model").fill("ASPEN")
-    page.get_by_text("2 of 12 measured models").wait_for()
+    page.get_by_text("2 of 12 measured models", exact=True).wait_for()
     assert all("aspen" in name for name in names(page))
     choose(page, "Task", "short-answers")
     choose(page, "Rank by", "mean_length")

@@ -38,6 +38,8 @@ SCRIPTS = (
     "script/base.js", "board/script/state.js", "board/script/pictures.js",
     "board/script/matrix.js", "board/script/main.js",
 )  # fmt: skip
+STYLES = ("style/colours.css", "style/page.css", "board/style.css")
+
 SENTENCE = 1200
 """Characters of a sentence or a warning."""
 
@@ -54,7 +56,7 @@ def board_site(board: Board, history: Sequence[Past] = ()) -> dict[str, bytes]:
             is not published.
     """
     names = Names.of(board)
-    style = "\n".join(map(_asset, ("style.css", "board/style.css")))
+    style = "\n".join(map(_asset, STYLES))
     pages = Pages(board, names, history, style, _asset("board/model.html"))
     files = {f"models/{model.id}.html": pages.page_of(model) for model in board.models}
     # GitHub Pages shall take the files as they are.

@@ -1,15 +1,5 @@
 // The two pictures: diversity against quality, and the stairs of ranks.
 
-const SVG = "http://www.w3.org/2000/svg";
-
-/** An SVG element; a string becomes text. */
-function draw(tag, attributes = {}, ...children) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== undefined) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
 /** Round numbers between two, some three to six of them. */
 function ticks(low, high) {
   const span = high - low || Math.abs(high) || 1;
