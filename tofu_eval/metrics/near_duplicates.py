@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from tofu_eval.core.tokens import Tokens
 from tofu_eval.metrics._arrays import need_two
 from tofu_eval.metrics.base import GROWS, metric
 
-BLOCK = 2**22
+BLOCK = 2**20
 """Pairs of responses that are compared at a time: what bounds the memory."""
 
 
@@ -45,39 +45,43 @@ def near_duplicate_rate(
     Departs: the paper estimates J by MinHash; here it is exact, a block of responses at a time.
     """
     need_two(tokens)
-    rows = Tokens.of(tokens)
-    sets = [_shingles(rows, text, n) for text in range(len(rows))]
-    copies: dict[frozenset[str], int] = {}
-    for grams in sets:
-        if grams:
-            copies[grams] = copies.get(grams, 0) + 1
+    copies: dict[bytes, int] = {}
+    for grams in _sets(Tokens.of(tokens), n):
+        if len(grams):
+            key = grams.tobytes()
+            copies[key] = copies.get(key, 0) + 1
     total = sum(copies.values())
     if total < 2:
         raise MetricInputError("fewer than two responses with a word")
     counts = np.fromiter(copies.values(), np.int64, len(copies))
-    close = (counts > 1) | (_nearest(list(copies)) >= threshold)
+    sets = [np.frombuffer(key, np.int64) for key in copies]
+    close = (counts > 1) | (_nearest(sets) >= threshold)
     return float(counts[close].sum() / total)
 
 
-def _shingles(rows: Tokens, text: int, n: int) -> frozenset[str]:
-    words = rows[text]
-    width = min(n, len(words))
-    if not width:
-        return frozenset()
-    return frozenset(" ".join(words[i : i + width]) for i in range(len(words) - width + 1))
+def _sets(rows: Tokens, n: int) -> Iterator[NDArray[np.int64]]:
+    """The numbers of each text's different n-grams, in order."""
+    numbers, different = rows.ngrams(n)
+    short: dict[bytes, int] = {}
+    for start, end in zip(rows.starts[:-1], rows.starts[1:], strict=True):
+        if 0 < end - start < n:
+            own = different + short.setdefault(rows.ids[start:end].tobytes(), len(short))
+            yield np.array([own], dtype=np.int64)
+        else:
+            grams = numbers[start:end]
+            yield np.unique(grams[grams >= 0]).astype(np.int64)
 
 
-def _nearest(sets: Sequence[frozenset[str]]) -> NDArray[np.float64]:
+def _nearest(sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
     """The largest Jaccard similarity of each set to another; all are different."""
     # Importing SciPy's sparse matrices takes a while.
     from scipy.sparse import csr_matrix
 
-    numbers: dict[str, int] = {}
-    columns = [numbers.setdefault(gram, len(numbers)) for grams in sets for gram in sorted(grams)]
     sizes = np.array([len(grams) for grams in sets])
+    known, columns = np.unique(np.concatenate(sets), return_inverse=True)
     ends = np.concatenate([[0], np.cumsum(sizes)])
-    shape = (len(sets), len(numbers))
-    matrix = csr_matrix((np.ones(len(columns), np.int32), columns, ends), shape=shape)
+    ones = np.ones(len(columns), np.int32)
+    matrix = csr_matrix((ones, columns, ends), shape=(len(sets), len(known)))
     nearest = np.zeros(len(sets))
     step = max(1, BLOCK // len(sets))
     for start in range(0, len(sets), step):
