@@ -32,6 +32,7 @@ COMMANDS = {
     "similarity": "How alike the responses of each two models of a run are.",
     "report": "Write a run as one HTML page: the answer, numbers, charts, responses.",
     "plot": "Draw one chart of the report, for a paper.",
+    "overused": "Words and phrases that a model uses more than its base, or than people.",
     "split": "Split a loss of diversity: bad responses removed, or good ones more alike.",
     "audit": "Show what prompts become, token by token, and what is wrong with them.",
     "pairs": "Preference data from a run: a rare good response and a common bad one.",

@@ -42,13 +42,48 @@ def list_() -> None:
     click.echo("All there is to know about one, its paper too: tofu-eval metrics show NAME")
 
 
+@command.command("trust")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown"]),
+    default="table",
+    show_default=True,
+    help="As what it is printed.",
+)
+def trust(form: str) -> None:
+    """How far each number can be trusted: what people see, what moves it, languages, cost.
+
+    OCA: how well it tells sets of responses that are diverse in content from others; rho, people:
+    rank correlation with what people said; rho, temperature: with the temperature of sampling;
+    rho, length: with the length of texts, what people said held fixed.
+    """
+    from tofu_eval.cli.console import print_table
+    from tofu_eval.core.escape import markdown_row
+    from tofu_eval.metrics import METRICS
+    from tofu_eval.metrics._validity import HEADER, trust_rows
+
+    rows = trust_rows(
+        entry.item
+        for entry in METRICS.entries()
+        if entry.item is not None
+        and entry.item.function.__module__.startswith("tofu_eval.metrics.")
+    )
+    if form == "table":
+        print_table(HEADER, rows)
+        return
+    lines = [HEADER, tuple("---" for _ in HEADER)]
+    for cells in (*lines, *((f"`{name}`", *rest) for name, *rest in rows)):
+        click.echo(markdown_row(cells))
+
+
 @command.command("show")
 @click.argument("name")
 def show(name: str) -> None:
     """All that there is to know about one metric."""
     from tofu_eval.analysis.direction import arrow_of
     from tofu_eval.metrics import METRICS
-    from tofu_eval.metrics._validity import describe_validity
+    from tofu_eval.metrics._validity import describe_cost, describe_validity, languages_of
 
     metric = METRICS.get(name)
     low, high = metric.range
@@ -60,7 +95,8 @@ def show(name: str) -> None:
     click.echo(f"level      {metric.level}")
     click.echo(f"needs      {', '.join(metric.needs)}")
     click.echo(f"length     {'moves it' if metric.length_sensitive else 'does not move it'}")
-    click.echo(f"cost       {metric.cost}")
+    click.echo(f"languages  {languages_of(metric)}")
+    click.echo(f"cost       {describe_cost(metric)}")
     click.echo(f"settings   {settings}")
     click.echo(f"bias       {metric.bias or 'none in the number of responses'}")
     click.echo(f"paper      {metric.paper}")
