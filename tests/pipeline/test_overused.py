@@ -19,25 +19,8 @@ from tofu_eval.core.errors import ConfigError
 from tofu_eval.pipeline.overused import find_overuse
 from tofu_eval.run.store import Run
 
-WORDS = tuple(
-    [
-        "the",
-        "old",
-        "clock",
-        "stood",
-        "by",
-        "a",
-        "river",
-        "near",
-        "town",
-        "and",
-        "people",
-        "went",
-        "there",
-        "in",
-        "spring",
-    ]
-)
+TEXT = "the old clock stood by a river near town and people went there in spring"
+WORDS = TEXT.split()
 
 
 def make_rows(seed: int, *, planted: str = "", share: float = 0.0, prompts: int = 24) -> str:

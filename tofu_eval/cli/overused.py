@@ -82,7 +82,8 @@ def _print(found: list[Overuse], top: int, format_: str) -> None:
         click.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=2))
         return
     if format_ == "csv":
-        cells = [[spreadsheet_value(cell) for cell in row] for row in (head, *rows)]
+        table: list[list[object]] = [list(head), *rows]
+        cells = [[spreadsheet_value(cell) for cell in row] for row in table]
         csv.writer(sys.stdout, lineterminator="\n").writerows(cells)
         return
     for one in found:
