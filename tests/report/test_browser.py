@@ -212,6 +212,56 @@ def test_every_text_has_contrast(fresh: Any, scheme: str) -> None:
     assert contrasts == []
 
 
+PEOPLE = """(ink) => {
+  const shapes = [...document.querySelectorAll('#charts svg path, #charts svg line')];
+  return shapes.filter((s) => [s.getAttribute('stroke'), s.getAttribute('fill')].includes(ink))
+    .filter((s) => !s.closest('.role-axis, .role-legend'))
+    .map((s) => [s.closest('figure').id || s.closest('.chart').id, s.getBoundingClientRect()])
+    .filter(([, box]) => box.width + box.height > 5).map(([id]) => id);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_line_of_people_is_drawn_in_the_ink_of_the_page(
+    look: Look, tmp_path_factory: pytest.TempPathFactory, scheme: str
+) -> None:
+    page = look(_people_page(tmp_path_factory.getbasetemp() / "people"), color_scheme=scheme)
+    ink, other = (
+        THEMES[name]["ink"] for name in (scheme, "dark" if scheme == "light" else "light")
+    )
+    page.wait_for_selector("#chart-means svg")
+    drawn = page.evaluate(PEOPLE, ink)
+    assert len(drawn) >= 2, drawn  # a band and a line at least
+    assert page.evaluate(PEOPLE, other) == []
+    assert page.evaluate(CONTRASTS) == []
+    assert "where answers of people stand" in page.locator("#charts").inner_text()
+
+
+def _people_page(folder: Path) -> Path:
+    """The report of a run with answers of people; made once."""
+    if not folder.exists():
+        folder.mkdir()
+        people = folder / "people.jsonl"
+        asked = [f"Name two fruits, number {i}." for i in range(12)]
+        people.write_text(
+            "\n".join(
+                json.dumps({"prompt": p, "responses": [f"{f} and {FRUIT[i % 5]}" for f in FRUIT]})
+                for i, p in enumerate(asked)
+            )
+        )
+        rows = [
+            {
+                "prompt": p,
+                "model": m,
+                "responses": [f"{FRUIT[j % w]} and {p[-3]}" for j in range(8)],
+            }
+            for m, w in (("base", 8), ("sft", 2))
+            for p in asked
+        ]
+        score(folder / "run", rows, "--human", str(people))
+    return written(folder / "run")
+
+
 def test_the_switch_wins_over_the_system(fresh: Any) -> None:
     page = fresh
     page.emulate_media(color_scheme="dark")
