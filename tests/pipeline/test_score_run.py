@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -331,6 +332,40 @@ def test_one_feature_model_is_in_memory_at_a_time_and_each_once(
     assert {row["metric"] for row in made.scores.to_pylist()} == set(metrics)
     assert OneAtATime.loaded == []
     assert [model.loadings for model in models.values()] == [1, 1]
+
+
+class Listening(OneAtATime):
+    """Keeps the lengths of the texts that it was given."""
+
+    lengths: ClassVar[list[int]] = []
+
+    def compute(self, pairs: list[Any]) -> Any:
+        self.lengths.extend(len(text) for _, text in pairs)
+        return super().compute(pairs)
+
+
+@pytest.mark.parametrize("stretch", [10**6, 40])
+def test_texts_of_similar_length_are_computed_together_beyond_a_chunk(
+    responses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: int
+) -> None:
+    model = Listening("embedding", 3)
+    Listening.lengths.clear()
+    opened = {"embedding": OpenFeature(FEATURES.get("embedding"), model)}
+    monkeypatch.setattr("tofu_eval.pipeline.evaluate.open_features", lambda *_, **__: opened)
+    monkeypatch.setattr("tofu_eval.pipeline.score_run.SCORE_CHUNK", 4)
+    monkeypatch.setattr("tofu_eval.pipeline.score_run.AHEAD", stretch)
+    rows = [json.loads(line) for line in responses.read_text("utf-8").splitlines()]
+    file = tmp_path / "own.jsonl"
+    own = [[f"{i} {'word ' * (i * 7 % 19)}{text}" for text in r["responses"]]
+           for i, r in enumerate(rows)]  # fmt: skip
+    file.write_text("\n".join(json.dumps({"id": i, "responses": r}) for i, r in enumerate(own)))
+    made = score_files([("m", file)], tmp_path / "run", metrics=["vendi"])
+    assert None not in made.scores.column("value").to_pylist()
+    lengths = Listening.lengths
+    assert sorted(lengths) == sorted(len(text) for row in own for text in row)
+    falls = sum(b < a for a, b in pairwise(lengths))
+    chunks = -(-PROMPTS // 4)
+    assert falls == (0 if stretch > PROMPTS * 4 else -(-chunks // 2) - 1)  # of ten prompts, eight
 
 
 def test_a_lost_part_of_a_file_is_left_out_and_named(tmp_path: Path) -> None:

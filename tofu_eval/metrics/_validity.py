@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.types import feature_of
-from tofu_eval.metrics.base import RAREFIED, Metric
+from tofu_eval.metrics.base import Metric
 
 TABLE = Path(__file__).with_name("validity.json")
 COSTS = Path(__file__).with_name("costs.json")
@@ -104,6 +104,8 @@ def _trust_row(metric: Metric) -> tuple[str, ...]:
     content = _read_table()
     table = content["table"]
     row = table.get(metric.name) or table.get(f"{metric.name}{SEPARATOR}{DEFAULT_CLASSES}") or {}
+    if row.get("undefined"):  # of five responses, say, there are no ten
+        row = {}
     sets = row.get(content["sets"], {})
     other = next((f for f in row.values() if isinstance(f, Mapping) and "rho_label" in f), {})
     oca = f"{sets['oca']:.3f}" if "oca" in sets else "–"
@@ -128,9 +130,11 @@ def _trust_row(metric: Metric) -> tuple[str, ...]:
 
 
 def _bias(metric: Metric) -> str:
-    if metric.bias == RAREFIED or not metric.bias:
+    if not metric.count_sensitive:
         return "no"
-    return next((word for word in ("grows", "falls") if f"{word} with" in metric.bias), "corrected")
+    if "corrected" in metric.bias or "Good" in metric.bias:
+        return "little: corrected"
+    return next((word for word in ("grows", "falls") if f"{word} with" in metric.bias), "moves")
 
 
 def _number(value: float | None) -> str:

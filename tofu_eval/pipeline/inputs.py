@@ -115,15 +115,16 @@ def needed_inputs(metrics: Iterable[Metric], features: Mapping[str, KeptFeature]
     return frozenset(needs)
 
 
-def featurize(
-    groups: Sequence[Group], kept: KeptFeature, report: Report, needs: Iterable[str] = ()
-) -> list[Group]:
-    """The groups with one more feature; texts that the cache knows are not computed again.
+@dataclass(frozen=True)
+class _Asked:
+    """What a feature of single texts is made of: the pairs by key, and each group's keys."""
 
-    The references get it too where `needs` has "reference_NAME", and the prompt where it has
-    "prompt_NAME": in as many parts as the model has to read it in.
-    """
-    feature, cache = kept.feature, kept.cache
+    pairs: dict[str, tuple[Prompt, str]]
+    keys: list[list[str]]
+    parts: Mapping[str, Sequence[str]]
+
+
+def _ask(groups: Sequence[Group], feature: OpenFeature, needs: Iterable[str]) -> _Asked:
     of_references = f"{REFERENCE}{feature.name}" in needs
     of_prompt = f"{OF_PROMPT}{feature.name}" in needs
     parts = {
@@ -147,18 +148,51 @@ def featurize(
         for group, row_keys, row in zip(groups, keys, texts, strict=True)
         for key, text in zip(row_keys, row, strict=True)
     }
+    return _Asked(pairs, keys, parts)
+
+
+def _fill(kept: KeptFeature, asked: _Asked, report: Report) -> None:
+    """Compute what the cache lacks, texts of similar length together: little is padded."""
+    feature, pairs = kept.feature, asked.pairs
 
     def compute(some: Sequence[str]) -> tuple[NDArray[np.float32], int]:
         before = feature.truncated
         return feature.compute_rows([pairs[key] for key in some]), feature.truncated - before
 
-    fill(cache, pairs, compute, stage=f"{feature.name}s", report=report)
+    by_length = sorted(pairs, key=lambda key: (len(pairs[key][1]), key))
+    fill(kept.cache, by_length, compute, stage=f"{feature.name}s", report=report)
+
+
+def fill_texts(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, KeptFeature],
+    report: Report,
+) -> None:
+    """Have the features of single texts that the metrics need computed, for later."""
+    needs = needed_inputs(metrics, features)
+    for kept in _asked_features(needs, features):
+        if not kept.feature.of_groups:
+            _fill(kept, _ask(groups, kept.feature, needs), report)
+
+
+def featurize(
+    groups: Sequence[Group], kept: KeptFeature, report: Report, needs: Iterable[str] = ()
+) -> list[Group]:
+    """The groups with one more feature; texts that the cache knows are not computed again.
+
+    The references get it too where `needs` has "reference_NAME", and the prompt where it has
+    "prompt_NAME": in as many parts as the model has to read it in.
+    """
+    feature, cache = kept.feature, kept.cache
+    asked = _ask(groups, feature, needs)
+    _fill(kept, asked, report)
     featured = []
-    for group, row in zip(groups, keys, strict=True):
+    for group, row in zip(groups, asked.keys, strict=True):
         n = len(group.texts)
         more = {feature.name: cache.rows(row[:n])}
-        end = len(row) - len(parts[group.prompt.asked])
-        if of_references and end > n:
+        end = len(row) - len(asked.parts[group.prompt.asked])
+        if f"{REFERENCE}{feature.name}" in needs and end > n:
             more[f"{REFERENCE}{feature.name}"] = cache.rows(row[n:end])
         if end < len(row):
             more[f"{OF_PROMPT}{feature.name}"] = cache.rows(row[end:])

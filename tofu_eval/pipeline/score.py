@@ -33,6 +33,7 @@ from tofu_eval.metrics import Metric, find
 from tofu_eval.pipeline.inputs import (
     Inputs,
     KeptFeature,
+    fill_texts,
     of_groups,
     of_texts,
     pool_groups,
@@ -59,6 +60,19 @@ def featurize_groups(
     """
     for members, own, words in _halves(groups, metrics, truncate):
         yield with_features(members, own, features, report), own, words
+
+
+def featurize_ahead(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    features: Mapping[str, KeptFeature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+) -> None:
+    """Have what single texts need computed for many groups at once, and kept in the run."""
+    for members, own, _ in _halves(groups, metrics, truncate):
+        fill_texts(members, own, features, report)
 
 
 def _halves(

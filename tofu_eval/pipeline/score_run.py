@@ -13,7 +13,7 @@ import pyarrow as pa
 from tofu_eval.core.config import Settings
 from tofu_eval.core.tables import SCORE_SCHEMA
 from tofu_eval.core.termination import finishing, leave_if_asked
-from tofu_eval.core.types import REFERENCE, Estimate, Report, Score, digest
+from tofu_eval.core.types import REFERENCE, Estimate, Group, Report, Score, digest
 from tofu_eval.core.version import __version__
 from tofu_eval.features.open import OpenFeature
 from tofu_eval.leaderboard import write_leaderboard
@@ -24,6 +24,7 @@ from tofu_eval.pipeline.estimate import estimate
 from tofu_eval.pipeline.inputs import KeptFeature, count_echoes, find_unread
 from tofu_eval.pipeline.score import (
     Scorer,
+    featurize_ahead,
     featurize_groups,
     score_corpus,
     score_groups,
@@ -36,6 +37,10 @@ from tofu_eval.run.store import Run
 
 SCORE_CHUNK = 64
 """Prompts that are scored and saved together: what a crash can cost, and what memory holds."""
+
+AHEAD = 16_384
+"""Responses whose single texts are featurized together, sorted by length: the more, the less of
+what a model reads is padding."""
 
 
 def score_run(
@@ -153,8 +158,11 @@ def _featurize_in_turn(
         for (model, task), groups in indexed.items():
             place = places[model, task]
             metrics = [metric for metric in scorers[task] if metric.level == "group"]
-            done = place.finished_parts()
+            done, ahead = place.finished_parts(), _chunks_ahead(groups)
             for number, chunk in groups.chunks(SCORE_CHUNK):
+                if number % ahead == 0:
+                    chunks = range(number, number + ahead)
+                    _featurize_ahead(place, groups, chunks, metrics, some, report)
                 if number not in done:
                     halves = featurize_groups(
                         chunk, metrics, some, truncate=place.truncate, report=report
@@ -177,8 +185,12 @@ def _score_place(
     done = place.finished_parts()
     last = -(-len(groups) // SCORE_CHUNK)
     parts = (last if per_group else 0) + bool(per_corpus)
+    ahead = _chunks_ahead(groups)
     for number, start in enumerate(range(0, len(groups), SCORE_CHUNK)):
         end = min(start + SCORE_CHUNK, len(groups))
+        if number % ahead == 0 and per_group:
+            chunks = range(number, number + ahead)
+            _featurize_ahead(place, groups, chunks, per_group, features, progress.report)
         if number not in done and per_group:
             rows = score_groups(
                 groups.read(start, end),
@@ -200,6 +212,31 @@ def _score_place(
             ),
             parts,
         )
+
+
+def _chunks_ahead(groups: Groups) -> int:
+    """How many chunks of prompts have AHEAD responses."""
+    return max(1, AHEAD * len(groups) // max(1, groups.responses) // SCORE_CHUNK)
+
+
+def _featurize_ahead(
+    place: _Place,
+    groups: Groups,
+    numbers: range,
+    metrics: Sequence[Metric],
+    features: Mapping[str, KeptFeature],
+    report: Report,
+) -> None:
+    """Compute what single texts of some chunks need, but of those that are scored already."""
+    if all(kept.feature.of_groups for kept in features.values()):
+        return
+    done = place.finished_parts()
+    some: list[Group] = []
+    for number in numbers:
+        start = number * SCORE_CHUNK
+        if number not in done and start < len(groups):
+            some += groups.read(start, min(start + SCORE_CHUNK, len(groups)))
+    featurize_ahead(some, metrics, features, truncate=place.truncate, report=report)
 
 
 def _score_equal(

@@ -190,6 +190,11 @@ class Groups:
     def __len__(self) -> int:
         return len(self._starts) - 1
 
+    @property
+    def responses(self) -> int:
+        """How many responses all groups have together."""
+        return int(self._starts[-1])
+
     def chunks(self, size: int) -> Iterator[tuple[int, list[Group]]]:
         """The groups, `size` at a time, with the number of the chunk."""
         for number, start in enumerate(range(0, len(self), size)):

@@ -448,8 +448,9 @@ class FeatureCache:
         if number in self._parts:
             self._parts.move_to_end(number)
             return self._parts[number]
-        column = read_parquet(self._files[number]).column("row")
-        rows = np.stack(column.to_pylist()).astype(np.float32)
+        column = read_parquet(self._files[number]).column("row").combine_chunks()
+        values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+        rows: NDArray[np.float32] = values.reshape(len(column), -1)
         self._keep(number, rows)
         return rows
 
