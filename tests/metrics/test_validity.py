@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from click.testing import CliRunner
 
 from tofu_eval.cli import main
-from tofu_eval.metrics import METRICS
-from tofu_eval.metrics._validity import TABLE, describe_validity
+from tofu_eval.metrics import METRICS, Metric
+from tofu_eval.metrics._validity import TABLE, describe_validity, languages_of, trust_rows
 
 
 def test_rows_are_of_metrics_and_in_range() -> None:
@@ -34,3 +35,35 @@ def test_shown() -> None:
     assert "people     OCA 0.814" in result.output
     assert "people     both: OCA 0.849" in result.output
     assert describe_validity("mean_length") == []
+
+
+def test_the_page_of_trust_is_what_was_measured() -> None:
+    """Made again by: tofu-eval metrics trust --format markdown"""
+    printed = CliRunner().invoke(main, ["metrics", "trust", "--format", "markdown"])
+    assert printed.exit_code == 0, printed.output
+    page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text("utf-8")
+    assert page.endswith(printed.output.strip() + "\n")
+    names = [line.split("`")[1] for line in printed.output.splitlines() if line.startswith("| `")]
+    built_in = [e.name for e in METRICS.entries() if is_built_in(e.item)]
+    assert names[: len(built_in)] == built_in
+
+
+def is_built_in(metric: Metric | None) -> bool:
+    return metric is not None and metric.function.__module__.startswith("tofu_eval.metrics.")
+
+
+def test_trust_in_words() -> None:
+    find = METRICS.get
+    assert languages_of(find("self_bleu")) == "any"
+    assert languages_of(find("ead@2604.16027")) == "with spaces"
+    assert "English" in languages_of(find("vendi"))
+    rows = {row[0]: row for row in trust_rows(e.item for e in METRICS.entries() if e.item)}
+    assert rows["cosine_distance_given_prompt"][1].startswith("0.814 ± 0.01")
+    assert rows["vendi"][5:7] == ("grows", "yes")
+    assert rows["distinct_at_5"][5] == "no"
+    assert rows["distinct_at_10"][1] == "–"  # con_test has five responses a set
+    assert rows["judge_rating"][1:5] == ("–",) * 4
+    assert "classes" in rows["distinct_k"][8]
+    result = CliRunner().invoke(main, ["metrics", "show", "vendi"])
+    assert "languages  the encoder's (English)" in result.output
+    assert "one thread" in result.output

@@ -61,7 +61,7 @@ def trust(form: str) -> None:
     from tofu_eval.cli.console import print_table
     from tofu_eval.core.escape import markdown_row
     from tofu_eval.metrics import METRICS
-    from tofu_eval.metrics._validity import HEADER, trust_rows
+    from tofu_eval.metrics._validity import HEADER, NEEDS_HEADER, need_rows, trust_rows
 
     rows = trust_rows(
         entry.item
@@ -71,10 +71,14 @@ def trust(form: str) -> None:
     )
     if form == "table":
         print_table(HEADER, rows)
+        print_table(NEEDS_HEADER, need_rows())
         return
-    lines = [HEADER, tuple("---" for _ in HEADER)]
-    for cells in (*lines, *((f"`{name}`", *rest) for name, *rest in rows)):
-        click.echo(markdown_row(cells))
+    for header, cells in ((HEADER, rows), (NEEDS_HEADER, need_rows())):
+        click.echo(markdown_row(header))
+        click.echo(markdown_row(["---"] * len(header)))
+        for name, *rest in cells:
+            click.echo(markdown_row((f"`{name}`", *rest)))
+        click.echo()
 
 
 @command.command("show")

@@ -70,9 +70,20 @@ def unit_sum(embeddings: ArrayLike) -> tuple[NDArray[np.float64], int]:
     """
     rows = _check(embeddings)
     total = np.zeros(rows.shape[1])
-    for start in range(0, len(rows), CHUNK):
-        total += _unit(rows[start : start + CHUNK]).sum(axis=0)
+    for _, block in unit_blocks(rows):
+        total += block.sum(axis=0)
     return total, len(rows)
+
+
+def unit_blocks(embeddings: ArrayLike) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Rows divided by their lengths, CHUNK at a time: (first row, rows of the block).
+
+    Raises:
+        MetricInputError: as unit_rows.
+    """
+    rows = _check(embeddings)
+    for start in range(0, len(rows), CHUNK):
+        yield start, _unit(rows[start : start + CHUNK])
 
 
 def unit_pairs(embeddings: ArrayLike) -> Iterator[tuple[int, NDArray[np.float64]]]:

@@ -63,6 +63,12 @@ HEADER = (
 )
 
 
+NEEDS_HEADER = ("what a model makes", "s / 1,000", "measured on")
+
+FEW = 60
+"""Sets on which a metric may be undefined and still have a row."""
+
+
 def describe_validity(metric: str) -> list[str]:
     """What was measured of a metric, a line an encoder; none where nobody measured it."""
     content = _read_table()
@@ -100,11 +106,19 @@ def trust_rows(metrics: Iterable[Metric]) -> list[tuple[str, ...]]:
     return [_trust_row(metric) for metric in metrics]
 
 
+def need_rows() -> list[tuple[str, ...]]:
+    """A row of NEEDS_HEADER for each input of metrics that costs a model."""
+    return [
+        (name, _seconds(row["seconds"]), f"{row['responses']:,.0f} responses")
+        for name, row in sorted(_read_costs()["needs"].items())
+    ]
+
+
 def _trust_row(metric: Metric) -> tuple[str, ...]:
     content = _read_table()
     table = content["table"]
     row = table.get(metric.name) or table.get(f"{metric.name}{SEPARATOR}{DEFAULT_CLASSES}") or {}
-    if row.get("undefined"):  # of five responses, say, there are no ten
+    if row.get("undefined", 0) > FEW:  # of five responses, say, there are no ten
         row = {}
     sets = row.get(content["sets"], {})
     other = next((f for f in row.values() if isinstance(f, Mapping) and "rho_label" in f), {})
@@ -142,7 +156,9 @@ def _number(value: float | None) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+    if value < 0.0005:
+        return "0.000"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 @cache

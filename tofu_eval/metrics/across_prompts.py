@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.tokens import Tokens
-from tofu_eval.metrics._arrays import need_two, unit_rows
+from tofu_eval.metrics._arrays import need_two, unit_blocks, unit_sum
 from tofu_eval.metrics.base import metric
 from tofu_eval.metrics.vendi import vendi
 
@@ -43,10 +43,12 @@ def cosine_distance_across_prompts(embeddings: ArrayLike, prompts: ArrayLike) ->
         finite.
     Departs: the paper takes pairs of responses to one prompt.
     """
-    rows = unit_rows(embeddings)
+    rows = np.asarray(embeddings)
+    need_two(rows)
     which, count = _number_prompts(prompts)
-    means = np.zeros((count, rows.shape[1]))
-    np.add.at(means, which, rows)
+    means = np.zeros((count, rows.shape[-1]))
+    for start, block in unit_blocks(rows):
+        np.add.at(means, which[start : start + len(block)], block)
     means /= np.bincount(which)[:, None]
     total = means.sum(axis=0)
     alike = (total @ total - np.einsum("ij,ij->", means, means)) / (count * (count - 1))
@@ -77,8 +79,10 @@ def vendi_across_prompts(embeddings: ArrayLike, prompts: ArrayLike) -> float:
         finite.
     Departs: the paper has no prompts. It grows with the number of prompts: compare on the same.
     """
-    rows = unit_rows(embeddings)
+    rows = np.asarray(embeddings)
+    need_two(rows)
     which, _ = _number_prompts(prompts)
+    unit_sum(rows)  # an embedding that is none is none in whichever draw
     order = np.argsort(which, kind="stable")
     sizes = np.bincount(which)
     begins = np.cumsum(sizes) - sizes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+
+import numpy as np
 
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.tokens import Tokens
@@ -95,13 +96,14 @@ def template_rate(tags: Sequence[Sequence[str]], n: int = 5, templates: int = 10
 def _most_frequent(rows: Tokens, n: int, limit: int) -> set[int]:
     """The numbers of the n-grams that occur most often, twice at least."""
     numbers, _ = rows.ngrams(n)
-    counts = Counter(numbers[numbers >= 0].tolist())
-    repeated = {number: count for number, count in counts.items() if count > 1}
-    least = sorted(repeated.values(), reverse=True)[:limit][-1:] or [0]
-    sure = {number for number, count in repeated.items() if count > least[0]}
-    tied = {number for number, count in repeated.items() if count == least[0]}
-    place = dict(zip(numbers.tolist()[::-1], range(len(numbers) - 1, -1, -1), strict=True))
+    begins = np.flatnonzero(numbers >= 0)
+    known, first, counts = np.unique(numbers[begins], return_index=True, return_counts=True)
+    repeated = counts > 1
+    known, place, counts = known[repeated], begins[first[repeated]], counts[repeated]
+    least = np.sort(counts)[::-1][:limit][-1:]
+    sure = set(known[counts > least].tolist()) if len(least) else set()
     by_tags = sorted(
-        tied, key=lambda one: [rows.words[i] for i in rows.ids[place[one] : place[one] + n]]
+        np.flatnonzero(counts == least).tolist() if len(least) else [],
+        key=lambda one: [rows.words[i] for i in rows.ids[place[one] : place[one] + n]],
     )
-    return sure | set(by_tags[: limit - len(sure)])
+    return sure | {int(known[one]) for one in by_tags[: limit - len(sure)]}
