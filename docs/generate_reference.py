@@ -29,7 +29,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
-    """MkDocs: what lies outside docs/ is linked where the sources are, or named."""
+    """MkDocs: links out of docs/ lead to the sources, or name a file; blocks have titles."""
     sources = (config["repo_url"] or "").rstrip("/")
     here = (ROOT / "docs" / page.file.src_uri).parent
 
@@ -41,7 +41,15 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
         path = file.relative_to(ROOT).as_posix()
         return f"[{words}]({sources}/blob/main/{path})" if sources else f"{words} (`{path}`)"
 
-    return re.sub(r"(?<!!)\[([^\]]+)\]\((\.\.[^)\s]+)\)", rewrite, markdown)
+    markdown = re.sub(r"(?<!!)\[([^\]]+)\]\((\.\.[^)\s]+)\)", rewrite, markdown)
+    return re.sub(r"^```(\w+) +(\S.*)$", _head_of_block, markdown, flags=re.MULTILINE)
+
+
+def _head_of_block(head: re.Match[str]) -> str:
+    """The name of a block's file as its title; what else the tests are told is left out."""
+    language, told = head.groups()
+    name, equals, file = told.partition("=")
+    return f'```{language} title="{file}"' if equals and name == "file" else f"```{language}"
 
 
 def reference_pages() -> dict[str, str]:
@@ -213,12 +221,13 @@ def _metrics() -> Iterator[str]:
                 "settings": ", ".join(_code(f"{k}={v}") for k, v in metric.settings.items()),
                 "bias": bias,
                 "paper": _paper(metric.paper),
-                "people": " ; ".join(describe_validity(metric.name)) or "not measured",
+                "people": "<br>".join(map(_cell, describe_validity(metric.name))) or "not measured",
                 "version": str(metric.version),
             }
             yield f"### `{metric.name}`\n"
             yield from _docstring(inspect.getdoc(metric.function) or "")
-            yield from _table(["", ""], [(k, _cell(v)) for k, v in facts.items() if v])
+            cells = [(k, v if k == "people" else _cell(v)) for k, v in facts.items() if v]
+            yield from _table(["", ""], cells)
 
 
 def _tasks() -> Iterator[str]:

@@ -94,3 +94,23 @@ def test_the_keywords_are_the_settings() -> None:
     own = {name_of(kind) for kind in sections() if kind.__module__.startswith("tofu_eval.")}
     assert set(ScoringOptions.__annotations__) == {*Scoring.model_fields, *own}
     assert set(RunOptions.__annotations__) == {*Settings.model_fields, *own}
+
+
+def test_a_result_shows_itself(groups: list[te.Group]) -> None:
+    result = te.score(groups, metrics=["unique_rate", "self_bleu"])
+    lines = repr(result).splitlines()
+    assert lines[0].startswith("Result: 2 models, 1 task, 2 metrics. Compare: te.compare(")
+    assert len(lines) == 2 + 4
+    assert max(map(len, lines)) < 100
+    page = result._repr_html_()
+    assert page.count("<tr>") == 1 + 4
+    assert "unique_rate" in page
+
+
+def test_a_result_shows_names_of_others_as_text() -> None:
+    prompt = te.Prompt.of_text("p", "Name it.")
+    group = te.Group(prompt, ("a", "b"), model="<b>m\x1b[31m</b>")
+    result = te.score([group], metrics=["unique_rate"])
+    assert "<b>" not in result._repr_html_()
+    assert "&lt;b&gt;m" in result._repr_html_()
+    assert "\x1b" not in repr(result)

@@ -129,9 +129,11 @@ def select_passing(quality: Any, least: float | None) -> list[int]:
     """
     import numpy as np
 
+    if not len(quality):
+        return []
     rows = np.asarray(quality, dtype=np.float64).reshape(len(quality), -1)
     # Repeated judgements: their mean, of which one that cannot be read makes nothing.
-    values = rows.mean(axis=1) if rows.size else rows.reshape(-1)
+    values = rows.mean(axis=1)
     if least is not None and not np.isfinite(values).all():
         raise MetricInputError("the quality of a response is unknown: NaN or infinite")
     # An answer that cannot be read is NaN, and wrong.

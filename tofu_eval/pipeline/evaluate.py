@@ -79,6 +79,7 @@ from tofu_eval.pipeline.rescore import (
     open_given,
     restoring_on_refusal,
 )
+from tofu_eval.pipeline.result_text import result_html, result_text
 from tofu_eval.pipeline.run_json import add_model, add_prompts, add_series, add_tasks, begin, record
 from tofu_eval.pipeline.score import score_corpus, score_groups, scoring_pool
 from tofu_eval.pipeline.score_run import SCORE_CHUNK, all_metrics, reading_of, score_run, signatures
@@ -91,7 +92,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """Scores a prompt and estimates over prompts; tables as in `types.py`.
 
@@ -128,6 +129,14 @@ class Result:
         except ModuleNotFoundError as error:
             raise MissingDependencyError.of("to_pandas", "pandas", "pandas") from error
         return frame
+
+    def __repr__(self) -> str:
+        """What it is of, and its estimates."""
+        return result_text(self)
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        return result_html(self)
 
 
 def evaluate(

@@ -101,13 +101,23 @@ def metrics_of(chosen: Settings, of_task: Sequence[str]) -> list[Metric]:
     needs = {need for name in names for need in find(name).needs}
     names += added_metrics(chosen, needs)
     for name in names:
-        if chosen.truncate and "[" in name and not name.endswith("[reasoning]"):
-            raise ConfigError(
-                f"'{name}' cannot be computed on truncated responses: how good one is, is known "
-                "of the whole. Leave out --truncate, or the condition."
-            )
+        check_truncated(name, chosen)
     metrics = [find(name) for name in dict.fromkeys(names)]
     return [replace(m, needs=retokenize(m.needs, chosen.tokenizer)) for m in metrics]
+
+
+def check_truncated(name: str, chosen: Settings) -> None:
+    """Refuse a condition on the quality of responses of which only a part is scored.
+
+    Raises:
+        ConfigError: so.
+    """
+    if chosen.truncate and "[" in name and not name.endswith("[reasoning]"):
+        raise ConfigError(
+            f"'{name}' cannot be computed on truncated responses: how good one is, is known "
+            "of the whole. Leave out --truncate, or the condition; what a run has is dropped with "
+            "--only."
+        )
 
 
 def left_out(chosen: Settings, task: Task) -> list[str]:

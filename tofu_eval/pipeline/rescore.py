@@ -19,7 +19,7 @@ from tofu_eval.features.open import OpenFeature, open_features
 from tofu_eval.features.settings import read_settings
 from tofu_eval.metrics import Metric, find
 from tofu_eval.pipeline.own_models import name_own_models, stored_models
-from tofu_eval.pipeline.plan import metrics_of
+from tofu_eval.pipeline.plan import check_truncated, metrics_of
 from tofu_eval.pipeline.score_run import all_metrics, score_run
 from tofu_eval.run.files import remove_file, restore_file
 from tofu_eval.run.store import Run
@@ -88,6 +88,9 @@ def add_scored(
         output: a run directory, or where one will be.
         chosen: the settings.
         only: whether what is not asked for is dropped.
+
+    Raises:
+        ConfigError: one that the run has cannot be computed on truncated responses.
     """
     by_task = {task: list(metrics) for task, metrics in scorers.items()}
     kept: Scorers = {task: [] for task in by_task}
@@ -103,6 +106,7 @@ def add_scored(
             if only:
                 dropped[name] = None
             else:
+                check_truncated(name, chosen)
                 metric = find(name)
                 needs = retokenize(metric.needs, chosen.tokenizer)
                 kept[task].append(replace(metric, needs=needs))
