@@ -117,3 +117,18 @@ def test_a_run_without_responses(tmp_path: Path) -> None:
         made.save(status="new")
     with pytest.raises(ConfigError, match=r"has no responses that could be scored\. Make some:"):
         rescore(tmp_path / "run", metrics=["distinct_1"])
+
+
+def test_a_condition_that_the_run_has_is_refused_on_truncated_responses(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"P{i}", "responses": ["red fig", "a pear"], "references": ["fig"]}
+        for i in range(3)
+    ]
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics, verifier = ["unique_rate[correct]"], {"name": "text"}
+    score_files([("a", file)], tmp_path / "run", metrics=metrics, verifier=verifier)
+    with pytest.raises(ConfigError, match=r"'unique_rate\[correct\]' cannot be .* with --only"):
+        rescore(tmp_path / "run", truncate=50)
+    rescore(tmp_path / "run", truncate=1, metrics=["unique_rate"], only=True)
+    assert found(tmp_path / "run") == {("a", "unique_rate"): 1.0}

@@ -40,7 +40,7 @@ from tofu_eval import reward_model
 
 @reward_model(name="few-words", version=1)
 def few_words(pairs):
-    return [-len(text.split()) for _, text in pairs]
+    return [-len(text.split()) - sum(map(ord, text)) % 997 / 1000 for _, text in pairs]
 """
 STRICT = """
 from tofu_eval import judge
