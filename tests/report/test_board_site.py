@@ -21,7 +21,12 @@ from tofu_eval.leaderboard import Board, merge, open_board
 from tofu_eval.leaderboard.board import signed
 from tofu_eval.leaderboard.file import file_content, parse_leaderboard
 from tofu_eval.leaderboard.merge_ids import metric_id, model_id, task_id
-from tofu_eval.leaderboard.publishing.versions import Past, version_of
+from tofu_eval.leaderboard.publishing.versions import (
+    Past,
+    parse_versions,
+    read_history,
+    version_of,
+)
 from tofu_eval.report.board import board_site
 from tofu_eval.report.board.record import LONGEST, Names, board_record
 
@@ -302,3 +307,20 @@ def test_what_is_no_board_gets_no_page(tmp_path: Path, board: Board) -> None:
     line = refused("leaderboard", "page", path, "--output", tmp_path / "out")
     assert "board.json at $.models[0].id" in line
     assert not (tmp_path / "out").exists()
+
+
+BOARDS = sorted((Path(__file__).parents[2] / "docs" / "boards").glob("*/leaderboard.json"))
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.parent.name)
+def test_the_boards_of_the_docs_are_whole(path: Path) -> None:
+    source = open_board(path)
+    assert source.scores is not None
+    assert source.board.hash[:19] in (path.parent / "index.html").read_text("utf-8")
+    versions = parse_versions((path.parent / "versions.json").read_bytes(), "versions.json")
+    history = read_history(versions, lambda name: (path.parent / name).read_bytes(), "docs")
+    assert history[-1].board == source.board
+
+
+def test_there_is_a_board_to_look_at() -> None:
+    assert "quickstart" in {path.parent.name for path in BOARDS}

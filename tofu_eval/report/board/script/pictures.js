@@ -126,7 +126,7 @@ function drawStairs(width) {
     return;
   }
   const count = rows.length;
-  const high = Math.max(2, Math.min(20, 330 / count));
+  const high = Math.max(2, Math.min(30, 330 / count));
   const [top, left] = [20, 6];
   const height = Math.round(count * high + top + 20);
   const at = (rank) => left + ((rank - 1) / count) * (width - 2 * left);
