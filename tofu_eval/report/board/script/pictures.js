@@ -62,8 +62,8 @@ function drawPlane(width) {
   const labels = draw("g");
   const shown = points.filter(([entry]) => isWanted(entry));
   const best = (row) => row[RANK] !== null && row[WORSE] === 0;
-  const kind = ([, one, other]) => (best(one) && best(other) ? "both" : best(one) ? "wide" : best(other) ? "good" : "plain");
-  const order = ["plain", "good", "wide", "both"];
+  const kind = ([, one, other]) => (best(one) && best(other) ? "both" : best(one) ? "wide" : best(other) ? "good" : "beaten");
+  const order = ["beaten", "good", "wide", "both"];
   const faint = shown.length > 40;
   for (const point of shown.sort((a, b) => order.indexOf(kind(a)) - order.indexOf(kind(b)))) {
     const [entry, one, other] = point;
@@ -86,7 +86,7 @@ function drawPlane(width) {
 function labelPoints(layer, points, kind, ax, ay, right) {
   const taken = [];
   const wanted = points.length <= 12 ? points : points.filter((p) => kind(p) === "both");
-  const some = wanted.length ? wanted : points.filter((p) => kind(p) !== "plain");
+  const some = wanted.length ? wanted : points.filter((p) => kind(p) !== "beaten");
   for (const [entry, one, other] of some.slice().reverse().slice(0, 14)) {
     const [x, y] = [ax.at(one[VALUE]), ay.at(other[VALUE])];
     const name = data.entries[entry][2];
@@ -103,7 +103,7 @@ function labelPoints(layer, points, kind, ax, ay, right) {
 function legend(kind, points, isQuality) {
   const count = (name) => points.filter((point) => kind(point) === name).length;
   const told = [["both", "nothing is shown better on either"], ["wide", "none shown more diverse"],
-    ["good", isQuality ? "none shown better in quality" : "none shown more diverse on the other"], ["plain", "beaten on both"]];
+    ["good", isQuality ? "none shown better in quality" : "none shown more diverse on the other"], ["beaten", "beaten on both"]];
   return make("p", { class: "legend" }, ...told.filter(([name]) => count(name)).map(([name, text]) =>
     make("span", {}, make("i", { class: `key ${name}`, "aria-hidden": "true" }), `${text} (${count(name)})`)));
 }
