@@ -43,6 +43,14 @@ def test_each_pinned_tool_of_the_site_is_an_extra() -> None:
     assert all(re.search(rf"^{name}==", pinned, re.MULTILINE) for name in wanted)
 
 
+def test_the_site_leads_to_each_page() -> None:
+    lines = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2].splitlines()
+    led = {line.split()[-1] for line in lines if line.endswith(".md")}
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    generated = {page for page in led if page.startswith("reference/")}
+    assert pages == led - generated
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")

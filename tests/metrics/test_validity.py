@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -67,3 +68,18 @@ def test_trust_in_words() -> None:
     result = CliRunner().invoke(main, ["metrics", "show", "vendi"])
     assert "languages  the encoder's (English)" in result.output
     assert "one thread" in result.output
+
+
+def test_the_page_about_what_metrics_see_has_the_measured_figures() -> None:
+    page = Path(__file__).parents[2] / "docs" / "explain" / "what-metrics-see.md"
+    rows = re.findall(
+        r"^\| (?:`(\S+)`[^|]*|people themselves) \| (\S+) \| (\S+) \| (\S+) \|$",
+        page.read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) >= 10
+    content = json.loads(TABLE.read_text("utf-8"))
+    for name, *shown in rows:
+        kept = content["table"][name or "people"][content["sets"]]
+        wanted = [kept["oca"], kept["rho_people"], kept["rho_length"]]
+        assert shown == [f"{wanted[0]:.3f}", f"{wanted[1]:.3f}", f"{wanted[2]:+.3f}"], name
