@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RealPlan:
             "accuracy", "constraint_satisfaction",
         ]  # fmt: skip
         names = {cell.model for row in result.comparison.rows for cell in row.cells}
-        assert names == {"base-T1", "sft", "tofu"}
+        assert names == {"base-T1", "sft", "sft-variety", "tofu"}
         again = real_quickstart(plan)
         assert again.comparison.rows == result.comparison.rows
     return plan
@@ -79,9 +79,13 @@ def test_seeds_of_a_loss_are_one_method(made: RealPlan) -> None:
     models = Run.open(made.run).manifest["models"]
     assert set(models) == {
         f"{name}-T{at}"
-        for name in ("base", "sft-seed-0", "sft-seed-1", "tofu-seed-0", "tofu-seed-1")
+        for name in (
+            *("base", "sft-seed-0", "sft-seed-1", "tofu-seed-0", "tofu-seed-1"),
+            *("sft-seed-0-variety", "sft-seed-1-variety"),
+        )
         for at in ("0.7", "1")
     }
+    assert models["sft-seed-1-variety-T1"]["series"] == "sft-variety"
     assert models["tofu-seed-1-T0.7"]["series"] == "tofu"
     assert models["tofu-seed-1-T0.7"]["seed"] == 1
 

@@ -17,6 +17,7 @@ from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.gguf import packaged_file
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import ModelSpec, Report, no_report
+from tofu_eval.engines.methods.base import PLAIN
 from tofu_eval.lab.real.drawing import draw_rows
 from tofu_eval.pipeline.evaluate import evaluate
 from tofu_eval.run.files import hold_lock
@@ -38,6 +39,10 @@ MEASURED = (
     ("one-sentence", "constraint_satisfaction", "cosine_distance_given_prompt"),
 )
 """By task, the quality and the diversity of its frontier."""
+
+CONTROL = "variety"
+"""How the models of cross-entropy are asked once more: with a request for unusual answers, the way
+to diversity that needs no training."""
 
 LORA = {"r": 16}
 
@@ -226,16 +231,19 @@ def _ask(plan: RealPlan, report: Report) -> None:
         name = name_of(loss, seed)
         spec = parse_model(f"{name}={plan.model}+{plan.adapter(loss, seed)}")
         models[name] = replace(spec, series=method_of(loss), seed=seed)
-    evaluate(
-        models,
-        TASKS,
-        plan.run,
-        temperature=plan.temperatures,
-        samples=plan.samples,
-        limit=plan.prompts,
-        format="chat",
-        report=report,
-    )
+    controls = {name: spec for name, spec in models.items() if spec.series == method_of("ce")}
+    for asked, method in ((models, PLAIN), (controls, CONTROL)):
+        evaluate(
+            asked,
+            TASKS,
+            plan.run,
+            temperature=plan.temperatures,
+            samples=plan.samples,
+            limit=plan.prompts,
+            format="chat",
+            methods=[method],
+            report=report,
+        )
 
 
 def compare_with_base(plan: RealPlan) -> Comparison:
