@@ -1,6 +1,6 @@
 """How fast the engines are beside their peers, on this machine, in one run.
 
-    .venv-engines/bin/python benchmarks/engines.py [--quick]      (make test-engines builds it)
+    .venv-engines/bin/python benchmarks/engines.py [--quick] [--real]     (after make test-engines)
 
 Three races on one random Llama of 4 M parameters without an end token:
 
@@ -9,6 +9,9 @@ Three races on one random Llama of 4 M parameters without an end token:
   requests, by one loaded LLM; alternating rounds, medians;
 - a run end to end, loading included, against transformers one prompt at a time, in processes of
   their own.
+
+With --real the last two, on SmolLM2-135M-Instruct (or --model DIR) and in tokens a second, and vLLM
+with a seed a row against none (engines_real.py).
 
 The last line is JSON; each ratio is the peer's seconds by ours, so above 1 is faster.
 """
@@ -34,11 +37,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 import transformers
+
+sys.path.append(str(Path(__file__).parent / "peers"))
+from bare import BareVllm
+from engines_real import find_checkpoint, race
 from generate import SENTENCE, build
 from rich.console import Console
 from safetensors.torch import save_file
 
-from tofu_eval.core.child_process import Child
+from tofu_eval.core.child_process import Remote
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of
 from tofu_eval.engines.open import join_engines, open_engine
@@ -49,15 +56,26 @@ PEERS = Path(__file__).parent / "peers"
 
 SAMPLES = 10
 ARGUMENTS = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28}
+ADAPTERS = {**ARGUMENTS, "adapters": "mixed"}
+"""Mixed for one adapter too: what is compared is the number of loads."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer prompts; loading dominates")
-    quick = parser.parse_args().quick
+    parser.add_argument("--real", action="store_true", help="a real language model")
+    parser.add_argument("--model", metavar="DIR", help="a checkpoint for --real")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     prompts, tokens, rounds = (4, 12, 2) if quick else (100, 64, 5)
     transformers.utils.logging.disable_progress_bar()
     console = Console(width=100)
+    if arguments.real:
+        with tempfile.TemporaryDirectory() as name:
+            model = find_checkpoint(arguments.model)
+            figures = race(Path(name), model, console, quick=quick)
+        print(json.dumps({"benchmark": "engines", "real": True, "quick": quick, **figures}))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         parameters, _ = build(folder / "model")
@@ -112,7 +130,6 @@ def race_vllm(
     folder: Path, engine: Any, texts: Sequence[str], tokens: int, rounds: int
 ) -> tuple[float, float]:
     """Median seconds of the harness and of bare vLLM, one LLM for both; a round to warm up."""
-    child = engine._child
     encode = engine.encoder.encode_all
     times: dict[str, list[float]] = {"harness": [], "bare": []}
     with Run.writing(folder / "run") as run:
@@ -131,8 +148,7 @@ def race_vllm(
                 }
                 for request in requests
             ]
-            child.send("bare", (encode(requests), decoders))
-            theirs, made = child.receive()[1]
+            theirs, made = engine._remote.call("bare", encode(requests), decoders)
             if made != len(requests) * tokens:
                 raise SystemExit(f"Bare vLLM made {made} tokens, not {len(requests) * tokens}.")
             if turn:
@@ -177,26 +193,34 @@ def race_adapters(
         _adapter(folder / "model", folder / f"adapter-{number}", number)
         refs[f"a{number}"] = f"{folder / 'model'}+{folder / f'adapter-{number}'}"
     start = time.perf_counter()
-    engine = join_engines([_opened(name, ref) for name, ref in refs.items()])
+    engine = join_engines([open_bare(name, ref, ADAPTERS) for name, ref in refs.items()])
     _drain(engine, [request for name in refs for request in ask(texts, tokens, name)])
     engine.close()
     one, start = time.perf_counter() - start, time.perf_counter()
     for name in reversed(refs):
-        engine = _opened(name, refs[name])
+        engine = open_bare(name, refs[name], ADAPTERS)
         _drain(engine, ask(texts, tokens, name))
         if name != "base":
             engine.close()
     return one, time.perf_counter() - start, engine
 
 
-def _opened(name: str, ref: str) -> Any:
-    """An engine whose worker also answers as bare vLLM would."""
-    # Mixed for one adapter too: what is compared is the number of loads.
-    arguments = {**ARGUMENTS, "adapters": "mixed"}
-    engine: Any = open_engine("vllm", parse_model(f"{name}={ref}"), engine_args=arguments)
+def open_bare(name: str, ref: str, arguments: dict[str, Any], **options: Any) -> Any:
+    """A vLLM engine whose worker also answers as bare vLLM would."""
+    engine: Any = open_engine(
+        "vllm", parse_model(f"{name}={ref}"), engine_args=arguments, **options
+    )
     path = os.pathsep.join([str(PEERS), str(PEERS.parents[1])])
-    engine._process = lambda: Child("bare", "vLLM", {**engine._environment(), "PYTHONPATH": path})
+    environment = {**engine._environment(), "PYTHONPATH": path}
+    engine.prepare = lambda: engine._remote or start_bare(engine, environment)
     return engine
+
+
+def start_bare(engine: Any, environment: dict[str, str]) -> Remote:
+    """The process of such an engine, once for all of its requests."""
+    engine._remote = Remote(BareVllm, "bare vLLM", environment=environment)
+    engine._remote.start()
+    return engine._remote
 
 
 def _drain(engine: Any, requests: list[Request]) -> None:

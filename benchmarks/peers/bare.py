@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tofu_eval.engines.vllm_worker import Vllm, _import_early
+from tofu_eval.engines.vllm_worker import Vllm
 
 
-def serve(pipe: Connection) -> None:
-    """The harness's own worker, which also answers ("bare", (prompts, parameters))."""
-    engine: Any = None
-    _import_early()
-    while True:
-        try:
-            order, arguments = pipe.recv()
-        except EOFError:
-            return
-        if order == "load":
-            model, options, adapters = arguments
-            # A bare LLM has a tokenizer, and makes texts with it.
-            engine = Vllm(model, {**options, "skip_tokenizer_init": False}, adapters)
-            pipe.send(("facts", engine.facts()))
-        elif order == "generate":
-            for rows in engine.generate(*arguments):
-                pipe.send(("rows", rows))
-            pipe.send(("end", None))
-        else:
-            pipe.send(("took", _bare(engine._llm, *arguments)))
+class BareVllm(Vllm):
+    """The harness's own worker, which also answers as bare vLLM would."""
+
+    def load(
+        self, model: str, arguments: Mapping[str, Any], adapters: Sequence[tuple[str, str]]
+    ) -> dict[str, Any]:
+        # A bare LLM has a tokenizer, and makes texts with it.
+        return super().load(model, {**arguments, "skip_tokenizer_init": False}, adapters)
+
+    def bare(
+        self, prompts: Sequence[Sequence[int]], decoders: Sequence[Mapping[str, Any]]
+    ) -> tuple[float, int]:
+        """Seconds of `LLM.generate`, and how many tokens it made."""
+        import vllm
+
+        start = time.perf_counter()
+        asked = [{"prompt_token_ids": list(ids)} for ids in prompts]
+        parameters = [vllm.SamplingParams(**one) for one in decoders]
+        outputs = self._llm.generate(asked, parameters, use_tqdm=False)
+        made = sum(len(output.outputs[0].token_ids) for output in outputs)
+        return time.perf_counter() - start, made
 
 
-def _bare(llm: Any, prompts: Any, decoders: Any) -> tuple[float, int]:
-    """Seconds of `LLM.generate`, and how many tokens it made."""
-    import vllm
+def one_prompt_at_a_time(
+    folder: str, texts: list[str], samples: int, tokens: int, *, chat: bool = False
+) -> int:
+    """As scripts for papers do: transformers, `num_return_sequences`, no batches of prompts.
 
-    start = time.perf_counter()
-    asked = [{"prompt_token_ids": ids} for ids in prompts]
-    parameters = [vllm.SamplingParams(**one) for one in decoders]
-    outputs = llm.generate(asked, parameters, use_tqdm=False)
-    made = sum(len(output.outputs[0].token_ids) for output in outputs)
-    return time.perf_counter() - start, made
-
-
-def one_prompt_at_a_time(folder: str, texts: list[str], samples: int, tokens: int) -> int:
-    """As scripts for papers do: transformers, `num_return_sequences`, no batches of prompts."""
+    Returns: how many tokens it made, each response's end token included.
+    """
     import torch
     import transformers
 
@@ -54,7 +48,13 @@ def one_prompt_at_a_time(folder: str, texts: list[str], samples: int, tokens: in
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     made = 0
     for text in texts:
-        inputs = tokenizer(text, return_tensors="pt")
+        if chat:
+            turns = [{"role": "user", "content": text}]
+            inputs = tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+            )
+        else:
+            inputs = tokenizer(text, return_tensors="pt")
         out = model.generate(
             **inputs,
             do_sample=True,
@@ -66,5 +66,9 @@ def one_prompt_at_a_time(folder: str, texts: list[str], samples: int, tokens: in
         )
         new = out[:, inputs.input_ids.shape[1] :]
         tokenizer.batch_decode(new, skip_special_tokens=True)
-        made += new.numel()
+        if model.generation_config.eos_token_id is None:
+            made += new.numel()
+        else:  # what comes after a row's first end token is padding
+            ended = torch.isin(new, torch.tensor(model.generation_config.eos_token_id))
+            made += int((ended.cumsum(1) - ended.long() == 0).sum())
     return made
