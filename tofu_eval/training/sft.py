@@ -36,6 +36,10 @@ class ReportProgress(TrainerCallback):  # type: ignore[misc]
         self.stage = stage
         self.report = report
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called by the Trainer."""
+        self.on_step_end(args, state, control)  # the time of the first step counts too
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called by the Trainer."""
         if state.is_world_process_zero:

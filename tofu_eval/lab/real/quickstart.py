@@ -221,7 +221,7 @@ def _tune(plan: RealPlan, data: Path, loss: str, seed: int, report: Report) -> N
         lora=LORA,
         sft=fields,
         resume=output.exists(),
-        report=_name_stage(report, f"train {output.name}"),
+        report=report,
     )
 
 
