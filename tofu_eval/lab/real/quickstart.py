@@ -67,7 +67,7 @@ class RealPlan:
     @property
     def temperatures(self) -> tuple[float, ...]:
         """At which every model is asked."""
-        return (1.0,) if self.quick else (0.7, 1.0, 1.3)
+        return (1.0,) if self.quick else (0.4, 0.7, 1.0)
 
     @property
     def samples(self) -> int:
@@ -242,8 +242,18 @@ def _ask(plan: RealPlan, report: Report) -> None:
             limit=plan.prompts,
             format="chat",
             methods=[method],
+            dtype=asking_dtype(),
             report=report,
         )
+
+
+def asking_dtype() -> str | None:
+    """bfloat16 where the processor multiplies it itself, three times as fast; else the default."""
+    import torch
+
+    # Asked of a torch that can tell; an older one keeps float32.
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else None
 
 
 def compare_with_base(plan: RealPlan) -> Comparison:
