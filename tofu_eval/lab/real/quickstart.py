@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -247,12 +247,12 @@ def _ask(plan: RealPlan, report: Report) -> None:
         )
 
 
-def asking_dtype() -> str | None:
+def asking_dtype() -> Literal["bfloat16"] | None:
     """bfloat16 where the processor multiplies it itself, three times as fast; else the default."""
     import torch
 
     # Asked of a torch that can tell; an older one keeps float32.
-    able = getattr(torch.cpu, "get_capabilities", dict)()
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else None
 
 
