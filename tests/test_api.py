@@ -58,7 +58,8 @@ def test_a_run_is_compared_and_reported(groups: list[te.Group], tmp_path: Path) 
     board = te.build_board(run, tmp_path / "board.json")
     assert {model.name for model in board.models} == {"base", "sft"}
     assert te.merge_boards([tmp_path / "board.json"] * 2).rows == board.rows
-    changes = te.publish_board(tmp_path / "board.json", to=tmp_path / "public")
+    changes = te.publish_board(tmp_path / "board.json", to=tmp_path / "public", page=True)
+    assert (tmp_path / "public" / "index.html").read_text("utf-8").startswith("<!doctype html>")
     assert changes.added == len(board.rows)
     with pytest.raises(ConfigError, match="one place"):
         te.publish_board(board)

@@ -1,4 +1,4 @@
-"""`tofu-eval leaderboard page`, and the page that `publish` gives a place."""
+"""`tofu-eval leaderboard page`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from tofu_eval.leaderboard.board import Source
-    from tofu_eval.leaderboard.publishing.changes import Page
     from tofu_eval.leaderboard.publishing.versions import Past
 
 
@@ -48,16 +47,6 @@ def page_command(board: Path, output: Path) -> None:
         f"{output / 'index.html'}: {len(source.board.models)} models, {len(source.board.rows)} "
         f"values, {len(site) - 1} pages, {size / 1e6:.1f} MB."
     )
-
-
-def page_for(wanted: bool) -> Page:
-    """How publishing makes a place's page."""
-    from datetime import UTC, datetime
-
-    from tofu_eval.leaderboard.publishing.changes import Page
-    from tofu_eval.report.board import board_site
-
-    return Page(board_site, datetime.now(UTC), wanted)
 
 
 def _history_beside(path: Path, source: Source) -> tuple[list[Past], dict[str, bytes]]:

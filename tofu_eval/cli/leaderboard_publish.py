@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tofu_eval.cli.leaderboard_page import page_for
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,6 +48,7 @@ def publish_command(
     from tofu_eval.leaderboard.board import signed
     from tofu_eval.leaderboard.file import open_board
     from tofu_eval.leaderboard.validate import validate
+    from tofu_eval.pipeline.board import page_for
 
     place = [name for name in ("to", "git", "hub", "space") if where[name]]
     if len(place) != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,8 @@ from tofu_eval.analysis.warnings import MISSING_SHARE, UNREAD_SHARE
 from tofu_eval.core.tables import ESTIMATE_SCHEMA, to_table
 from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.build import Beside, Told, board_of_run
+from tofu_eval.leaderboard.publishing.changes import Page
+from tofu_eval.report.board import board_site
 from tofu_eval.report.headline import headline
 from tofu_eval.report.warning_text import warning_text
 from tofu_eval.run.store import Run
@@ -80,6 +83,11 @@ def run_board(
     return board_of_run(
         table, run.manifest, scores, smaller=run.equal_scores(), beside=beside, name=str(run.path)
     )
+
+
+def page_for(wanted: bool) -> Page:
+    """How publishing makes a place's page: where it is wanted, or there already."""
+    return Page(board_site, datetime.now(UTC), wanted)
 
 
 def _told(comparison: Comparison) -> Told:

@@ -334,6 +334,7 @@ def publish_board(
     git: Path | str | None = None,
     hub: str | None = None,
     message: str = "tofu-eval leaderboard",
+    page: bool = False,
     dry_run: bool = False,
 ) -> Changes:
     """Merge a leaderboard into the one that is published at a place; nobody's rows are lost.
@@ -344,6 +345,7 @@ def publish_board(
         git: a git working tree, in which a commit is made.
         hub: a dataset repository of the Hugging Face Hub, ORG/NAME.
         message: of the commit.
+        page: give the place a page; one that is there is kept up to date in any case.
         dry_run: say what would change, and change nothing.
     Returns: what was written, added and replaced.
 
@@ -353,16 +355,18 @@ def publish_board(
     """
     from tofu_eval.leaderboard import publishing
     from tofu_eval.leaderboard.validate import validate
+    from tofu_eval.pipeline.board import page_for
 
     source = _as_source(board)
     if sum(place is not None for place in (to, git, hub)) != 1:
         raise ConfigError("Expected one place of to, git and hub. Name where to publish.")
     validate(source)
+    how: dict[str, Any] = {"page": page_for(page), "dry_run": dry_run}
     if to is not None:
-        return publishing.publish_directory(Path(to), source, dry_run=dry_run)
+        return publishing.publish_directory(Path(to), source, **how)
     if git is not None:
-        return publishing.publish_git(Path(git), source, message=message, dry_run=dry_run)
-    return publishing.publish_hub(str(hub), source, message=message, dry_run=dry_run)
+        return publishing.publish_git(Path(git), source, message=message, **how)
+    return publishing.publish_hub(str(hub), source, message=message, **how)
 
 
 def _as_source(board: Board | Path | str) -> Source:
