@@ -40,6 +40,7 @@ def call(
     mode: str = "count",
     at: int = 0,
     prepare: Callable[[], None] = do_nothing,
+    fresh: bool = False,
 ) -> Ended:
     """Call a command in `folder`/harm/work, with temporary files beside that; harm it at `at`.
 
@@ -50,7 +51,7 @@ def call(
     log.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
-        _be_a_command(folder, command, state, log, prepare)
+        _be_a_command(folder, command, state, log, prepare, fresh)
     deadline = time.monotonic() + PATIENCE
     pid = status = 0
     while pid == 0 and time.monotonic() < deadline:
@@ -64,7 +65,12 @@ def call(
 
 
 def _be_a_command(
-    folder: Path, command: Sequence[str], state: Path, log: Path, prepare: Callable[[], None]
+    folder: Path,
+    command: Sequence[str],
+    state: Path,
+    log: Path,
+    prepare: Callable[[], None],
+    fresh: bool,
 ) -> None:
     code = 70
     try:
@@ -77,6 +83,10 @@ def _be_a_command(
         for stream in (1, 2):
             os.dup2(out, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if fresh:
+            environment = {**os.environ, "FAULTS_STATE": str(state)}
+            program = [sys.executable, "-m", "tofu_eval.cli", *command]
+            os.execve(sys.executable, program, environment)
         fork_workers()
         prepare()
         attach(state)

@@ -82,7 +82,7 @@ class Stage:
 
     def warm(self) -> None:
         """Call the command in this process, unless that would start threads that a fork loses."""
-        if not self.scene.models:
+        if not self.scene.models and not self.scene.fresh:
             warm(self._copy("warm"), self.command)
 
     def undisturbed(self) -> Whole:
@@ -97,7 +97,8 @@ class Stage:
         return whole
 
     def _call(self, folder: Path, **harm: Any) -> Ended:
-        return call(folder, self.command, prepare=self.scene.prepare, **harm)
+        scene = self.scene
+        return call(folder, self.command, prepare=scene.prepare, fresh=scene.fresh, **harm)
 
     def _look(self, folder: Path) -> Any:
         return self.scene.look(folder / "harm" / "work")

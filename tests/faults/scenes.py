@@ -33,9 +33,10 @@ class Scene:
 
     `before` are the commands that made what lies there, after `lay` has laid the files; `look`
     says what is compared; `faults` how often it is harmed in all, `fixed` how often in CI's.
-    `models` says that it trains or generates with torch, or draws with V8: nothing of it may run
-    before a fork. `children` says that it starts programs, which may be killed in its place.
-    `prepare` is called in the command's process before it: the quickstart is made small.
+    `models` says that it trains or generates with torch, so that nothing of it may run before a
+    fork; `fresh` that it takes a Python of its own: V8, which draws, does not survive a fork.
+    `children` says that it starts programs, which may be killed in its place. `prepare` is called
+    in the command's process before it: the quickstart is made small.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Scene:
     lay: Callable[[Path], None] = lambda folder: None
     before: Sequence[Sequence[str]] = ()
     models: bool = False
+    fresh: bool = False
     children: bool = False
     needs: str = ""
     prepare: Callable[[], None] = do_nothing
@@ -199,12 +201,12 @@ def _training(folder: Path) -> Any:
 
 
 SCENES = (
-    Scene("run, a fake engine", "run", ECHO, _run, 240, 22, lay_task),
+    Scene("run, a fake engine", "run", ECHO, _run, 240, 28, lay_task),
     Scene(
         "run, transformers", "run", TINY, _run, 120, 8,
         lambda folder: lay_task(folder, 6, 8), models=True,
     ),
-    Scene("score", "score", SCORE, _run, 160, 14, lay_responses),
+    Scene("score", "score", SCORE, _run, 170, 14, lay_responses),
     Scene("rescore", "rescore", RESCORE, _run, 110, 10, lay_responses, (SCORE,)),
     Scene(
         "publish --to", "publish and merge",
@@ -248,11 +250,12 @@ SCENES = (
     Scene(
         "report", "report and plot", ("report", "r", "--output", "page.html"),
         lambda folder: look_at_file(folder / "page.html"), 25, 3, lay_responses, (SCORE,),
+        fresh=True,
     ),
     Scene(
         "plot", "report and plot",
         ("plot", "r", "--plot", "means", "--output", "means.svg"),
         lambda folder: look_at_file(folder / "means.svg"), 25, 3, lay_responses, (SCORE,),
-        models=True,
+        fresh=True,
     ),
 )  # fmt: skip

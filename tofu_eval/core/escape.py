@@ -81,6 +81,8 @@ def markdown_text(text: str) -> str:
     if item := _LIST.match(shown):
         mark = item.end() - (shown[item.end() - 1] in "-+=[")
         out[mark] = f"\\{shown[mark]}"
+    if shown.startswith("    "):  # a block of code
+        out[0] = "&#32;"
     return "".join(out)
 
 
