@@ -177,7 +177,8 @@ BEGINNINGS = {
 
 def make_stage(stage: Path) -> None:
     """The files that the pages speak of, and one run of each kind."""
-    for name, source in {"base": "base", "sft": "sft", "tofu": "tofu", "candidate": "sft"}.items():
+    names = {"base": "base", "sft": "sft", "tofu": "tofu", "candidate": "sft", "people": "base"}
+    for name, source in names.items():
         rows = [
             {**row, "category": row["prompt"].split()[2]}
             for row in map(json.loads, (EXAMPLES / f"responses/{source}.jsonl").open())
