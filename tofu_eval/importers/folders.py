@@ -59,6 +59,8 @@ def find_inputs(name: str | None, path: Path, spool: Path, options: Options) -> 
     Raises:
         DataError: a file cannot be read, or a directory holds several formats or none.
     """
+    if path != STDIN and (path.is_char_device() or path.is_block_device()):
+        raise DataError(f"{on_one_line(path)} is a device, which has no end. Name a file.")
     if path == STDIN or not _is_folder(path):
         container = Container(path, spool)
         importer = identify(container, options)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tofu_eval.core.errors import ConfigError, TofuEvalError
-from tofu_eval.core.types import Task
+from tofu_eval.core.types import Task, check_name
 from tofu_eval.tasks.base import TASKS, YAML, Load, read_spec, read_task
 from tofu_eval.tasks.datasets import HubPrompts
+from tofu_eval.tasks.formats import converse, load_format
 from tofu_eval.tasks.problems import TaskError, find_unclustered
 from tofu_eval.tasks.python_task import run_task_file
 from tofu_eval.tasks.schema import check_metrics
@@ -147,11 +148,16 @@ def check_task(path: str | Path, known_metrics: Collection[str] | None = None) -
         if path.suffix == PYTHON:
             _check_python(path, known_metrics)
         else:
-            _, spec, _ = read_spec(path, known_metrics)
-            if spec.file is not None and spec.file.url is None:
-                task = read_task(path)
-                if lack := find_unclustered(task.load(), task.cluster):
+            read_spec(path, known_metrics)
+            task = read_task(path)
+            check_name("task", task.name)
+            if is_at_hand(task) and not isinstance(task.load, HubPrompts):
+                prompts = task.load()
+                if lack := find_unclustered(prompts, task.cluster):
                     return [f"{task.origin}: cluster: {lack}"]
+                for name in ("base", "sft"):  # each may have a wording of its own
+                    for prompt in prompts:
+                        converse(prompt, load_format(name), task=task)
     except TaskError as error:
         return [str(problem) for problem in error.problems]
     except TofuEvalError as error:
