@@ -118,6 +118,7 @@ def test_what_a_board_holds(board: Board) -> None:
             "created": "2026-03-01T12:30:00+00:00",
             "finished": "2026-03-01T13:00:00+00:00",
             "seed": 0,
+            "by": None,
             "machines": [{"system": "Linux", "processor": "x86_64", "cores": 2}],
             "packages": {"python": "3.11.7", "tofu-eval": "0.1.0"},
             "seconds": {"generate base": 60.5, "score": 2.5},
@@ -336,7 +337,7 @@ def test_every_field_is_needed(content: dict[str, Any], tmp_path: Path) -> None:
             path.write_text(json.dumps(broken), "utf-8")
             assert f"the field '{field}' is missing" in complaint(path)
             tried += 1
-    assert tried == 9 + 9 + 9 + 9 + 11 + 23
+    assert tried == 9 + 10 + 9 + 9 + 11 + 23
 
 
 @pytest.mark.parametrize(
