@@ -15,12 +15,13 @@ from tofu_eval.run.store import Run
 from tofu_eval.run.verify import verify
 
 PASSING = {
-    *("id", "created", "finished", "started", "timings", "machine", "machines", "hash"),
-    *("git_revision", "train_runtime", "train_samples_per_second", "train_steps_per_second"),
-    *("train_loss", "num_tokens"),
+    *("id", "created", "finished", "started", "timings", "machine", "machines", "hash", "seconds"),
+    "git_revision",
 }
-"""Fields of JSON files that say when, where, how fast and from which working tree. The last two are
-of the trainer's last call: a mean over its steps, and the tokens that it saw."""
+"""Fields of JSON files that say when, where, how fast and from which working tree."""
+
+CHECKPOINT = re.compile(r"checkpoint-\d+/")
+"""SIGTERM leaves one more, of the step at which it came: what the training goes on from."""
 
 PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet")
 OWN = re.compile(r"(leaderboard|board)-([0-9a-f]{16})-[0-9a-f]{16}\.parquet")
@@ -94,8 +95,13 @@ def look_at_tree(folder: Path) -> dict[str, Any]:
 
 
 def look_at_training(path: Path) -> dict[str, Any]:
-    """A checkpoint's files, and training.json."""
+    """A checkpoint's weights, byte by byte, and training.json.
+
+    Its log is left out: a line is a mean over the steps since the line before, and one that was
+    begun before a checkpoint goes over fewer steps in a training that is resumed from there.
+    """
     manifest = _without_passing(_read(path / "training.json"))
+    del manifest["log"]
     return {
         "files": {p.name: _sum(p) for p in sorted(path.glob("*.safetensors"))},
         "config": _read(path / "config.json"),
@@ -118,6 +124,7 @@ def names_in(folder: Path) -> Counter[str]:
         name = path.relative_to(folder).as_posix()
         if "/.git/" in f"/{name}" or name.startswith(".git/") or not path.is_file():
             continue
+        name = CHECKPOINT.sub("checkpoint/", name)
         names[OWN.sub(r"\1-\2.parquet", PART.sub("part.parquet", name))] += 1
     return names
 
