@@ -17,7 +17,7 @@ def write_gguf(path: Path, *, quantized: bool = False, architecture: str = "llam
     import gguf
 
     writer = gguf.GGUFWriter(path, architecture)
-    writer.add_context_length(128)
+    writer.add_context_length(512)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(INNER)
