@@ -133,6 +133,7 @@ def race_vllm(
     encode = engine.encoder.encode_all
     times: dict[str, list[float]] = {"harness": [], "bare": []}
     with Run.writing(folder / "run") as run:
+        run.save(notes=[])
         for turn in range(rounds + 1):
             requests = ask(texts, tokens, "base", turn + 1)
             start = time.perf_counter()
