@@ -29,7 +29,7 @@ function startForest(estimates) {
     const groups = data.groups.map((group) => [group, metricsOf(rows, group)]).filter(([, names]) => names.length);
     hint.textContent = choice.only
       ? `What is below shows ${choice.only}. Press it again for all.`
-      : "In standard deviations of the paired differences; filled: clear. Press a metric: it filters what is below.";
+      : "Standard deviations of the paired differences; filled: clear. A metric filters what is below.";
     body.replaceChildren(groups.length ? table(rows, groups) : make("p", { class: "empty" }, "No metric of this task has an interval to draw: see the numbers below."));
   }
 
