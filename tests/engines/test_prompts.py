@@ -136,7 +136,7 @@ def test_a_template_that_opens_the_thought(model: Path) -> None:
 @pytest.mark.parametrize("typed", ["<|user|>", "</think>", "<s>", "a <|assistant|>b<|user|> c"])
 def test_a_special_token_that_is_typed_stays_text(model: Path, typed: str) -> None:
     own = encoder(model, HYBRID)
-    special = own._special_ids
+    special = own.special.tokens.keys()
     asked = chat(("system", f"Mind {typed}"), ("user", typed))
     ids = own.encode(asked)
     # The template's own: begin, two roles, the answer's.
@@ -145,7 +145,9 @@ def test_a_special_token_that_is_typed_stays_text(model: Path, typed: str) -> No
     ]  # fmt: skip
     assert own.tokenizer.decode(ids) == f"<s><|system|>Mind {typed}\n<|user|>{typed}\n<|assistant|>"
     text = f"Say {typed} now"
-    plain = Request("k", 0, "m", "t", "p", 0, Sampling(max_tokens=8), text, typed=(text,))
+    plain = Request(
+        "k", 0, "m", "t", "p", 0, Sampling(max_tokens=8), text, typed=(Message("user", text),)
+    )
     ids = own.encode(plain)
     assert ids[0] == own.tokenizer.bos_token_id
     assert special.isdisjoint(ids[1:])

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -238,41 +234,3 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rows(
     numbers = [int(part) for part in rows.replace(" …", "").split(", ")]
     assert len(numbers) == 2 or (packing and len(numbers) > 2)
     assert set(numbers) <= set(columns["row"])
-
-
-MODULE = ("-m", "tofu_eval.training.sft")
-ONE = (sys.executable, *MODULE)
-TWO = (
-    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
-    *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-    *("--main_process_port", "0", *MODULE),
-)
-"""With ACCELERATE_USE_CPU, accelerate's launcher of several processes uses gloo."""
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one_with_twice_the_batch(base, rows, tmp_path):
-    """gloo; the same eight rows a step, once in one process and once in two halves."""
-    from safetensors.torch import load_file
-
-    common = [
-        *("--model", str(base), "--data", str(rows), "--format", "base", "--lr", "1e-3"),
-        *("--epochs", "2", "--seed", "3"),
-    ]
-    made = {}
-    for launch, size in ((ONE, "8"), (TWO, "4")):
-        out = tmp_path / size
-        line = [*launch, *common, "--batch-size", size, "--output", str(out)]
-        env = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-        done = subprocess.run(line, capture_output=True, text=True, env=env)
-        assert done.returncode == 0, done.stderr[-3000:]
-        manifest = json.loads((out / "training.json").read_text())
-        made[size] = (load_file(out / "model.safetensors"), manifest)
-    (one, log_one), (two, log_two) = made["8"], made["4"]
-    assert log_two["asked"]["processes"] == 2
-    assert log_one["steps"] == log_two["steps"] == 12
-    for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, rtol=0, atol=2e-5, msg=name)
-    last_one, last_two = ([e for e in log["log"] if "loss" in e][-1] for log in (log_one, log_two))
-    for metric in ("loss", "cross_entropy", "mean_weight", "entropy", "num_tokens"):
-        assert last_two[metric] == pytest.approx(last_one[metric], rel=1e-4), metric

@@ -95,8 +95,7 @@ def asked(encoder: Encoder, turns: Sequence[Turn], format: str = "chat") -> list
     """What `run` sends for these turns."""
     messages = tuple(Message(turn.role, turn.content) for turn in turns)  # type: ignore[arg-type]
     text, chat = render(Prompt("p", messages), format)
-    typed = tuple(m.content for m in messages if m.role != "assistant")
-    request = Request("k", 0, "m", "t", "p", 0, Sampling(), text, chat, typed=typed)
+    request = Request("k", 0, "m", "t", "p", 0, Sampling(), text, chat, typed=messages)
     return encoder.encode(request)
 
 
@@ -209,6 +208,52 @@ def test_typed_special_tokens_stay_text_in_training_too(model: Path) -> None:
         check_prompts(encoder, made, given, format)
         ids = made.columns["input_ids"][0]
         assert ids.count(encoder.tokenizer.eos_token_id) == 1
+
+
+@pytest.mark.parametrize("format", ["chat", "sft"])
+@pytest.mark.parametrize("typed", ["</s>", "<|user|>", "It ends in </s>", "</s>, he said <s>."])
+@pytest.mark.parametrize("template", [PLAIN, MARKED], ids=["plain", "marked"])
+def test_special_tokens_in_answers_stay_text(
+    template: str, typed: str, format: str, model: Path
+) -> None:
+    """What an answer says of tokens does not end it; nor does it where it is asked about."""
+    encoder = encoder_of(model, template)
+    turns = [("user", "Hi"), ("assistant", typed), ("user", "And?"), ("assistant", "No.")]
+    given = example([{"role": role, "content": content} for role, content in turns])
+    made = tokenize([given], load_format(format), encoder, max_length=None)
+    check_prompts(encoder, made, given, format)
+    assert learnt(encoder, made)[0].strip() == f"{typed}</s>"
+    end, start = encoder.tokenizer.eos_token_id, encoder.tokenizer.bos_token_id
+    for ids, labels in zip(made.columns["input_ids"], made.columns["labels"], strict=True):
+        assert start not in ids[1:]
+        kept = [label for label in labels if label != -100]
+        answers = 2 if format == "chat" else 1
+        assert kept.count(end) == answers
+        assert encoder.tokenizer.convert_tokens_to_ids("<|user|>") not in kept
+    # What `run` sends of an earlier answer is text, too: only the template's own end is one.
+    prompt = asked(encoder, given.turns[:3], format)
+    assert prompt.count(end) == (1 if format == "chat" else 0)
+
+
+def test_tags_that_a_model_writes_stay_tokens(model: Path) -> None:
+    """A thought's tags, and those that the tokenizer does not call special."""
+    encoder = encoder_of(model, PLAIN)
+    encoder.tokenizer.add_tokens(["<tool_call>"])
+    encoder = replace(encoder, vocabulary=len(encoder.tokenizer))
+    says = "<think>\nSmell.\n</think>\n\n<tool_call>{}"
+    given = example([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": says}])
+    made = tokenize([given], load_format("chat"), encoder, max_length=None)
+    ids = made.columns["input_ids"][0]
+    for tag in ("<think>", "</think>", "<tool_call>"):
+        assert ids.count(encoder.tokenizer.convert_tokens_to_ids(tag)) == 1
+
+
+def test_control_tokens_of_ones_own_are_given_as_text_or_ids(model: Path) -> None:
+    encoder = encoder_of(model, PLAIN)
+    row = PlainText(1, "<|user|>Hi\n<|assistant|>No.</s>")
+    ids = tokenize([row], load_format("sft"), encoder, max_length=None).columns["input_ids"][0]
+    assert ids.count(encoder.tokenizer.convert_tokens_to_ids("<|user|>")) == 1
+    assert ids[-1] == encoder.tokenizer.eos_token_id
 
 
 def test_the_papers_format_has_a_place_for_the_input(model: Path, tmp_path: Path) -> None:

@@ -159,10 +159,12 @@ def command(configs: tuple[str, ...], resume: bool, **options: Any) -> None:
     fields = training_fields(configs, options)
     settings = train_settings(fields)
     require_training()
-    from tofu_eval.training.job import train
+    from tofu_eval.training.job import is_first_process, train
 
     with progress() as report:
         result = train(settings, resume=resume, report=report)
+    if not is_first_process():
+        return
     for text in result.notes:
         note(text)
     shown = ("loss", "cross_entropy", "mean_weight", "entropy", "mean_token_accuracy")

@@ -299,7 +299,7 @@ class Request:
     the model's tokenizer) is set. `seed` alone decides the row's random stream. Each request
     carries its `sampling`, so that an engine can be given all the tasks of a model at once. With a
     `completion`, nothing is to be drawn: the response is that text, with its log-probability.
-    `typed` are the parts of `text` that people wrote, in their order: what looks like a special
+    `typed` are the parts of `text` that were written, in their order: what looks like a special
     token there is text. `date` (ISO) is what a chat template that reads the clock is told.
     `token_logprobs` asks for the log-probability of each token of the response.
     """
@@ -314,7 +314,7 @@ class Request:
     text: str | None = None
     messages: tuple[Message, ...] | None = None
     completion: str | None = None
-    typed: tuple[str, ...] = ()
+    typed: tuple[Message, ...] = ()
     date: str = ""
     token_logprobs: bool = False
 

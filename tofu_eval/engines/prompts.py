@@ -20,14 +20,12 @@ from jinja2 import TemplateError
 
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.models import ResolvedModel, resized_vocabulary
-from tofu_eval.core.reasoning import TAGS, opens_thought
-from tofu_eval.core.types import Request
+from tofu_eval.core.reasoning import opens_thought
+from tofu_eval.core.types import Message, Request
+from tofu_eval.engines.special_tokens import TAG_TEXTS, SpecialTokens, Written
 
 CLOCK = "strftime_now"
 """The function by which a chat template asks for the date."""
-
-
-TAG_TEXTS = frozenset(tag for pair in TAGS for tag in pair)
 
 
 class PromptTooLong(ModelError):
@@ -156,9 +154,14 @@ class Encoder:
         Special tokens are left out, but for those that open and close a thought.
         """
         bodies = [list(ids[:-1] if ids and ids[-1] in self.ends else ids) for ids in rows]
-        if self._thought_ids.isdisjoint(id for ids in bodies for id in ids):
+        if self.special.thoughts.keys().isdisjoint(id for ids in bodies for id in ids):
             return self._decode(bodies)
         return ["".join(self._decode(self._pieces(ids))) for ids in bodies]
+
+    @cached_property
+    def special(self) -> SpecialTokens:
+        """The tokenizer's special tokens."""
+        return SpecialTokens(self.name, self.tokenizer, self.ends)
 
     def opens_thought(self, request: Request) -> bool:
         """Whether a request's prompt ends with the tag that begins a thought."""
@@ -187,13 +190,15 @@ class Encoder:
 
     def is_special(self, text: str) -> bool:
         """Whether a text is one special token, which texts of responses do not hold."""
-        return text in self._special_tokens.values() and text not in TAG_TEXTS
+        return text in self.special.tokens.values() and text not in TAG_TEXTS
 
     def typed_tokens(self, request: Request) -> list[str]:
         """The special tokens that stand in a request's prompt as somebody's text."""
-        if self._special is None:
-            return []
-        return [match for text in _typed_texts(request) for match in self._special.findall(text)]
+        return [
+            match
+            for turn in _written(request)
+            for match in self.special.control_tokens(turn.role).findall(turn.content)
+        ]
 
     def prompt_text(self, request: Request) -> str:
         """The text that becomes the tokens of a request's prompt."""
@@ -233,12 +238,14 @@ class Encoder:
         clock = {CLOCK: _clock(date)} if self.reads_clock() else {}
         return {**self.template_kwargs, **clock}
 
-    def encode_open(self, text: str, typed: Sequence[str], where: str) -> list[int]:
+    def encode_open(self, text: str, typed: Sequence[Written], where: str) -> list[int]:
         """The ids of a text that is to be continued.
 
         Args:
             text: the prompt as it is given to the model.
-            typed: what people wrote of it, in its order: special tokens in it are text.
+            typed: what was written of it, in its order: special tokens in it are text. What a
+                model wrote keeps the tags that its tokenizer does not call special (tool calls)
+                and those of thoughts.
             where: what messages call it.
 
         Raises:
@@ -258,7 +265,9 @@ class Encoder:
             )
         return ids
 
-    def tokenize(self, text: str, typed: Sequence[str], where: str, *, begin: bool) -> list[int]:
+    def tokenize(
+        self, text: str, typed: Sequence[Written], where: str, *, begin: bool
+    ) -> list[int]:
         """The ids of a text; special tokens are those of the template, not what was typed.
 
         Args:
@@ -270,18 +279,16 @@ class Encoder:
         Raises:
             ModelError: what was typed cannot be told from the template's own.
         """
-        if self._special is None or not any(self._special.search(one) for one in typed):
-            return self._piece(text, begin=begin)
         ids: list[int] = []
-        start = 0
-        for first, last in self._typed_spans(text, typed, where):
-            ids += self._piece(text[start:first], begin=begin and not start)
-            ids += self._as_text(text[first:last])
-            start = last
-        return ids + (self._piece(text[start:], begin=False) if text[start:] else [])
+        for i, (part, is_typed) in enumerate(self.special.split_typed(text, typed, where)):
+            if is_typed:
+                ids += self.special.ids_as_text(part)
+            else:
+                ids += self.special.ids(part, begin=begin and not i)
+        return ids
 
     def _encode_text(self, request: Request) -> list[int]:
-        return self.encode_open(request.text or "", _typed_texts(request), _where(request))
+        return self.encode_open(request.text or "", _written(request), _where(request))
 
     def _chat(self, request: Request) -> list[int]:
         """Through the chat template, which writes the special tokens itself."""
@@ -291,7 +298,7 @@ class Encoder:
                 "needs. Use --format base or --format sft."
             )
         text = self._render_chat(request, True)
-        ids = self.tokenize(text, _typed_texts(request), _where(request), begin=False)
+        ids = self.tokenize(text, _written(request), _where(request), begin=False)
         if not ids:
             raise ModelError(
                 f"The chat template of '{self.name}' makes nothing of the prompt "
@@ -309,78 +316,18 @@ class Encoder:
                 f"task '{request.task}': {error}. Use --format base or --format sft."
             ) from error
 
-    def _typed_spans(self, text: str, typed: Sequence[str], where: str) -> list[tuple[int, int]]:
-        """Where special tokens were typed, in the text that the template made of the prompt."""
-        spans, place = [], 0
-        for one in typed:
-            own = next((t for t in (one, one.strip()) if text.find(t, place) >= 0), None)
-            matches = list(self._special.finditer(one)) if self._special else []
-            if own is None:
-                if matches:
-                    raise ModelError(
-                        f"{where} holds '{matches[0].group()}', a special token of '{self.name}', "
-                        "and the template changes the prompt's text, so that the two cannot be "
-                        "told apart. Use another --format, or take it out of the prompt."
-                    )
-                continue
-            place = text.find(own, place)
-            shift = place - (one.find(own))
-            spans += [(match.start() + shift, match.end() + shift) for match in matches]
-            place += len(own)
-        return spans
-
-    def _piece(self, text: str, *, begin: bool) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=begin, verbose=False).input_ids
-        return ids
-
-    def _as_text(self, token: str) -> list[int]:
-        """The ids of what looks like a special token, none of them special."""
-        ids: list[int] = self.tokenizer(
-            token, add_special_tokens=False, split_special_tokens=True, verbose=False
-        ).input_ids
-        if not self._special_ids.isdisjoint(ids):  # an added token that is not called special
-            halves = (token[:1], token[1:])
-            ids = [id for half in halves for id in self._piece(half, begin=False)]
-        return ids
-
-    @cached_property
-    def _special_tokens(self) -> dict[int, str]:
-        """Tokens that are no text: special ones, and added ones that look like a tag."""
-        added = getattr(self.tokenizer, "added_tokens_decoder", {})
-        return {
-            id: str(token)
-            for id, token in added.items()
-            if str(token).strip()
-            and (getattr(token, "special", True) or re.fullmatch(r"[<\[].+[>\]]", str(token)))
-        }
-
-    @cached_property
-    def _special_ids(self) -> frozenset[int]:
-        return frozenset(self._special_tokens)
-
-    @cached_property
-    def _special(self) -> re.Pattern[str] | None:
-        texts = sorted(self._special_tokens.values(), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, texts))) if texts else None
-
-    @cached_property
-    def _thought_ids(self) -> frozenset[int]:
-        """The special tokens that open or close a thought."""
-        tokens = self._special_tokens.items()
-        return frozenset(id for id, token in tokens if token in TAG_TEXTS)
-
     def _pieces(self, ids: list[int]) -> list[list[int]]:
         """The ids, those of thoughts each in a list of its own."""
         pieces: list[list[int]] = [[]]
         for id in ids:
-            if id in self._thought_ids:
+            if id in self.special.thoughts:
                 pieces += [[id], []]
             else:
                 pieces[-1].append(id)
         return pieces
 
     def _decode(self, rows: list[list[int]]) -> list[str]:
-        thought_tokens = {id: self._special_tokens[id] for id in self._thought_ids}
+        thought_tokens = self.special.thoughts
         texts: list[str] = self.tokenizer.batch_decode(
             rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -394,11 +341,9 @@ def _where(request: Request) -> str:
     return f"Prompt '{request.prompt_id}' of task '{request.task}'"
 
 
-def _typed_texts(request: Request) -> tuple[str, ...]:
-    """What people wrote of a prompt, in its order."""
-    if request.messages is None:
-        return request.typed
-    return tuple(m.content for m in request.messages if m.role != "assistant")
+def _written(request: Request) -> tuple[Message, ...]:
+    """What people and models wrote of a prompt, in its order."""
+    return request.typed if request.messages is None else request.messages
 
 
 def _clock(date: str) -> Any:

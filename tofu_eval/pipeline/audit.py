@@ -78,9 +78,8 @@ def _requests(model: str, name: str, format: str | None, chosen: Settings) -> li
     asked = []
     for prompt in tuple(task.load())[: chosen.limit]:
         turns = converse(prompt, shape, task=task, system=chosen.system)
-        typed = tuple(turn.content for turn in turns if turn.role != "assistant")
         text, messages = render(prompt, shape, task=task, system=chosen.system)
         asked.append(
-            Request("", 0, model, task.name, prompt.id, 0, sampling, text, messages, typed=typed)
+            Request("", 0, model, task.name, prompt.id, 0, sampling, text, messages, typed=turns)
         )
     return asked

@@ -65,7 +65,6 @@ def build_requests(
     wanted = []
     for prompt in plan.prompts:
         turns = converse(prompt, format, task=plan.task, system=system)
-        typed = tuple(turn.content for turn in turns if turn.role != "assistant")
         text, messages = render(prompt, format, task=plan.task, system=system)
         asked = [
             plan.task.name,
@@ -86,7 +85,7 @@ def build_requests(
             wanted.append(
                 Request(
                     key, row_seed, model, plan.task.name, prompt.id, sample, sampling,
-                    text, messages, completion, typed, date, token_logprobs,
+                    text, messages, completion, turns, date, token_logprobs,
                 )
             )  # fmt: skip
     return wanted

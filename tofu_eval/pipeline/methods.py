@@ -237,7 +237,7 @@ class _About:
             replace(sampling, stop=stop, max_tokens=tokens),
             text,
             messages,
-            typed=tuple(turn.content for turn in turns if turn.role != "assistant"),
+            typed=turns,
             date=self.date,
             token_logprobs=self.token_logprobs,
         )

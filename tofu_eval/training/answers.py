@@ -7,7 +7,7 @@ writes differently once an answer follows, the model is trained on what it will 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,11 +97,11 @@ class AnswerWriter:
         given = {"input": example.input} if self.format.takes_input else {}
         text = render(Prompt(where, turns, metadata=given), self.format)[0] or ""
         self._check_shown(text, before, where, "prompt format", example.input)
-        typed = [turn.content for turn in before if turn.role != "assistant"]
-        prompt = self.encoder.encode_open(text, typed, _capital(where))
+        prompt = self.encoder.encode_open(text, self._written(before), _capital(where))
         turn = example.turns[place]
         answer = self.format.complete(_thinking(turn))
-        ids = self._close(self._continue(text, prompt, answer, special=True))
+        pieces = self.encoder.special.split_typed(answer, self._written([turn]), _capital(where))
+        ids = self._close(self._continue(text, prompt, pieces, special=True))
         return Answer(prompt, ids, [True] * len(ids))
 
     def _check_for_text(self, example: Example, where: str) -> None:
@@ -124,12 +124,14 @@ class AnswerWriter:
         asked = self._render(example, before, where, generation_prompt=True)
         whole = self._render(example, [*before, turn], where, generation_prompt=False)
         self._check_chat(example, before, asked, where)
-        typed = [one.content for one in before if one.role != "assistant"]
-        prompt = self.encoder.tokenize(asked, typed, _capital(where), begin=False)
+        prompt = self.encoder.tokenize(asked, self._written(before), _capital(where), begin=False)
         piece = _answer_piece(asked, whole, turn, where)
         self._check_answer(turn, piece.text, where)
-        ids = self._continue(asked, prompt, piece.text, special=False)
-        learnt = self._marked(example, [*before, turn], piece, ids)
+        pieces = self.encoder.special.split_typed(
+            piece.text, self._written([turn]), _capital(where)
+        )
+        ids = self._continue(asked, prompt, pieces, special=False)
+        learnt = self._marked(example, [*before, turn], piece, pieces, ids)
         closed = self._close(ids)
         # The end is always learnt: without it no answer would end.
         learnt = [*learnt, True][: len(closed)]
@@ -204,16 +206,32 @@ class AnswerWriter:
 
     # As token ids
 
-    def _continue(self, text: str, prompt: list[int], answer: str, *, special: bool) -> list[int]:
-        """The ids of an answer, tokenized with its prompt where that leaves the prompt as it is."""
-        tokenizer = self.encoder.tokenizer
-        whole: list[int] = tokenizer(
-            f"{text}{answer}", add_special_tokens=special, verbose=False
+    def _continue(
+        self, text: str, prompt: list[int], pieces: Sequence[tuple[str, bool]], *, special: bool
+    ) -> list[int]:
+        """The ids of an answer, tokenized with its prompt where that leaves the prompt as it is.
+
+        A special token that stands in what the row says is text: it would end the answer there.
+        """
+        first, rest = pieces[0][0], pieces[1:]
+        whole: list[int] = self.encoder.tokenizer(
+            f"{text}{first}", add_special_tokens=special, verbose=False
         ).input_ids
-        if whole[: len(prompt)] == prompt:
-            return whole[len(prompt) :]
-        alone: list[int] = tokenizer(answer, add_special_tokens=False, verbose=False).input_ids
-        return alone
+        special_tokens = self.encoder.special
+        follows = whole[: len(prompt)] == prompt
+        ids = whole[len(prompt) :] if follows else special_tokens.ids(first)
+        for part, is_typed in rest:
+            ids += special_tokens.ids_as_text(part) if is_typed else special_tokens.ids(part)
+        return ids
+
+    def _written(self, turns: Iterable[Turn]) -> list[Message]:
+        """What stands in turns as somebody wrote it: thoughts, contents, texts of tool calls."""
+        written = []
+        for turn in turns:
+            control = self.encoder.special.control_tokens(turn.role)
+            texts = [turn.thought or "", turn.content, *filter(control.search, _texts(turn.more))]
+            written += [Message(turn.role, text) for text in texts if text]  # type: ignore[arg-type]
+        return written
 
     def _close(self, ids: list[int]) -> list[int]:
         """The ids up to the last that ends a response, or with an end put behind them.
@@ -232,19 +250,43 @@ class AnswerWriter:
         return str(self.encoder.tokenizer.decode(ids))
 
     def _marked(
-        self, example: Example, turns: Sequence[Turn], piece: _Piece, ids: list[int]
+        self,
+        example: Example,
+        turns: Sequence[Turn],
+        piece: _Piece,
+        pieces: Sequence[tuple[str, bool]],
+        ids: list[int],
     ) -> list[bool]:
         """Which ids of an answer stand between the template's generation markers; all without."""
         if not self._has_markers or piece.start is None:
             return [True] * len(ids)
         spans = self._generated_spans(example, turns)
-        tokenized = self.encoder.tokenizer(
-            piece.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
-        if not spans or tokenized["input_ids"] != ids:
+        alone, offsets = self._offsets(pieces)
+        if not spans or alone != ids:
             return [True] * len(ids)
         first, end = (place - piece.start for place in spans[-1])
-        return [first < b and a < end for a, b in tokenized["offset_mapping"]]
+        return [first < b and a < end for a, b in offsets]
+
+    def _offsets(
+        self, pieces: Sequence[tuple[str, bool]]
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of an answer by itself, and where in it each stands."""
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        start = 0
+        for part, is_typed in pieces:
+            if is_typed:
+                new = self.encoder.special.ids_as_text(part)
+                places = [(0, len(part))] * len(new)
+            else:
+                tokenized = self.encoder.tokenizer(
+                    part, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+                )
+                new, places = tokenized["input_ids"], tokenized["offset_mapping"]
+            ids += new
+            offsets += [(start + a, start + b) for a, b in places]
+            start += len(part)
+        return ids, offsets
 
     def _generated_spans(self, example: Example, turns: Sequence[Turn]) -> list[tuple[int, int]]:
         """Where the texts stand that the chat template marks as generated."""
@@ -305,6 +347,15 @@ def _closing_thought(rest: str, turn: Turn, tag: tuple[str, str]) -> str:
     if closing in rest:
         return rest
     return f"{(turn.reasoning or '').strip()}\n{closing}\n\n{rest}"
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts within a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 def _thinking(turn: Turn) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Partial
 from torch.nn.functional import cross_entropy
 from transformers.utils import ModelOutput
 
@@ -77,10 +77,28 @@ def head_of(model: Any) -> Head:
             "head out of target_modules; to train it whole, name it in modules_to_save."
         )
     softcap, scale = _shape_of_logits(model.config.get_text_config())
-    weight, bias = layer.weight, getattr(layer, "bias", None)
-    if isinstance(weight, DTensor):  # FSDP2
-        weight, bias = weight.full_tensor(), None if bias is None else bias.full_tensor()
+    weight, bias = (_whole(getattr(layer, name, None)) for name in ("weight", "bias"))
+    if weight.dim() != 2 and not hasattr(weight, "ds_id"):  # ZeRO-3's are gathered later
+        raise TrainingError(
+            "The LM head's weights are split over processes by themselves (FSDP 1). Use FSDP 2 "
+            "(fsdp_version: 2), or leave the head out of what is wrapped."
+        )
     return Head(weight, bias, softcap, scale)
+
+
+def _whole(parameter: Tensor | None) -> Tensor | None:
+    """A parameter that FSDP 2 has split over processes, gathered; its gradient is their mean.
+
+    Of a head in the root's unit nothing is split here; one that is a unit by itself is, since
+    nothing calls it.
+    """
+    if not isinstance(parameter, DTensor):
+        return parameter
+    mesh = parameter.device_mesh
+    whole = parameter.full_tensor(grad_placements=[Partial()] * mesh.ndim)
+    if whole.requires_grad:  # the sum of what the processes found, each from its own rows
+        whole.register_hook(lambda grad: grad / mesh.size())
+    return whole
 
 
 def body_of(model: Any) -> Any:
