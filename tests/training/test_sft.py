@@ -42,8 +42,8 @@ def trained(tmp_path: Path, tokenizer: Any, columns: dict[str, list[Any]]) -> An
         ours = {name: fields.pop(name) for name in ("spec",) if name in fields}
         args = SFTConfig(str(tmp_path), **{**QUIET, "max_steps": 20, **fields})
         trainer = kind(
-            copy.deepcopy(model), args, train_dataset=Dataset.from_dict(columns),
-            processing_class=tokenizer, peft_config=peft_config, **(more or {}), **ours,
+            copy.deepcopy(model), args, processing_class=tokenizer, peft_config=peft_config,
+            **{"train_dataset": Dataset.from_dict(columns), **(more or {})}, **ours,
         )  # fmt: skip
         trainer.train()
         return trainer
@@ -86,6 +86,18 @@ def test_dft_is_trls_dft(trained, small):
     theirs = trained(SFTTrainer, small, loss_type="dft", per_device_train_batch_size=8)
     ours = trained(FusedSFTTrainer, small, spec=LOSSES.get("dft")(), per_device_train_batch_size=8)
     assert log(ours, "loss") == pytest.approx(log(theirs, "loss"), rel=1e-4)
+
+
+def test_a_stream_is_what_its_rows_are(trained, small, columns):
+    fields = {
+        "per_device_train_batch_size": 4, "max_steps": 5, "train_sampling_strategy": "sequential",
+    }  # fmt: skip
+    rows = Dataset.from_dict(columns)
+    of_rows = trained(FusedSFTTrainer, small, spec=tofu(), **fields)
+    stream = {"train_dataset": rows.to_iterable_dataset(), "eval_dataset": {"same": rows}}
+    streamed = trained(FusedSFTTrainer, small, spec=tofu(), more=stream, **fields)
+    assert log(streamed, "loss") == log(of_rows, "loss")
+    same_weights(streamed, of_rows, 0.0)
 
 
 @pytest.mark.parametrize("name", ["ce", "tofu", "gem"])

@@ -77,16 +77,20 @@ def head_of(model: Any) -> Head:
             "head out of target_modules; to train it whole, name it in modules_to_save."
         )
     softcap, scale = _shape_of_logits(model.config.get_text_config())
-    weight, bias = (_whole(getattr(layer, name, None)) for name in ("weight", "bias"))
+    weight, bias = _whole(layer.weight), getattr(layer, "bias", None)
+    bias = None if bias is None else _whole(bias)
     if weight.dim() != 2 and not hasattr(weight, "ds_id"):  # ZeRO-3's are gathered later
         raise TrainingError(
             "The LM head's weights are split over processes by themselves (FSDP 1). Use FSDP 2 "
             "(fsdp_version: 2), or leave the head out of what is wrapped."
         )
+    rows = getattr(model.config.get_text_config(), "unpadded_vocab_size", None)
+    if rows is not None and rows < len(weight):  # the rest of the head is padding
+        weight, bias = weight[:rows], None if bias is None else bias[:rows]
     return Head(weight, bias, softcap, scale)
 
 
-def _whole(parameter: Tensor | None) -> Tensor | None:
+def _whole(parameter: Tensor) -> Tensor:
     """A parameter that FSDP 2 has split over processes, gathered; its gradient is their mean.
 
     Of a head in the root's unit nothing is split here; one that is a unit by itself is, since
@@ -95,7 +99,7 @@ def _whole(parameter: Tensor | None) -> Tensor | None:
     if not isinstance(parameter, DTensor):
         return parameter
     mesh = parameter.device_mesh
-    whole = parameter.full_tensor(grad_placements=[Partial()] * mesh.ndim)
+    whole: Tensor = parameter.full_tensor(grad_placements=[Partial()] * mesh.ndim)
     if whole.requires_grad:  # the sum of what the processes found, each from its own rows
         whole.register_hook(lambda grad: grad / mesh.size())
     return whole
@@ -134,17 +138,27 @@ def check_head(model: Any) -> None:
         with torch.no_grad():
             theirs = model(input_ids=ids, use_cache=False).logits.float()
             states = body_of(model)(input_ids=ids, use_cache=False).last_hidden_state
-            ours = head.logits(states.to(head.weight.device, head.weight.dtype)).float()
+            states = states.to(head.weight.device, head.weight.dtype)
+            if states.shape[-1] != head.weight.shape[1]:  # a layer of its own before the head
+                raise TrainingError(_unknown(model, "its hidden states have another width"))
+            ours = head.logits(states).float()
     finally:
         model.train(was_training)
+    if ours.shape != theirs.shape:
+        how = f"it has {theirs.shape[-1]} of {ours.shape[-1]}"
+        raise TrainingError(_unknown(model, how))
     half = head.weight.dtype in (torch.float16, torch.bfloat16)
     off = (ours.to(theirs.device) - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6)
     if not off <= (5e-2 if half else 1e-3):  # NaN too
-        raise TrainingError(
-            f"The fused loss does not know what {type(model).__name__} does between its LM head "
-            f"and its logits: they differ by {off.item():.2g} of the largest. Train it in a loop "
-            "of your own with tofu_eval.training.mean_loss on its logits."
-        )
+        raise TrainingError(_unknown(model, f"they differ by {off.item():.2g} of the largest"))
+
+
+def _unknown(model: Any, how: str) -> str:
+    return (
+        f"The fused loss does not know what {type(model).__name__} does between its LM head and "
+        f"its logits: {how}. Train it in a loop of your own with tofu_eval.training.mean_loss on "
+        "its logits."
+    )
 
 
 def add_fused_loss(model: Any, spec: LossSpec) -> None:
@@ -197,19 +211,28 @@ def _forward(model: Any, spec: LossSpec, inputs: dict[str, Any]) -> LossOutput:
     )
 
 
+def has_adapter(model: Any) -> bool:
+    """Whether a model has adapters on it, whose base is the model before training."""
+    return bool(_adapter_layers(model))
+
+
+def _adapter_layers(model: Any) -> list[Any]:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+
+
 def _base_log_p(model: Any, labels: Tensor, inputs: dict[str, Any]) -> Tensor:
     """The log-probability of each label under the base, its adapters switched off.
 
     Raises:
         TrainingError: there is no adapter, so that the base is not there any more.
     """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    layers = [x for x in model.modules() if isinstance(x, BaseTunerLayer)]
+    layers = _adapter_layers(model)
     if not layers:
         raise TrainingError(
-            "The loss looks at a reference model. Train an adapter (--lora-r), whose base is the "
-            "reference. (In a loop of your own: the input 'reference', log p of each token.)"
+            "The loss looks at a reference model. Give the input 'reference', log p of each token, "
+            "or train an adapter, whose base is the reference."
         )
     was_training, disabled = model.training, [layer.disable_adapters for layer in layers]
     try:
@@ -273,6 +296,8 @@ def _shape_of_logits(config: Any) -> tuple[float | None, float]:
             break
     else:
         scaling = getattr(config, "logits_scaling", None)
+        scaling = scaling or getattr(config, "logits_mup_width_multiplier", None)
         if scaling is not None:  # a divisor, but for HyperCLOVA X
             scale = float(scaling) if config.model_type == "hyperclovax" else 1 / float(scaling)
-    return getattr(config, "final_logit_softcapping", None), scale
+    caps = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+    return next((cap for name in caps if (cap := getattr(config, name, None))), None), scale

@@ -12,15 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
 from tofu_eval.core.errors import TrainingError
 from tofu_eval.core.types import Report
-from tofu_eval.training.lm_head import LossOutput, add_fused_loss, check_head
+from tofu_eval.training.lm_head import LossOutput, add_fused_loss, check_head, has_adapter
 from tofu_eval.training.logit_losses import token_factors
 from tofu_eval.training.losses import LossSpec, TokenStats
+from tofu_eval.training.reference import COLUMN, add_reference
 
 MEANS = ("cross_entropy", "mean_weight", "entropy", "mean_token_accuracy")
 """What is logged beside the loss, per supervised token."""
@@ -75,6 +77,8 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         self._check_nothing_else(base)
         check_head(base)
         add_fused_loss(base, spec)
+        if spec.reference and not has_adapter(base):
+            add_reference(self, base)
         self.remove_callback(PrinterCallback)  # it writes to stdout, which is for results
         self._sums: dict[str, Tensor] = {}
 
@@ -102,7 +106,8 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         if not return_outputs:
             return loss
         with torch.no_grad():  # for compute_metrics, which wants logits
-            plain = {name: value for name, value in inputs.items() if name != "labels"}
+            ours = ("labels", COLUMN)
+            plain = {name: value for name, value in inputs.items() if name not in ours}
             return loss, model(**plain)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -117,6 +122,11 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
             means = {name: x / max(total[-1], 1.0) for name, x in zip(MEANS, total, strict=False)}
             logs.update(means)
         super().log(logs, start_time)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if COLUMN not in self._signature_columns:
+            self._signature_columns.append(COLUMN)
 
     def _count(self, mode: str, sums: LossOutput, inputs: Mapping[str, Any]) -> None:
         values = (sums.cross_entropy, sums.weight, sums.entropy, sums.correct, sums.tokens)
@@ -148,9 +158,7 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         documents = _documents(inputs)
         row_of: dict[tuple[int, ...], int] = {}
         prepared = (self.train_dataset, self._given)
-        data = next(
-            (d for d in prepared if _has(d, "input_ids") and not _has(d, "seq_lengths")), None
-        )
+        data = next((d for d in prepared if _has_rows(d)), None)
         if data is not None:
             rows = data["row"] if _has(data, "row") else range(len(data))
             for row, ids in zip(rows, data["input_ids"], strict=True):
@@ -196,8 +204,13 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
             raise TrainingError(f"The loss '{self.spec.name}' cannot be computed: {problem}.")
 
 
-def _has(data: Any, column: str) -> bool:
-    return column in (getattr(data, "column_names", None) or ())
+def _has_rows(data: Any) -> bool:
+    """Whether these are rows as they were given: not packed, and no stream."""
+    return isinstance(data, Dataset) and _has(data, "input_ids") and not _has(data, "seq_lengths")
+
+
+def _has(data: Dataset, column: str) -> bool:
+    return column in data.column_names
 
 
 def _documents(inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:

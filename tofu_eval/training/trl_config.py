@@ -27,6 +27,10 @@ INSTEAD = {
     "resume_from_checkpoint": "--resume",
     "save_only_model": "checkpoints from which a training can go on",
     "dataset_text_field": "rows with prompt and completion",
+    "streaming": (
+        "rows, which are read as a whole (for a stream: FusedSFTTrainer in Python, with an "
+        "IterableDataset and max_steps)"
+    ),
     "use_liger_kernel": "the fused loss, which is always on",
 }
 """Fields of SFTConfig that mean something else here, and what to use."""
