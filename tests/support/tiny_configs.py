@@ -78,7 +78,7 @@ OWN: dict[str, dict[str, Any]] = {
     "bamba": EIGHT_HEADS,
     "granitemoehybrid": EIGHT_HEADS,
     "falcon_h1": {"mamba_d_head": 8},
-    "dbrx": {"attn_config": {"rope_theta": 1e4}},
+    "dbrx": {"attn_config": {"rope_theta": 1e4, "clip_qkv": 8.0}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "mamba2": {"head_dim": 16, "n_groups": 1},
     "nemotron_h": {"layers_block_type": ["mamba", "attention"], "n_groups": 1},
