@@ -25,44 +25,46 @@ def compile_loop(loop: Loop) -> Loop:
 
 @compile_loop
 def intern(keys: Ints) -> tuple[Ints, int]:  # pragma: no cover (compiled)
-    """Equal keys (m,) >= 0 as equal numbers, in order of their first use, and how many."""
+    """Equal keys (m,) >= 0 as equal numbers, in order of their first use, and how many.
+
+    A key below 0 is none, and has the number -1.
+    """
     size = 16
     while size < 2 * len(keys):
         size *= 2
     mask = size - 1
-    slots = np.full(size, -1, dtype=np.int64)
-    owner = np.empty(size, dtype=np.int64)
+    first = np.full(size, -1, dtype=np.int32)  # where the key of a slot stands for the first time
     numbers = np.empty(len(keys), dtype=np.int64)
     different = 0
     for i in range(len(keys)):
         key = keys[i]
+        if key < 0:
+            numbers[i] = -1
+            continue
         mixed = key * -7046029254386353131  # 2**64 divided by the golden ratio, as a signed number
         place = (mixed ^ (mixed >> 29)) & mask
-        while slots[place] != -1 and slots[place] != key:
+        while first[place] != -1 and keys[first[place]] != key:
             place = (place + 1) & mask
-        if slots[place] == -1:
-            slots[place] = key
-            owner[place] = different
+        if first[place] == -1:
+            first[place] = i
+            numbers[i] = different
             different += 1
-        numbers[i] = owner[place]
+        else:
+            numbers[i] = numbers[first[place]]
     return numbers, different
 
 
 @compile_loop
-def extend(prefix: Ints, ids: Any, starts: Ints, n: int) -> tuple[Ints, Ints]:  # pragma: no cover
-    """Where n-grams begin, and a key of each: its (n-1)-gram's number and its last token."""
+def extend(prefix: Ints, ids: Any, starts: Ints, n: int) -> Ints:  # pragma: no cover (compiled)
+    """A key of the n-gram at each token: its (n-1)-gram's number and its last token; or -1."""
     width = np.int64(0)
     for i in range(len(ids)):
         width = max(width, np.int64(ids[i]) + 1)
-    begins = np.empty(len(ids), dtype=np.int64)
-    keys = np.empty(len(ids), dtype=np.int64)
-    count = 0
+    keys = np.full(len(ids), -1, dtype=np.int64)
     for text in range(len(starts) - 1):
         for i in range(starts[text], starts[text + 1] - n + 1):
-            begins[count] = i
-            keys[count] = prefix[i] * width + ids[i + n - 1]
-            count += 1
-    return begins[:count], keys[:count]
+            keys[i] = prefix[i] * width + ids[i + n - 1]
+    return keys
 
 
 @compile_loop

@@ -81,8 +81,9 @@ class Tokens(Sequence[list[str]]):
         if isinstance(rows, Tokens):
             return rows
         numbers: dict[str, int] = {}
-        ids = [numbers.setdefault(word, len(numbers)) for row in rows for word in row]
-        return cls(np.array(ids, dtype=np.int32), starts_of(map(len, rows)), list(numbers))
+        each = (numbers.setdefault(word, len(numbers)) for row in rows for word in row)
+        ids = np.fromiter(each, dtype=np.int32)
+        return cls(ids, starts_of(map(len, rows)), list(numbers))
 
     def take(self, keep: Sequence[int]) -> Tokens:
         """Those of some of the texts; their words keep their numbers."""
@@ -134,22 +135,18 @@ class Tokens(Sequence[list[str]]):
         if self._whole is None:
             return self._intern_ngrams(n)
         whole, rows = self._whole
-        numbers = whole.ngrams(n)[0][rows]
-        there = numbers >= 0
-        numbers[there], different = intern(numbers[there])
-        return numbers, different
+        return intern(whole.ngrams(n)[0][rows])
 
     def _intern_ngrams(self, n: int) -> tuple[NDArray[np.int64], int]:
+        """From the longest n-grams so far that are shorter; those between are not kept."""
         # numba takes half a second to import.
         from tofu_eval.core.ngram_kernels import extend, intern
 
-        if n == 1:
-            return intern(self.ids.astype(np.int64))
-        prefix, _ = self.ngrams(n - 1)
-        begins, keys = extend(prefix, self.ids, self.starts, n)
-        numbers = np.full(len(self.ids), -1, dtype=np.int64)
-        numbers[begins], different = intern(keys)
-        return numbers, different
+        known = max((k for k in self._levels if k < n), default=0)
+        level = self._levels[known] if known else intern(self.ids.astype(np.int64))
+        for longer in range(max(known, 1) + 1, n + 1):
+            level = intern(extend(level[0], self.ids, self.starts, longer))
+        return level
 
     @overload
     def __getitem__(self, index: int) -> list[str]: ...

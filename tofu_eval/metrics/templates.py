@@ -95,15 +95,16 @@ def template_rate(tags: Sequence[Sequence[str]], n: int = 5, templates: int = 10
 
 def _most_frequent(rows: Tokens, n: int, limit: int) -> set[int]:
     """The numbers of the n-grams that occur most often, twice at least."""
+    counts = rows.counts(n)
+    most = np.sort(counts[counts > 1])[::-1][:limit]
+    if not len(most):
+        return set()
+    sure, tied = np.flatnonzero(counts > most[-1]), np.flatnonzero(counts == most[-1])
     numbers, _ = rows.ngrams(n)
-    begins = np.flatnonzero(numbers >= 0)
-    known, first, counts = np.unique(numbers[begins], return_index=True, return_counts=True)
-    repeated = counts > 1
-    known, place, counts = known[repeated], begins[first[repeated]], counts[repeated]
-    least = np.sort(counts)[::-1][:limit][-1:]
-    sure = set(known[counts > least].tolist()) if len(least) else set()
+    places = np.flatnonzero(np.isin(numbers, tied))
+    _, first = np.unique(numbers[places], return_index=True)
+    begins = dict(zip(tied.tolist(), places[first].tolist(), strict=True))
     by_tags = sorted(
-        np.flatnonzero(counts == least).tolist() if len(least) else [],
-        key=lambda one: [rows.words[i] for i in rows.ids[place[one] : place[one] + n]],
+        begins, key=lambda one: [rows.words[i] for i in rows.ids[begins[one] : begins[one] + n]]
     )
-    return sure | {int(known[one]) for one in by_tags[: limit - len(sure)]}
+    return {*sure.tolist(), *by_tags[: limit - len(sure)]}
