@@ -45,6 +45,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="With --real: rows to train on, instead of those drawn from the model.",
 )
+@click.option(
+    "--control",
+    "controls",
+    metavar="A,B,…",
+    help="With --real: other ways to ask the models of cross-entropy, without training. Default: "
+    "variety. List all: tofu-eval methods list",
+)
 def command(
     output: Path,
     seed: int,
@@ -54,6 +61,7 @@ def command(
     model: str | None,
     seeds: int,
     data: Path | None,
+    controls: str | None,
 ) -> None:
     """Train three tiny models on a world whose truth is known, and compare them, offline.
 
@@ -74,10 +82,14 @@ def command(
     if real:
         from tofu_eval.cli.quickstart_real import run_real
 
-        run_real(output, seed, names(losses or "ce,gem,tofu"), quick, model, seeds, data)
+        tuned = names(losses or "ce,gem,tofu")
+        asked = None if controls is None else names(controls)
+        run_real(output, seed, tuned, quick, model, seeds, data, asked)
         return
-    if model or data or seeds > 1:
-        raise ConfigError("--model, --seeds and --data are for the real model. Add --real")
+    if model or data or seeds > 1 or controls is not None:
+        raise ConfigError(
+            "--model, --seeds, --data and --control are for the real model. Add --real"
+        )
     for package in ("torch", "transformers", "trl"):  # found, not imported: that takes seconds
         if find_spec(package) is None:
             raise MissingDependencyError.of("The quickstart", package, "train")

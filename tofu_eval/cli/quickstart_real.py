@@ -17,6 +17,7 @@ def run_real(
     model: str | None,
     seeds: int,
     data: Path | None,
+    controls: Sequence[str] | None,
 ) -> None:
     """Make or finish everything under `output`, and say what came out."""
     from rich.console import Console
@@ -30,12 +31,18 @@ def run_real(
         if find_spec(package) is None:
             raise MissingDependencyError.of("The quickstart", package, "train")
     from tofu_eval.lab.real import RealPlan, real_quickstart
-    from tofu_eval.lab.real.quickstart import find_model
+    from tofu_eval.lab.real.quickstart import CONTROLS, find_model
     from tofu_eval.report.comparison_text import answer_text, table
     from tofu_eval.report.frontier_text import render_frontiers
 
     plan = RealPlan(
-        output, find_model(model), tuple(range(seed, seed + seeds)), tuple(losses), quick, data
+        output,
+        find_model(model),
+        tuple(range(seed, seed + seeds)),
+        tuple(losses),
+        quick,
+        data,
+        CONTROLS if controls is None else tuple(controls),
     )
     with progress() as report:
         result = real_quickstart(plan, report=report)

@@ -38,6 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RealPlan:
             seeds=(0, 1),
             losses=("ce", "tofu"),
             quick=True,
+            controls=("variety", "again"),
         )
         result = real_quickstart(plan)
         assert result.run == plan.run
@@ -45,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RealPlan:
             "accuracy", "constraint_satisfaction",
         ]  # fmt: skip
         names = {cell.model for row in result.comparison.rows for cell in row.cells}
-        assert names == {"base-T1", "sft", "sft-variety", "tofu"}
+        assert names == {"base-T1", "sft", "sft-variety", "sft-again", "tofu"}
         again = real_quickstart(plan)
         assert again.comparison.rows == result.comparison.rows
     return plan
@@ -82,6 +83,7 @@ def test_seeds_of_a_loss_are_one_method(made: RealPlan) -> None:
         for name in (
             *("base", "sft-seed-0", "sft-seed-1", "tofu-seed-0", "tofu-seed-1"),
             *("sft-seed-0-variety", "sft-seed-1-variety"),
+            *("sft-seed-0-again", "sft-seed-1-again"),
         )
         for at in ("0.7", "1")
     }
@@ -97,6 +99,9 @@ def test_seeds_of_a_loss_are_one_method(made: RealPlan) -> None:
         ({"losses": ("ce", "ce")}, "each once"),
         ({"seeds": (-1,)}, "at least 0"),
         ({"seeds": (1, 1)}, "each once"),
+        ({"controls": ("again", "again")}, "'again' is asked for twice"),
+        ({"controls": ("plain",)}, "other methods than plain"),
+        ({"controls": ("paraphrase",)}, "control 'paraphrase' cannot be used on the task 'short-"),
     ],
 )
 def test_bad_plans(tmp_path: Path, changed: dict[str, object], said: str) -> None:
@@ -107,6 +112,12 @@ def test_bad_plans(tmp_path: Path, changed: dict[str, object], said: str) -> Non
 def test_an_unknown_loss(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Unknown loss 'toffu'"):
         check_plan(RealPlan(tmp_path, "model", losses=("ce", "toffu")))
+    with pytest.raises(UnknownNameError, match=r"Unknown method 'agian'.*'again'"):
+        check_plan(RealPlan(tmp_path, "model", controls=("agian",)))
+
+
+def test_no_control_is_a_choice(tmp_path: Path) -> None:
+    check_plan(RealPlan(tmp_path, "model", controls=()))
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import as_file, files
@@ -20,7 +20,9 @@ from tofu_eval.core.types import ModelSpec, Report, no_report
 from tofu_eval.engines.methods.base import PLAIN
 from tofu_eval.lab.real.drawing import draw_rows
 from tofu_eval.pipeline.evaluate import evaluate
+from tofu_eval.pipeline.methods import find_methods
 from tofu_eval.run.files import hold_lock
+from tofu_eval.tasks import load_task
 
 if TYPE_CHECKING:
     from tofu_eval.analysis.comparison import Comparison
@@ -40,9 +42,9 @@ MEASURED = (
 )
 """By task, the quality and the diversity of its frontier."""
 
-CONTROL = "variety"
-"""How the models of cross-entropy are asked once more: with a request for unusual answers, the way
-to diversity that needs no training."""
+CONTROLS = ("variety",)
+"""How the models of cross-entropy are asked once more unless other ways are asked for: with a
+request for unusual answers, a way to diversity that needs no training."""
 
 LORA = {"r": 16}
 
@@ -54,7 +56,8 @@ class RealPlan:
     """What is made, and how much of it; `quick` cuts tokens first, then prompts.
 
     `data` are rows to train on instead of those drawn from the model; `model` is the base, a
-    directory, a GGUF file or a Hub id.
+    directory, a GGUF file or a Hub id; `controls` are methods (docs/methods.md) by which the models
+    of cross-entropy are asked too.
     """
 
     output: Path
@@ -63,6 +66,7 @@ class RealPlan:
     losses: tuple[str, ...] = LOSSES
     quick: bool = False
     data: Path | None = None
+    controls: tuple[str, ...] = CONTROLS
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -157,8 +161,9 @@ def check_plan(plan: RealPlan) -> None:
     """Refuse what would only fail after hours.
 
     Raises:
-        ConfigError: no `ce` among the losses, a loss or seed that stands twice, or one below 0.
-        UnknownNameError: no loss has that name.
+        ConfigError: no `ce` among the losses, a loss, seed or control that stands twice, a seed
+            below 0, or a control that is `plain` or cannot be used on a task.
+        UnknownNameError: no loss or method has that name.
     """
     from tofu_eval.training.losses import LOSSES as REGISTERED
 
@@ -171,6 +176,24 @@ def check_plan(plan: RealPlan) -> None:
         )
     if min(plan.seeds, default=-1) < 0 or len(set(plan.seeds)) < len(plan.seeds):
         raise ConfigError(f"The seeds are {list(plan.seeds)}; expected each once, at least 0.")
+    _check_controls(plan.controls)
+
+
+def _check_controls(controls: Sequence[str]) -> None:
+    if PLAIN in controls:
+        raise ConfigError(
+            f"The controls are {', '.join(controls)}; expected other methods than {PLAIN}, by "
+            "which every model is asked. List all: tofu-eval methods list"
+        )
+    methods = find_methods([PLAIN, *controls])
+    for task in map(load_task, TASKS):
+        for method in methods:
+            lacks = map(method.needs, task.load()) if method.needs else iter(())
+            if lack := next(filter(None, lacks), None):
+                raise ConfigError(
+                    f"The control '{method.name}' cannot be used on the task '{task.name}': {lack}."
+                    " Take another: tofu-eval methods list"
+                )
 
 
 def name_of(loss: str, seed: int) -> str:
@@ -231,8 +254,10 @@ def _ask(plan: RealPlan, report: Report) -> None:
         name = name_of(loss, seed)
         spec = parse_model(f"{name}={plan.model}+{plan.adapter(loss, seed)}")
         models[name] = replace(spec, series=method_of(loss), seed=seed)
-    controls = {name: spec for name, spec in models.items() if spec.series == method_of("ce")}
-    for asked, method in ((models, PLAIN), (controls, CONTROL)):
+    again = {name: spec for name, spec in models.items() if spec.series == method_of("ce")}
+    for asked, methods in ((models, [PLAIN]), (again, plan.controls)):
+        if not methods:
+            continue
         evaluate(
             asked,
             TASKS,
@@ -241,7 +266,7 @@ def _ask(plan: RealPlan, report: Report) -> None:
             samples=plan.samples,
             limit=plan.prompts,
             format="chat",
-            methods=[method],
+            methods=methods,
             dtype=asking_dtype(),
             report=report,
         )
