@@ -107,8 +107,11 @@ class SentenceEmbedder:
         if self._encoder is None:
             self._encoder = self._load()
         texts = sorted({text for _, text in pairs})
-        vectors = self._encode(texts) if self._window is None else self._encode_windows(texts)
-        self.truncated += sum(self.find_unread(texts)[1])
+        if self._window is None:
+            vectors, cut = self._encode(texts)
+            self.truncated += cut
+        else:
+            vectors = self._encode_windows(texts)
         row = {text: i for i, text in enumerate(texts)}
         return vectors[[row[text] for _, text in pairs]]
 
@@ -125,9 +128,12 @@ class SentenceEmbedder:
         self._encoder = None
         free_memory()
 
-    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+    def _encode(self, texts: list[str]) -> tuple[NDArray[np.float32], int]:
+        """A vector a text, and how many texts are longer than what is read of them."""
         try:
-            batches = self._batches(texts)
+            sizes = [len(row) for row in self._token_ids(texts)]
+            _, limit = self._tokenizer_and_limit()
+            batches = self._batches(texts, [min(size, limit or size) for size in sizes])
             rows = [
                 self._encoder.encode(
                     [texts[number] for number in batch],
@@ -151,17 +157,26 @@ class SentenceEmbedder:
                 f"The embedding model '{self._model}' gave NaN or infinite numbers. "
                 "Give another: --embedding-model PATH_OR_ID"
             )
-        return vectors
+        return vectors, sum(limit is not None and size > limit for size in sizes)
 
-    def _batches(self, texts: Sequence[str]) -> list[list[int]]:
+    def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, to its end, with the model's own marks."""
+        tokenizer, _ = self._tokenizer_and_limit()
+        rows: list[list[int]] = tokenizer(
+            list(texts),
+            truncation=False,
+            verbose=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        return rows
+
+    def _batches(self, texts: Sequence[str], sizes: Sequence[int]) -> list[list[int]]:
         """The texts' numbers, those of as many tokens together, so that little is padded.
 
         The text breaks ties, so that batches (and the last bits of the vectors) do not depend on
         the order of the texts.
         """
-        tokenizer, limit = self._tokenizer_and_limit()
-        rows = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
-        sizes = [min(len(row), limit or len(row)) for row in rows]
         order = sorted(range(len(texts)), key=lambda number: (-sizes[number], texts[number]))
         budget = BATCH_TOKENS["cpu" if self._encoder.device.type == "cpu" else "gpu"]
         batches, start = [], 0
@@ -176,7 +191,7 @@ class SentenceEmbedder:
         longer than what is read of it. The model itself is not loaded for that.
         """
         tokenizer, limit = self._tokenizer_and_limit()
-        rows = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        rows = self._token_ids(texts)
         special = tokenizer.num_special_tokens_to_add()
         unknown = tokenizer.unk_token_id
         return (
@@ -206,7 +221,7 @@ class SentenceEmbedder:
             )
         pieces = [split_windows(tokenizer, text, window) for text in texts]
         different = sorted({piece for text in pieces for piece, _ in text})
-        vectors = self._encode(different)
+        vectors, _ = self._encode(different)
         row = {piece: i for i, piece in enumerate(different)}
         means = np.stack(
             [

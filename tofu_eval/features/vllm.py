@@ -284,7 +284,7 @@ class VllmEmbedder(SentenceEmbedder):
             self._pooling = None
         super().close()
 
-    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+    def _encode(self, texts: list[str]) -> tuple[NDArray[np.float32], int]:
         if self._pooling is None:
             title = f"vLLM with the embedding model '{self._model}'"
             self._pooling = Pooling(self._path, title, self._arguments)
@@ -293,6 +293,7 @@ class VllmEmbedder(SentenceEmbedder):
             ids = self._encoder.tokenizer(
                 texts, truncation=limit is not None, max_length=limit, verbose=False
             )["input_ids"]
+            sizes = map(len, self._token_ids(texts))
         except Exception as error:
             raise ModelError(
                 f"The tokenizer of the embedding model '{self._model}' failed: "
@@ -306,7 +307,7 @@ class VllmEmbedder(SentenceEmbedder):
             )
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
         unit: NDArray[np.float32] = (vectors / lengths).astype(np.float32)
-        return unit
+        return unit, sum(limit is not None and size > limit for size in sizes)
 
 
 class VllmRewardModel(RewardModel):
