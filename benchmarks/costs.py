@@ -5,7 +5,8 @@
 
 Memory: what `tofu-eval score` takes on files of 250 and of 1,000 prompts with 16 responses of 40
 words, a process each, with tiny models of random weights, whose own memory is small and fixed. Flat
-is what takes at most a tenth more for four times the prompts. Quick: 64 and 256 prompts with 4.
+is what takes at most a tenth more for four times the prompts. Quick: 64 and 256 prompts with 4,
+both in one process, which shows that all works, and gross growth (by the square of the prompts).
 
 Seconds: CPU seconds of one thread for 1,000 responses. Of a metric, given what it needs but for
 tokens, which it makes; of what it needs from a model, on as many responses as the line says, with
@@ -29,9 +30,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,20 @@ def {name}(values, limit={limit}):
         total //= 10
     return result or [{offset}]
 ```"""
+
+
+ONE_THREAD = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of the two parts."""
+
+    memory: bool
+    seconds: bool
 
 
 @dataclass(frozen=True)
@@ -240,12 +257,11 @@ def score_case(name: str, prompts: int, samples: int, folder: Path) -> dict[str,
 
 def child(*arguments: str) -> dict[str, Any]:
     """This script with other arguments, in a process of its own of one thread."""
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     done = subprocess.run(
         [sys.executable, __file__, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, **dict.fromkeys(threads, "1"), "TOKENIZERS_PARALLELISM": "false"},
+        env={**os.environ, **ONE_THREAD},
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
@@ -253,35 +269,78 @@ def child(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def measure_memory(names: Sequence[str], folder: Path, *, quick: bool) -> dict[str, dict[str, Any]]:
-    """Each case at a quarter and at full size."""
-    sizes, samples = ((64, 256), 4) if quick else ((250, 1000), SAMPLES)
-    found = {}
-    with ThreadPoolExecutor(2 if quick else 1) as pool:
-        jobs = {
-            (name, size): pool.submit(child, "--case", name, str(size), str(samples), str(folder))
-            for name in names
-            for size in sizes
-        }
-        for name in names:
-            quarter, full = (jobs[name, size].result() for size in sizes)
-            growth = full["mib"] / quarter["mib"]
-            more = (full["mib"] - quarter["mib"]) / (full["responses"] - quarter["responses"])
-            found[name] = {
-                "responses": [quarter["responses"], full["responses"]],
-                "mib": [round(quarter["mib"]), round(full["mib"])],
-                "growth": round(growth, 3),
-                "kib_a_response": round(more * 1024, 2),
-                "flat": growth <= FLAT,
-            }
-            print(
-                f"{name:22} {quarter['mib']:6.0f} MiB at {quarter['responses']:>6}, "
-                f"{full['mib']:6.0f} MiB at {full['responses']:>6} responses: "
-                f"{'flat' if growth <= FLAT else 'grows'} ({growth:.2f}), "
-                f"{more * 1024:.1f} KiB a response; {full['seconds']:.1f} s of CPU",
-                flush=True,
-            )
-    return found
+Measured = dict[str, dict[str, Any]]
+
+
+def measure(names: Sequence[str], language_model: Sequence[str], wanted: Wanted) -> Measured:
+    """Memory and seconds; each case and size in a process of its own."""
+    memory = {}
+    if wanted.memory:
+        with tempfile.TemporaryDirectory() as place:
+            child("--build", place)
+            for name in names:
+                asked = [(name, str(size), str(SAMPLES), place) for size in (250, 1000)]
+                memory[name] = compare_sizes(name, *(child("--case", *each) for each in asked))
+    seconds = child("--seconds", *language_model) if wanted.seconds else {}
+    return {"memory": memory, "seconds": seconds}
+
+
+PRELOADED = [
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "spacy",
+    "tofu_eval.pipeline.evaluate",
+]
+
+
+def measure_quickly(names: Sequence[str], language_model: str | None, wanted: Wanted) -> Measured:
+    """The same on fewer prompts, in processes that begin with everything imported."""
+    os.environ.update(ONE_THREAD)
+    forked = get_context("forkserver")
+    forked.set_forkserver_preload(PRELOADED)
+    with (
+        tempfile.TemporaryDirectory() as place,
+        ProcessPoolExecutor(2, mp_context=forked, max_tasks_per_child=1) as pool,
+    ):
+        seconds = pool.submit(time_all, language_model) if wanted.seconds else None
+        memory = {}
+        if wanted.memory:
+            pool.submit(build_models, Path(place)).result()
+            both = partial(score_both_sizes, folder=Path(place))
+            for name, sizes in zip(names, pool.map(both, names), strict=True):
+                memory[name] = compare_sizes(name, *sizes)
+        return {"memory": memory, "seconds": seconds.result() if seconds else {}}
+
+
+def score_both_sizes(name: str, folder: Path) -> list[dict[str, Any]]:
+    return [score_case(name, size, 4, folder) for size in (64, 256)]
+
+
+def time_all(language_model: str | None) -> dict[str, Any]:
+    from seconds import measure_seconds
+
+    return measure_seconds(language_model, quick=True)
+
+
+def compare_sizes(name: str, quarter: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
+    """What a case took at a quarter and at full size."""
+    growth = full["mib"] / quarter["mib"]
+    more = (full["mib"] - quarter["mib"]) / (full["responses"] - quarter["responses"])
+    print(
+        f"{name:22} {quarter['mib']:6.0f} MiB at {quarter['responses']:>6}, "
+        f"{full['mib']:6.0f} MiB at {full['responses']:>6} responses: "
+        f"{'flat' if growth <= FLAT else 'grows'} ({growth:.2f}), "
+        f"{more * 1024:.1f} KiB a response; {full['seconds']:.1f} s of CPU",
+        flush=True,
+    )
+    return {
+        "responses": [quarter["responses"], full["responses"]],
+        "mib": [round(quarter["mib"]), round(full["mib"])],
+        "growth": round(growth, 3),
+        "kib_a_response": round(more * 1024, 2),
+        "flat": growth <= FLAT,
+    }
 
 
 def main() -> None:
@@ -293,7 +352,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the seconds in the package")
     parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.case:
         name, prompts, samples, folder = chosen.case
@@ -306,17 +365,17 @@ def main() -> None:
     if chosen.seconds:
         from seconds import measure_seconds
 
-        print(json.dumps(measure_seconds(chosen.language_model, quick=chosen.seconds == "quick")))
+        print(json.dumps(measure_seconds(chosen.language_model, quick=False)))
         return
-    memory = {}
-    if not chosen.no_memory:
-        with tempfile.TemporaryDirectory() as place:
-            child("--build", place)
-            memory = measure_memory(chosen.only or list(CASES), Path(place), quick=chosen.quick)
+    names, wanted = chosen.only or list(CASES), Wanted(not chosen.no_memory, not chosen.only)
     model = ["--language-model", chosen.language_model] if chosen.language_model else []
-    seconds = {}
-    if not chosen.only:
-        seconds = child("--seconds", "quick" if chosen.quick else "full", *model)
+    found = (
+        measure_quickly(names, chosen.language_model, wanted)
+        if chosen.quick
+        else measure(names, model, wanted)
+    )
+    memory, seconds = found["memory"], found["seconds"]
+    if seconds:
         for name, row in seconds["needs"].items():
             print(f"{name:32} {row['seconds']:9.3f} s for 1,000 (from {row['responses']})")
         for name, each in seconds["metrics"].items():
