@@ -71,6 +71,23 @@ def test_a_text_after_its_prompt(tiny_model: Path, reader: CausalReader) -> None
     assert rows[:, 2].tolist() == [len(text.encode()) for text in TEXTS]
 
 
+def test_perplexity_is_that_of_transformers_own_loss(
+    tiny_model: Path, reader: CausalReader
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    network = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    ids = tokenizer("Name a fruit.\n\nResponse A: an apple", return_tensors="pt")["input_ids"]
+    asked = len(tokenizer("Name a fruit.\n\nResponse A:")["input_ids"])
+    labels = torch.where(torch.arange(ids.shape[1]) < asked, -100, ids)
+    with torch.inference_mode():
+        loss = float(network(input_ids=ids, labels=labels).loss)
+    row = Likelihood(reader).compute([(PROMPT, "an apple")])
+    assert find("perplexity")(row) == pytest.approx(np.exp(loss), rel=1e-4)
+
+
 def test_the_published_curve(tiny_model: Path, tmp_path: Path) -> None:
     """a_k in bits a byte, mean over our three orders, and C.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 from itertools import product
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 import tofu_eval as te
 from tofu_eval.core.errors import MetricInputError, ModelError
 from tofu_eval.core.types import Group, Prompt
-from tofu_eval.metrics import find
+from tofu_eval.metrics import across_prompts, find
 from tofu_eval.metrics.across_prompts import (
     cosine_distance_across_prompts,
     recurring_openings,
     recurring_phrases,
+    recurring_templates,
     vendi_across_prompts,
 )
 from tofu_eval.metrics.templates import template_rate
@@ -64,22 +66,46 @@ def test_openings_by_counting() -> None:
     assert between(same) == pytest.approx((1 / 3 + 1 / 6 + 1 / 8) / 3)
 
 
-def test_phrases_by_counting() -> None:
-    rows = [row for row in ROWS if len(row) >= 4]
-    which = [prompt for row, prompt in zip(ROWS, WHICH, strict=True) if len(row) >= 4]
-    grams = [{tuple(row[k : k + 4]) for k in range(len(row) - 3)} for row in rows]
+def recur_by_counting(rows: list[list[str]], prompts: list[int], n: int) -> float:
+    """The share of a response's n-grams that a response to another prompt has, pair by pair."""
+    long = [i for i, row in enumerate(rows) if len(row) >= n]
+    grams = {i: {tuple(rows[i][k : k + n]) for k in range(len(rows[i]) - n + 1)} for i in long}
+    which = {prompts[i] for i in long}
     shares = {
         (a, b): np.mean(
             [
                 len(grams[i] & grams[j]) / len(grams[i])
-                for i, j in product(range(len(rows)), range(len(rows)))
-                if which[i] == a and which[j] == b
+                for i, j in product(long, long)
+                if prompts[i] == a and prompts[j] == b
             ]
         )
-        for a, b in product(range(3), range(3))
+        for a, b in product(which, which)
         if a != b
     }
-    assert recurring_phrases(ROWS, WHICH) == pytest.approx(np.mean([*shares.values()]))
+    return float(np.mean([*shares.values()]))
+
+
+def test_phrases_by_counting() -> None:
+    expected = recur_by_counting(ROWS, WHICH, 4)
+    assert recurring_phrases(ROWS, WHICH) == pytest.approx(expected)
+
+
+def test_templates_that_recur_by_counting() -> None:
+    tags = [row.split() for row in GOLDEN_TAGS]
+    for n in (3, 4):
+        expected = recur_by_counting(tags, [0, 1, 1, 2], n)
+        assert recurring_templates(tags, [0, 1, 1, 2], n=n) == pytest.approx(expected)
+
+
+def test_looking_at_a_few_phrases_at_a_time_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [[*map(str, RNG.integers(0, 4, size=RNG.integers(0, 30)))] for _ in range(40)]
+    which = [*RNG.integers(0, 5, size=40).tolist()]
+    whole = recurring_phrases(rows, which, n=3)
+    assert whole == pytest.approx(recur_by_counting(rows, which, 3))
+    monkeypatch.setattr(across_prompts, "BLOCK", 50)
+    assert recurring_phrases(rows, which, n=3) == pytest.approx(whole, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["recurring_openings", "recurring_phrases"])
@@ -163,6 +189,13 @@ def test_templates_of_the_package() -> None:
     for (n, templates), rate in GOLDEN_RATES.items():
         assert template_rate(tags, n=n, templates=templates) == pytest.approx(rate)
     assert find("compression_ratio_xz_pos")(tags) == pytest.approx(GOLDEN_XZ, abs=0.0005)
+
+
+def test_tags_compressed_by_pythons_gzip() -> None:
+    data = " ".join(GOLDEN_TAGS * 9).encode()
+    tags = [row.split() for row in GOLDEN_TAGS] * 9
+    expected = len(data) / len(gzip.compress(data, 9))
+    assert find("compression_ratio_gzip_pos")(tags) == pytest.approx(expected)
 
 
 @needs_spacy
