@@ -169,7 +169,7 @@ def main() -> None:
     files = [read_sets(path, QUICK if chosen.quick else chosen.sets) for path in paths]
     table = Table(files, quick=chosen.quick)
     parts = chosen.part or PARTS
-    usable = usable_metrics()
+    usable = usable_metrics(chosen.metric)
     heavy = {"embedding", "prompt_embedding", "equivalence", "pos", *OF_LIKELIHOOD}
     table.add_people()
     if "texts" in parts:
@@ -188,13 +188,14 @@ def main() -> None:
         whole = chosen.sets is None and not chosen.quick
         on = None if whole else f"the first {QUICK if chosen.quick else chosen.sets} of each file"
         write_table(table.rows, kind, on)
-    print(json.dumps(summarize(table.rows, usable, kind, chosen.quick, files)))
+    print(json.dumps(summarize(table.rows, usable_metrics(), kind, chosen.quick, files)))
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of the CSV files")
     parser.add_argument("--part", action="append", choices=(*PARTS, "nli"))
+    parser.add_argument("--metric", action="append", help="of each part these alone")
     parser.add_argument("--language-model", help="for causal-lm; by default the packaged one")
     parser.add_argument("--nli-model", help="a classifier of inference, for --part nli")
     parser.add_argument(
@@ -208,11 +209,11 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def usable_metrics() -> list[Any]:
-    """The metrics that one set of responses and its prompt are enough for."""
+def usable_metrics(names: Sequence[str] | None = None) -> list[Any]:
+    """The metrics that one set of responses and its prompt are enough for; of these, `names`."""
     from tofu_eval.metrics import METRICS
 
-    return [
+    usable = [
         entry.item
         for entry in METRICS.entries()
         if entry.item is not None
@@ -224,6 +225,11 @@ def usable_metrics() -> list[Any]:
         and entry.item.function.__module__.startswith("tofu_eval.metrics.")
         and not entry.name.startswith("target_")
     ]
+    if unknown := [name for name in names or () if name not in {m.name for m in usable}]:
+        raise SystemExit(
+            f"No metric of sets of responses: {unknown[0]}. See: tofu-eval metrics list"
+        )
+    return [metric for metric in usable if not names or metric.name in names]
 
 
 class Table:

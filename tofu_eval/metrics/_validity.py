@@ -65,6 +65,9 @@ HEADER = (
 
 NEEDS_HEADER = ("what a model makes", "s / 1,000", "measured on")
 
+PARTLY = " *"
+"""Marks what was measured on some of the sets; `describe_validity` says on which."""
+
 FEW = 60
 """Sets on which a metric may be undefined and still have a row."""
 
@@ -125,6 +128,8 @@ def _trust_row(metric: Metric) -> tuple[str, ...]:
     oca = f"{sets['oca']:.3f}" if "oca" in sets else "–"
     if "oca_se" in sets:
         oca += f" ± {sets['oca_se']:.3f}"
+    if sets and "on" in row:
+        oca += PARTLY
     costs = _read_costs()
     cost = costs["metrics"].get(metric.name)
     needed = [n for n in dict.fromkeys(map(feature_of, metric.needs)) if n in costs["needs"]]
