@@ -29,7 +29,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,14 @@ import torch
 import transformers
 
 sys.path.append(str(Path(__file__).parent / "peers"))
-from bare import BareVllm
+from bare_vllm import Rows, check_same, count_tokens, open_bare, time_bare, time_harness
 from engines_real import find_checkpoint, race
 from generate import SENTENCE, build
 from rich.console import Console
 from safetensors.torch import save_file
 
-from tofu_eval.core.child_process import Remote
-from tofu_eval.core.models import parse_model
-from tofu_eval.core.types import NEUTRAL_SAMPLING, Request, Sampling, no_report, seed_of
-from tofu_eval.engines.open import join_engines, open_engine
-from tofu_eval.pipeline.generate import generate
+from tofu_eval.core.types import Request, Sampling, seed_of
+from tofu_eval.engines.open import join_engines
 from tofu_eval.run.store import Run
 
 PEERS = Path(__file__).parent / "peers"
@@ -129,32 +127,27 @@ def ask(texts: Sequence[str], tokens: int, model: str = "m", turn: int = 0) -> l
 def race_vllm(
     folder: Path, engine: Any, texts: Sequence[str], tokens: int, rounds: int
 ) -> tuple[float, float]:
-    """Median seconds of the harness and of bare vLLM, one LLM for both; a round to warm up."""
-    encode = engine.encoder.encode_all
+    """Median seconds of the harness and of bare vLLM, one LLM for both; a round to warm up.
+
+    Who begins changes with each round.
+    """
     times: dict[str, list[float]] = {"harness": [], "bare": []}
     with Run.writing(folder / "run") as run:
         run.save(notes=[])
         for turn in range(rounds + 1):
             requests = ask(texts, tokens, "base", turn + 1)
-            start = time.perf_counter()
-            generate(run, "base", engine, requests, no_report)
-            ours = time.perf_counter() - start
-            decoders = [
-                {
-                    **NEUTRAL_SAMPLING,
-                    **request.sampling.decoder(),
-                    "seed": request.seed,
-                    "logprobs": 0,
-                    "ignore_eos": True,
-                }
-                for request in requests
-            ]
-            theirs, made = engine._remote.call("bare", encode(requests), decoders)
-            if made != len(requests) * tokens:
-                raise SystemExit(f"Bare vLLM made {made} tokens, not {len(requests) * tokens}.")
-            if turn:
-                times["harness"].append(ours)
-                times["bare"].append(theirs)
+            races: dict[str, Callable[[], tuple[float, Rows]]] = {
+                "harness": partial(time_harness, run, engine, requests),
+                "bare": partial(time_bare, engine, requests),
+            }
+            made = {}
+            for who in list(races)[:: -1 if turn % 2 else 1]:
+                seconds, made[who] = races[who]()
+                if turn:
+                    times[who].append(seconds)
+            check_same(made["harness"], made["bare"])
+            if count_tokens(made["bare"]) != len(requests) * tokens:
+                raise SystemExit(f"Bare vLLM made {count_tokens(made['bare'])} tokens.")
     return statistics.median(times["harness"]), statistics.median(times["bare"])
 
 
@@ -204,24 +197,6 @@ def race_adapters(
         if name != "base":
             engine.close()
     return one, time.perf_counter() - start, engine
-
-
-def open_bare(name: str, ref: str, arguments: dict[str, Any], **options: Any) -> Any:
-    """A vLLM engine whose worker also answers as bare vLLM would."""
-    engine: Any = open_engine(
-        "vllm", parse_model(f"{name}={ref}"), engine_args=arguments, **options
-    )
-    path = os.pathsep.join([str(PEERS), str(PEERS.parents[1])])
-    environment = {**engine._environment(), "PYTHONPATH": path}
-    engine.prepare = lambda: engine._remote or start_bare(engine, environment)
-    return engine
-
-
-def start_bare(engine: Any, environment: dict[str, str]) -> Remote:
-    """The process of such an engine, once for all of its requests."""
-    engine._remote = Remote(BareVllm, "bare vLLM", environment=environment)
-    engine._remote.start()
-    return engine._remote
 
 
 def _drain(engine: Any, requests: list[Request]) -> None:

@@ -11,23 +11,24 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bare_vllm import (
+    Rows,
+    check_same,
+    count_tokens,
+    open_bare,
+    share_worker,
+    time_bare,
+    time_harness,
+)
 from rich.console import Console
 
 from tofu_eval.core.gguf import packaged_file, to_checkpoint
-from tofu_eval.core.types import (
-    NEUTRAL_SAMPLING,
-    Message,
-    Prompt,
-    Request,
-    Sampling,
-    no_report,
-    seed_of,
-)
-from tofu_eval.pipeline.generate import generate
+from tofu_eval.core.types import Message, Prompt, Request, Sampling, seed_of
 from tofu_eval.run.store import Run
 from tofu_eval.tasks import load_task
 
@@ -100,56 +101,32 @@ def race_loaded(
 ) -> dict[str, float]:
     """Tokens a second of vLLM through the harness and bare, with a seed a row and without.
 
-    One LLM for all, alternating rounds after one to warm up; the medians.
+    One LLM for all; rounds after one to warm up, each begun by another one; the medians.
     """
-    from engines import open_bare
-
+    seeded = open_bare("m", str(model), VLLM)
+    unseeded = open_bare("m", str(model), VLLM, seeds="run")
     rates: dict[str, list[float]] = {}
-    engines = {seeds: open_bare("m", str(model), VLLM, seeds=seeds) for seeds in ("row", "run")}
-    seeded, unseeded = engines["row"], engines["run"]
     with Run.writing(folder / "run") as run:
         run.write_prompts("t", [Prompt.of_text(str(i), text) for i, text in enumerate(texts)])
         run.save(notes=[])
         for turn in range(rounds + 1):
-            requests = ask(texts, tokens, 3 * turn)
-            seen = {
-                "vllm, seeded": through_harness(run, seeded, requests),
-                "bare vllm, seeded": bare(seeded, requests),
-                "vllm, unseeded": through_harness(run, unseeded, ask(texts, tokens, 3 * turn + 1)),
-                "bare vllm, unseeded": bare(unseeded, requests, seeds=False),
-            }
-            if turn:
-                for who, rate in seen.items():
-                    rates.setdefault(who, []).append(rate)
-    for engine in engines.values():
-        engine.close()
-    return {who: statistics.median(some) for who, some in rates.items()}
-
-
-def through_harness(run: Run, engine: Any, requests: list[Request]) -> float:
-    """Tokens a second into a run directory."""
-    start = time.perf_counter()
-    generate(run, "m", engine, requests, no_report)
-    seconds = time.perf_counter() - start
-    keys = {request.key for request in requests}
-    table = run.responses("m", "t")
-    rows = table.select(["key", "token_ids"]).to_pylist()
-    return sum(len(row["token_ids"]) for row in rows if row["key"] in keys) / seconds
-
-
-def bare(engine: Any, requests: list[Request], *, seeds: bool = True) -> float:
-    """Tokens a second of the same requests given to the same LLM."""
-    decoders = [
-        {
-            **NEUTRAL_SAMPLING,
-            **request.sampling.decoder(),
-            **({"seed": request.seed} if seeds else {}),
-            "logprobs": 0,
-        }
-        for request in requests
-    ]
-    seconds, made = engine._remote.call("bare", engine.encoder.encode_all(requests), decoders)
-    return float(made / seconds)
+            requests, others = ask(texts, tokens, 2 * turn), ask(texts, tokens, 2 * turn + 1)
+            races: list[tuple[str, Callable[[], tuple[float, Rows]]]] = [
+                ("vllm, seeded", partial(time_harness, run, seeded, requests)),
+                ("bare vllm, seeded", partial(time_bare, seeded, requests)),
+                ("vllm, unseeded", partial(time_harness, run, unseeded, others)),
+                ("bare vllm, unseeded", partial(time_bare, seeded, others, seeds=False)),
+            ]
+            made = {}
+            for who, go in races[turn:] + races[:turn]:
+                seconds, made[who] = go()
+                if turn:
+                    rates.setdefault(who, []).append(count_tokens(made[who]) / seconds)
+                else:
+                    share_worker(unseeded, seeded)
+            check_same(made["vllm, seeded"], made["bare vllm, seeded"])
+    seeded.close()
+    return {who: statistics.median(rates[who]) for who, _ in races}
 
 
 def race_whole(folder: Path, model: Path, texts: list[str], tokens: int) -> dict[str, float]:

@@ -20,16 +20,16 @@ class BareVllm(Vllm):
 
     def bare(
         self, prompts: Sequence[Sequence[int]], decoders: Sequence[Mapping[str, Any]]
-    ) -> tuple[float, int]:
-        """Seconds of `LLM.generate`, and how many tokens it made."""
+    ) -> tuple[float, list[list[int]]]:
+        """Seconds of `LLM.generate`, and the tokens that it made."""
         import vllm
 
         start = time.perf_counter()
         asked = [{"prompt_token_ids": list(ids)} for ids in prompts]
         parameters = [vllm.SamplingParams(**one) for one in decoders]
         outputs = self._llm.generate(asked, parameters, use_tqdm=False)
-        made = sum(len(output.outputs[0].token_ids) for output in outputs)
-        return time.perf_counter() - start, made
+        seconds = time.perf_counter() - start
+        return seconds, [list(output.outputs[0].token_ids) for output in outputs]
 
 
 def one_prompt_at_a_time(
