@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import transformers
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.models import resolve
@@ -87,6 +88,7 @@ class TransformersEngine:
             raise MissingDependencyError.of("An adapter", "peft", "hf")
         self._name = spec.name
         self._rows = self._batch_size = batch_size
+        self._shares = True
         self._trust_remote_code = trust_remote_code
         self._report = report
         self._template_kwargs = dict(chat_template_kwargs or {})
@@ -231,9 +233,11 @@ class TransformersEngine:
         padding = [width - len(row.ids) for row in rows]
         draw = Draw([r.request.seed for r in rows], sampling, padding)
         watch = [StopWatch(self._encoder, sampling.stop, width)] if sampling.stop else []
+        ids, mask = ids.to(self._device), mask.to(self._device)
         sequences = self._model.generate(
-            input_ids=ids.to(self._device),
-            attention_mask=mask.to(self._device),
+            input_ids=ids,
+            attention_mask=mask,
+            **self._read_prompts(rows, ids, mask),
             generation_config=self._configuration(sampling.max_tokens),
             logits_processor=transformers.LogitsProcessorList([draw]),
             stopping_criteria=transformers.StoppingCriteriaList(watch),
@@ -246,6 +250,31 @@ class TransformersEngine:
         each = [logprobs[i, :n].tolist() for i, n in enumerate(lengths)]
         self._check_finite(rows, [math.fsum(one) for one in each])
         return self._responses(rows, [t[:n] for t, n in zip(tokens, lengths, strict=True)], each)
+
+    def _read_prompts(
+        self, rows: Sequence[_Row], ids: torch.Tensor, mask: torch.Tensor
+    ) -> dict[str, Any]:
+        """What `generate` begins with: the cache of all but each row's last token.
+
+        Each prompt is read once for all of its rows. Empty where no prompt has several rows, or
+        the cache holds more than keys and values.
+        """
+        places: dict[tuple[int, ...], int] = {}
+        place_of = [places.setdefault(tuple(row.ids), len(places)) for row in rows]
+        if not self._shares or len(places) == len(rows) or min(map(len, places)) < 2:
+            return {}
+        firsts = [place_of.index(place) for place in range(len(places))]
+        read = self._model.generate(
+            input_ids=ids[firsts, :-1],
+            attention_mask=mask[firsts, :-1],
+            generation_config=self._configuration(1, return_dict_in_generate=True),
+        )
+        cache = getattr(read, "past_key_values", None)
+        self._shares = can_repeat_rows(cache)
+        if not self._shares:
+            return {}
+        cache.reorder_cache(torch.tensor(place_of, device=self._device))
+        return {"past_key_values": cache}
 
     def _score(self, rows: Sequence[_Row]) -> list[Response]:
         """The completions with their log-probabilities: one forward pass, padded on the right."""
@@ -269,7 +298,7 @@ class TransformersEngine:
             for row, total in zip(rows, sums, strict=True)
         ]
 
-    def _configuration(self, max_tokens: int) -> Any:
+    def _configuration(self, max_tokens: int, **options: Any) -> Any:
         return transformers.GenerationConfig(
             max_new_tokens=max_tokens,
             eos_token_id=list(self._ends) or None,
@@ -277,6 +306,7 @@ class TransformersEngine:
             pad_token_id=self._ends[0] if self._ends else 0,
             do_sample=False,
             use_cache=True,
+            **options,
         )
 
     def _length(self, tokens: Sequence[int]) -> int:
@@ -330,6 +360,13 @@ class TransformersEngine:
             torch.cuda.empty_cache()
         elif self._device.type == "mps":
             torch.mps.empty_cache()
+
+
+def can_repeat_rows(cache: object) -> bool:
+    """Whether a cache holds keys and values alone: of others it is not known what a row is."""
+    return type(cache) is transformers.DynamicCache and all(
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
+    )
 
 
 class StopWatch(transformers.StoppingCriteria):  # type: ignore[misc]
