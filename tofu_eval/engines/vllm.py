@@ -38,6 +38,9 @@ OURS = ("model", "tokenizer", "seed", "enable_lora", "max_loras", "max_lora_rank
 CPU_CACHE = 2 * 2**30
 """Bytes of cache on a CPU where neither an argument nor VLLM_CPU_KVCACHE_SPACE (GiB) says more."""
 
+CPU_BLOCK = 32
+"""Tokens of a block of that cache, the fewest that vLLM's attention on a CPU takes."""
+
 RESOURCES = frozenset(
     {
         "tensor_parallel_size",
@@ -325,6 +328,8 @@ class VllmEngine:
             arguments["enable_chunked_prefill"] = False
             # A variable of vLLM's own wins; without either it would take half the memory.
             arguments["kv_cache_memory_bytes"] = CPU_CACHE
+            # Only whole blocks of a prompt are shared: of vLLM's 128 tokens, few prompts are one.
+            arguments["block_size"] = CPU_BLOCK
         if adapters:
             arguments["enable_lora"] = True
             # One more than there are: with as many slots as adapters, vLLM 0.32 on a CPU gave
