@@ -46,7 +46,7 @@ from generate import SENTENCE, build
 from rich.console import Console
 from safetensors.torch import save_file
 
-from tofu_eval.core.types import Request, Sampling, seed_of
+from tofu_eval.core.types import Prompt, Request, Sampling, seed_of
 from tofu_eval.engines.open import join_engines
 from tofu_eval.run.store import Run
 
@@ -133,6 +133,7 @@ def race_vllm(
     """
     times: dict[str, list[float]] = {"harness": [], "bare": []}
     with Run.writing(folder / "run") as run:
+        run.write_prompts("t", [Prompt.of_text(str(i), text) for i, text in enumerate(texts)])
         run.save(notes=[])
         for turn in range(rounds + 1):
             requests = ask(texts, tokens, "base", turn + 1)

