@@ -269,7 +269,7 @@ class TransformersEngine:
             attention_mask=mask[firsts, :-1],
             generation_config=self._configuration(1, return_dict_in_generate=True),
         )
-        cache = getattr(read, "past_key_values", None)
+        cache: Any = getattr(read, "past_key_values", None)
         self._shares = can_repeat_rows(cache)
         if not self._shares:
             return {}
@@ -362,7 +362,7 @@ class TransformersEngine:
             torch.mps.empty_cache()
 
 
-def can_repeat_rows(cache: object) -> bool:
+def can_repeat_rows(cache: Any) -> bool:
     """Whether a cache holds keys and values alone: of others it is not known what a row is."""
     return type(cache) is transformers.DynamicCache and all(
         type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
