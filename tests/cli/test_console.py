@@ -81,6 +81,20 @@ def test_where_nothing_is_left_nothing_is_said(
     assert capsys.readouterr().err == ""
 
 
+def test_a_stage_that_begins_anew(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress() as view:
+        for asked in range(2):  # a model is asked by one method, then by another
+            view.announce(Workload((Work("sft", "fruit", 40, 400, 0, 2000, 25_600),)))
+            for step in range(0, 31, 10):
+                clock[0] = 1000.0 * asked + step
+                view("generate sft", step * 4, 400)
+        clock[0] = 1030.0
+        assert view.line(0.0) == "generate sft: 120 of 400, 30 s so far, about 70 s left"
+        view("generate sft", 400, 400)
+    foretold = [line for line in capsys.readouterr().err.splitlines() if "At this pace" in line]
+    assert foretold == ["At this pace all responses take about 80 s more."] * 2
+
+
 def test_json_lines_have_it_too(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with progress(log_json=True) as view:
         view.announce(WORK)

@@ -53,13 +53,18 @@ class View:
         self._last = time.monotonic()
         self._latest: _Stage | None = None
         self._wanted = 0
+        self._responses = 0  # of stages that have begun anew
+        self._announced_at = 0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that `done` of `total` are done."""
+        """Show that `done` of `total` are done; where that is less than before, it begins anew."""
         now = time.monotonic()
         kind = KINDS.get(stage.partition(" ")[0], "scoring")
         self._spent[kind] = self._spent.get(kind, 0.0) + now - self._last
         self._last = now
+        again = stage in self._stages and done < self._stages[stage].done
+        if again:
+            self._responses += self._stages.pop(stage).responses
         if stage not in self._stages:
             self._stages[stage] = _Stage(stage, started=now, before=done)
         self._latest = at = self._stages[stage]
@@ -67,6 +72,8 @@ class View:
         if self._bar is not None:
             if stage not in self._bars:
                 self._bars[stage] = self._bar.add_task(stage, total=total)
+            elif again:
+                self._bar.reset(self._bars[stage], total=total)
             words = f"{stage}, {at.rate(now):,.0f} tokens/s" if at.rate(now) else stage
             self._bar.update(self._bars[stage], completed=done, total=total, description=words)
         if self._log:
@@ -85,7 +92,7 @@ class View:
 
     def announce(self, work: Workload) -> None:
         """Say how much a run has to make; nothing where all is there."""
-        self._wanted = work.responses
+        self._wanted, self._announced_at = work.responses, self._made()
         if self._log:
             self._write(stage="plan", done=work.done, total=work.done + work.responses,
                         tokens_at_most=work.makes)  # fmt: skip
@@ -108,13 +115,16 @@ class View:
             return None
         return self._latest.line(time.monotonic()) if self._latest is not None else "starting"
 
+    def _made(self) -> int:
+        """Responses that were made so far."""
+        return self._responses + sum(stage.responses for stage in self._stages.values())
+
     def _foretell(self, at: _Stage, now: float) -> None:
         """Say once how long the rest will take, after the first batches."""
         pace = at.pace(now)
         if not self._wanted or pace is None:
             return
-        made = sum(stage.done - stage.before for stage in self._stages.values() if stage.generates)
-        seconds = pace * (self._wanted - made)
+        seconds = pace * (self._wanted - (self._made() - self._announced_at))
         self._wanted = 0
         if seconds >= WORTH_SAYING:
             self._say(f"At this pace all responses take about {in_words(seconds)} more.")
@@ -143,9 +153,10 @@ class _Stage:
     batches: list[tuple[float, int]] = field(default_factory=list)
 
     @property
-    def generates(self) -> bool:
-        """Whether it makes responses."""
-        return KINDS.get(self.name.partition(" ")[0]) == "generation"
+    def responses(self) -> int:
+        """How many responses it has made since it began."""
+        generates = KINDS.get(self.name.partition(" ")[0]) == "generation"
+        return self.done - self.before if generates else 0
 
     def tell(self, done: int, total: int, now: float) -> None:
         """What is known by now."""
