@@ -40,6 +40,7 @@ ELSEWHERE = {
     ("tasks.md", "jinja"): "tests/tasks/test_builtin.py",
     ("config.md", "yaml"): "tests/core/test_config.py",
     ("leaderboard.md", "js"): "tests/leaderboard/test_board.py",
+    ("integrations.md", "python"): "tests/training/test_integrations.py",
 }
 """Blocks that another test runs, which finds them in the page."""
 
