@@ -53,7 +53,7 @@ def test_the_examples_run_and_their_checkpoints_are_asked(
 
 def example_of(word: str) -> dict[str, Any]:
     """What the example that has a word in it defines."""
-    (block,) = (block for block in EXAMPLES if word in block.text)
+    (block,) = (block for block in EXAMPLES if word in block.text.splitlines())
     names: dict[str, Any] = {}
     exec(compile(block.text, f"line {block.line}", "exec"), names)
     return names
@@ -68,7 +68,7 @@ def test_the_plugin_of_axolotl_sets_the_loss(
     base = ModuleType("axolotl.integrations.base")
     base.BasePlugin = object  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "axolotl.integrations.base", base)
-    plugin = example_of("axolotl")["Diverse"]()
+    plugin = example_of("class Diverse(BasePlugin):")["Diverse"]()
     ids = [{"input_ids": [3, 4, 5, 6], "labels": [-100, 4, 5, 6]}] * 4
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     args = TrainingArguments(
@@ -88,7 +88,7 @@ def test_the_plugin_of_axolotl_sets_the_loss(
 
 def test_the_loss_for_torchtune_is_the_loss() -> None:
     """As its recipes call it: logits (tokens, V), labels shifted with an ignored one at the end."""
-    loss = example_of("class TofuLoss")["TofuLoss"]()
+    loss = example_of("class TofuLoss(torch.nn.Module):")["TofuLoss"]()
     logits = torch.randn(2, 9, 61, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(3, 61, (2, 9), generator=torch.Generator().manual_seed(1))
     labels[:, :3] = -100
