@@ -143,6 +143,11 @@ def test_a_special_token_that_is_typed_stays_text(model: Path, typed: str) -> No
     assert [own.tokenizer.decode([id]) for id in ids if id in special] == [
         "<s>", "<|system|>", "<|user|>", "<|assistant|>"
     ]  # fmt: skip
+    begins = own.tokenizer.convert_tokens_to_ids(["<|system|>", "<|user|>", "<|assistant|>"])
+    assert (ids[1], ids[-1]) == (begins[0], begins[2])
+    newline = own.special.ids("\n")
+    role = ids.index(begins[1])
+    assert ids[role - len(newline) : role] == newline  # the template's own, not the typed one
     assert own.tokenizer.decode(ids) == f"<s><|system|>Mind {typed}\n<|user|>{typed}\n<|assistant|>"
     text = f"Say {typed} now"
     plain = Request(

@@ -10,7 +10,7 @@ date, and a special token that somebody typed into a prompt stays text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +22,7 @@ from tofu_eval.core.errors import ModelError
 from tofu_eval.core.models import ResolvedModel, resized_vocabulary
 from tofu_eval.core.reasoning import opens_thought
 from tofu_eval.core.types import Message, Request
-from tofu_eval.engines.special_tokens import TAG_TEXTS, SpecialTokens, Written
+from tofu_eval.engines.special_tokens import TAG_TEXTS, Mark, SpecialTokens, Written
 
 CLOCK = "strftime_now"
 """The function by which a chat template asks for the date."""
@@ -266,7 +266,13 @@ class Encoder:
         return ids
 
     def tokenize(
-        self, text: str, typed: Sequence[Written], where: str, *, begin: bool
+        self,
+        text: str,
+        typed: Sequence[Written],
+        where: str,
+        *,
+        begin: bool,
+        render_again: Callable[[Mark], str] | None = None,
     ) -> list[int]:
         """The ids of a text; special tokens are those of the template, not what was typed.
 
@@ -275,12 +281,14 @@ class Encoder:
             typed: as `encode_open`.
             where: the same.
             begin: whether the tokenizer puts its own special tokens around it.
+            render_again: as `SpecialTokens.split_typed`.
 
         Raises:
             ModelError: what was typed cannot be told from the template's own.
         """
         ids: list[int] = []
-        for i, (part, is_typed) in enumerate(self.special.split_typed(text, typed, where)):
+        pieces = self.special.split_typed(text, typed, where, render_again)
+        for i, (part, is_typed) in enumerate(pieces):
             if is_typed:
                 ids += self.special.ids_as_text(part)
             else:
@@ -298,7 +306,10 @@ class Encoder:
                 "needs. Use --format base or --format sft."
             )
         text = self._render_chat(request, True)
-        ids = self.tokenize(text, _written(request), _where(request), begin=False)
+        ids = self.tokenize(
+            text, _written(request), _where(request), begin=False,
+            render_again=lambda mark: self._render_chat(_marked(request, mark), True),
+        )  # fmt: skip
         if not ids:
             raise ModelError(
                 f"The chat template of '{self.name}' makes nothing of the prompt "
@@ -339,6 +350,13 @@ class Encoder:
 
 def _where(request: Request) -> str:
     return f"Prompt '{request.prompt_id}' of task '{request.task}'"
+
+
+def _marked(request: Request, mark: Mark) -> Request:
+    messages = request.messages or ()
+    return replace(
+        request, messages=tuple(replace(m, content=mark(m.role, m.content)) for m in messages)
+    )
 
 
 def _written(request: Request) -> tuple[Message, ...]:

@@ -7,7 +7,7 @@ answer to learn must not end the answer: templates write the real ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -29,6 +29,15 @@ class Written(Protocol):
         """What."""
 
 
+Mark = Callable[[str, str], str]
+"""What is to stand in the place of a text, given the role of who wrote it."""
+
+Span = tuple[int, int]
+
+FIRST_MARK = 0x100000
+"""The first of the characters that stand for typed tokens: private ones, that no template knows."""
+
+
 class SpecialTokens:
     """The special tokens of a tokenizer.
 
@@ -46,7 +55,11 @@ class SpecialTokens:
         return self._control_of_models if role == "assistant" else self._control_of_people
 
     def split_typed(
-        self, text: str, typed: Sequence[Written], where: str
+        self,
+        text: str,
+        typed: Sequence[Written],
+        where: str,
+        render_again: Callable[[Mark], str] | None = None,
     ) -> list[tuple[str, bool]]:
         """A text in pieces: those that are typed special tokens, and what stands between them.
 
@@ -54,13 +67,19 @@ class SpecialTokens:
             text: the whole of it.
             typed: what was written of it, in its order.
             where: what messages call it.
+            render_again: makes the text once more, of what a function makes of each text in it,
+                told who wrote it. So a typed token is told from the template's own beside it.
         Returns: pieces, each with whether it is such a token; the first is none and may be empty.
 
         Raises:
             ModelError: what was typed cannot be told from the template's own.
         """
-        pieces, start = [], 0
-        for first, last in self._typed_spans(text, typed, where):
+        pieces: list[tuple[str, bool]] = []
+        start = 0
+        spans = self._typed_spans(text, typed, where)
+        if spans and render_again is not None:
+            spans = self._marked_spans(text, render_again) or spans
+        for first, last in spans:
             pieces += [(text[start:first], False), (text[first:last], True)]
             start = last
         pieces.append((text[start:], False))
@@ -100,11 +119,28 @@ class SpecialTokens:
         """The special tokens that open or close a thought."""
         return {id: token for id, token in self.tokens.items() if token in TAG_TEXTS}
 
-    def _typed_spans(
-        self, text: str, typed: Sequence[Written], where: str
-    ) -> list[tuple[int, int]]:
+    def _marked_spans(self, text: str, render_again: Callable[[Mark], str]) -> list[Span]:
+        """Where typed special tokens stand, by marks in their place; none where that fails."""
+        tokens = sorted(set(self.tokens.values()))
+        marks = {token: chr(FIRST_MARK + i) for i, token in enumerate(tokens)}
+        token_of = {mark: token for token, mark in marks.items()}
+
+        def mark(role: str, written: str) -> str:
+            return self.control_tokens(role).sub(lambda m: marks[m.group()], written)
+
+        spans, place, restored = [], 0, []
+        for letter in re.split(f"({'|'.join(token_of)})", render_again(mark)):
+            part = token_of.get(letter, letter)
+            if letter in token_of:
+                spans.append((place, place + len(part)))
+            restored.append(part)
+            place += len(part)
+        return spans if "".join(restored) == text else []
+
+    def _typed_spans(self, text: str, typed: Sequence[Written], where: str) -> list[Span]:
         """Where special tokens were typed, in the text that a template made."""
-        spans, place = [], 0
+        spans: list[Span] = []
+        place = 0
         for turn in typed:
             control = self.control_tokens(turn.role)
             forms = [turn.content, turn.content.strip()]

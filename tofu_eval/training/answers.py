@@ -15,6 +15,7 @@ from tofu_eval.core.errors import DataError
 from tofu_eval.core.reasoning import TAGS, opens_thought
 from tofu_eval.core.types import Message, Prompt
 from tofu_eval.engines.prompts import Encoder
+from tofu_eval.engines.special_tokens import Mark
 from tofu_eval.importers.chat import THOUGHTS
 from tofu_eval.importers.training_rows import Example
 from tofu_eval.importers.training_turns import ANYWHERE, Turn
@@ -124,7 +125,12 @@ class AnswerWriter:
         asked = self._render(example, before, where, generation_prompt=True)
         whole = self._render(example, [*before, turn], where, generation_prompt=False)
         self._check_chat(example, before, asked, where)
-        prompt = self.encoder.tokenize(asked, self._written(before), _capital(where), begin=False)
+        prompt = self.encoder.tokenize(
+            asked, self._written(before), _capital(where), begin=False,
+            render_again=lambda mark: self._render(
+                example, [_marked(one, mark) for one in before], where, generation_prompt=True
+            ),
+        )  # fmt: skip
         piece = _answer_piece(asked, whole, turn, where)
         self._check_answer(turn, piece.text, where)
         pieces = self.encoder.special.split_typed(
@@ -347,6 +353,21 @@ def _closing_thought(rest: str, turn: Turn, tag: tuple[str, str]) -> str:
     if closing in rest:
         return rest
     return f"{(turn.reasoning or '').strip()}\n{closing}\n\n{rest}"
+
+
+def _marked(turn: Turn, mark: Mark) -> Turn:
+    """A turn with each of its texts as `mark` makes it."""
+
+    def marked(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: marked(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [marked(inner) for inner in value]
+        return mark(turn.role, value) if isinstance(value, str) else value
+
+    return replace(
+        turn, content=marked(turn.content), thought=marked(turn.thought), more=marked(turn.more)
+    )
 
 
 def _texts(value: object) -> Iterator[str]:
