@@ -39,8 +39,8 @@ SIZES: dict[str, Any] = {
         2,
         "num_hidden_layers n_layer num_layers n_layers decoder_layers encoder_layers"
         " num_decoder_layers num_encoder_layers num_blocks depth num_key_value_heads num_kv_heads"
-        " kv_n_heads num_experts_per_tok moe_top_k moe_topk top_k_experts linear_num_key_heads"
-        " conf_num_hidden_layers conf_num_attention_heads",
+        " kv_n_heads num_experts_per_tok moe_k moe_top_k moe_topk top_k_experts"
+        " linear_num_key_heads conf_num_hidden_layers conf_num_attention_heads",
     ),
     **_each(
         4,
