@@ -76,7 +76,7 @@ def test_value_and_gradients_are_those_of_full_logits(name: str) -> None:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(tiny_config(name, CONFIG_MAPPING[name]))
     model.train(name == "reformer")  # reversible layers have no gradients in evaluation
-    assert sum(p.numel() for p in model.parameters()) < 2e6
+    assert sum(p.numel() for p in model.parameters()) < 4e6
     if name in REFUSED:
         with pytest.raises(TrainingError) as caught:
             check_head(model)
