@@ -175,6 +175,8 @@ def evaluate(
     tasks = [tasks] if isinstance(tasks, str | Path | Task) else tasks
     plans = [plan_of(load_task(task), chosen) for task in tasks]
     check_lists(models, plans, chosen)
+    methods = {method.name: method for method in find_methods(chosen.methods)}
+    check_methods([*methods.values()], plans)
     # Everything that can be wrong is found out before hours of generation.
     asked_metrics = {plan.task.name: metrics_of(chosen, plan.task.metrics) for plan in plans}
     scorers, remarks = add_scored(asked_metrics, output, chosen, only=only)
@@ -185,8 +187,6 @@ def evaluate(
         for name, model in models.items()
     }
     check_name_is_free(models, people=has_people(plans, chosen.human))
-    methods = {method.name: method for method in find_methods(chosen.methods)}
-    check_methods([*methods.values()], plans)
     variants = variants_of(models, chosen.sweep, [*methods])
     asked = {variant.name: [variant.plan(plan) for plan in plans] for variant in variants}
     served_by = {variant.name: engines[variant.model] for variant in variants}
