@@ -44,6 +44,18 @@ def test_the_line_of_a_stage(clock: list[float]) -> None:
     assert view.line(0.0) == "generate sft: 400 of 400, 27 tokens/s, 2 min so far"
 
 
+def test_a_stage_that_begins_once_more_has_its_own_time(clock: list[float]) -> None:
+    view = View(None, False)
+    view("generate sft", 0, 400)
+    clock[0] = 100.0
+    view("generate sft", 400, 400)
+    clock[0] = 2000.0
+    view("generate sft", 0, 400)
+    clock[0] = 2030.0
+    view("generate sft", 120, 400)
+    assert view.line(0.0) == "generate sft: 120 of 400, 30 s so far, about 70 s left"
+
+
 def test_what_was_there_before_does_not_make_it_look_quick(clock: list[float]) -> None:
     view = View(None, False)
     view("generate sft", 300, 400)
