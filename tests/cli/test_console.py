@@ -157,6 +157,17 @@ def test_a_command_that_ends_says_no_more(
     assert capsys.readouterr().err == ""
 
 
+def test_of_several_processes_the_first_alone_speaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY", 0.001)
+    monkeypatch.setenv("RANK", "1")
+    with heartbeat_of("train"), progress() as view:
+        view("train x", 1, 2)
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("log_json", [True])
 def test_json_lines_stay_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], log_json: bool

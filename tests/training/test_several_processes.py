@@ -49,9 +49,9 @@ def run(line: list[str], **environment: str) -> str:
 
 
 def test_gradients_of_a_split_model_are_those_of_the_whole() -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-              "--master-port", "0", str(SUPPORT / "split_models.py")]  # fmt: skip
-    lines = [json.loads(line) for line in run(launch).splitlines() if line.startswith("{")]
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+           "--master-port", "0", str(SUPPORT / "split_models.py")]  # fmt: skip
+    lines = [json.loads(line) for line in run(two).splitlines() if line.startswith("{")]
     errors = {line["way"]: line["error"] for line in lines}
     refused = errors.pop("fsdp 1, head")
     assert refused.startswith("The LM head's weights are split over processes by themselves (FSDP")
@@ -68,12 +68,12 @@ def asked(base: Path, rows: Path) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module")
-def alone(asked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint of one process."""
-    out = tmp_path_factory.mktemp("several") / "one"
-    run([sys.executable, *MODULE, *asked, "--batch-size", "8", "--output", str(out)])
-    return out
+def launch(way: str, folder: Path) -> list[str]:
+    """The command that starts two processes."""
+    if way == "ddp":
+        return [*LAUNCH, "--multi_gpu"]
+    (folder / "fsdp.yaml").write_text(FSDP_2)
+    return [*LAUNCH, "--config_file", str(folder / "fsdp.yaml")]
 
 
 def result(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -81,20 +81,21 @@ def result(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return load_file(path / "model.safetensors"), manifest
 
 
-@pytest.mark.parametrize("way", ["ddp", "fsdp2"])
+@pytest.mark.parametrize(("way", "loss"), [("ddp", "psft"), ("fsdp2", "tofu")])
 def test_two_processes_equal_one_with_twice_the_batch(
-    way: str, asked: list[str], alone: Path, tmp_path: Path
+    way: str, loss: str, asked: list[str], tmp_path: Path
 ) -> None:
-    """The same eight rows a step, once in one process and once in two halves."""
+    """The same eight rows a step, once in one process and once in two halves.
+
+    psft's reference column is made in two halves, too.
+    """
     import torch
 
-    if way == "ddp":
-        launch = [*LAUNCH, "--multi_gpu"]
-    else:
-        (tmp_path / "fsdp.yaml").write_text(FSDP_2)
-        launch = [*LAUNCH, "--config_file", str(tmp_path / "fsdp.yaml")]
-    out = tmp_path / "two"
-    said = run([*launch, *MODULE, *asked, "--batch-size", "4", "--output", str(out)])
+    asked = [*asked, "--loss", loss]
+    alone, out = tmp_path / "one", tmp_path / "two"
+    run([sys.executable, *MODULE, *asked, "--batch-size", "8", "--output", str(alone)])
+    two = [*launch(way, tmp_path), *MODULE, *asked, "--batch-size", "4", "--output", str(out)]
+    said = run(two)
     assert said.count("Checkpoint:") == 1  # the first process speaks, alone
     assert said.count("last logged") == 1
     (one, log_one), (two, log_two) = result(alone), result(out)

@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from tofu_eval.cli.heartbeat import in_words, saying
+from tofu_eval.cli.heartbeat import in_words, is_first_process, saying
 from tofu_eval.core.escape import printable
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def workload_text(work: Workload) -> str:
 def progress(log_json: bool = False) -> Iterator[View]:
     """A `View`: bars on a terminal, else a line now and then, or JSON with `log_json`."""
     console = Console(stderr=True)
-    if log_json or not console.is_terminal:
+    if log_json or not console.is_terminal or not is_first_process():
         view = View(None, log_json)
         with saying(view.line):
             yield view

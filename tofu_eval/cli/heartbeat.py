@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,11 @@ Words = Callable[[float], str | None]
 """What is said after so many seconds; None for nothing."""
 
 _KEY = "tofu_eval.heartbeat"
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that speaks, of those that torch's launcher or another starts."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Heartbeat:
@@ -54,7 +60,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._ended.wait(EVERY):
             text = self._words[-1](time.monotonic() - self._start)
-            if text is not None:
+            if text is not None and is_first_process():
                 click.echo(printable(text), err=True)
 
 

@@ -154,12 +154,13 @@ def command(configs: tuple[str, ...], resume: bool, **options: Any) -> None:
     tofu-eval train --model BASE --data rows.jsonl --loss tofu --output checkpoints/tofu
     """
     from tofu_eval.cli.console import note, print_table, progress
+    from tofu_eval.cli.heartbeat import is_first_process
     from tofu_eval.training.settings import train_settings
 
     fields = training_fields(configs, options)
     settings = train_settings(fields)
     require_training()
-    from tofu_eval.training.job import is_first_process, train
+    from tofu_eval.training.job import train
 
     with progress() as report:
         result = train(settings, resume=resume, report=report)

@@ -162,11 +162,6 @@ def train(
         return done or job.run(spec, resolved, args, examples, held_out, checkpoint)
 
 
-def is_first_process() -> bool:
-    """Whether this is the process that speaks, of those that a launcher has started."""
-    return bool(PartialState().is_main_process)
-
-
 LENGTHS = {"num_train_epochs": 3.0, "max_steps": -1}
 """The fields of SFTConfig that say how long a training is, with TRL's defaults."""
 
@@ -253,7 +248,7 @@ class _Job:
         checkpoint: Path | None,
     ) -> TrainResult:
         """Train, save, and say so."""
-        main = is_first_process()
+        main = PartialState().is_main_process
         with quiet():
             model, tokenizer = load_model(resolved, self.settings, args)
             encoder = encoder_of(self.settings.model, model, tokenizer)
