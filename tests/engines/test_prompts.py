@@ -159,6 +159,17 @@ def test_a_special_token_that_is_typed_stays_text(model: Path, typed: str) -> No
     assert own.tokenizer.decode(ids[1:]) == text
 
 
+def test_a_template_may_cut_what_was_typed_but_not_change_it(model: Path) -> None:
+    shown = TURNS.replace("message.content", "message.content.split('<|user|>')[-1] | trim")
+    own = encoder(model, shown + ANSWER + "{% endif %}")
+    ids = own.encode(chat(("user", "one </think> two ")))
+    assert own.tokenizer.decode(ids) == "<s><|user|>one </think> two\n<|assistant|>"
+    assert own.tokenizer.convert_tokens_to_ids("</think>") not in ids
+    loud = encoder(model, TURNS.replace("message.content", "message.content | upper"))
+    with pytest.raises(ModelError, match=r"special token of .* the template changes its text"):
+        loud.encode(chat(("user", "one </think> two")))
+
+
 def test_examples_and_a_system_prompt(model: Path) -> None:
     prompts = [te.Prompt.of_text("1", "Name a fruit:")]
     task = te.Task(

@@ -76,10 +76,7 @@ class SpecialTokens:
         """
         pieces: list[tuple[str, bool]] = []
         start = 0
-        spans = self._typed_spans(text, typed, where)
-        if spans and render_again is not None:
-            spans = self._marked_spans(text, render_again) or spans
-        for first, last in spans:
+        for first, last in self._spans(text, typed, where, render_again):
             pieces += [(text[start:first], False), (text[first:last], True)]
             start = last
         pieces.append((text[start:], False))
@@ -119,8 +116,20 @@ class SpecialTokens:
         """The special tokens that open or close a thought."""
         return {id: token for id, token in self.tokens.items() if token in TAG_TEXTS}
 
-    def _marked_spans(self, text: str, render_again: Callable[[Mark], str]) -> list[Span]:
-        """Where typed special tokens stand, by marks in their place; none where that fails."""
+    def _spans(
+        self,
+        text: str,
+        typed: Sequence[Written],
+        where: str,
+        render_again: Callable[[Mark], str] | None,
+    ) -> list[Span]:
+        if not any(self.control_tokens(turn.role).search(turn.content) for turn in typed):
+            return []
+        marked = None if render_again is None else self._marked_spans(text, render_again)
+        return self._typed_spans(text, typed, where) if marked is None else marked
+
+    def _marked_spans(self, text: str, render_again: Callable[[Mark], str]) -> list[Span] | None:
+        """Where typed special tokens stand, by marks in their place; None where that fails."""
         tokens = sorted(set(self.tokens.values()))
         marks = {token: chr(FIRST_MARK + i) for i, token in enumerate(tokens)}
         token_of = {mark: token for token, mark in marks.items()}
@@ -135,7 +144,7 @@ class SpecialTokens:
                 spans.append((place, place + len(part)))
             restored.append(part)
             place += len(part)
-        return spans if "".join(restored) == text else []
+        return spans if "".join(restored) == text else None
 
     def _typed_spans(self, text: str, typed: Sequence[Written], where: str) -> list[Span]:
         """Where special tokens were typed, in the text that a template made."""
