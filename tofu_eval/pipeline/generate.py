@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
@@ -27,6 +28,12 @@ from tofu_eval.pipeline.generation_notes import add_notes, describe_failure
 from tofu_eval.pipeline.plan import Plan, choices
 from tofu_eval.run.store import Run
 from tofu_eval.tasks import Format, converse, render
+
+TOGETHER = 512
+"""Responses that are saved together at most, where an engine gives them in smaller lists."""
+
+WAITING_SHARE = 64
+"""One in so many of the finished responses may wait to be saved: what a kill can cost."""
 
 NOT_DRAWN = Sampling(samples=1, temperature=0.0, max_tokens=1)
 """The sampling of responses that are given: it has no say."""
@@ -158,7 +165,7 @@ def generate(
     tokens = getattr(report, "tokens", None)
     passing: list[Response] = []
     batches = _explain_failures(engine, model, engine.generate(asked, keys)) if asked else iter(())
-    with finishing():
+    with finishing(), _Saving(run).to_the_end() as saving:
         for batch in chain([too_long] if too_long else [], batches):
             if tokens is not None:
                 tokens(stage, sum(len(row.token_ids or ()) for row in batch))
@@ -172,11 +179,12 @@ def generate(
             if batch is not too_long:
                 count.add(rows)
             passing += [row for row in rows if may_pass(row)]
-            _save(run, [row for row in rows if not may_pass(row)])
             keys.update(row.key for row in rows)
+            saving.add([row for row in rows if not may_pass(row)], of=count.finished)
             report(stage, count.finished, len(wanted))
             leave_if_asked()
-        _save(run, passing)
+        saving.save()
+        saving.add(passing)
     add_notes(run, model, wanted)
     if count.finished != len(wanted):
         raise ModelError(
@@ -226,9 +234,36 @@ class _Count:
             )
 
 
-def _save(run: Run, rows: Sequence[Response]) -> None:
-    for place in dict.fromkeys((row.model, row.task) for row in rows):
-        run.add_responses(*place, [row for row in rows if (row.model, row.task) == place])
+class _Saving:
+    """Saves responses at once while they are few, and later as many together as keeps parts few.
+
+    An engine may give its responses one by one, and a part file a row would be a million files.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._waiting: list[Response] = []
+
+    def add(self, rows: Sequence[Response], *, of: int = 0) -> None:
+        """Save these, or let them wait for others; `of` are finished in all."""
+        self._waiting += rows
+        if len(self._waiting) >= min(TOGETHER, of // WAITING_SHARE):
+            self.save()
+
+    def save(self) -> None:
+        """Save what waits."""
+        rows, self._waiting = self._waiting, []
+        for place in dict.fromkeys((row.model, row.task) for row in rows):
+            mine = [row for row in rows if (row.model, row.task) == place]
+            self._run.add_responses(*place, mine)
+
+    @contextmanager
+    def to_the_end(self) -> Iterator[_Saving]:
+        """Whatever ends the block, nothing waits after it."""
+        try:
+            yield self
+        finally:
+            self.save()
 
 
 def _part_too_long(
