@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 Unit = TypeVar("Unit")
@@ -13,9 +14,14 @@ Made = TypeVar("Made")
 FLUSH = 5.0
 """Seconds after which what is finished is handed over, however little."""
 
+AHEAD = 4
+"""How many times what is asked for may be finished and not yet collected; then units wait."""
+
 
 class Flight(Generic[Unit, Made]):
     """Units of work, each a coroutine that gives a list; what is finished is collected.
+
+    Work goes on while what was collected is saved.
 
     Args:
         make: does one unit.
@@ -32,44 +38,66 @@ class Flight(Generic[Unit, Made]):
         self._make = make
         self._waiting = iter(units)
         self._concurrency = concurrency
-        self._flying: set[asyncio.Task[list[Made]]] = set()
-        self._error: BaseException | None = None
+        self._workers: list[asyncio.Task[None]] = []
+        self._working = 0
+        self._ready: list[Made] = []
+        self._chunk = 1
+        self._error: Exception | None = None
 
     async def collect(self, chunk: int) -> list[Made]:
-        """What is finished next, at most about `chunk`; nothing when all is done.
+        """What is finished next, about `chunk` or what has piled up; nothing when all is done.
 
         Raises whatever a unit failed with, after what was finished has been collected.
         """
-        ready: list[Made] = []
+        self._chunk = chunk
+        if not self._workers:
+            self._start()
+        self._tell()
         until = time.monotonic() + FLUSH
-        while self._error is None and len(ready) < chunk and self._fill():
-            wait = max(until - time.monotonic(), 0.05)
-            done, self._flying = await asyncio.wait(
-                self._flying, timeout=wait, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                if (error := task.exception()) is not None:
-                    self._error = self._error or error
-                else:
-                    ready += task.result()
-            if ready and time.monotonic() > until:
+        while self._error is None and len(self._ready) < chunk and self._working:
+            self._changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), max(until - time.monotonic(), 0.05))
+            if self._ready and time.monotonic() > until:
                 break
-        if self._error is not None and not ready:
+        if self._error is not None and not self._ready:
             await self.cancel()
             raise self._error
+        ready, self._ready = self._ready, []
+        self._tell()
         return ready
 
     async def cancel(self) -> None:
         """End what is under way."""
-        for task in self._flying:
-            task.cancel()
-        await asyncio.gather(*self._flying, return_exceptions=True)
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
 
-    def _fill(self) -> bool:
-        while len(self._flying) < self._concurrency:
-            try:
-                unit = next(self._waiting)
-            except StopIteration:
-                break
-            self._flying.add(asyncio.ensure_future(self._make(unit)))
-        return bool(self._flying)
+    def _start(self) -> None:
+        self._changed, self._room = asyncio.Event(), asyncio.Event()
+        self._working = self._concurrency
+        self._workers = [asyncio.ensure_future(self._work()) for _ in range(self._concurrency)]
+
+    async def _work(self) -> None:
+        try:
+            for unit in self._waiting:
+                await self._room.wait()
+                if self._error is not None:
+                    break
+                made = await self._make(unit)
+                self._ready += made  # which may be another list than before the unit was made
+                self._tell()
+        except Exception as error:  # noqa: BLE001 - raised by `collect`
+            self._error = self._error or error
+        finally:
+            self._working -= 1
+            self._changed.set()
+
+    def _tell(self) -> None:
+        """Whether there is enough to collect, and room for more."""
+        if len(self._ready) >= self._chunk:
+            self._changed.set()
+        if len(self._ready) < AHEAD * self._chunk:
+            self._room.set()
+        else:
+            self._room.clear()

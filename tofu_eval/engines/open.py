@@ -17,6 +17,10 @@ from tofu_eval.engines.base import Engine
 
 Factory = Callable[..., Engine]
 
+SERVED = frozenset({"openai"})
+"""Engines that hold no weights: whether there is an accelerator is not looked for, which takes
+seconds."""
+
 ENGINES: Registry[Factory] = Registry(
     "engine",
     "tofu_eval.engines.builtin",
@@ -42,8 +46,9 @@ def engine_of(
     """The engine of a model; an engine object is its own."""
     if not isinstance(model, str | Path | ModelSpec):
         return model
+    name_of_engine = chosen.engine or default_engine()
     return open_engine(
-        chosen.engine or default_engine(),
+        name_of_engine,
         model if isinstance(model, ModelSpec) else replace(parse_model(str(model)), name=name),
         batch_size=chosen.batch_size,
         device=chosen.device,
@@ -53,7 +58,7 @@ def engine_of(
         base_url=chosen.base_url.get(name)
         if isinstance(chosen.base_url, dict)
         else chosen.base_url,
-        isolate=is_isolated(chosen),
+        isolate=name_of_engine not in SERVED and is_isolated(chosen),
         report=report,
         **_set_options(chosen),
     )

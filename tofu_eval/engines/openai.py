@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from typing import Any, TypeVar
 
 import openai
@@ -48,6 +49,9 @@ DEFAULTS: Mapping[str, Any] = {
 
 MOST_AT_ONCE = 16
 """Samples that one request asks for, where a server gives several."""
+
+OF_ONE_CLIENT = 32
+"""Requests in flight of one client: with each, it looks through all connections that it has."""
 
 OF_ONE_PROMPT = (400, 413, 422)
 """Refusals that may concern a prompt and not all of them."""
@@ -131,12 +135,15 @@ class OpenAIEngine:
         _refuse_chat(left)
         short = 0
         with Loop() as loop:
-            client = open_client(self._url, self._options["api_key_env"], self._options["timeout"])
+            clients = self._open_clients()
+            turns = cycle(clients)
             flight: Flight[list[Request], tuple[Request, Response]] | None = None
             try:
-                terms = loop.run(self._explain_refusal(left[0], self._settle(client, left)))
+                terms = loop.run(self._explain_refusal(left[0], self._settle(clients[0], left)))
                 flight = Flight(
-                    lambda unit: self._explain_refusal(unit[0], self._respond(client, terms, unit)),
+                    lambda unit: self._explain_refusal(
+                        unit[0], self._respond(next(turns), terms, unit)
+                    ),
                     _units(left, terms),
                     self._options["concurrency"],
                 )
@@ -149,12 +156,19 @@ class OpenAIEngine:
             finally:
                 if flight is not None:
                     loop.run(flight.cancel())
-                loop.run(client.close())
+                for client in clients:
+                    loop.run(client.close())
 
     def close(self) -> None:
         """Nothing is held between calls."""
 
     # One server
+
+    def _open_clients(self) -> list[openai.AsyncOpenAI]:
+        """As many clients as the requests in flight need."""
+        count = -(-self._options["concurrency"] // OF_ONE_CLIENT)
+        told = (self._options["api_key_env"], self._options["timeout"])
+        return [open_client(self._url, *told) for _ in range(count)]
 
     async def _settle(
         self, client: openai.AsyncOpenAI, left: Sequence[Request]
