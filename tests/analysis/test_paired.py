@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tofu_eval.analysis import Pair, mean_interval, paired_difference, paired_differences
+from tofu_eval.analysis.paired import clear_signs, is_significant
 from tofu_eval.core.errors import DataError
 
 FINITE = st.floats(-1e6, 1e6)
@@ -164,3 +165,25 @@ def test_pairing_sees_what_two_separate_intervals_miss() -> None:
 def test_too_large_a_value_is_refused(bad: float) -> None:
     with pytest.raises(DataError, match=r"A score is too large to average: expected at most"):
         paired_difference({"p": bad}, {"p": bad})
+
+
+@pytest.mark.parametrize("clusters", [None, {i: f"c{i % 9}" for i in range(30)}])
+def test_clear_signs_are_those_of_the_differences(clusters: dict[int, str] | None) -> None:
+    draw = np.random.default_rng(5)
+    base = dict(enumerate(draw.normal(0, 1, 30).tolist()))
+    shifts = (0.0, 0.2, 0.5, -0.5, 1.5, -2.0)
+    others = [
+        {i: value + shift + draw.normal(0, 0.8) for i, value in base.items()} for shift in shifts
+    ]
+    pairs = [Pair(other, base, "t", clusters) for other in others]
+    pairs += [Pair(base, base, "t", clusters), Pair({1: 2.0}, base, "t", clusters)]
+    for alpha in (0.05, 0.2):
+        differences, _ = paired_differences(pairs, alpha=alpha)
+        expected = [
+            None
+            if one.p_adjusted is None
+            else int(np.sign(one.value)) * is_significant(one, alpha=alpha)
+            for one in differences
+        ]
+        assert clear_signs(pairs, alpha=alpha) == expected
+        assert {None, -1, 0, 1} == {*expected}

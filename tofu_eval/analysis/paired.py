@@ -110,6 +110,28 @@ def paired_differences(
     return found, family.level
 
 
+def clear_signs(pairs: Sequence[Pair], *, alpha: float = 0.05) -> list[int | None]:
+    """The sign of each difference of a family that is significant, see `is_significant`; 0 of the
+    others, None where there is no test.
+
+    It makes no interval that decides nothing, which is what a family of thousands costs. A pair
+    that is `crossed` has its own test, and none here.
+    """
+    sides = [_Sides.of(pair) for pair in pairs]
+    family = sign_flip_tests([side.column for side in sides], alpha=alpha)
+    signs: list[int | None] = []
+    for side, test in zip(sides, family.tests, strict=True):
+        if test.adjusted is None or test.adjusted >= alpha:
+            signs.append(None if test.adjusted is None else 0)
+            continue
+        found = mean_interval(side.spread)
+        is_clear = (
+            found.low is not None and found.high is not None and not (found.low <= 0 <= found.high)
+        )
+        signs.append((1 if (found.value or 0.0) > 0 else -1) if is_clear else 0)
+    return signs
+
+
 @dataclass(frozen=True, slots=True)
 class _Sides:
     """A pair on the prompts that both sides have, in the order of the differences."""

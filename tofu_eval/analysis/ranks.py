@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.analysis.paired import Pair, is_significant, paired_differences
+from tofu_eval.analysis.paired import Pair, clear_signs
 from tofu_eval.analysis.sign_flips import least_p_value
 
 ALPHA = 0.05
@@ -111,14 +111,13 @@ def significantly_better(
         if (i, j) not in untested
         and least_p_value(_shared(columns[i], columns[j], clusters)) < alpha
     ]
-    differences, _ = paired_differences(
+    signs = clear_signs(
         [Pair(columns[i], columns[j], task, clusters) for i, j in pairs], alpha=alpha
     )
-    for (i, j), difference in zip(pairs, differences, strict=True):
-        was_tested[i, j] = was_tested[j, i] = difference.p_adjusted is not None
-        if is_significant(difference, alpha=alpha):
-            first = (difference.value or 0.0) > 0
-            better[(i, j) if first == higher else (j, i)] = True
+    for (i, j), sign in zip(pairs, signs, strict=True):
+        was_tested[i, j] = was_tested[j, i] = sign is not None
+        if sign:
+            better[(i, j) if (sign > 0) == higher else (j, i)] = True
     return better, was_tested
 
 
