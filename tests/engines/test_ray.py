@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.engine_requests import EAGER, asks, first_token_p, rows
+from support.ray_cluster import actors, cluster
 
 import tofu_eval as te
 from tofu_eval.core.errors import ConfigError, ModelError
@@ -31,16 +32,9 @@ needs_vllm = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    # Actors import what the tests hand them.
-    path = os.pathsep.join(
-        filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
-    )
-    os.environ["PYTHONPATH"] = path
-    yield
-    import ray
-
-    ray.shutdown()
+def _cluster() -> Iterator[None]:
+    with cluster():
+        yield
 
 
 def open_ray(model: Path, inner: str = "transformers", **options: Any) -> Any:
@@ -49,31 +43,6 @@ def open_ray(model: Path, inner: str = "transformers", **options: Any) -> Any:
         args |= EAGER
     spec = parse_model(f"m={model}")
     return open_engine("ray", spec, engine_args=args, device="cpu", **options)
-
-
-def actors() -> list[int]:
-    """Process ids of this cluster's actors that hold an engine."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"ray::MapWorker" in command and _is_ours(int(entry.name)):
-                found.append(int(entry.name))
-    return found
-
-
-def _is_ours(pid: int) -> bool:
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            return False
-    return False
 
 
 @pytest.mark.parametrize("inner", ["transformers", pytest.param("vllm", marks=needs_vllm)])

@@ -150,6 +150,7 @@ def replace_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tofu_eval.features.isolated.open_model", small_model)
     monkeypatch.setattr("tofu_eval.features.isolated.open_classifier", lambda *_, **__: SameWords())
     monkeypatch.setattr("tofu_eval.pipeline.plan.with_data", at_hand)
+    monkeypatch.setattr("tofu_eval.core.ray_actors.has_ray", lambda: True)
 
 
 def replace_work(command: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,23 @@ _SCORING = (
         "--workers", type=int, rare=True, heading=SCORING, help="Processes that score. Default: 1"
     ),
     option(
+        "--scoring",
+        type=click.Choice(["here", "ray"]),
+        rare=True,
+        heading=SCORING,
+        help="Where features and scores are made; ray is actors, on a cluster too. Default: here",
+    ),
+    option(
+        "--scoring-arg",
+        "scoring_args",
+        multiple=True,
+        rare=True,
+        heading=SCORING,
+        metavar="NAME=VALUE",
+        callback=lambda context, parameter, texts: arguments("--scoring-arg", texts),
+        help="Of --scoring ray: actors, num_cpus, num_gpus, address. May be repeated.",
+    ),
+    option(
         "--device",
         rare=True,
         heading=ENGINE,

@@ -33,8 +33,9 @@ class Scoring(BaseModel):
     `tokenizer` says what the metrics over words count; `unfinished` whether responses that stopped
     at the length limit are scored, `reasoning` whether thoughts are, and `reasoning_tags`
     (`OPEN,CLOSE` each) how they begin and end beside the usual ways; `workers` is how many
-    processes score. `isolate` puts each model into a process of its own; left out, where there is
-    an accelerator. `limit` takes only the first prompts of each task.
+    processes score. `scoring` says where features and scores are made, here or in actors of Ray,
+    and `scoring_args` which these are. `isolate` puts each model into a process of its own; left
+    out, where there is an accelerator. `limit` takes only the first prompts of each task.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +50,8 @@ class Scoring(BaseModel):
     limit: Count | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     workers: Count = 1
+    scoring: Literal["here", "ray"] = "here"
+    scoring_args: dict[str, Any] = {}
     device: str | None = None
     isolate: bool | None = None
 

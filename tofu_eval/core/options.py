@@ -26,6 +26,8 @@ class ScoringOptions(TypedDict, total=False):
     limit: int | None
     seed: int
     workers: int
+    scoring: Literal["here", "ray"]
+    scoring_args: Mapping[str, Any]
     device: str | None
     isolate: bool | None
     embedding: Section

@@ -72,7 +72,7 @@ class FeatureModel(Protocol):
 
 
 class Cache(Protocol):
-    """Rows of numbers by key, kept in the run; `store.FeatureCache` is one."""
+    """Rows of numbers by key, kept in the run; `run/feature_cache.py` has one."""
 
     def find_missing(self, keys: Iterable[str]) -> list[str]:
         """The distinct keys that have no row yet, in their order."""
@@ -139,10 +139,10 @@ class Opening:
 
     @property
     def isolate(self) -> bool:
-        """Whether each model gets a process of its own."""
+        """Whether each model gets a process of its own; an actor of Ray's is one already."""
         from tofu_eval.engines.open import is_isolated
 
-        return is_isolated(self.chosen)
+        return self.chosen.scoring != "ray" and is_isolated(self.chosen)
 
 
 Metrics = Callable[[Opening], Sequence[str]]

@@ -15,6 +15,7 @@ from tofu_eval.core.config import (
     with_sections,
 )
 from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.ray_actors import scoring_actors
 from tofu_eval.core.registry import PYTHON
 from tofu_eval.core.sections import name_of, settings_of
 from tofu_eval.features.base import sections
@@ -32,8 +33,7 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
         ConfigError: names the first field that is wrong, what it got and what it may be; or a file
             fails.
     """
-    values = _with_files(values)
-    return _check_values(values)
+    return _check_scoring(_check_values(_with_files(values)))
 
 
 def read_scoring_settings(values: Mapping[str, Any], *, limit: bool = True) -> Settings:
@@ -51,7 +51,7 @@ def read_scoring_settings(values: Mapping[str, Any], *, limit: bool = True) -> S
                 f"The setting '{name}' has no meaning where nothing is generated. "
                 f"Known here: {', '.join(sections_known)}."
             )
-    return _check_values(values)
+    return _check_scoring(_check_values(values))
 
 
 def read_run_file(path: Path) -> RunFile:
@@ -88,6 +88,12 @@ def load_metric_files(metrics: object) -> object:
     for name in metrics:
         names += METRICS.in_file(name) if str(name).endswith(PYTHON) else [name]
     return names
+
+
+def _check_scoring(chosen: Settings) -> Settings:
+    """The settings, where what they say of Ray can be."""
+    scoring_actors(chosen)
+    return chosen
 
 
 def _check_values(values: Mapping[str, Any]) -> Settings:

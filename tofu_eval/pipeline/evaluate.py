@@ -81,11 +81,12 @@ from tofu_eval.pipeline.rescore import (
 )
 from tofu_eval.pipeline.result_text import result_html, result_text
 from tofu_eval.pipeline.run_json import add_model, add_prompts, add_series, add_tasks, begin, record
-from tofu_eval.pipeline.score import score_corpus, score_groups, scoring_pool
+from tofu_eval.pipeline.score import score_chunks, score_corpus, scoring_pool
 from tofu_eval.pipeline.score_run import SCORE_CHUNK, all_metrics, reading_of, score_run, signatures
 from tofu_eval.pipeline.temperatures import Answering, variants_of
 from tofu_eval.pipeline.workload import count_work
-from tofu_eval.run.store import FeatureCache, Run
+from tofu_eval.run.feature_cache import FeatureCache
+from tofu_eval.run.store import Run
 from tofu_eval.tasks import load_task
 
 if TYPE_CHECKING:
@@ -360,6 +361,11 @@ def score(
             model, task and prompt, or a feature that only some groups have.
     """
     chosen = read_scoring_settings(options, limit=False)
+    if chosen.scoring != "here":
+        raise ConfigError(
+            "te.score works on groups in memory, in this process; scoring='ray' is for runs. Leave "
+            "it out, or score a file: te.score_files"
+        )
     groups = _checked_groups(groups)
     tags = read_tags(chosen.reasoning_tags)
     groups = [settle_group(group, reading_of(chosen), tags) for group in groups]
@@ -371,13 +377,14 @@ def score(
     per_corpus = [metric for metric in scorers if metric.level == "corpus"]
     scores: list[Score] = []
     with scoring_pool(chosen.workers) as scorer:
-        for start in range(0, len(groups), SCORE_CHUNK):
-            chunk = groups[start : start + SCORE_CHUNK]
-            rows = score_groups(
-                chunk, per_group, features, truncate=chosen.truncate, report=report, score=scorer
-            )
+        chunks = [groups[i : i + SCORE_CHUNK] for i in range(0, len(groups), SCORE_CHUNK)]
+        done = 0
+        for rows in score_chunks(
+            chunks, per_group, features, truncate=chosen.truncate, report=report, score=scorer
+        ):
             scores += chain.from_iterable(rows)
-            report("score", start + len(chunk), len(groups))
+            done += len(rows)
+            report("score", done, len(groups))
     for corpus in _corpora(groups):
         scores += score_corpus(
             corpus, per_corpus, features, truncate=chosen.truncate, report=report

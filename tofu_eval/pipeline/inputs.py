@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,8 +31,8 @@ from tofu_eval.features.base import fill
 from tofu_eval.features.open import OpenFeature
 from tofu_eval.features.text import tokens
 from tofu_eval.metrics import Metric
+from tofu_eval.run.feature_cache import FeatureCache
 from tofu_eval.run.responses import Reading
-from tofu_eval.run.store import FeatureCache
 
 OF_ENGINE = {
     "logprob": "log-probability",
@@ -93,12 +93,16 @@ def of_groups(
     groups = list(groups)
     for kept in _asked_features(needed_inputs(metrics, features), features):
         if kept.feature.of_groups:
-            rows = kept.feature.compute_groups(groups, kept.cache, report)
-            groups = [
-                replace(group, features={**group.features, **more})
-                for group, more in zip(groups, rows, strict=True)
-            ]
+            groups = _with_group_feature(groups, kept, report)
     return groups
+
+
+def _with_group_feature(groups: list[Group], kept: KeptFeature, report: Report) -> list[Group]:
+    rows = kept.feature.compute_groups(groups, kept.cache, report)
+    return [
+        replace(group, features={**group.features, **more})
+        for group, more in zip(groups, rows, strict=True)
+    ]
 
 
 def _asked_features(needs: Iterable[str], features: Mapping[str, KeptFeature]) -> list[KeptFeature]:
@@ -159,8 +163,11 @@ def _fill(kept: KeptFeature, asked: _Asked, report: Report) -> None:
         before = feature.truncated
         return feature.compute_rows([pairs[key] for key in some]), feature.truncated - before
 
-    by_length = sorted(pairs, key=lambda key: (len(pairs[key][1]), key))
-    fill(kept.cache, by_length, compute, stage=f"{feature.name}s", report=report)
+    fill(kept.cache, _by_length(pairs), compute, stage=f"{feature.name}s", report=report)
+
+
+def _by_length(pairs: Mapping[str, tuple[Prompt, str]]) -> dict[str, tuple[Prompt, str]]:
+    return {key: pairs[key] for key in sorted(pairs, key=lambda key: (len(pairs[key][1]), key))}
 
 
 def fill_texts(
@@ -174,6 +181,44 @@ def fill_texts(
     for kept in _asked_features(needs, features):
         if not kept.feature.of_groups:
             _fill(kept, _ask(groups, kept.feature, needs), report)
+
+
+def asked_pairs(
+    groups: Sequence[Group],
+    kept: KeptFeature,
+    metrics: Iterable[Metric],
+    features: Mapping[str, KeptFeature],
+) -> dict[str, tuple[Prompt, str]]:
+    """What a feature of single texts is made of, by key, texts of similar length together.
+
+    Empty where the metrics do not need it.
+    """
+    needs = needed_inputs(metrics, features)
+    if kept not in _asked_features(needs, features):
+        return {}
+    return _by_length(_ask(groups, kept.feature, needs).pairs)
+
+
+def with_requirements(
+    groups: Sequence[Group],
+    metrics: Sequence[Metric],
+    kept: KeptFeature,
+    features: Mapping[str, KeptFeature],
+    report: Report,
+) -> Iterator[list[Group]]:
+    """The groups with all that a feature of groups is made from; nothing where it is not needed."""
+    needs = needed_inputs(metrics, features)
+    asked = _asked_features(needs, features)
+    if kept not in asked:
+        return
+    groups, before = list(groups), asked[: asked.index(kept)]
+    for one in before:
+        if not one.feature.of_groups:
+            groups = featurize(groups, one, report, needs)
+    for one in before:
+        if one.feature.of_groups:
+            groups = _with_group_feature(groups, one, report)
+    yield groups
 
 
 def featurize(

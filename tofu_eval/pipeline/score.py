@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,8 +43,15 @@ from tofu_eval.pipeline.inputs import (
     with_features,
 )
 
-Scorer = Callable[[Sequence[Group], Sequence[Metric], int | None], list[list[Score]]]
-"""What scores groups that have all their features; the third argument is how they were cut."""
+Half = tuple[list[Group], list[Metric], int | None]
+"""Groups that have all their features, what to score them with, and to how many words they were
+truncated."""
+
+Rows = list[list[Score]]
+"""The scores of each of several groups."""
+
+Scorer = Callable[[Iterable[list[Half]]], Iterator[list[Rows]]]
+"""What scores the halves of chunk after chunk, and gives the rows of each half, in order."""
 
 
 def featurize_groups(
@@ -53,12 +61,12 @@ def featurize_groups(
     *,
     truncate: int | None = None,
     report: Report = no_report,
-) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
+) -> Iterator[Half]:
     """The groups with the features that metrics need, these metrics, and the words of a text.
 
     Whole texts come first, then those cut to `truncate` words, for the length-sensitive metrics.
     """
-    for members, own, words in _halves(groups, metrics, truncate):
+    for members, own, words in split_halves(groups, metrics, truncate):
         yield with_features(members, own, features, report), own, words
 
 
@@ -71,13 +79,13 @@ def featurize_ahead(
     report: Report = no_report,
 ) -> None:
     """Have what single texts need computed for many groups at once, and kept in the run."""
-    for members, own, _ in _halves(groups, metrics, truncate):
+    for members, own, _ in split_halves(groups, metrics, truncate):
         fill_texts(members, own, features, report)
 
 
-def _halves(
+def split_halves(
     groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
-) -> Iterator[tuple[list[Group], list[Metric], int | None]]:
+) -> Iterator[Half]:
     """What each metric reads: answers or thoughts, whole or truncated."""
     for reads in ("answers", "thoughts"):
         mine = [m for m in metrics if m.reads == reads]
@@ -98,8 +106,7 @@ def score_groups(
     *,
     truncate: int | None = None,
     report: Report = no_report,
-    score: Scorer | None = None,
-) -> list[list[Score]]:
+) -> Rows:
     """The scores of each group, in the order of the metrics.
 
     With `truncate`, the length-sensitive metrics see the responses cut to that many words, and
@@ -111,15 +118,40 @@ def score_groups(
         features: what makes the features that the groups have not yet, by name.
         truncate: words.
         report: told about the features that are computed.
-        score: what scores groups with metrics; by default, one after the other here.
     """
-    score = score or score_each
-    columns: list[dict[str, Score]] = [{} for _ in groups]
-    halves = featurize_groups(groups, metrics, features, truncate=truncate, report=report)
-    for members, own, words in halves:
-        for column, rows in zip(columns, score(members, own, words), strict=True):
-            column.update((row.metric, row) for row in rows)
-    return [[column[metric.name] for metric in metrics] for column in columns]
+    chunks = score_chunks([groups], metrics, features, truncate=truncate, report=report)
+    return next(chunks)
+
+
+def score_chunks(
+    chunks: Iterable[Sequence[Group]],
+    metrics: Sequence[Metric],
+    features: Mapping[str, KeptFeature],
+    *,
+    truncate: int | None = None,
+    report: Report = no_report,
+    score: Scorer | None = None,
+) -> Iterator[Rows]:
+    """The scores of chunk after chunk of groups, each as `score_groups` gives them.
+
+    Args:
+        chunks: read when their turn comes.
+        metrics: as for `score_groups`, and so are features, truncate and report.
+        score: what scores; by default, one group after the other here.
+    """
+    sizes: deque[int] = deque()
+
+    def halves() -> Iterator[list[Half]]:
+        for chunk in chunks:
+            sizes.append(len(chunk))
+            yield [*featurize_groups(chunk, metrics, features, truncate=truncate, report=report)]
+
+    for scored in (score or score_here)(halves()):
+        columns: list[dict[str, Score]] = [{} for _ in range(sizes.popleft())]
+        for rows in scored:
+            for column, own in zip(columns, rows, strict=True):
+                column.update((row.metric, row) for row in own)
+        yield [[column[metric.name] for metric in metrics] for column in columns]
 
 
 def copies(texts: Mapping[str, Sequence[str]]) -> list[str]:
@@ -147,7 +179,7 @@ def score_corpus(
     if not metrics:
         return []
     by_metric: dict[str, list[Score]] = {}
-    for cut_groups, own_metrics, words in _halves(list(groups), metrics, truncate):
+    for cut_groups, own_metrics, words in split_halves(list(groups), metrics, truncate):
         members = of_texts(cut_groups, own_metrics, features, report)
 
         def score(
@@ -189,9 +221,13 @@ def _blocks(groups: Sequence[Group]) -> list[set[str]]:
     return [set(ids[start::count]) for start in range(count)] if count > 1 else []
 
 
-def score_each(
-    groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
-) -> list[list[Score]]:
+def score_here(chunks: Iterable[list[Half]]) -> Iterator[list[Rows]]:
+    """The rows of each half, made in this process."""
+    for halves in chunks:
+        yield [score_each(*half) for half in halves]
+
+
+def score_each(groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None) -> Rows:
     """The scores of each group, one after the other."""
     return [score_group(group, metrics, truncate) for group in groups]
 
@@ -247,7 +283,7 @@ def scoring_pool(workers: int) -> Iterator[Scorer]:
         ConfigError: a worker does not know a metric, or dies.
     """
     if workers == 1:
-        yield score_each
+        yield score_here
         return
     # Forking a process that runs PyTorch's threads can hang.
     pool = ProcessPoolExecutor(
@@ -257,28 +293,27 @@ def scoring_pool(workers: int) -> Iterator[Scorer]:
         initargs=(loaded_files(),),
     )
 
-    def score(
-        groups: Sequence[Group], metrics: Sequence[Metric], truncate: int | None
-    ) -> list[list[Score]]:
-        names = [(metric.name, metric.needs) for metric in metrics]
+    def share_out(half: Half) -> list[Future[Rows]]:
+        groups, names, truncate = without_functions(half)
         share = max(1, -(-len(groups) // (2 * workers)))
-        jobs = [
-            pool.submit(_score, groups[start : start + share], names, truncate)
+        return [
+            pool.submit(score_by_name, (groups[start : start + share], names, truncate))
             for start in range(0, len(groups), share)
         ]
-        try:
-            return [rows for job in jobs for rows in job.result()]
-        except UnknownNameError as error:
-            raise ConfigError(
-                f"A worker does not know a metric: {error} Register it by an entry point, or use "
-                "--workers 1."
-            ) from error
-        except BrokenProcessPool as error:
-            leave_if_asked()  # a scheduler asks all processes to end, and they do so first
-            raise ConfigError(
-                "A scoring process was ended from outside (too little memory?). What is scored is "
-                "kept; run the same command again with fewer --workers."
-            ) from error
+
+    def score(chunks: Iterable[list[Half]]) -> Iterator[list[Rows]]:
+        for halves in chunks:
+            try:
+                jobs = [share_out(half) for half in halves]
+                yield [[row for job in some for row in job.result()] for some in jobs]
+            except UnknownNameError as error:
+                raise _unknown_to_worker(error) from error
+            except BrokenProcessPool as error:
+                leave_if_asked()  # a scheduler asks all processes to end, and they do so first
+                raise ConfigError(
+                    "A scoring process was ended from outside (too little memory?). What is scored "
+                    "is kept; run the same command again with fewer --workers."
+                ) from error
 
     try:
         yield score
@@ -293,8 +328,24 @@ def _prepare_worker(files: Sequence[str]) -> None:
         load_file(file)
 
 
-def _score(
-    groups: Sequence[Group], names: Sequence[tuple[str, tuple[str, ...]]], truncate: int | None
-) -> list[list[Score]]:
-    metrics = [replace(find(name), needs=needs) for name, needs in names]
-    return score_each(groups, metrics, truncate)
+def _unknown_to_worker(error: UnknownNameError) -> ConfigError:
+    return ConfigError(
+        f"A worker does not know a metric: {error} Register it by an entry point, or use "
+        "--workers 1."
+    )
+
+
+Named = tuple[list[Group], list[tuple[str, tuple[str, ...]]], int | None]
+"""A `Half` whose metrics another process finds by their names; they may need other tokens there."""
+
+
+def without_functions(half: Half) -> Named:
+    """A half that can be sent to another process."""
+    groups, metrics, truncate = half
+    return groups, [(metric.name, metric.needs) for metric in metrics], truncate
+
+
+def score_by_name(half: Named) -> Rows:
+    """The scores of each group of a half, in a process that knows the metrics."""
+    groups, names, truncate = half
+    return score_each(groups, [replace(find(name), needs=needs) for name, needs in names], truncate)

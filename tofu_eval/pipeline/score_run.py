@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
 from tofu_eval.core.config import Settings
+from tofu_eval.core.ray_actors import Actors, scoring_actors
 from tofu_eval.core.tables import SCORE_SCHEMA
 from tofu_eval.core.termination import finishing, leave_if_asked
 from tofu_eval.core.types import REFERENCE, Estimate, Group, Report, Score, digest
@@ -21,18 +23,31 @@ from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.board import run_board
 from tofu_eval.pipeline.equal_counts import score_smaller, wanted_counts
 from tofu_eval.pipeline.estimate import estimate
-from tofu_eval.pipeline.inputs import KeptFeature, count_echoes, find_unread
+from tofu_eval.pipeline.inputs import KeptFeature
+from tofu_eval.pipeline.ray_scoring import Asked, featurize_in, score_in
 from tofu_eval.pipeline.score import (
     Scorer,
     featurize_ahead,
     featurize_groups,
+    score_chunks,
     score_corpus,
-    score_groups,
     scoring_pool,
 )
+from tofu_eval.pipeline.score_notes import (
+    count_states,
+    count_tokens,
+    count_unread,
+    cut_remarks,
+    describe_features,
+    echo_remarks,
+    lost_remarks,
+    places_of_run,
+    state_remarks,
+    unfinished_remarks,
+)
 from tofu_eval.run import provenance
-from tofu_eval.run.owed import count_owed, is_whole
-from tofu_eval.run.responses import Groups, Reading, count_responses, generated_tokens
+from tofu_eval.run.owed import is_whole
+from tofu_eval.run.responses import Groups, Reading
 from tofu_eval.run.store import Run
 
 SCORE_CHUNK = 64
@@ -56,7 +71,7 @@ def score_run(
     does what the run holds of other tasks. A model that lacks responses is left out, and named in
     the run's notes.
     """
-    places = [place for place in _places(run, scorers) if is_whole(run, *place)]
+    places = [place for place in places_of_run(run, scorers) if is_whole(run, *place)]
     marks = {(m, t): _mark(run, m, t, scorers[t], models, chosen) for m, t in places}
     stale = _stale_places(run, marks)
     # Taken back first: whatever stops us, a mark stands only for what is on the disk.
@@ -70,40 +85,47 @@ def score_run(
         name: KeptFeature(model, run.features(name, digest(model.identity)))
         for name, model in models.items()
     }
-    with run.measure_time("score"), scoring_pool(chosen.workers) as score, finishing():
+    with run.measure_time("score"), _scorer(chosen) as score, finishing():
         progress = _Progress(report)
-        indexed = {place: Groups(run, *place, reading_of(chosen)) for place in stale}
+        prompts = {task: run.prompts(task) for _, task in stale}
+        indexed = {
+            place: Groups(run, *place, reading_of(chosen), prompts[place[1]]) for place in stale
+        }
         progress.total = sum(map(len, indexed.values()))
         places_of = {place: _Place(run, *place, marks[place], chosen.truncate) for place in indexed}
+        if (actors := scoring_actors(chosen)) is not None:
+            _featurize_on_ray(actors, places_of, indexed, scorers, features, report)
         _featurize_in_turn(places_of, indexed, scorers, features, report)
         for place, groups in indexed.items():
             _score_place(places_of[place], groups, scorers[place[1]], features, score, progress)
     with run.measure_time("score"):
         _score_equal(run, chosen, scorers, features, marks, report)
-    unread = _unread(run, indexed, scorers, features)
+    unread = count_unread(run, indexed, scorers, features)
+    remarks = [*cut_remarks(features), *echo_remarks(indexed, scorers, features)]
+    described = describe_features(features)
     for kept in features.values():
         kept.feature.close()
+    features.clear()  # the keys of millions of rows, while the board is made
     estimates = _estimate(run, chosen, scorers, models, places, stale)
     scored |= marks
-    states = _states(run, stale)
+    states = count_states(run, stale)
     run.save(
         status="complete",
-        features={**run.manifest.get("features", {}), **_made_by(features)},
+        features={**run.manifest.get("features", {}), **described},
         scored=[[*place, mark] for place, mark in scored.items()],
         scored_metrics={
             **run.manifest.get("scored_metrics", {}),
             **{task: [metric.name for metric in metrics] for task, metrics in scorers.items()},
         },
-        tokens=_tokens(run, stale),
+        tokens=count_tokens(run, stale),
         states=states,
         unread=unread,
         notes=[
             *run.manifest["notes"],
-            *_told_states(states, places),
-            *_unfinished_remarks(run, scorers),
-            *_lost_remarks(run, estimates),
-            *_cut_by_models(features),
-            *_told_echoes(indexed, scorers, features),
+            *state_remarks(states, places),
+            *unfinished_remarks(run, scorers),
+            *lost_remarks(run, estimates),
+            *remarks,
         ],
         finished=provenance.now(),
     )
@@ -139,6 +161,51 @@ class _Progress:
     def add(self, count: int) -> None:
         self.done += count
         self.report("score", self.done, self.total)
+
+
+def _scorer(chosen: Settings) -> AbstractContextManager[Scorer]:
+    """What scores groups: this process, several, or actors of Ray."""
+    actors = scoring_actors(chosen)
+    return scoring_pool(chosen.workers) if actors is None else nullcontext(score_in(actors))
+
+
+def _featurize_on_ray(
+    actors: Actors,
+    places: Mapping[tuple[str, str], _Place],
+    indexed: Mapping[tuple[str, str], Groups],
+    scorers: Mapping[str, Sequence[Metric]],
+    features: Mapping[str, KeptFeature],
+    report: Report,
+) -> None:
+    """Have the features of all texts and groups made in actors, before anything is scored."""
+
+    def read(together: Callable[[Groups], int]) -> Iterator[Asked]:
+        """The groups that are not scored yet, so many chunks at a time."""
+        for place, groups in indexed.items():
+            metrics = [metric for metric in scorers[place[1]] if metric.level == "group"]
+            done, several = places[place].finished_parts(), together(groups)
+            last = -(-len(groups) // SCORE_CHUNK) if metrics else 0
+            for start in range(0, last, several):
+                left = [n for n in range(start, min(start + several, last)) if n not in done]
+                some = [group for number in left for group in _read_chunk(groups, number)]
+                if some:
+                    yield some, metrics
+
+    def read_windows() -> Iterator[Asked]:
+        yield from read(_chunks_ahead)
+        for place, groups in indexed.items():
+            metrics = [metric for metric in scorers[place[1]] if metric.level == "corpus"]
+            if metrics:
+                yield [group for _, chunk in groups.chunks(SCORE_CHUNK) for group in chunk], metrics
+
+    featurize_in(
+        actors,
+        features,
+        read_windows,
+        lambda: read(lambda _: 1),
+        truncate=next((place.truncate for place in places.values()), None),
+        report=report,
+    )
 
 
 def _featurize_in_turn(
@@ -185,24 +252,32 @@ def _score_place(
     done = place.finished_parts()
     last = -(-len(groups) // SCORE_CHUNK)
     parts = (last if per_group else 0) + bool(per_corpus)
-    ahead = _chunks_ahead(groups)
-    for number, start in enumerate(range(0, len(groups), SCORE_CHUNK)):
-        end = min(start + SCORE_CHUNK, len(groups))
-        if number % ahead == 0 and per_group:
-            chunks = range(number, number + ahead)
-            _featurize_ahead(place, groups, chunks, per_group, features, progress.report)
-        if number not in done and per_group:
-            rows = score_groups(
-                groups.read(start, end),
-                per_group,
-                features,
-                truncate=place.truncate,
-                report=progress.report,
-                score=score,
-            )
-            place.save(number, chain.from_iterable(rows), parts)
-            leave_if_asked()
-        progress.add(end - start)
+    todo = [number for number in range(last) if number not in done] if per_group else []
+    left = sum(_size(groups, number) for number in todo)
+    if left < len(groups):
+        progress.add(len(groups) - left)
+
+    def chunks() -> Iterator[list[Group]]:
+        ahead, window = _chunks_ahead(groups), -1
+        for number in todo:
+            if number // ahead != window:
+                window = number // ahead
+                numbers = range(window * ahead, (window + 1) * ahead)
+                _featurize_ahead(place, groups, numbers, per_group, features, progress.report)
+            yield _read_chunk(groups, number)
+
+    scored = score_chunks(
+        chunks(),
+        per_group,
+        features,
+        truncate=place.truncate,
+        report=progress.report,
+        score=score,
+    )
+    for number, rows in zip(todo, scored, strict=True):
+        place.save(number, chain.from_iterable(rows), parts)
+        progress.add(len(rows))
+        leave_if_asked()
     if per_corpus and last not in done:
         members = chain.from_iterable(chunk for _, chunk in groups.chunks(SCORE_CHUNK))
         place.save(
@@ -212,6 +287,16 @@ def _score_place(
             ),
             parts,
         )
+
+
+def _size(groups: Groups, number: int) -> int:
+    """How many prompts a chunk has."""
+    return min(SCORE_CHUNK, len(groups) - number * SCORE_CHUNK)
+
+
+def _read_chunk(groups: Groups, number: int) -> list[Group]:
+    start = number * SCORE_CHUNK
+    return groups.read(start, start + _size(groups, number))
 
 
 def _chunks_ahead(groups: Groups) -> int:
@@ -233,9 +318,8 @@ def _featurize_ahead(
     done = place.finished_parts()
     some: list[Group] = []
     for number in numbers:
-        start = number * SCORE_CHUNK
-        if number not in done and start < len(groups):
-            some += groups.read(start, min(start + SCORE_CHUNK, len(groups)))
+        if number not in done and number * SCORE_CHUNK < len(groups):
+            some += _read_chunk(groups, number)
     featurize_ahead(some, metrics, features, truncate=place.truncate, report=report)
 
 
@@ -296,129 +380,9 @@ def _estimate(
     return estimates
 
 
-def _tokens(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, int | None]]:
-    """Generated tokens by model and task, counted again where responses may be new."""
-    counted: dict[str, dict[str, int | None]] = run.manifest.get("tokens", {})
-    for model, task in stale:
-        counted = {
-            **counted,
-            model: {**counted.get(model, {}), task: generated_tokens(run, model, task)},
-        }
-    return counted
-
-
-def _states(run: Run, stale: Sequence[tuple[str, str]]) -> dict[str, dict[str, dict[str, int]]]:
-    """Responses in each state by model and task, counted again where responses may be new."""
-    counted: dict[str, dict[str, dict[str, int]]] = run.manifest.get("states", {})
-    for model, task in stale:
-        counted = {
-            **counted,
-            model: {**counted.get(model, {}), task: count_responses(run, model, task)},
-        }
-    return counted
-
-
-def _told_states(
-    states: Mapping[str, Mapping[str, Mapping[str, int]]], places: Iterable[tuple[str, str]]
-) -> list[str]:
-    """A remark for each model and task with responses that are cut off or have no text."""
-    remarks = []
-    for model, task in places:
-        counts = states[model][task]
-        total = counts["responses"]
-        parts = [
-            f"{counts[state]} {state} ({counts[state] / total:.1%})"
-            for state in ("unfinished", "empty", "filtered", "failed")
-            if counts[state]
-        ]
-        if parts:
-            remarks.append(f"{model}: of {total} responses to {task}, {', '.join(parts)}")
-    return remarks
-
-
-def _cut_by_models(features: Mapping[str, KeptFeature]) -> list[str]:
-    """A remark for each feature model that did not read all texts to their ends."""
-    return [
-        f"{feature.cache.truncated} different texts are longer than the model behind '{name}' "
-        "reads; it saw only their beginnings"
-        for name, feature in features.items()
-        if feature.cache.truncated
-    ]
-
-
-def _told_echoes(
-    indexed: Mapping[tuple[str, str], Groups],
-    scorers: Mapping[str, Sequence[Metric]],
-    features: Mapping[str, KeptFeature],
-) -> list[str]:
-    """A remark for each model and task some of whose responses only repeat the prompt."""
-    remarks = []
-    for (model, task), groups in indexed.items():
-        chunks = (chunk for _, chunk in groups.chunks(SCORE_CHUNK))
-        if echoes := count_echoes(chunks, scorers[task], features):
-            remarks.append(
-                f"model '{model}', task '{task}': {echoes} responses only repeat their prompt; "
-                "metrics given the prompt leave them out"
-            )
-    return remarks
-
-
-def _unread(
-    run: Run,
-    indexed: Mapping[tuple[str, str], Groups],
-    scorers: Mapping[str, Sequence[Metric]],
-    features: Mapping[str, KeptFeature],
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """By model and task, the texts that the embedding model has no words for, as Unread has it."""
-    counted: dict[str, dict[str, dict[str, Any]]] = run.manifest.get("unread", {})
-    for (model, task), groups in indexed.items():
-        chunks = (chunk for _, chunk in groups.chunks(SCORE_CHUNK))
-        found = find_unread(chunks, scorers[task], features)
-        counted = {**counted, model: {**counted.get(model, {}), task: asdict(found)}}
-    return counted
-
-
-def _made_by(features: Mapping[str, KeptFeature]) -> dict[str, Any]:
-    """The features' part of run.json."""
-    return {
-        name: {
-            "identity": feature.feature.identity,
-            "truncated": feature.cache.truncated,
-        }
-        for name, feature in features.items()
-    }
-
-
 def reading_of(chosen: Settings) -> Reading:
     """Which texts are scored, as the user says."""
     return Reading(chosen.unfinished, chosen.reasoning)
-
-
-def _places(run: Run, tasks: Iterable[str]) -> list[tuple[str, str]]:
-    return [(model, task) for model in run.manifest["models"] for task in tasks]
-
-
-def _unfinished_remarks(run: Run, tasks: Iterable[str]) -> list[str]:
-    """A remark for each model that has some of its responses to a task, and not all."""
-    remarks = []
-    for model, task in _places(run, tasks):
-        have, owed = len(run.response_keys(model, task)), count_owed(run, model, task) or 1
-        if 0 < have < owed:
-            from_file = run.manifest["models"][model]["engine"] == "file"
-            remedy = "score its file again" if from_file else f"name it again: --model {model}=…"
-            remarks.append(
-                f"{model} has {have} of {owed} responses to {task} and is left out there; "
-                f"to finish it, {remedy}"
-            )
-    return remarks
-
-
-def _lost_remarks(run: Run, estimates: Sequence[Estimate]) -> list[str]:
-    """A remark for each task whose scores are there without their estimates."""
-    there = {(row.model, row.task) for row in estimates}
-    places = _places(run, run.manifest["tasks"])
-    lost = {t: None for m, t in places if run.has_scores(m, t) and (m, t) not in there}
-    return [f"{t} has scores without estimates; make them again with --task {t}" for t in lost]
 
 
 def _kept_estimates(
@@ -428,10 +392,10 @@ def _kept_estimates(
     stale: Sequence[tuple[str, str]],
 ) -> list[Estimate]:
     """The estimates that stay: of other tasks, and of what is up to date."""
-    gone = {place for place in _places(run, tasks) if place not in places}
+    gone = {place for place in places_of_run(run, tasks) if place not in places}
     for place in gone:
         run.drop_scores(*place)
-    stay = set(_places(run, run.manifest["tasks"])).difference(gone, stale)
+    stay = set(places_of_run(run, run.manifest["tasks"])).difference(gone, stale)
     return [row for row in run.estimates() if (row.model, row.task) in stay]
 
 
@@ -447,8 +411,7 @@ def _mark(
     made_by = signatures(models)
     reading = reading_of(chosen).signature
     cited = [metric.signature(made_by, chosen.truncate, reading) for metric in metrics]
-    keys = sorted(run.response_keys(model, task))
-    made_from: list[Any] = [__version__, SCORE_CHUNK, keys, cited]
+    made_from: list[Any] = [__version__, SCORE_CHUNK, run.key_digest(model, task), cited]
     needs = {need for metric in metrics for need in metric.needs}
     if any(need in ("references", "correct") or need.startswith(REFERENCE) for need in needs):
         # A later file may bring the references of a prompt.
