@@ -51,7 +51,7 @@ def partition(labels: Any, order: np.ndarray) -> frozenset[frozenset[int]]:
 def measure(method: str, linkage: str, files: list[Any], groups: list[list[Any]]) -> dict[str, Any]:
     """One row; `groups` have vectors."""
     from tofu_eval.features.equivalence import Equivalence
-    from tofu_eval.run.store import FeatureCache
+    from tofu_eval.run.feature_cache import FeatureCache
 
     decide = Equivalence(method, linkage=linkage)  # type: ignore[arg-type]
     every = [group for some in groups for group in some]

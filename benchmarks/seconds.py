@@ -101,7 +101,7 @@ def time_needs(language_model: str | None, quick: bool) -> dict[str, dict[str, f
     from tofu_eval.features.equivalence import Equivalence
     from tofu_eval.features.pos import Tagger
     from tofu_eval.features.sentence_embedder import SentenceEmbedder
-    from tofu_eval.run.store import FeatureCache
+    from tofu_eval.run.feature_cache import FeatureCache
 
     found: dict[str, dict[str, float]] = {}
 
@@ -138,7 +138,7 @@ def time_language_model(
     from tofu_eval.features.causal_embedding import CausalEmbedder
     from tofu_eval.features.likelihood import Likelihood, Redundancy, Surprise
     from tofu_eval.features.likelihood_reader import CausalReader
-    from tofu_eval.run.store import FeatureCache
+    from tofu_eval.run.feature_cache import FeatureCache
 
     reader = CausalReader(name, window=4096, device="cpu")
     likelihood = Likelihood(reader)

@@ -316,7 +316,7 @@ def add_likelihood(table: Table, usable: Sequence[Any], chosen: argparse.Namespa
     from tofu_eval.features.likelihood import Likelihood, LikelihoodSettings, Redundancy, Surprise
     from tofu_eval.features.likelihood_reader import OPTION, CausalReader
     from tofu_eval.features.settings import read_settings
-    from tofu_eval.run.store import FeatureCache
+    from tofu_eval.run.feature_cache import FeatureCache
 
     usual = read_settings({}).section(LikelihoodSettings)
     model = chosen.language_model or DEFAULT_MODEL
@@ -366,7 +366,7 @@ def add_likelihood(table: Table, usable: Sequence[Any], chosen: argparse.Namespa
 def add_inference(table: Table, usable: Sequence[Any], chosen: argparse.Namespace) -> None:
     """Metrics of classes by entailment both ways, and of the inference itself."""
     from tofu_eval.features.equivalence import Equivalence
-    from tofu_eval.run.store import FeatureCache
+    from tofu_eval.run.feature_cache import FeatureCache
 
     if not chosen.nli_model:
         raise SystemExit("--part nli needs a classifier of inference: --nli-model PATH_OR_ID")

@@ -11,7 +11,7 @@ from support.commands import invoke
 
 from tofu_eval.analysis.common_counts import at_common_counts
 from tofu_eval.analysis.comparison import How
-from tofu_eval.analysis.equal_counts import Counts
+from tofu_eval.analysis.equal_counts import Counts, are_equal
 from tofu_eval.analysis.quality_split import split_loss
 from tofu_eval.core.tables import EQUAL_SCHEMA, SCORE_SCHEMA, to_table
 from tofu_eval.core.types import EqualScore, Score
@@ -154,3 +154,21 @@ def test_commands_at_equal_numbers(tmp_path: Path) -> None:
         more += ["--output", tmp_path / f"{name}.svg"] if name != "check" else []
         told = invoke(name, run, *more, "--cluster", "nothing")
         assert "has no field 'nothing' to cluster by" in told.output
+
+
+def test_equal_counts_are_told_by_task_and_metric() -> None:
+    rows = [
+        Score("m", "one", "p", "distinct_1", 0.5, None, 4),
+        Score("m", "one", "q", "distinct_1", 0.5, None, 4),
+        Score("m", "two", "p", "distinct_1", 0.5, None, 8),  # another task has another number
+        Score("m", "two", "p", "mean_length", 0.5, None, 3),
+        Score("m", "two", None, "distinct_1", 0.5, None, 99),  # of the whole corpus
+    ]
+    table = to_table(rows, SCORE_SCHEMA)
+    assert are_equal(table, ["distinct_1"])
+    assert are_equal(table, ["distinct_1"], least=4)
+    assert not are_equal(table, ["distinct_1"], least=5)
+    more = to_table([*rows, Score("n", "one", "p", "distinct_1", 0.5, None, 3)], SCORE_SCHEMA)
+    assert not are_equal(more, ["distinct_1"])
+    assert are_equal(more, ["mean_length"])
+    assert are_equal(more, [])

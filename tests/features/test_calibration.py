@@ -16,7 +16,7 @@ from tofu_eval.features.calibration import (
     in_force,
     presets,
 )
-from tofu_eval.run.store import FeatureCache
+from tofu_eval.run.feature_cache import FeatureCache
 
 SKYWORK = "Skywork/Skywork-Reward-Gemma-2-27B-v0.2"
 SMALLER = "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"

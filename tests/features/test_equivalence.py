@@ -17,7 +17,7 @@ from tofu_eval.features.equivalence import Equivalence, is_short, words_shared, 
 from tofu_eval.features.nli import Inference
 from tofu_eval.features.pairs import PairClassifier
 from tofu_eval.pipeline.evaluate import score_files
-from tofu_eval.run.store import FeatureCache
+from tofu_eval.run.feature_cache import FeatureCache
 
 LONG = [
     "The cat sat on the mat near the old river all day.",

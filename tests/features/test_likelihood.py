@@ -23,7 +23,7 @@ from tofu_eval.features.likelihood_reader import (
 )
 from tofu_eval.metrics import find
 from tofu_eval.metrics._likelihood import surprise_curve
-from tofu_eval.run.store import FeatureCache
+from tofu_eval.run.feature_cache import FeatureCache
 
 PROMPT = Prompt.of_text("p", "Name a fruit.")
 TEXTS = ("an apple", "plum 🍑, or two", "an apple", "the old clock\n\nin the hall")

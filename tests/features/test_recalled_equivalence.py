@@ -12,7 +12,7 @@ import pytest
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Group, Prompt
 from tofu_eval.features.equivalence import Equivalence, RecalledEquivalence
-from tofu_eval.run.store import FeatureCache
+from tofu_eval.run.feature_cache import FeatureCache
 
 TEXTS = ("a red fox", "one crimson fox", "a blue jay", "a red fox", "azure jays")
 

@@ -141,7 +141,7 @@ def test_responses_that_repeat_their_prompt_are_counted_for_the_notes() -> None:
     from tofu_eval.features.base import FEATURES
     from tofu_eval.features.open import OpenFeature
     from tofu_eval.pipeline.inputs import KeptFeature, count_echoes
-    from tofu_eval.run.store import FeatureCache
+    from tofu_eval.run.feature_cache import FeatureCache
 
     class Counting:
         """A vector of the letters in a text."""

@@ -20,7 +20,7 @@ import tofu_eval as te
 from tofu_eval.core.types import Group, Prompt
 from tofu_eval.features.calibration import presets
 from tofu_eval.features.equivalence import Equivalence
-from tofu_eval.run.store import FeatureCache
+from tofu_eval.run.feature_cache import FeatureCache
 
 SHARED = Path(
     os.environ.get("TOFU_EVAL_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")

@@ -17,8 +17,9 @@ from tofu_eval.features.text import tokens
 from tofu_eval.metrics import METRICS
 from tofu_eval.metrics.refusal import is_answer, is_refusal
 from tofu_eval.pipeline.evaluate import Result, score, score_files
+from tofu_eval.run.feature_cache import FeatureCache
 from tofu_eval.run.responses import response_facts
-from tofu_eval.run.store import FeatureCache, Run
+from tofu_eval.run.store import Run
 
 DATA = Path(os.environ.get("TOFU_EVAL_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 CASES = DATA.parent / "cases" / "text"

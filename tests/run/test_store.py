@@ -19,8 +19,9 @@ import pytest
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.types import Message, Prompt, Response
+from tofu_eval.run.feature_cache import FeatureCache
 from tofu_eval.run.files import atomic_write, write_bytes, write_json
-from tofu_eval.run.store import FeatureCache, Run, conflict
+from tofu_eval.run.store import Run, conflict
 
 
 def rows(task: str, prompt: str, samples: range) -> list[Response]:
@@ -259,3 +260,48 @@ def test_a_conflict_names_the_first_field_that_differs(tmp_path: Path) -> None:
         match=r"Cannot resume .*: its task 't' has temperature=1\.0, you asked for 0\.7\. Use a",
     ):
         conflict(tmp_path, "task 't'", have, {"version": 1, "sampling": {"temperature": 0.7}})
+
+
+def test_a_feature_cache_keeps_what_fits_and_reads_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tofu_eval.run.feature_cache.BYTES_IN_MEMORY", 10 * 4 * 3)  # ten rows
+    cache = FeatureCache(tmp_path)
+    for part in range(6):
+        rows = np.arange(12, dtype=np.float32).reshape(4, 3) + 100 * part
+        cache.add([f"{part}.{row}" for row in range(4)], rows)
+        assert sum(len(rows) for rows in cache._parts.values()) <= 10
+    keys = [f"{part}.{row}" for row in (3, 0) for part in (5, 0, 2)]
+    expected = [
+        [100 * part + 3 * row + i for i in range(3)] for row in (3, 0) for part in (5, 0, 2)
+    ]
+    for own in (cache, FeatureCache(tmp_path)):
+        np.testing.assert_array_equal(own.rows(keys), expected)
+        assert own.find_missing(["5.3", "6.0", "x", "6.0"]) == ["6.0", "x"]
+
+
+def test_the_digest_of_keys_does_not_depend_on_parts(tmp_path: Path) -> None:
+    rows = [Response(f"k{i}", "m", "t", "p", i, "text") for i in range(5)]
+    digests = []
+    for name, parts in (("one", [rows]), ("two", [rows[3:], rows[:3]]), ("less", [rows[:4]])):
+        with Run.writing(tmp_path / name) as run:
+            for part in parts:
+                run.add_responses("m", "t", part)
+            assert run.count_keys("m", "t") == sum(map(len, parts))
+            digests.append(run.key_digest("m", "t"))
+    assert digests[0] == digests[1] != digests[2]
+    with Run.writing(tmp_path / "none") as run:
+        assert run.count_keys("m", "t") == 0
+
+
+def test_a_run_is_not_written_to_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for address in ("s3://bucket/run", "gs://bucket/run", "file:///run"):
+        with (
+            pytest.raises(StoreError, match=r"is an address, .* Write to a folder and copy that"),
+            Run.writing(Path(address)),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []

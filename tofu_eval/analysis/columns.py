@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tofu_eval.analysis import (
     Components,
@@ -22,6 +23,7 @@ from tofu_eval.analysis import (
 from tofu_eval.analysis.equal_counts import Counted, counted
 from tofu_eval.analysis.intervals import Floats
 from tofu_eval.core.errors import DataError
+from tofu_eval.core.tables import to_columns
 
 Key = tuple[str, str, str]
 """Model, task and metric."""
@@ -50,20 +52,21 @@ def scores_by_key(
     scores: pa.Table, smaller: pa.Table | None
 ) -> tuple[dict[Key, Counted], dict[Key, Counter[str]]]:
     """The scores of every model, task and metric, and how often each reason stands there."""
+    kinds = ["model", "task", "metric"]
+    cells = scores.group_by([*kinds, "prompt_id"]).aggregate([([], "count_all")])
+    twice = cells.filter(pc.greater(cells.column("count_all"), 1))
+    for cell in twice.slice(0, 1).to_pylist():
+        raise DataError(
+            f"The scores hold two values of '{cell['metric']}' for the model '{cell['model']}' on "
+            f"prompt '{cell['prompt_id']}' of '{cell['task']}', expected one. Score the run again."
+        )
     reasons: dict[Key, Counter[str]] = {}
-    seen: set[tuple[str, str, str, str | None]] = set()
-    columns = ("model", "task", "metric", "prompt_id", "reason")
-    for model, task, metric, prompt, reason in zip(
-        *(scores.column(name).to_pylist() for name in columns), strict=True
+    told = scores.filter(pc.is_valid(scores.column("reason")))
+    counts = told.group_by([*kinds, "reason"], use_threads=False).aggregate([([], "count_all")])
+    for model, task, metric, reason, count in zip(
+        *to_columns(counts, (*kinds, "reason", "count_all")), strict=True
     ):
-        if (model, task, metric, prompt) in seen:
-            raise DataError(
-                f"The scores hold two values of '{metric}' for the model '{model}' on prompt "
-                f"'{prompt}' of '{task}', expected one. Score the run again."
-            )
-        seen.add((model, task, metric, prompt))
-        if reason is not None:
-            reasons.setdefault((model, task, metric), Counter())[reason] += 1
+        reasons.setdefault((model, task, metric), Counter())[reason] = count
     table = counted(scores, smaller)
     for cell in table.values():
         if len(cell.values) > 1:  # the blocks of a corpus, of which the whole is the mean

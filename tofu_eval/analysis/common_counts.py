@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tofu_eval.analysis.equal_counts import LEAST, Counts, counted
+from tofu_eval.analysis.equal_counts import LEAST, Counts, are_equal, counted
 from tofu_eval.core.tables import SCORE_SCHEMA
 
 
@@ -51,7 +52,11 @@ def at_common_counts(
     Returns: the table, a value that cannot be made null with its reason; and a record for each task
         and metric whose numbers had to be made equal.
     """
-    rows = [row for row in scores.to_pylist() if row["model"] in models]
+    scores = scores.filter(pc.is_in(scores.column("model"), pa.array(list(models), pa.string())))
+    sensitive = [name for name, facts in metrics.items() if facts.get("count_sensitive")]
+    if fixed is None and are_equal(scores, sensitive, least):
+        return scores, ()
+    rows = scores.to_pylist()
     kinds: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         moved = metrics.get(row["metric"], {}).get("count_sensitive")

@@ -7,10 +7,13 @@ scores the larger group at that k, here the values are put together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from tofu_eval.core.tables import to_columns
 
 LEAST = 2
 """Responses below which no metric of diversity says anything."""
@@ -157,20 +160,36 @@ def counted(scores: pa.Table, smaller: pa.Table | None) -> dict[tuple[str, str, 
     """
     found: dict[tuple[str, str, str], Counted] = {}
     columns = ("model", "task", "metric", "prompt_id", "value", "n")
-    for model, task, metric, prompt, value, n in zip(
-        *(scores.column(name).to_pylist() for name in columns), strict=True
-    ):
+    for model, task, metric, prompt, value, n in zip(*to_columns(scores, columns), strict=True):
         cell = found.setdefault((model, task, metric), Counted())
         cell.values[prompt] = value
         cell.counts[prompt] = n
     if smaller is not None:
         for model, task, metric, prompt, value, n, noise in zip(
-            *(smaller.column(name).to_pylist() for name in (*columns, "noise")), strict=True
+            *to_columns(smaller, (*columns, "noise")), strict=True
         ):
             if (model, task, metric) in found:
                 made = found[model, task, metric].smaller.setdefault(prompt, {})
                 made[n] = (value, noise)
     return found
+
+
+def are_equal(scores: pa.Table, moved: Collection[str], least: int = 0) -> bool:
+    """Whether the scores of each of these metrics on each task are at one number of responses, and
+    at least at so many.
+
+    Args:
+        scores: a table of SCORE_SCHEMA.
+        moved: the metrics that move with the number of responses.
+        least: that many.
+    """
+    own = pc.is_in(scores.column("metric"), pa.array(sorted(moved), pa.string()))
+    rows = scores.filter(pc.and_(own, pc.is_valid(scores.column("prompt_id"))))
+    ends = rows.group_by(["task", "metric"]).aggregate([("n", "min"), ("n", "max")])
+    return all(
+        fewest == most and fewest >= least
+        for fewest, most in zip(*to_columns(ends, ("n_min", "n_max")), strict=True)
+    )
 
 
 def block_count(counts: Mapping[str, Mapping[str | None, int]]) -> int | None:

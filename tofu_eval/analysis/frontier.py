@@ -26,6 +26,7 @@ from tofu_eval.analysis.pareto import Floats, efficient, hypervolume
 from tofu_eval.analysis.people import PeopleLine, people_lines, people_of
 from tofu_eval.analysis.shared_prompts import Common, common_prompts
 from tofu_eval.core.errors import ConfigError, UnknownNameError
+from tofu_eval.core.tables import to_columns
 from tofu_eval.core.types import seed_of
 
 RESAMPLES = 1999
@@ -200,9 +201,8 @@ def frontiers(
         UnknownNameError, ConfigError, DataError: as `frontier`; no task has both metrics.
     """
     measured: dict[str, set[str]] = {}
-    for task, metric in zip(
-        *(scores.column(n).to_pylist() for n in ("task", "metric")), strict=True
-    ):
+    pairs = scores.group_by(["task", "metric"], use_threads=False).aggregate([])
+    for task, metric in zip(*to_columns(pairs, ("task", "metric")), strict=True):
         measured.setdefault(task, set()).add(metric)
     both = [task for task, known in measured.items() if {quality, diversity} <= known]
     for metric in (quality, diversity):

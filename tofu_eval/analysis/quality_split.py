@@ -21,6 +21,7 @@ from tofu_eval.analysis import Interval, mean_interval, spread_clusters
 from tofu_eval.analysis.common_counts import MadeEqual, at_common_counts
 from tofu_eval.analysis.comparison import How
 from tofu_eval.core.errors import DataError
+from tofu_eval.core.tables import to_columns
 
 Column = Mapping[tuple[str, str | None], float | None]
 
@@ -138,8 +139,6 @@ def _interval(values: Mapping[Place, float], clusters: Mapping[Place, str] | Non
 
 
 def _column(scores: pa.Table, model: str, metric: str) -> Column:
-    return {
-        (row["task"], row["prompt_id"]): row["value"]
-        for row in scores.to_pylist()
-        if row["model"] == model and row["metric"] == metric
-    }
+    rows = scores.filter((pc.field("model") == model) & (pc.field("metric") == metric))
+    tasks, prompts, values = to_columns(rows, ("task", "prompt_id", "value"))
+    return dict(zip(zip(tasks, prompts, strict=True), values, strict=True))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.analysis.pareto import Floats
 from tofu_eval.core.errors import DataError, UnknownNameError
-from tofu_eval.core.tables import SCORE_SCHEMA
+from tofu_eval.core.tables import SCORE_SCHEMA, to_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def _cube(
     values = np.full([len(place) for place in places], np.nan)
     seen = set()
     columns = ("metric", "model", "prompt_id", "value")
-    for *names, value in zip(*(rows.column(name).to_pylist() for name in columns), strict=True):
+    for *names, value in zip(*to_columns(rows, columns), strict=True):
         at = tuple(place[name] for place, name in zip(places, names, strict=True))
         if at in seen:
             metric, model, prompt = names
@@ -184,9 +184,7 @@ def on_kept_prompts(scores: pa.Table) -> pa.Table:
     dropped = {(k.task, k.metric, prompt) for k in kept_prompts(scores) for prompt in k.dropped}
     if not dropped:
         return scores
-    places = zip(
-        *(scores.column(n).to_pylist() for n in ("task", "metric", "prompt_id")), strict=True
-    )
+    places = zip(*to_columns(scores, ("task", "metric", "prompt_id")), strict=True)
     gone = pa.array([place in dropped for place in places], pa.bool_())
     lost = pc.and_(gone, pc.is_valid(scores.column("value")))
     value = pc.if_else(lost, pa.scalar(None, pa.float64()), scores.column("value"))
@@ -205,9 +203,7 @@ def _conditional(scores: pa.Table) -> dict[tuple[str, str], dict[str, dict[str, 
     rows = scores.filter(pc.is_in(scores.column("metric"), pa.array(metrics, pa.string())))
     found: dict[tuple[str, str], dict[str, dict[str, float | None]]] = {}
     columns = ("task", "metric", "model", "prompt_id", "value")
-    for task, metric, model, prompt, value in zip(
-        *(rows.column(name).to_pylist() for name in columns), strict=True
-    ):
+    for task, metric, model, prompt, value in zip(*to_columns(rows, columns), strict=True):
         if prompt is not None:
             found.setdefault((task, metric), {}).setdefault(model, {})[prompt] = value
     return found

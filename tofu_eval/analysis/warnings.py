@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tofu_eval.analysis.comparison import ALPHA, Comparison, Unread
 from tofu_eval.analysis.sign_flips import least_p_value
+from tofu_eval.core.tables import to_columns
 from tofu_eval.run.responses import ResponseFacts, response_facts
 from tofu_eval.run.store import Run
 
@@ -322,4 +323,4 @@ def _answered_prompts(scores: pa.Table) -> Iterator[tuple[str, str, str]]:
     """Every model, task and prompt that has scores, once."""
     names = ["model", "task", "prompt_id"]
     rows = scores.select(names).drop_null().group_by(names).aggregate([])
-    yield from zip(*(rows.column(name).to_pylist() for name in names), strict=True)
+    yield from zip(*to_columns(rows, names), strict=True)

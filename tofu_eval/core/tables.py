@@ -1,10 +1,11 @@
-"""The Arrow schema of each table, and rows as a table."""
+"""The Arrow schema of each table, rows as a table, and columns as lists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 PROMPT_SCHEMA = pa.schema(
@@ -87,3 +88,19 @@ def to_table(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
     return pa.table(
         [pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def to_columns(table: pa.Table, names: Sequence[str]) -> list[list[Any]]:
+    """Some columns as lists, in which equal texts are one object: a run has millions of rows, and
+    few models, tasks, metrics and prompts."""
+    return [_to_list(table.column(name)) for name in names]
+
+
+def _to_list(column: pa.ChunkedArray) -> list[Any]:
+    if not pa.types.is_string(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    encoded = column.combine_chunks().dictionary_encode()
+    texts = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    found: list[Any] = texts[encoded.indices.fill_null(len(texts) - 1).to_numpy()].tolist()
+    return found

@@ -16,7 +16,7 @@ from tofu_eval.analysis.intervals import method_of
 from tofu_eval.analysis.people import people_of, without_people
 from tofu_eval.analysis.warnings import ValidityWarning
 from tofu_eval.core.errors import DataError
-from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA
+from tofu_eval.core.tables import ESTIMATE_SCHEMA, SCORE_SCHEMA, to_columns
 from tofu_eval.core.types import digest
 from tofu_eval.leaderboard.block_counts import scores_at_block_counts
 from tofu_eval.leaderboard.board import (
@@ -410,20 +410,18 @@ def _scores(
             column = pa.DictionaryArray.from_arrays(names.indices, pa.array(called, pa.string()))
             column = column.cast(pa.string())
         columns.append(column)
-    places = zip(
-        *(scores.column(name).to_pylist() for name in ("task", "metric", "prompt_id")), strict=True
-    )
-    none: Mapping[Any, str] = {}
-    columns.append(
-        pa.array([clusters.get((t, m), none).get(id) for t, m, id in places], pa.string())
-        if clusters
-        else pa.nulls(len(scores), pa.string())
-    )
+    if clusters:
+        places = zip(*to_columns(scores, ("task", "metric", "prompt_id")), strict=True)
+        none: Mapping[Any, str] = {}
+        members = [clusters.get((t, m), none).get(id) for t, m, id in places]
+        columns.append(pa.array(members, pa.string()))
+    else:
+        columns.append(pa.nulls(len(scores), pa.string()))
     table = pa.table(columns, schema=BOARD_SCORE_SCHEMA)
-    # One model under several names has each of its rows once for each.
-    names = list(BOARD_SCORE_SCHEMA.names)
-    distinct = table.group_by(names).aggregate([]).select(names).cast(BOARD_SCORE_SCHEMA)
-    return in_order(distinct if _has_aliases(ids) else table)
+    if _has_aliases(ids):  # one model under several names has each of its rows once for each
+        names = list(BOARD_SCORE_SCHEMA.names)
+        table = table.group_by(names).aggregate([]).select(names).cast(BOARD_SCORE_SCHEMA)
+    return in_order(table)
 
 
 def _has_aliases(ids: Names) -> bool:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from tofu_eval.analysis.columns import mean_of_column
 from tofu_eval.analysis.intervals import Interval, mean_intervals, within
 from tofu_eval.core.errors import DataError
-from tofu_eval.core.tables import SCORE_SCHEMA
+from tofu_eval.core.tables import SCORE_SCHEMA, to_columns
 from tofu_eval.leaderboard.board import Board, BoardMetric, RowKey, ScoresFile
 
 BOARD_SCORE_SCHEMA = pa.schema(
@@ -73,7 +73,7 @@ def of_rows(scores: pa.Table, keys: Iterable[RowKey]) -> pa.Table:
     wanted = set(keys)
     if row_keys(scores) <= wanted:
         return scores
-    columns = zip(*(scores.column(name).to_pylist() for name in KEY), strict=True)
+    columns = zip(*to_columns(scores, KEY), strict=True)
     return scores.filter(pa.array([key in wanted for key in columns], pa.bool_()))
 
 
@@ -192,18 +192,18 @@ def values_by_row(scores: pa.Table) -> dict[RowKey, Values]:
     Raises:
         DataError: two values for one prompt.
     """
-    lists = scores.group_by(list(KEY)).aggregate([("prompt_id", "list"), ("value", "list")])
-    values: dict[RowKey, Values] = {}
-    for row in lists.to_pylist():
-        column = dict(zip(row["prompt_id_list"], row["value_list"], strict=True))
-        if len(column) < len(row["value_list"]):
+    values: dict[RowKey, dict[str | None, float | None]] = {}
+    names = (*KEY, "prompt_id", "value")
+    for run, model, task, metric, prompt, value in zip(*to_columns(scores, names), strict=True):
+        column = values.setdefault((run, model, task, metric), {})
+        if prompt in column:
             raise DataError(
-                f"The per-prompt rows hold two values of '{row['metric']}' for one prompt of "
-                f"'{row['task']}', model '{row['model']}', expected one. Build the board again: "
+                f"The per-prompt rows hold two values of '{metric}' for one prompt of '{task}', "
+                f"model '{model}', expected one. Build the board again: "
                 "tofu-eval leaderboard build RUN --scores --output FILE"
             )
-        values[row["run"], row["model"], row["task"], row["metric"]] = column
-    return values
+        column[prompt] = value
+    return dict(values)
 
 
 def clusters_by_row(scores: pa.Table) -> dict[RowKey, dict[str, str]]:
@@ -211,7 +211,7 @@ def clusters_by_row(scores: pa.Table) -> dict[RowKey, dict[str, str]]:
     there = scores.filter(pc.is_valid(scores.column("cluster")))
     clusters: dict[RowKey, dict[str, str]] = {}
     names = (*KEY, "prompt_id", "cluster")
-    for *key, prompt, cluster in zip(*(there.column(n).to_pylist() for n in names), strict=True):
+    for *key, prompt, cluster in zip(*to_columns(there, names), strict=True):
         clusters.setdefault(tuple(key), {})[prompt] = cluster
     return clusters
 

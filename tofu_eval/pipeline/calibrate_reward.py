@@ -18,9 +18,10 @@ from tofu_eval.features.open import OpenFeature, open_feature
 from tofu_eval.features.settings import read_settings
 from tofu_eval.importers.read import read_responses
 from tofu_eval.run import provenance
+from tofu_eval.run.feature_cache import FeatureCache
 from tofu_eval.run.files import atomic_write
 from tofu_eval.run.responses import Groups
-from tofu_eval.run.store import FeatureCache, Run
+from tofu_eval.run.store import Run
 
 METHOD = "deciles of the raw rewards, each midway between two of them; every response counts"
 

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from tofu_eval.analysis.equal_counts import LEAST, block_count
 from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.core.errors import MetricInputError
+from tofu_eval.core.tables import to_columns
 from tofu_eval.core.types import EqualScore, Group, Report, no_report, seed_of
 from tofu_eval.features.base import find_feature
 from tofu_eval.metrics import Metric
@@ -52,9 +53,7 @@ def wanted_counts(
     if fixed is None and len(scores.column("n").unique()) < 2:  # as in most runs
         return {}
     counts: dict[tuple[str, str], dict[str, dict[str | None, int]]] = {}
-    columns = (
-        scores.column(name).to_pylist() for name in ("model", "task", "metric", "prompt_id", "n")
-    )
+    columns = to_columns(scores, ("model", "task", "metric", "prompt_id", "n"))
     for model, task, metric, prompt, n in zip(*columns, strict=True):
         if prompt is not None:
             counts.setdefault((task, metric), {}).setdefault(model, {})[prompt] = n

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tofu_eval.analysis import mean_intervals, method_of, within
+from tofu_eval.core.tables import to_columns
 from tofu_eval.core.types import Estimate
 from tofu_eval.metrics import Metric
 
@@ -65,9 +66,7 @@ def _by_place(scores: pa.Table) -> dict[tuple[str, str], dict[str, list[float | 
     """The values of each model and task by metric; of a corpus, those of its blocks if any."""
     by_place: dict[tuple[str, str], dict[str, list[float | None]]] = {}
     whole: dict[tuple[str, str], dict[str, float | None]] = {}
-    columns = (
-        scores.column(n).to_pylist() for n in ("model", "task", "metric", "prompt_id", "value")
-    )
+    columns = to_columns(scores, ("model", "task", "metric", "prompt_id", "value"))
     for model, task, metric, prompt, value in zip(*columns, strict=True):
         values = by_place.setdefault((model, task), {}).setdefault(metric, [])
         if prompt is None:

@@ -177,7 +177,7 @@ def count_work(
             name = plan.task.name
             format = formats[variant.model][name]
             reads, makes = _count_tokens(variant, plan, format, methods[variant.method], chosen)
-            done = 0 if run is None else len(run.response_keys(variant.name, name))
+            done = 0 if run is None else run.count_keys(variant.name, name)
             work = (len(plan.prompts), plan.rows, min(done, plan.rows), reads, makes)
             parts.append(Work(variant.name, name, *work))
     return Workload(tuple(parts))

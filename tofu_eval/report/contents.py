@@ -17,6 +17,7 @@ from tofu_eval.analysis.comparison import Comparison
 from tofu_eval.analysis.direction import Effect, oriented_effect, won_share
 from tofu_eval.analysis.frontier import Frontier
 from tofu_eval.analysis.verdict import Finding, finding_of
+from tofu_eval.core.tables import to_columns
 from tofu_eval.report.chosen_prompts import chosen_prompts
 from tofu_eval.report.formatting import mark_text
 from tofu_eval.report.frontier_records import columns_of, frontier_records
@@ -285,9 +286,7 @@ def _by_prompt(
     values: dict[tuple[str, str], NDArray[np.float64]] = {}
     widest = 1 + max(seed for _, seed in member.values())
     names = ("model", "task", "metric", "prompt_id", "value")
-    for model, task, metric, prompt, value in zip(
-        *(scores.column(name).to_pylist() for name in names), strict=True
-    ):
+    for model, task, metric, prompt, value in zip(*to_columns(scores, names), strict=True):
         at = place[task].get(prompt)
         # Of the whole corpus, not in the sample, undefined, or of people, who have no column.
         if at is None or value is None or model not in member:

@@ -13,7 +13,8 @@ from typing import Any
 
 from tofu_eval.core.types import Group, Prompt, digest
 from tofu_eval.features.equivalence import THRESHOLDS, UNDECIDED, RecalledEquivalence
-from tofu_eval.run.store import FeatureCache, Run
+from tofu_eval.run.feature_cache import FeatureCache
+from tofu_eval.run.store import Run
 
 METHOD = "embedding"
 THRESHOLD = THRESHOLDS[METHOD]

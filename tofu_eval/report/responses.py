@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tofu_eval.analysis.bootstrap import resampled_means
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Group, digest, seed_of
 from tofu_eval.metrics.richness import rarefaction
@@ -150,7 +151,7 @@ class _Seen:
         )
         n = len(table)
         rng = np.random.default_rng(seed_of(seed, self.column, self.task, "rarefaction"))
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) @ table / n
+        drawn = resampled_means(table.T, rng, RESAMPLES)[1:]
         low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
         ks = np.unique(np.linspace(1, last, min(last, POINTS)).round().astype(int))
         for k in ks.tolist():

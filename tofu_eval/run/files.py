@@ -41,6 +41,9 @@ _PASSING = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM}
 
 PART = re.compile(r"part-(\d+)(?:-([0-9a-f]{16}))?\.parquet$")
 
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How `s3://bucket/run` begins as a path; a drive of Windows has one letter."""
+
 LATER = {"correct": pa.bool_()}
 """Columns that the tables of older versions lack; they are null there."""
 
@@ -144,12 +147,13 @@ def write_part(folder: Path, table: pa.Table, number: int | None = None) -> Path
     sink = pa.BufferOutputStream()
     _write_table(table, sink)
     content = sink.getvalue()
+    is_new = number is None
     if number is None:
         number = max(map(part_number, parts_of(folder)), default=-1) + 1
     sum = hashlib.sha256(content).hexdigest()[:SUM_LENGTH]
     path = folder / f"part-{number:06d}-{sum}.parquet"
     atomic_write(path, lambda file: file.write(content), tidy=False)
-    for other in parts_of(folder):
+    for other in [] if is_new else parts_of(folder):
         if part_number(other) == number and other != path:
             remove_file(other)
     return path
@@ -249,6 +253,11 @@ def hold_lock(path: Path, *, wait: float = 0) -> Iterator[None]:
     Raises:
         StoreError: another process is in it, or the directory cannot be made.
     """
+    if ADDRESS.match(path.as_posix()):
+        raise StoreError(
+            f"{path} is an address, and runs and boards are written to a disk, which has locks and "
+            "renames. Write to a folder and copy that: docs/scale.md"
+        )
     lock = FileLock(path / ".lock")
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def count_owed(run: Run, model: str, task: str) -> int | None:
 
 def is_whole(run: Run, model: str, task: str) -> bool:
     """Whether all responses are there: the first ones are no fair sample of the others."""
-    return len(run.response_keys(model, task)) >= (count_owed(run, model, task) or 1)
+    return run.count_keys(model, task) >= (count_owed(run, model, task) or 1)
 
 
 def count_all(run: Run) -> dict[tuple[str, str], tuple[int, int | None]]:

@@ -174,15 +174,29 @@ def count_responses(run: Run, model: str, task: str) -> dict[str, int]:
 class Groups:
     """All groups of one model on one task, in the order of the task's prompts.
 
+    Args:
+        run: where they are.
+        model: the model.
+        task: the task.
+        reading: which texts are scored.
+        prompts: the task's, where somebody has read them already: models share them.
+
     Raises:
         StoreError: a file of the run is damaged.
     """
 
-    def __init__(self, run: Run, model: str, task: str, reading: Reading = AS_USUAL) -> None:
+    def __init__(
+        self,
+        run: Run,
+        model: str,
+        task: str,
+        reading: Reading = AS_USUAL,
+        prompts: Sequence[Prompt] | None = None,
+    ) -> None:
         self._reading = reading
         self._model = model
         self._task = task
-        self._prompts = run.prompts(task)
+        self._prompts = run.prompts(task) if prompts is None else prompts
         self._pieces: list[tuple[Path, int]] = []
         self._open: OrderedDict[int, pa.Table] = OrderedDict()
         self._index(run)

@@ -15,9 +15,9 @@ start of the SHA-256 of a part's content, so that damage which happens later is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.tables import (
@@ -37,8 +36,10 @@ from tofu_eval.core.tables import (
     to_table,
 )
 from tofu_eval.core.types import EqualScore, Estimate, Message, Prompt, Response, Score
+from tofu_eval.run.feature_cache import FeatureCache
 from tofu_eval.run.files import (
     PART,
+    ROW_GROUP,
     TEMPORARY,
     check_table,
     clear_leftovers,
@@ -59,9 +60,6 @@ from tofu_eval.run.files import (
     write_part,
 )
 from tofu_eval.run.manifest import FORMAT, problem
-
-PARTS_IN_MEMORY = 16
-"""Parts of a feature that a cache keeps at hand; the others are read again when needed."""
 
 
 class Run:
@@ -212,12 +210,29 @@ class Run:
 
     def response_keys(self, model: str, task: str) -> set[str]:
         """The keys of the responses on the disk."""
-        return {
-            key
+        return set(self._keys(model, task).to_pylist())
+
+    def count_keys(self, model: str, task: str) -> int:
+        """How many different keys the responses on the disk have."""
+        return len(self._keys(model, task))
+
+    def key_digest(self, model: str, task: str) -> str:
+        """SHA-256 of the keys of the responses on the disk, in whichever part each lies."""
+        ordered = self._keys(model, task).sort()
+        digest = hashlib.sha256()
+        for start in range(0, len(ordered), ROW_GROUP):  # there may be millions
+            for key in ordered.slice(start, ROW_GROUP).to_pylist():
+                digest.update(f"{key}\n".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def _keys(self, model: str, task: str) -> pa.Array:
+        groups = [
+            read_row_group(part, number, ["key"])
             for part in self.response_parts(model, task)
             for number in range(row_groups(part))
-            for key in read_row_group(part, number, ["key"]).column("key").to_pylist()
-        }
+        ]
+        table = pa.concat_tables([RESPONSE_SCHEMA.empty_table().select(["key"]), *groups])
+        return table.column("key").unique()
 
     def drop_responses(self, model: str, task: str, column: str, beginning: str) -> None:
         """Remove the parts of which every row begins so in this column."""
@@ -380,84 +395,6 @@ class Run:
         if not path.exists():
             return []
         return [Estimate(**row) for row in read_parquet(path, ESTIMATE_SCHEMA).to_pylist()]
-
-
-class FeatureCache:
-    """Rows of numbers by key, in part files: what a model has computed is never computed again.
-
-    Only the keys and the last few parts are in memory; without a folder, all rows are.
-    `truncated` counts the rows whose text was too long for the model.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        self._place: dict[str, tuple[int, int]] = {}
-        self._parts: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
-        self.truncated = 0
-        self._files: dict[int, Path] = {}
-        for part in parts_of(folder) if folder else ():
-            with readable(part):
-                file = open_parquet(part)
-                if {"key", "row"} - set(file.schema_arrow.names):
-                    raise StoreError(
-                        f"{part} is not a part of a feature: it has no columns 'key' and 'row'. "
-                        "Delete that file and run the same command again: only what it held is "
-                        "made again."
-                    )
-                keys = file.read(["key"]).column("key").to_pylist()
-                metadata = file.schema_arrow.metadata or {}
-            number = part_number(part)
-            self._files[number] = part
-            self._place.update((key, (number, row)) for row, key in enumerate(keys))
-            self.truncated += int(metadata.get(b"truncated", 0))
-
-    def keys(self) -> list[str]:
-        """All keys that have a row."""
-        return list(self._place)
-
-    def find_missing(self, keys: Iterable[str]) -> list[str]:
-        """The distinct keys that have no row yet, in their order."""
-        return [key for key in dict.fromkeys(keys) if key not in self._place]
-
-    def add(self, keys: Sequence[str], rows: NDArray[np.float32], truncated: int = 0) -> None:
-        """Keep new rows, (len(keys), width), as a part file of their own."""
-        if len(keys) != len(rows):
-            raise StoreError(f"{len(keys)} keys and {len(rows)} rows do not fit in a feature part.")
-        rows = np.ascontiguousarray(rows, dtype=np.float32)
-        number = len(self._parts)
-        if self._folder:
-            column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
-            table = pa.table({"key": pa.array(list(keys)), "row": column})
-            table = table.replace_schema_metadata({"truncated": str(truncated)})
-            path = write_part(self._folder, table)
-            number = part_number(path)
-            self._files[number] = path
-        self.truncated += truncated
-        self._place.update((key, (number, row)) for row, key in enumerate(keys))
-        self._keep(number, rows)
-
-    def rows(self, keys: Sequence[str]) -> NDArray[np.float32]:
-        """The rows of `keys`, (len(keys), width); all must be there."""
-        if not keys:
-            return np.empty((0, 0), dtype=np.float32)
-        places = [self._place[key] for key in keys]
-        parts = {number: self._part(number) for number in dict.fromkeys(n for n, _ in places)}
-        return np.stack([parts[number][row] for number, row in places])
-
-    def _part(self, number: int) -> NDArray[np.float32]:
-        if number in self._parts:
-            self._parts.move_to_end(number)
-            return self._parts[number]
-        column = read_parquet(self._files[number]).column("row").combine_chunks()
-        values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-        rows: NDArray[np.float32] = values.reshape(len(column), -1)
-        self._keep(number, rows)
-        return rows
-
-    def _keep(self, number: int, rows: NDArray[np.float32]) -> None:
-        self._parts[number] = rows
-        if self._folder and len(self._parts) > PARTS_IN_MEMORY:
-            self._parts.popitem(last=False)
 
 
 def _read_column(part: Path, column: str) -> list[Any]:

@@ -16,7 +16,7 @@ from tofu_eval.features.answers import VERIFIERS, Verifier
 from tofu_eval.features.answers.verdicts import Verdicts
 from tofu_eval.pipeline.evaluate import score_files
 from tofu_eval.pipeline.workload import check
-from tofu_eval.run.store import FeatureCache
+from tofu_eval.run.feature_cache import FeatureCache
 
 
 def group(texts: Sequence[str], references: Sequence[str], task: str = "t") -> Group:
