@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from datasets import Dataset, List, Value
+from datasets import Dataset, Value
+from datasets import Sequence as Listed
 from torch import Tensor
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -107,7 +108,7 @@ def _with_column(trainer: Any, base: Any, data: Any) -> Dataset:
         values += zip(places, found, strict=True)
     base.train(was_training)
     column = [one for _, one in sorted(gather_object(values))]
-    return data.add_column(COLUMN, column, feature=List(Value("float32")))
+    return data.add_column(COLUMN, column, feature=Listed(Value("float32")))
 
 
 def _log_p(base: Any, batch: dict[str, Any], lengths: Sequence[int]) -> list[list[float]]:
