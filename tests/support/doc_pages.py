@@ -232,7 +232,7 @@ def _make_runs(stage: Path) -> None:
         "metrics": ["vendi", "reward"],
         "reward": {"model": str(stage / "few_words.py")},
     }
-    models = {"sft": FakeEngine(3), "tofu": FakeEngine()}
+    models = {"base": FakeEngine(), "sft": FakeEngine(3), "tofu": FakeEngine()}
     te.evaluate(models, [few], stage / "hot", samples=4, temperature=[0.3, 0.7, 1.0, 1.3], **asked)
     steps = {f"step-{n:06}": _Step(n) for n in (0, 100)}
     te.evaluate(steps, [few], stage / "diversity", samples=4, metrics=["unique_rate", "self_bleu"])
@@ -247,7 +247,7 @@ class _Step(FakeEngine):
 
 
 KINDS = {"x", "seeds", "hot", "diversity"}
-"""The runs that there are; a page's run of another name is like x."""
+"""The runs that there are; a page's run of another name is like x, and `run` like hot."""
 
 
 class Reader:
@@ -323,9 +323,9 @@ class Reader:
             elif path.name in ("theirs.json", "mine.json") and not path.exists():
                 shutil.copy(self._stage / "x" / "leaderboard.json", path)
             return
-        is_run = path.parent.name == "runs" or path.name == "diversity"
+        is_run = path.parent.name == "runs" or path.name in ("diversity", "run")
         if is_run and not (path / "run.json").exists():
-            kind = path.name if path.name in KINDS else "x"
+            kind = path.name if path.name in KINDS else "hot" if path.name == "run" else "x"
             shutil.copytree(self._stage / kind, path, dirs_exist_ok=True)
 
     def _run_code(self, block: Block) -> None:
