@@ -43,14 +43,14 @@ use_cpu: true
 def run(line: list[str], **environment: str) -> str:
     """What a command wrote to stdout."""
     env = {**os.environ, "ACCELERATE_USE_CPU": "true", **environment}
-    done = subprocess.run(line, capture_output=True, text=True, env=env)
+    done = subprocess.run(line, capture_output=True, text=True, env=env, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
 def test_gradients_of_a_split_model_are_those_of_the_whole() -> None:
-    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-           "--master-port", "0", str(SUPPORT / "split_models.py")]  # fmt: skip
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+           str(SUPPORT / "split_models.py")]  # fmt: skip
     lines = [json.loads(line) for line in run(two).splitlines() if line.startswith("{")]
     errors = {line["way"]: line["error"] for line in lines}
     refused = errors.pop("fsdp 1, head")
