@@ -10,8 +10,8 @@ Three races on one random Llama of 4 M parameters without an end token:
 - a run end to end, loading included, against transformers one prompt at a time, in processes of
   their own.
 
-With --real the last two, on SmolLM2-135M-Instruct (or --model DIR) and in tokens a second, and vLLM
-with a seed a row against none (engines_real.py).
+With --real the last two, on SmolLM2-135M-Instruct (or --model DIR), with Ray and in tokens a
+second, and vLLM and `vllm serve` with a seed a row against none (engines_real.py).
 
 The last line is JSON; each ratio is the peer's seconds by ours, so above 1 is faster.
 """
@@ -40,6 +40,7 @@ import torch
 import transformers
 
 sys.path.append(str(Path(__file__).parent / "peers"))
+sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the tests' way to start a server
 from bare_vllm import Rows, check_same, count_tokens, open_bare, time_bare, time_harness
 from engines_real import find_checkpoint, race
 from generate import SENTENCE, build
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer prompts; loading dominates")
     parser.add_argument("--real", action="store_true", help="a real language model")
     parser.add_argument("--model", metavar="DIR", help="a checkpoint for --real")
+    parser.add_argument("--prompts", type=int, metavar="N", help="for --real, instead of 100")
     arguments = parser.parse_args()
     quick = arguments.quick
     prompts, tokens, rounds = (4, 12, 2) if quick else (100, 64, 5)
@@ -71,7 +73,7 @@ def main() -> None:
     if arguments.real:
         with tempfile.TemporaryDirectory() as name:
             model = find_checkpoint(arguments.model)
-            figures = race(Path(name), model, console, quick=quick)
+            figures = race(Path(name), model, console, quick=quick, prompts=arguments.prompts)
         print(json.dumps({"benchmark": "engines", "real": True, "quick": quick, **figures}))
         return
     with tempfile.TemporaryDirectory() as name:

