@@ -35,7 +35,7 @@ def serving(
             command, stdout=out, stderr=out, env=environment, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600  # others may want the processor, too
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):

@@ -53,7 +53,7 @@ def test_killed_in_the_middle_and_called_again(tmp_path: Path) -> None:
 
     assert "1 training seed a loss" in done.stdout
     assert "base-T1" in done.stdout
-    assert " left" in done.stderr  # progress, without a terminal
+    assert " so far" in done.stderr  # progress, without a terminal
     run = Run.open(plan.run)
     names = ("base", "sft-seed-0", "gem-seed-0", "tofu-seed-0", "sft-seed-0-variety")
     assert set(run.manifest["models"]) == {f"{name}-T1" for name in names}
