@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+Figures = Iterator[tuple[str, float]]
 PARTS = ("score", "board", "server")
 SAMPLES, WORDS = 10, 60
 METRICS = ("distinct_1", "mean_length", "unique_rate", "ngram_entropy_2")
@@ -79,13 +80,9 @@ def main() -> None:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for part in asked.only or PARTS:
-            for name, value in MEASURED[part](Path(folder), size).items():
-                print(
-                    f"{name:36} {value:,.2f}"
-                    if isinstance(value, float)
-                    else f"{name:36} {value:,}"
-                )
-                sys.stdout.flush()
+            for name, value in MEASURED[part](Path(folder), size):
+                digits = ".2f" if isinstance(value, float) else ""
+                print(f"{name:36} {value:,{digits}}", flush=True)
                 figures[name] = value
     print(json.dumps(figures))
 
@@ -122,8 +119,9 @@ def start(*command: object) -> Ran:
     return Ran(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, text)
 
 
-def told(name: str, ran: Ran) -> dict[str, float]:
-    return {f"{name}_seconds": ran.seconds, f"{name}_cpu_seconds": ran.cpu, f"{name}_mib": ran.peak}
+def told(name: str, ran: Ran) -> list[tuple[str, float]]:
+    taken = {"seconds": ran.seconds, "cpu_seconds": ran.cpu, "mib": ran.peak}
+    return [(f"{name}_{what}", value) for what, value in taken.items()]
 
 
 def at(count: int) -> str:
@@ -135,27 +133,24 @@ def at(count: int) -> str:
 # Responses
 
 
-def measure_score(folder: Path, size: Size) -> dict[str, Any]:
+def measure_score(folder: Path, size: Size) -> Figures:
     rewards = folder / "rewards.py"
     rewards.write_text(REWARDS)
-    figures: dict[str, Any] = {}
+    metrics = [word for name in METRICS for word in ("--metric", name)]
     for responses in (size.responses // 10, size.responses):  # is memory flat?
         files = write_responses(folder, responses)
         output = folder / f"run-{responses}"
-        metrics = [word for name in METRICS for word in ("--metric", name)]
-        ran = run(
-            *("score", *files, "--output", output, *metrics, "--reward-model", rewards),
-        )
-        figures[f"peak_mib_score_{at(responses)}"] = ran.peak
-    figures |= {"responses": size.responses, **told("score", ran)}
-    figures |= told("rescore_nothing", run("rescore", output, "--reward-model", rewards))
-    figures |= told("compare", run("compare", output))
-    figures |= told("report", run("report", output))
-    figures["report_mb"] = (output / "report.html").stat().st_size / 1e6
+        ran = run("score", *files, "--output", output, *metrics, "--reward-model", rewards)
+        yield f"peak_mib_score_{at(responses)}", ran.peak
+    yield "responses", size.responses
+    yield from told("score", ran)
+    yield from told("compare", run("compare", output))
+    yield from told("report", run("report", output))
+    yield "report_mb", (output / "report.html").stat().st_size / 1e6
     board = folder / "run-board.json"
-    figures |= told("build", run("leaderboard", "build", output, "--scores", "--output", board))
-    figures |= told("verify", run("runs", "verify", output))
-    return figures
+    yield from told("build", run("leaderboard", "build", output, "--scores", "--output", board))
+    yield from told("verify", run("runs", "verify", output))
+    yield from told("rescore_nothing", run("rescore", output, "--reward-model", rewards))
 
 
 def write_responses(folder: Path, responses: int) -> list[str]:
@@ -182,7 +177,7 @@ def write_responses(folder: Path, responses: int) -> list[str]:
 # A board
 
 
-def measure_board(folder: Path, size: Size) -> dict[str, Any]:
+def measure_board(folder: Path, size: Size) -> Figures:
     start(sys.executable, __file__, "--part", "boards", folder, size.rows)
     files = sorted(folder.glob("board-*.json"))
     whole = folder / "whole.json"
@@ -193,13 +188,15 @@ def measure_board(folder: Path, size: Size) -> dict[str, Any]:
         "export": ("export", whole, "--format", "csv"),
         "publish": ("publish", whole, "--to", folder / "site"),
     }
-    figures: dict[str, Any] = {}
+    peaks = []
     for name, command in commands.items():
-        figures |= told(name, run("leaderboard", *command))
+        ran = run("leaderboard", *command)
+        peaks.append(ran.peak)
+        yield from told(name, ran)
     rows = len(json.loads(whole.read_text())["rows"])
-    peak = max(figures[f"{name}_mib"] for name in commands)
-    size_mb = {"board_mb": whole.stat().st_size / 1e6}
-    return {"board_rows": rows, **figures, **size_mb, f"peak_mib_board_{at(rows)}": peak}
+    yield "board_rows", rows
+    yield "board_mb", whole.stat().st_size / 1e6
+    yield f"peak_mib_board_{at(rows)}", max(peaks)
 
 
 def write_boards(folder: str, rows: str) -> None:
@@ -223,7 +220,7 @@ def write_boards(folder: str, rows: str) -> None:
 # A server
 
 
-def measure_server(folder: Path, size: Size) -> dict[str, Any]:
+def measure_server(folder: Path, size: Size) -> Figures:
     sums = {"ours": [0.0, 0.0], "plain": [0.0, 0.0]}
     peak, each = 0.0, size.requests // size.rounds
     with serving() as url:
@@ -239,14 +236,13 @@ def measure_server(folder: Path, size: Size) -> dict[str, Any]:
                 sums[name][1] += cpu
                 peak = max(peak, ran.peak) if name == "ours" else peak
     count = each * size.rounds
-    figures = {
-        "requests": count,
-        "concurrency": CONCURRENCY,
-        **{f"requests_per_second_{name}": count / wall for name, (wall, _) in sums.items()},
-        **{f"cpu_ms_per_request_{name}": 1e3 * cpu / count for name, (_, cpu) in sums.items()},
-        "server_peak_mib": peak,
-    }
-    return {**figures, "server_overhead": sums["ours"][0] / sums["plain"][0]}
+    yield "requests", count
+    yield "concurrency", CONCURRENCY
+    for name, (wall, cpu) in sums.items():
+        yield f"requests_per_second_{name}", count / wall
+        yield f"cpu_ms_per_request_{name}", 1e3 * cpu / count
+    yield "server_peak_mib", peak
+    yield "server_overhead", sums["ours"][0] / sums["plain"][0]
 
 
 @contextmanager

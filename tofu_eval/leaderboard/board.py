@@ -7,6 +7,7 @@ makes one of a run, `merge.py` one of several.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -306,7 +307,7 @@ class Board:
                 BoardMetric(**{**_with_package(item), "range": tuple(item["range"])})
                 for item in content["metrics"]
             ),
-            rows=tuple(BoardRow(**row) for row in content["rows"]),
+            rows=tuple(map(_row_of, content["rows"])),
             comparisons=tuple(map(_comparison_of, content["comparisons"])),
             scores=tuple(ScoresFile(**file) for file in content["scores"]),
         )
@@ -428,6 +429,12 @@ def _run_of(content: Json) -> BoardRun:
             "cells": tuple(RunCell(**cell) for cell in content["cells"]),
         }
     )
+
+
+def _row_of(content: Json) -> BoardRow:
+    """A row; ids and methods, which thousands of rows share, are one text each."""
+    shared = {k: sys.intern(v) if type(v) is str else v for k, v in content.items()}
+    return BoardRow(**shared)
 
 
 def _comparison_of(content: Json) -> BoardComparison:

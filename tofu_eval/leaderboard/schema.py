@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import IO, Any, cast
 
 import rfc8785
 
@@ -94,7 +94,21 @@ def content_hash(board: Mapping[str, Any]) -> str:
             integer beyond 2^53.
     """
     content = {name: value for name, value in board.items() if name not in NOT_CONTENT}
-    return f"sha256:{hashlib.sha256(rfc8785.dumps(content)).hexdigest()}"
+    sink = _Hashed()
+    rfc8785.dump(content, cast("IO[bytes]", sink))
+    return f"sha256:{sink.digest.hexdigest()}"
+
+
+class _Hashed:
+    """A file of which only the hash is kept: a large board is 100 MB."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        """Take in some more."""
+        self.digest.update(content)
+        return len(content)
 
 
 def shortened(value: object) -> str:
