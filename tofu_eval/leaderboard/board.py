@@ -433,7 +433,7 @@ def _run_of(content: Json) -> BoardRun:
 
 def _row_of(content: Json) -> BoardRow:
     """A row; ids and methods, which thousands of rows share, are one text each."""
-    shared = {k: sys.intern(v) if type(v) is str else v for k, v in content.items()}
+    shared: Json = {k: sys.intern(v) if type(v) is str else v for k, v in content.items()}
     return BoardRow(**shared)
 
 
