@@ -5,6 +5,7 @@
 # make test-real    the quick form of `make real`, killed in the middle and called again
 # make test-engines the tests that need vLLM and Ray, in an environment of their own
 # make faults       harm every command at 1,000 moments, call it again, compare
+# make fuzz         any input to every reader, 2,000 each (TOFU_EVAL_FUZZ says another number)
 # make check        lint, formatting and types
 # make docs         the docs site, into build/site; strict: a dead link is an error
 # make pictures     the pictures of the docs, by Chromium
@@ -21,7 +22,8 @@ PYTHONS       ?= 3.11
 ENGINES       := .venv-engines
 ENGINES_STAMP := $(ENGINES)/.installed
 
-.PHONY: install quickstart real chromium test test-slow test-real test-engines faults check docs pictures dist clean
+.PHONY: install quickstart real chromium test test-slow test-real test-engines faults fuzz check docs \
+    pictures dist clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -78,6 +80,10 @@ test-engines: $(ENGINES_STAMP)
 # A C compiler builds what stands between a command and the file system. ARGS=--fixed is CI's hundred.
 faults: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
+
+# What each reader was given is counted at the end.
+fuzz: $(STAMP)
+	TOFU_EVAL_FUZZ=$${TOFU_EVAL_FUZZ:-2000} $(BIN)/python -m pytest -q -p no:xdist tests/fuzz $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

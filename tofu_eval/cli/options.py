@@ -409,9 +409,8 @@ def decoding_options(command: Decorated) -> Decorated:
 
 def pairs(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
     """NAME=VALUE pairs with the names as they stand; a value is read as YAML reads it."""
-    import yaml
-
     from tofu_eval.core.errors import ConfigError
+    from tofu_eval.core.plain_yaml import NotYaml, load_yaml
 
     values = {}
     for text in texts:
@@ -419,24 +418,23 @@ def pairs(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
         if not equals or not name.strip():
             raise ConfigError(f"{option} got '{text}'. Write NAME=VALUE.")
         try:
-            values[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            values[name.strip()] = load_yaml(value)
+        except NotYaml as error:
             raise ConfigError(f"{option} {text}: the value is not YAML.") from error
     return values or None
 
 
 def arguments(option: str, texts: tuple[str, ...]) -> dict[str, Any] | None:
     """NAME=VALUE pairs; a value is read as YAML reads it, so 2 is a number and true a truth."""
-    import yaml
-
     from tofu_eval.core.errors import ConfigError
+    from tofu_eval.core.plain_yaml import NotYaml, load_yaml
 
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         try:
-            values[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            values[name.strip().replace("-", "_")] = load_yaml(value)
+        except NotYaml as error:
             raise ConfigError(f"{option} {text}: the value is not YAML.") from error
         if not equals or not name.strip():
             raise ConfigError(f"{option} got '{text}'. Write NAME=VALUE.")

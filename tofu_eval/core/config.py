@@ -9,12 +9,18 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.plain_yaml import NotYaml, RepeatedKey, load_yaml
 from tofu_eval.core.sections import Setting, name_of, settings_of
+
+LARGEST = 4 << 20
+"""Bytes of a file of settings; PyYAML takes more than a second a megabyte."""
+
+SHOWN = 200
+"""Characters of a wrong value that a message repeats."""
 
 Tokenizer = Literal["auto", "published", "char"]
 
@@ -193,44 +199,24 @@ def read_yaml(path: Path, fields: str) -> dict[str, Any]:
         ConfigError: the file is not there, not YAML, or not a mapping.
     """
     try:
-        # As safe as yaml.safe_load: the loader is PyYAML's SafeLoader.
-        values = yaml.load(path.read_text("utf-8-sig"), Loader=_Loader)  # noqa: S506
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ConfigError(f"{path}: more than {LARGEST >> 20} MiB, expected some settings.")
+        values = load_yaml(content.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(
             f"Cannot read the config file {path}: {error.strerror or error}."
         ) from error
-    except _Repeated as error:
-        raise ConfigError(f"{path}:{error}. Remove one of them.") from error
-    except (yaml.YAMLError, ValueError, LookupError, OverflowError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise ConfigError(f"{where}: not YAML: {problem}.") from error
+    except RepeatedKey as error:
+        raise ConfigError(f"{path}:{error.line}: {error}. Remove one of them.") from error
+    except (NotYaml, UnicodeDecodeError) as error:
+        line = getattr(error, "line", None)
+        where = f"{path}:{line}" if line else str(path)
+        raise ConfigError(f"{where}: not YAML: {error}.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected fields such as {fields}, got {values!r}.")
+        raise ConfigError(f"{path}: expected fields such as {fields}, got {_shown(values)}.")
     return values
-
-
-class _Repeated(Exception):
-    """A key that stands twice in one mapping: its line, and what is wrong."""
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe reader; of a key that stands twice it would silently take the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        first: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue  # which no mapping can have; PyYAML says so
-            line = key.start_mark.line + 1
-            if key.value in first:
-                raise _Repeated(
-                    f"{line}: the key '{key.value}' is already set on line {first[key.value]}"
-                )
-            first[key.value] = line
-        return node
 
 
 def make_validated(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
@@ -261,8 +247,8 @@ def _first(details: list[ErrorDetails]) -> ErrorDetails:
 def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
     """A pydantic error in the words of this house."""
     field, *inner = detail["loc"]
-    path = ".".join(map(str, detail["loc"]))
-    got = f"got {detail['input']!r}"
+    path = _shorten(".".join(map(str, detail["loc"])))
+    got = f"got {_shown(detail['input'])}"
     if detail["type"] in ("extra_forbidden", "invalid_key"):
         part = _part(kind, field) if inner else None
         fields = [f"{field}.{name}" for name in part.model_fields] if part else [*kind.model_fields]
@@ -274,19 +260,28 @@ def _words(kind: type[BaseModel], detail: ErrorDetails) -> str:
     if field == "temperature":  # its two shapes are no place to look for
         path, inner = "temperature", []
     if detail["type"] in ("model_type", "model_attributes_type"):
-        names = ", ".join(_part(kind, field).model_fields)
-        return f"{field} should be a mapping with some of {names}, {got}"
+        part = _part(kind, field)
+        fields_of_it = f" with some of {', '.join(part.model_fields)}" if part else ""
+        return f"{path} should be a mapping{fields_of_it}, {got}"
     rule = _RULES.get(detail["type"]) or detail["msg"].removeprefix("Input ")
     if inner and inner[-1] == "[key]":
         return f"a name in {field} {rule}, {got}"
     return f"{path} {rule}, {got}"
 
 
-def _part(kind: type[BaseModel], name: object) -> type[BaseModel]:
-    """The model of a section."""
+def _shown(value: object) -> str:
+    """A value in a message, which a message has room for."""
+    return _shorten(repr(value))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _part(kind: type[BaseModel], name: object) -> type[BaseModel] | None:
+    """The model of a section; None for what is no section."""
     part = kind.model_fields[str(name)].annotation
-    assert isinstance(part, type)  # noqa: S101 (with_sections made it)
-    return part
+    return part if isinstance(part, type) and issubclass(part, BaseModel) else None
 
 
 def _paths(kind: type[BaseModel]) -> Iterator[str]:

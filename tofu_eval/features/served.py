@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
-from tofu_eval.core.servers import Loop, Malformed, Patience, checked_url, what
+from tofu_eval.core.servers import (
+    Loop,
+    Malformed,
+    Patience,
+    Unacceptable,
+    Unanswered,
+    checked_url,
+    open_client,
+    parse_json,
+    read_body,
+    status_of,
+    what,
+)
 from tofu_eval.core.types import Prompt, digest
 
 CONCURRENCY = 16
@@ -23,6 +34,9 @@ TIMEOUT, DEADLINE = 600.0, 1800.0
 """Seconds for one answer; seconds of failing before a request is given up."""
 
 KEY = "OPENAI_API_KEY"
+
+STREAMED: Any = {"headers": {"X-Stainless-Raw-Response": "stream"}}
+"""Asks the client for the answer unread, of which no more than is allowed is read."""
 
 
 class Server:
@@ -66,28 +80,27 @@ class Server:
 
         patience = Patience(f"The server {self.url}", self._deadline)
         gate = asyncio.Semaphore(CONCURRENCY)
-        timeout = openai.Timeout(TIMEOUT, connect=10.0)
-        async with openai.AsyncOpenAI(
-            base_url=self.url, api_key=os.environ.get(KEY) or "none", max_retries=0, timeout=timeout
-        ) as client:
+        async with open_client(self.url, KEY, TIMEOUT) as client:
 
             async def one(number: int, body: Mapping[str, Any]) -> list[Any]:
                 async def call() -> list[Any]:
-                    asked = {"model": self.model, **body}
+                    answer: Any = await client.post(
+                        url, body={"model": self.model, **body}, cast_to=object, options=STREAMED
+                    )
                     try:
-                        answer = await client.post(url, body=asked, cast_to=object)
-                    except ValueError as error:
-                        raise Malformed(f"no JSON: {error}") from error
-                    return _rows_in(answer, field)
+                        return _rows_in(parse_json(await read_body(answer)), field)
+                    finally:
+                        await answer.close()
 
                 async with gate:
                     return await patience.ask(call, number)
 
             try:
                 return await asyncio.gather(*(one(i, body) for i, body in enumerate(bodies)))
-            except openai.APIStatusError as error:
+            except (openai.APIError, Malformed, Unacceptable, Unanswered) as error:
+                refuses = "refuses" if status_of(error) is not None else "gives no answer to"
                 raise ModelError(
-                    f"The server {self.url} refuses '{self.model}' on {url}: {what(error)}. "
+                    f"The server {self.url} {refuses} '{self.model}' on {url}: {what(error)}. "
                     f"Look what it serves: curl {self.url}/models (a key is read from {KEY})"
                 ) from error
 
@@ -139,9 +152,14 @@ class ServedEmbedder:
         answers: list[Any] = []
         for body, rows in zip(bodies, self._server.post("/embeddings", bodies), strict=True):
             _check_count(self._server, rows, len(body["input"]))
-            answers += [row.get("embedding") for row in sorted(rows, key=_index)]
+            answers += [row.get("embedding") for row in _in_order(self._server, rows)]
         vectors = _numbers(self._server, answers)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise ModelError(
+                f"'{self._server.model}' at {self._server.url} gave a vector without a direction: "
+                "all zeros, or too long. Is it a model of embeddings?"
+            )
         row = {text: i for i, text in enumerate(texts)}
         unit: NDArray[np.float32] = (vectors / lengths).astype(np.float32)
         return unit[[row[text] for _, text in pairs]]
@@ -223,9 +241,9 @@ class ServedRewardModel:
         rewards = []
         for rows in self._server.post(url, bodies):
             _check_count(self._server, rows, 1)
-            rewards.append(np.ravel(rows[0].get("data", [])).tolist())
+            rewards.append(rows[0].get("data"))
         values = _numbers(self._server, rewards)
-        if values.shape[1:] not in ((1,), (0,)):
+        if values.shape[1:] != (1,):
             raise ModelError(
                 f"'{self._server.model}' at {self._server.url} is not a reward model: it has "
                 f"{values.shape[1]} outputs, expected 1. Give another: --reward-model NAME"
@@ -233,8 +251,15 @@ class ServedRewardModel:
         return [float(value) for value in values[:, 0]]
 
 
-def _index(row: Mapping[str, Any]) -> int:
-    return int(row.get("index", 0))
+def _in_order(server: Server, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The rows in the order of what they answer."""
+    places = [row.get("index", place) for place, row in enumerate(rows)]
+    if {repr(place) for place in places} != {repr(place) for place in range(len(rows))}:
+        raise ModelError(
+            f"The server {server.url} answered with rows that it numbers {str(places)[:60]}. "
+            "Is it OpenAI-compatible?"
+        )
+    return [rows[places.index(place)] for place in range(len(rows))]
 
 
 def _check_count(server: Server, rows: Sequence[Any], count: int) -> None:
@@ -249,9 +274,9 @@ def _numbers(server: Server, rows: Sequence[Any]) -> NDArray[np.float64]:
     """The rows as a matrix; ModelError for rows of several lengths, or what is no finite number."""
     try:
         values = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.full((len(rows), 1), np.nan)
-    if not np.isfinite(values).all():
+    if not (np.abs(values) <= np.finfo(np.float32).max).all():  # NaN is not
         raise ModelError(
             f"'{server.model}' at {server.url} gave rows that are not finite numbers of one "
             f"length, such as {str(rows[0])[:60]}."

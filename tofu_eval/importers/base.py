@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 from tofu_eval.core.registry import Registry, origin_of
 from tofu_eval.core.types import Message
 
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 Row = Mapping[str, Any]
 Given = Mapping[str, float]
 Choose = Callable[[Sequence[tuple[Path, Row]]], Sequence[Path]]

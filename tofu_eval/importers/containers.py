@@ -244,6 +244,7 @@ class Container:
     def _table_rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
         number = 0
         for batch in self._batches(columns):
+            batch.validate(full=True)  # what damaged buffers point to may end the process
             for start in range(0, len(batch), OBJECTS):
                 for row in batch.slice(start, OBJECTS).to_pylist():
                     number += 1
