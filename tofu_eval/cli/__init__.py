@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.errors import TofuEvalError
 from tofu_eval.core.escape import printable
+from tofu_eval.core.secrets import strike_secrets
 from tofu_eval.core.termination import Terminated, obeying_sigterm
 from tofu_eval.core.version import __version__
 
@@ -58,7 +60,7 @@ class Failure(click.ClickException):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(" ".join(message.split())))
+        super().__init__(printable(" ".join(strike_secrets(message).split())))
 
 
 class Interrupted(Failure):
@@ -103,7 +105,8 @@ class LazyGroup(click.Group):
                 return super().invoke(ctx)
         except TofuEvalError as error:
             if ctx.params["debug"]:
-                raise
+                click.echo(strike_secrets(traceback.format_exc()), err=True, nl=False)
+                ctx.exit(Failure.exit_code)
             raise Failure(str(error)) from error
         except KeyboardInterrupt as interrupt:
             raise Interrupted(

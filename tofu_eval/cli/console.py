@@ -26,6 +26,7 @@ from rich.text import Text
 
 from tofu_eval.cli.heartbeat import in_words, is_first_process, saying
 from tofu_eval.core.escape import printable
+from tofu_eval.core.secrets import strike_secrets
 
 if TYPE_CHECKING:
     from tofu_eval.pipeline.workload import Workload
@@ -230,7 +231,7 @@ def progress(log_json: bool = False) -> Iterator[View]:
 
 def note(text: str) -> None:
     """A remark on stderr, so that stdout stays a table or JSON."""
-    click.echo(f"Note: {printable(text)}", err=True)
+    click.echo(f"Note: {printable(strike_secrets(text))}", err=True)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -14,12 +14,17 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
 
 SUFFIX = ".gguf"
 
 MAGIC = b"GGUF"
+
+MAKING = ".making-"
+"""How the name of what is being made begins."""
 
 CACHE = "TOFU_EVAL_CACHE"
 """Environment variable: where converted files are kept, instead of ~/.cache/tofu-eval."""
@@ -73,12 +78,17 @@ def to_checkpoint(path: Path) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
-        try:
-            _convert(path, making)
-            _put_in_place(making, folder)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+        with FileLock(folder.parent / ".lock"):  # one at a time: each holds the weights twice
+            for left in folder.parent.glob(f"{MAKING}*"):  # of a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            if folder.is_dir():  # another was quicker
+                return folder
+            making = Path(tempfile.mkdtemp(prefix=MAKING, dir=folder.parent))
+            try:
+                _convert(path, making)
+                making.rename(folder)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
     except OSError as error:
         raise ModelError(
             f"Cannot keep the weights of {path.name} in {folder.parent}: {error.strerror or error}."
@@ -132,12 +142,3 @@ def _refusal(path: Path, error: Exception) -> ModelError:
         f"transformers cannot read {path}: {type(error).__name__}: {said} Give a GGUF file of an "
         "architecture that it knows, or the directory of the checkpoint that it was made from."
     )
-
-
-def _put_in_place(making: Path, folder: Path) -> None:
-    """Rename; where another process was quicker, its checkpoint is as good."""
-    try:
-        making.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core import gguf, hub
+from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.types import ModelSpec, check_name
 
@@ -81,6 +82,10 @@ def parse_model(text: str) -> ModelSpec:
     named = equals and not _exists(text) and not re.search(r"[/\\@+]|^[.~]", name)
     if not named:
         ref = text
+    if "://" in ref:
+        raise ModelError(
+            "A model is a directory or a Hub id, not an address. Name a server with --base-url."
+        )
     model, adapter = _split_adapter(ref)
     model, revision = _split_revision(model)
     adapter, adapter_revision = _split_revision(adapter) if adapter is not None else (None, None)
@@ -188,7 +193,7 @@ def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str
     if not file.exists():
         return None
     try:
-        manifest = json.loads(file.read_text("utf-8"))
+        manifest = json.loads(read_bounded(file))
         name, template = manifest["format"]["name"], manifest["format"]["template"]
         unfinished = manifest.get("status") == "running"
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -209,8 +214,8 @@ def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str
 def is_quantized(resolved: ResolvedModel) -> bool:
     """Whether a base's files hold packed weights, as a checkpoint of bitsandbytes does."""
     try:
-        config = json.loads((resolved.base / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        config = json.loads(read_bounded(resolved.base / "config.json"))
+    except (OSError, ValueError, RecursionError):
         return False  # whoever loads it says what is wrong
     return isinstance(config, dict) and bool(config.get("quantization_config"))
 
@@ -297,8 +302,8 @@ def embedding_rows(adapter: Path) -> int | None:
 
 def _trains_single_tokens(adapter: Path) -> bool:
     try:
-        config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        config = json.loads(read_bounded(adapter / "adapter_config.json"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"Cannot read the configuration of {adapter}: {error}.") from error
     return isinstance(config, dict) and bool(config.get("trainable_token_indices"))
 
@@ -350,7 +355,11 @@ def _weights(folder: Path) -> list[Path]:
     """The weight files that are used: safetensors, or else PyTorch's."""
     for pattern in ("*.safetensors", "*.bin"):
         files = sorted(folder.glob(pattern))
-        files = [f for f in files if f.name not in TRAINING_FILES and "consolidated" not in f.name]
+        files = [
+            f
+            for f in files
+            if f.is_file() and f.name not in TRAINING_FILES and "consolidated" not in f.name
+        ]
         if files:
             return files
     return []
@@ -376,7 +385,7 @@ def _identity(ref: str, folder: Path) -> dict[str, Any]:
     if gguf.is_gguf(file := Path(ref).expanduser()):
         return {"kind": "gguf", "sha256": gguf.file_digest(file)}
     patterns = (*TOKENIZER_FILES, *OTHER_FILES)
-    files = {path for pattern in patterns for path in folder.glob(pattern)}
+    files = {f for pattern in patterns for f in folder.glob(pattern) if f.is_file()}
     return {
         "kind": "local",
         "files": {f.name: _sha256(f) for f in sorted({*files, *_weights(folder)})},

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from email.utils import parsedate_to_datetime
 from random import Random
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
 import openai
 
 from tofu_eval.core.errors import ConfigError, ModelError
 from tofu_eval.core.escape import printable
+from tofu_eval.core.secrets import (
+    hide_password,
+    read_key,
+    strike_keys,
+    strike_keys_in,
+    strike_secrets,
+)
 
 T = TypeVar("T")
 
@@ -34,9 +41,6 @@ MOST_WAIT = 3600.0
 
 MALFORMED_TRIES = 4
 """How often what is no answer is asked for again."""
-
-NO_KEY = "none"
-"""What is sent where there is no key; clients want one."""
 
 TEMPORARY = frozenset({408, 409, 425, 429})
 """HTTP answers, beside 5xx, that may be different the next time."""
@@ -63,15 +67,18 @@ def checked_url(url: str | None, whose: str, option: str) -> str:
         )
     try:
         parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
     except ValueError as error:
-        raise ConfigError(f"{option} is no address: {error}.") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{option} must be like http://127.0.0.1:8000/v1, got '{url}'.")
-    if parts.username or parts.password or parts.query:
+        raise ConfigError(
+            f"{option} must be like http://127.0.0.1:8000/v1, got '{hide_password(url)}'."
+        ) from error
+    if "@" in url or parts.query or parts.fragment:
         raise ConfigError(
             f"{option} must not hold a user, a password or a query: the run would keep it. Put "
             "the key into the environment variable OPENAI_API_KEY."
         )
+    if parts.scheme not in ("http", "https") or not has_host:
+        raise ConfigError(f"{option} must be like http://127.0.0.1:8000/v1, got '{url}'.")
     return url.rstrip("/")
 
 
@@ -88,10 +95,18 @@ class Loop:
         return self
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns or raises."""
+        """What the coroutine returns or raises.
+
+        While Python ends, nothing: threads run no more then, and waiting for one would not end.
+        """
+        if sys.is_finalizing():
+            coroutine.close()
+            return cast(T, None)
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def __exit__(self, *_: object) -> None:
+        if sys.is_finalizing():
+            return
         self.run(_cancel_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -261,7 +276,7 @@ def parse_json(body: bytes) -> Any:
     """
     text = strike_keys(body.decode("utf-8", "replace"))
     try:
-        return json.loads(text)
+        return strike_keys_in(json.loads(text), text)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"no JSON, but {printable(text[:60])!r}") from error
 
@@ -285,25 +300,6 @@ def _too_large(much: str) -> str:
     return f"its answer has {much} {LARGEST // 2**20} MiB"
 
 
-_KEYS: set[str] = set()
-"""The keys that this process has read."""
-
-
-def read_key(variable: str) -> str:
-    """The key in an environment variable, which `strike_keys` knows from then on."""
-    key = os.environ.get(variable, "").strip()
-    if len(key) >= 6:  # what is shorter is no secret, and part of many words
-        _KEYS.add(key)
-    return key or NO_KEY
-
-
-def strike_keys(text: str) -> str:
-    """The text without the keys that were read, which servers like to repeat."""
-    for key in sorted(_KEYS, key=len, reverse=True):  # one may begin with another
-        text = text.replace(key, "[key]")
-    return text
-
-
 def wait_told(headers: Mapping[str, str]) -> float | None:
     """Seconds that a server asks to be left alone: Retry-After in its forms, else the reset times.
 
@@ -315,9 +311,13 @@ def wait_told(headers: Mapping[str, str]) -> float | None:
         if (span := _span(text)) is not None:
             return span
         try:
-            return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+            until = parsedate_to_datetime(text).timestamp()
+            # By the server's own clock, where it tells: ours may be wrong.
+            now = headers.get("date")
+            since = parsedate_to_datetime(now).timestamp() if now else time.time()
         except (ValueError, TypeError, IndexError, OverflowError, OSError):
             return None
+        return max(until - since, 0.0)
     spans = [_span(headers.get(f"x-ratelimit-reset-{kind}", "")) for kind in ("requests", "tokens")]
     return max((span for span in spans if span is not None), default=None)
 
@@ -331,7 +331,7 @@ def what(error: Exception) -> str:
     text = f"{type(cause).__name__}: {cause}" if cause is not None else _message(error)
     if (status := status_of(error)) is not None:
         text = f"{status} {text}"
-    return printable(" ".join(strike_keys(text).split()))[:300].rstrip(". ")
+    return printable(" ".join(strike_secrets(text).split()))[:300].rstrip(". ")
 
 
 def status_of(error: Exception) -> int | None:

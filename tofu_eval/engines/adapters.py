@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.models import ResolvedModel
 from tofu_eval.core.scratch import make_scratch
@@ -79,8 +80,8 @@ def _rank(config: dict[str, Any]) -> int:
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "adapter_config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        config = json.loads(read_bounded(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"Cannot read {path}: {error}. Save the adapter again.") from error
     if not isinstance(config, dict):
         raise ModelError(f"{path} is not an adapter's configuration. Save the adapter again.")

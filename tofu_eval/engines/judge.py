@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -67,11 +68,13 @@ class EngineJudge:
         keys = {question: digest([question]) for question in questions}
         wanted = [self._request(question, key, repeat) for question, key in keys.items()]
         try:
-            answers = {
-                row.key: self._answer(settle_response(row))
-                for batch in self._engine.generate(wanted)
-                for row in batch
-            }
+            # Closed where an answer is refused: what is under way ends now, not with Python.
+            with closing(batch for batch in self._engine.generate(wanted)) as batches:
+                answers = {
+                    row.key: self._answer(settle_response(row))
+                    for batch in batches
+                    for row in batch
+                }
         except ModelError as error:
             raise ModelError(_for_judges(str(error))) from error
         except TofuEvalError:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.types import Prompt, digest
@@ -274,8 +275,8 @@ def split_windows(tokenizer: Any, text: str, window: int) -> list[tuple[str, int
 def _own_limit(path: Path) -> int | None:
     """Tokens that a sentence-transformers model says it reads."""
     try:
-        config = json.loads((path / "sentence_bert_config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        config = json.loads(read_bounded(path / "sentence_bert_config.json"))
+    except (OSError, ValueError, RecursionError):
         return None
     limit = config.get("max_seq_length") if isinstance(config, dict) else None
     return limit if isinstance(limit, int) else None
@@ -299,8 +300,12 @@ def _find(model: str) -> Weights:
 
 def _is_quantised(path: Path) -> bool:
     try:
-        config = json.loads((path / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):  # some modules have none; loading says what is wrong
+        config = json.loads(read_bounded(path / "config.json"))
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ):  # some modules have none; loading says what is wrong
         return False
     return isinstance(config, dict) and "quantization_config" in config
 

@@ -42,6 +42,10 @@ TABLE_ROWS = 128
 TABLE_BYTES = 1 << 26
 """Rows of a table that are unpacked at once, and the bytes that they may have."""
 
+LEAST_UNPACKED = 1 << 26
+MOST_GROWTH = 100
+"""A table or an archive in a packing grows by at most so much, or to so many bytes."""
+
 OBJECTS = 16
 """Rows of a table that are Python objects at once: the texts of each may be megabytes."""
 
@@ -171,6 +175,9 @@ class Container:
         try:
             if self.path == STDIN:
                 return self._keep_pipe(sys.stdin.buffer)
+            mode = self.path.stat().st_mode
+            if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                raise DataError(f"{self.shown} is a device, which has no end. Name a file.")
             file = self.path.open("rb")
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file
@@ -198,10 +205,24 @@ class Container:
             start = self._bytes().read(SNIFFED)
             if start.startswith((*BINARY, *PACKED)):
                 file = open_spool(self._spool)
-                shutil.copyfileobj(self._bytes(), file)
+                self._unpack(file)
                 self._file.close()
                 self._file, self._packed = file, ""
         return start
+
+    def _unpack(self, file: IO[bytes]) -> None:
+        """Unpack what is no text, which is packed in itself: what grows too much is a bomb."""
+        packed = os.fstat(self._file.fileno()).st_size
+        most, there, source = max(LEAST_UNPACKED, MOST_GROWTH * packed), 0, self._bytes()
+        while piece := source.read(SNIFFED):
+            there += len(piece)
+            if there > most:
+                raise DataError(
+                    f"{self.shown} unpacks to more than {most >> 20} MiB, {MOST_GROWTH} times its "
+                    "size. Unpack it yourself, where you trust it."
+                )
+            with explain_full_disk(self._spool):
+                file.write(piece)
 
     def _kind_of(self, start: bytes) -> str:
         for magic, kind in BINARY.items():

@@ -53,21 +53,12 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _is_device(path: Path) -> bool:
-    try:
-        return path.is_char_device() or path.is_block_device()
-    except OSError:
-        return False
-
-
 def find_inputs(name: str | None, path: Path, spool: Path, options: Options) -> Inputs:
     """The files that an argument stands for, each with its importer.
 
     Raises:
         DataError: a file cannot be read, or a directory holds several formats or none.
     """
-    if path != STDIN and _is_device(path):
-        raise DataError(f"{on_one_line(path)} is a device, which has no end. Name a file.")
     if path == STDIN or not _is_folder(path):
         container = Container(path, spool)
         importer = identify(container, options)

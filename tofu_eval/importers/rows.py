@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tofu_eval.core.types import Message
@@ -42,7 +42,7 @@ from tofu_eval.importers.base import (
     prompt_fact,
     texts_of,
 )
-from tofu_eval.importers.chat import answer_of, is_chat, prompt_of
+from tofu_eval.importers.chat import THOUGHTS, answer_of, is_chat, prompt_of
 
 PROMPTS = ("prompt", "instruction", "question", "query", "messages", "input")
 RESPONSES = (
@@ -252,8 +252,10 @@ def _answer(value: object, place: int, name: str, is_many: bool) -> Answer | str
     if isinstance(value, Mapping):
         for field in ("message", "text", "generated_text", "response", "output"):
             if isinstance(value.get(field), str | Mapping):
-                reason = value.get("finish_reason")
-                return answer_of(value[field], finish_reason=reason)
+                answer = answer_of(value[field], finish_reason=value.get("finish_reason"))
+                thoughts = (value.get(name) for name in THOUGHTS if name != field)
+                thought = next((t for t in thoughts if isinstance(t, str) and t), None)
+                return replace(answer, reasoning=answer.reasoning or thought)
         if "content" in value:
             return answer_of(value)
     raise RowError(f"{where} must be a string, got {kind_of(value)}")

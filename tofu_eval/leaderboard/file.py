@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tofu_eval.core.bounded import MOST_OF_BOARD, read_bounded
 from tofu_eval.core.errors import DataError
 from tofu_eval.leaderboard.board import Board, Source
 from tofu_eval.leaderboard.merge_ids import metric_id, model_id, task_id
@@ -61,7 +62,7 @@ def read_leaderboard(path: Path | str) -> Board:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, MOST_OF_BOARD)
     except OSError as error:
         inside = path / NAME
         remedy = (

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from tofu_eval.analysis.columns import mean_of_column
 from tofu_eval.analysis.intervals import Interval, mean_intervals, within
+from tofu_eval.core.bounded import MOST_OF_BOARD, read_bounded
 from tofu_eval.core.errors import DataError
 from tofu_eval.core.tables import SCORE_SCHEMA, to_columns
 from tofu_eval.leaderboard.board import Board, BoardMetric, RowKey, ScoresFile
@@ -133,7 +134,7 @@ def read_scores(board: Board, folder: Path) -> pa.Table | None:
     def read(name: str) -> bytes:
         path = folder / name
         try:
-            return path.read_bytes()
+            return read_bounded(path, MOST_OF_BOARD)
         except OSError as error:
             raise DataError(
                 f"Cannot read the per-prompt rows {path}: {error.strerror or error}. Copy that "

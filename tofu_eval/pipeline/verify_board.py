@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow as pa
 
 from tofu_eval.core.config import Scoring
 from tofu_eval.core.errors import DataError, TofuEvalError
+from tofu_eval.core.scratch import scratch
 from tofu_eval.core.sections import Setting, name_of, settings_of
 from tofu_eval.core.types import Report, no_report
 from tofu_eval.features.base import sections
@@ -129,8 +129,8 @@ def _verify_run(
         return
     models, device, report = how
     metrics = {name: _usable(name) for name in _names(run)}
-    with tempfile.TemporaryDirectory(prefix="tofu-eval-verify-") as temporary:
-        copy = Path(temporary) / "run"
+    with scratch() as folder:
+        copy = folder / "run"
         _copy_inputs(run, copy, models=models)
         usable = {name for name, problem in metrics.items() if isinstance(problem, Metric)}
         _score_copy(copy, usable, device, report)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from tofu_eval.core.bounded import check_regular
 from tofu_eval.core.errors import StoreError
 
 try:
@@ -217,6 +218,7 @@ def read_row_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
 def _check_sum(path: Path) -> None:
     name = PART.match(path.name)
     if name and name[2]:
+        check_regular(path)
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if not found.startswith(name[2]):
@@ -226,6 +228,7 @@ def _check_sum(path: Path) -> None:
 def open_parquet(path: Path) -> pq.ParquetFile:
     """The file, with its pages' checksums looked at."""
     # One path, no dataset discovery: folder names are never read as data.
+    check_regular(path)
     return pq.ParquetFile(path, page_checksum_verification=True)
 
 
@@ -234,7 +237,7 @@ def readable(path: Path) -> Iterator[None]:
     """Turn what fails while a file is read into a StoreError that names it."""
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise StoreError(
             f"Cannot read {path}: {reason}. Delete that file and run the same command again: "

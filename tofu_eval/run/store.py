@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.tables import (
     EQUAL_SCHEMA,
@@ -79,7 +80,7 @@ class Run:
         """
         path = Path(path)
         try:
-            manifest = json.loads((path / "run.json").read_text("utf-8"))
+            manifest = json.loads(read_bounded(path / "run.json"))
         except FileNotFoundError as error:
             raise StoreError(
                 f"{path} is not a run: it has no run.json. "
@@ -288,11 +289,12 @@ class Run:
         for part in parts_of(self._scores_folder(model, task)):
             with readable(part):
                 metadata = open_parquet(part).schema_arrow.metadata or {}
-            if metadata.get(b"mark", b"").decode() == mark:
+                parts = int(metadata.get(b"parts", 0))
+            if metadata.get(b"mark") == mark.encode():
                 if part_number(part) in numbers:
                     remove_file(part)
                 numbers.add(part_number(part))
-                wanted = int(metadata.get(b"parts", 0))
+                wanted = parts
         if len(numbers) > wanted:  # which of them are ours, nobody can say
             self.drop_scores(model, task)
             return set()
@@ -313,7 +315,7 @@ class Run:
         for part in parts_of(self._scores_folder(model, task)):
             with readable(part):
                 told = open_parquet(part).schema_arrow.metadata or {}
-            if told.get(b"mark", b"").decode() != mark:
+            if told.get(b"mark") != mark.encode():
                 remove_file(part)
         self._writing_scores[model, task] = mark
 

@@ -64,7 +64,15 @@ Commit = Annotated[
     ),
 ]
 Sha256 = Annotated[str, AfterValidator(match_pattern(r"[0-9a-f]{64}", "must be 64 hex digits"))]
-Url = Annotated[str, AfterValidator(match_pattern(r"https://\S+", "must begin with https://"))]
+Url = Annotated[
+    str,
+    AfterValidator(
+        match_pattern(
+            r"https://[^\s/@]+/[^\s?#]*",
+            "must begin with https:// and hold no password and no query",
+        )
+    ),
+]
 Template = Annotated[str, AfterValidator(_template)]
 OneOf = Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
 """A name, or several of which the first that is there counts."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.models import TRAINED
 
@@ -25,7 +26,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        manifest = json.loads(file.read_text("utf-8"))
+        manifest = json.loads(read_bounded(file))
         manifest["asked"].items(), manifest["status"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{file} is damaged. Restore that file or use a new --output.") from error
@@ -40,7 +41,7 @@ def whole_checkpoints(path: Path) -> list[Path]:
 def step_of(checkpoint: Path) -> int:
     """The step of a checkpoint; 0 if it is not whole."""
     try:
-        state = json.loads((checkpoint / STATE).read_text("utf-8"))
+        state = json.loads(read_bounded(checkpoint / STATE))
         return int(state["global_step"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0

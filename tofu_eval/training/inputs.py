@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.models import ResolvedModel
 from tofu_eval.engines.prompts import Encoder
@@ -168,8 +169,8 @@ def _has_chat_template(folder: Path) -> bool:
     if any((folder / name).is_file() for name in TEMPLATES):
         return True
     try:
-        config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        config = json.loads(read_bounded(folder / "tokenizer_config.json"))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and bool(config.get("chat_template"))
 

@@ -31,6 +31,7 @@ INSTEAD = {
         "rows, which are read as a whole (for a stream: FusedSFTTrainer in Python, with an "
         "IterableDataset and max_steps)"
     ),
+    "hub_token": "the environment variable HF_TOKEN",
     "use_liger_kernel": "the fused loss, which is always on",
 }
 """Fields of SFTConfig that mean something else here, and what to use."""
@@ -51,7 +52,7 @@ QUIET = frozenset(
             "save_on_each_node",
         ),
         *("dataset_num_proc", "dataloader_num_workers", "dataloader_pin_memory"),
-        *("hub_token", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_always_push"),
+        *("hub_model_id", "hub_private_repo", "hub_strategy", "hub_always_push"),
         *("trackio_space_id", "trackio_bucket_id", "ddp_timeout", "debug"),
     }
 )

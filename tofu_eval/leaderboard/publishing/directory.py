@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from tofu_eval.core.bounded import MOST_OF_BOARD, read_bounded
 from tofu_eval.core.errors import StoreError
 from tofu_eval.leaderboard.board import Board, Source
 from tofu_eval.leaderboard.file import NAME, file_content, read_leaderboard
@@ -109,7 +110,7 @@ def read_file(path: Path) -> bytes | None:
         StoreError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_bounded(path, MOST_OF_BOARD)
     except FileNotFoundError:
         return None
     except OSError as error:

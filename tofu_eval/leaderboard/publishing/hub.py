@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tofu_eval.core.errors import MissingDependencyError, StoreError, TofuEvalError
+from tofu_eval.core.secrets import strike_secrets
 from tofu_eval.leaderboard.board import Source
 from tofu_eval.leaderboard.publishing.changes import Changes, Page, changes_of
 
@@ -124,7 +125,7 @@ def _explaining(repo: str, kind: Kind) -> Iterator[None]:
     except TofuEvalError:
         raise
     except Exception as error:  # a network fails in many ways
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(strike_secrets(str(error)).split())[:300]
         raise StoreError(
             f"Cannot publish to the {kind} {repo}: {type(error).__name__}: {reason}. Nothing is "
             "published: log in with a token that may write (hf auth login), then publish again."

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.errors import StoreError
+from tofu_eval.core.secrets import strike_secrets
 from tofu_eval.run.files import remove_file, write_bytes, write_json
 
 TIMEOUT = 120.0
@@ -27,6 +29,10 @@ LOCKS = (
     *("refs/**/*.lock", "next-index-*.lock"),
 )
 """Files in its directory by which git keeps others out; the last stops nobody."""
+
+
+Lock = list[str | int]
+"""A lock's path, its inode and when it was written."""
 
 
 class Journal:
@@ -53,7 +59,13 @@ class Journal:
                 write_bytes(self._kept / name, there.read_bytes())
                 kept.append(name)
         head = run_git(self.folder, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
-        told = {"head": head, "push": self.push, "files": list(files), "kept": kept}
+        told = {
+            "head": head,
+            "push": self.push,
+            "files": list(files),
+            "kept": kept,
+            "locks": self._locks(LOCKS),
+        }
         write_json(self._file, told)
 
     def end(self) -> None:
@@ -75,7 +87,7 @@ class Journal:
         told = self._read()
         if told is None:
             return
-        self._remove_locks(LOCKS if locks else LOCKS[-1:])
+        self._remove_locks(LOCKS if locks else LOCKS[-1:], told["locks"])
         head = told["head"]
         if told["push"] and head and run_git(self.folder, "rev-parse", "HEAD") != head:
             ahead = run_git(self.folder, "rev-list", "--count", "@{upstream}..HEAD", check=False)
@@ -104,20 +116,29 @@ class Journal:
             told: dict[str, Any] = json.loads(self._file.read_text("utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StoreError(
                 f"Cannot read {self._file}: {error}. Remove it, look at `git status`, then publish "
                 "again."
             ) from error
         return told
 
-    def _remove_locks(self, patterns: Sequence[str]) -> None:
+    def _remove_locks(self, patterns: Sequence[str], before: Sequence[Lock]) -> None:
         """The locks that git took after the journal was begun, and left when it was killed."""
-        since = self._file.stat().st_mtime - 1
+        for lock in self._locks(patterns):
+            if lock not in before:
+                remove_file(self._file.parent.parent / str(lock[0]))
+
+    def _locks(self, patterns: Sequence[str]) -> list[Lock]:
+        """The locks that there are: told apart by which file each is, since clocks may be wrong."""
+        folder, found = self._file.parent.parent, []
         for pattern in patterns:
-            for lock in self._file.parent.parent.glob(pattern):
-                if lock.stat().st_mtime >= since:
-                    remove_file(lock)
+            for path in folder.glob(pattern):
+                with suppress(FileNotFoundError):  # git gave it back
+                    facts = path.stat()
+                    name = path.relative_to(folder).as_posix()
+                    found.append([name, facts.st_ino, facts.st_mtime_ns])
+        return found
 
 
 def run_git(folder: Path, *arguments: str, check: bool = True) -> str:
@@ -147,7 +168,7 @@ def run_git(folder: Path, *arguments: str, check: bool = True) -> str:
             "directory: --to"
         ) from error
     if done.returncode and check:
-        reason = " ".join((done.stderr or done.stdout).split())[:300]
+        reason = " ".join(strike_secrets(done.stderr or done.stdout).split())[:300]
         if done.returncode < 0:
             reason = f"it died of signal {-done.returncode}. {reason}"
         raise StoreError(

@@ -1,0 +1,40 @@
+"""Small files of others, read whole but not without end: a link may lead to a device or a pipe."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+MOST = 256 << 20
+"""Bytes of settings, a manifest, a configuration."""
+
+MOST_OF_BOARD = 2 << 30
+"""Bytes of a board, or of one file of its rows."""
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        OSError: it is a device, a pipe or a folder, or not there.
+    """
+    if stat.S_ISDIR(mode := path.stat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+
+
+def read_bounded(path: Path, most: int = MOST) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: as `check_regular`, or it is larger than `most` bytes, or cannot be read.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most >> 20} MiB", str(path))
+    return content

@@ -1,0 +1,69 @@
+"""Secrets that are in no file and no line: keys from the environment, passwords in addresses."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
+"""Environment variables that hold a secret, whoever reads them."""
+
+SHORTEST = 6
+"""Characters; what is shorter is no secret, and part of many words."""
+
+NO_KEY = "none"
+"""What is sent where there is no key; clients want one."""
+
+_KEYS: set[str] = set()
+"""The keys that this process has read."""
+
+_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#]*@")
+_ESCAPE = re.compile(r"\\u00|\\/")
+
+
+def read_key(variable: str) -> str:
+    """The key in an environment variable, which `strike_secrets` knows from then on."""
+    key = os.environ.get(variable, "").strip()
+    if len(key) >= SHORTEST:
+        _KEYS.add(key)
+    return key or NO_KEY
+
+
+def strike_secrets(text: str) -> str:
+    """The text without keys, which servers like to repeat, and without passwords in addresses."""
+    text = strike_keys(text)
+    return _PASSWORD.sub(r"\1[password]@", text) if "@" in text else text
+
+
+def strike_keys(text: str) -> str:
+    """The text without keys."""
+    for key in _known_keys():
+        text = text.replace(key, "[key]")
+    return text
+
+
+def strike_keys_in(value: Any, text: str) -> Any:
+    """A value of JSON without keys that `text`, which it was read from, wrote with escapes."""
+    return _strike_in(value) if _ESCAPE.search(text) else value
+
+
+def hide_password(url: str) -> str:
+    """What a message may repeat of an address that cannot be one."""
+    return f"[password]@{url.rpartition('@')[2]}" if "@" in url else url
+
+
+def _known_keys() -> list[str]:
+    told = {os.environ.get(name, "").strip() for name in VARIABLES}
+    keys = _KEYS | {key for key in told if len(key) >= SHORTEST}
+    return sorted(keys, key=len, reverse=True)  # one may begin with another
+
+
+def _strike_in(value: Any) -> Any:
+    if isinstance(value, str):
+        return strike_keys(value)
+    if isinstance(value, list):
+        return [_strike_in(item) for item in value]
+    if isinstance(value, dict):
+        return {_strike_in(name): _strike_in(item) for name, item in value.items()}
+    return value
