@@ -53,10 +53,26 @@ def pickled_in_zip(model: Path) -> None:
         archive.writestr("archive/byteorder", "little")
 
 
+def pickled_adapter(adapter: Path) -> None:
+    no_weights(adapter)
+    (adapter / "adapter_model.bin").write_bytes(pickle.dumps(Runs()))
+
+
+def adapter_code(adapter: Path) -> None:
+    (adapter / "own.py").write_text(MODULE)
+    change(adapter / "adapter_config.json", peft_type="OWN", auto_map={"x": "own.M"})
+
+
+def piped(model: Path) -> None:
+    (model / "config.json").unlink()
+    os.mkfifo(model / "config.json")
+
+
 def own_code(model: Path) -> None:
     (model / "own.py").write_text(MODULE)
     change(model / "config.json", model_type="own", auto_map={
-        "AutoConfig": "own.C", "AutoModelForCausalLM": "own.M", "AutoTokenizer": ["own.M", None]})  # fmt: skip
+        "AutoConfig": "own.C", "AutoModelForCausalLM": "own.M",
+        "AutoTokenizer": ["own.M", None]})  # fmt: skip
 
 
 def code_elsewhere(model: Path) -> None:
@@ -119,7 +135,10 @@ def config_of(**fields: Any) -> Callable[[Path], None]:
 
 
 def text_of(name: str, content: bytes) -> Callable[[Path], None]:
-    return lambda model: (model / name).write_bytes(content) and None
+    def write(model: Path) -> None:
+        (model / name).write_bytes(content)
+
+    return write
 
 
 CHECKPOINTS: dict[str, Callable[[Path], None]] = {
@@ -138,7 +157,7 @@ CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "weights elsewhere": weights_elsewhere,
     "weights that are a device": linked("model.safetensors", "/dev/zero"),
     "a config that is a device": linked("config.json", "/dev/zero"),
-    "a config that is a pipe": lambda m: ((m / "config.json").unlink(), os.mkfifo(m / "config.json")) and None,
+    "a config that is a pipe": piped,
     "a config that is deep": text_of("config.json", b'{"a":' * 50_000),
     "a config of nothing": text_of("config.json", b""),
     "a config that is a list": text_of("config.json", b"[]"),
@@ -180,7 +199,7 @@ def test_checkpoints(name: str, tiny_model: Path) -> None:
 
 
 ADAPTERS: dict[str, Callable[[Path], None]] = {
-    "a pickle": lambda a: (no_weights(a), (a / "adapter_model.bin").write_bytes(pickle.dumps(Runs()))) and None,
+    "a pickle": pickled_adapter,
     "a base elsewhere with code": lambda a: change(
         a / "adapter_config.json", base_model_name_or_path="evil/repo", auto_mapping={
             "base_model_class": "system", "parent_library": "os"}),
@@ -191,9 +210,7 @@ ADAPTERS: dict[str, Callable[[Path], None]] = {
     "a config that is deep": text_of("adapter_config.json", b"[" * 50_000),
     "a config that is a list": text_of("adapter_config.json", b"[]"),
     "a config that is a device": linked("adapter_config.json", "/dev/zero"),
-    "code of its own": lambda a: (
-        (a / "own.py").write_text(MODULE),
-        change(a / "adapter_config.json", peft_type="OWN", auto_map={"x": "own.M"})) and None,
+    "code of its own": adapter_code,
 }  # fmt: skip
 
 

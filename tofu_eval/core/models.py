@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.types import ModelSpec, check_name
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
+
+MOST_PARTS = 10_000
+PARTS = re.compile(r"(?:num|n)_.*(?:layer|block|expert|head|expansion)s?|(?:en|de)coder_layers|r")
+"""Layers, experts and the like that a model may have, and the settings that count them."""
 
 TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "*.tiktoken", "tekken.json")
 
@@ -372,11 +376,43 @@ def _check_files(ref: str, folder: Path, config: str) -> None:
             f"'{ref}' is not {kind}: {folder} holds no {config}. Give the directory that "
             "save_pretrained wrote."
         )
+    _check_counts(folder / config)
     if not _weights(folder):
         raise ModelError(
             f"'{ref}' is not {kind}: {folder} holds no weights (*.safetensors or *.bin). Was it "
             "copied or downloaded whole?"
         )
+
+
+def _check_counts(config: Path) -> None:
+    """Refuse a configuration whose layers could not be built, or one that is none."""
+    try:
+        content = json.loads(read_bounded(config))
+        found = list(_counts(content)) if isinstance(content, dict) else None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ModelError(f"Cannot read {config}: {reason}. Save the model again.") from error
+    if found is None:
+        raise ModelError(f"{config} holds no settings of a model. Save the model again.")
+    for name, count in found:
+        if count > MOST_PARTS:
+            raise ModelError(
+                f"{config} says {name}: {str(count)[:20]}; more than {MOST_PARTS:,} are not built. "
+                "Is the file as its author wrote it?"
+            )
+
+
+def _counts(content: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _counts(value)
+        elif isinstance(value, int) and PARTS.fullmatch(name):
+            yield name, value
+
+
+def weights_size(folder: Path) -> int:
+    """Bytes of the weight files that are used."""
+    return sum(file.stat().st_size for file in _weights(folder))
 
 
 def _identity(ref: str, folder: Path) -> dict[str, Any]:

@@ -18,10 +18,14 @@ from tofu_eval.core.models import (
     check_weights,
     is_quantized,
     resized_vocabulary,
+    weights_size,
     with_adapter,
 )
 
 QUANTIZATIONS = ("nf4",)
+MOST_A_BYTE = 8
+"""Weights that a byte may hold, in quantizations to come."""
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -158,6 +162,7 @@ def load_weights(
         f"The model '{name}' cannot be loaded from {resolved.base}",
         "Check that it is whole, and a causal language model that this transformers knows.",
     ):
+        check_size(resolved.base, name, **_code(options))
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
             resolved.base,
             output_loading_info=True,
@@ -174,6 +179,30 @@ def load_weights(
             resize_embeddings(model, resolved.adapter, tokenizer)
             model = with_adapter(model, resolved.adapter, trainable=trainable)
     return model
+
+
+def check_size(base: Path, name: str, **options: Any) -> None:
+    """Refuse a configuration that asks for far more weights than its files hold.
+
+    What they lack would be made up before it is refused, whatever memory it takes.
+
+    Raises:
+        ModelError: its files cannot hold so much, in any quantization.
+    """
+    config = transformers.AutoConfig.from_pretrained(base, **options)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config, **options)
+    wanted, there = sum(weight.numel() for weight in model.parameters()), weights_size(base)
+    if wanted > MOST_A_BYTE * there:
+        raise ModelError(
+            f"The model '{name}' cannot be loaded from {base}: its config.json asks for "
+            f"{wanted:,} weights, its files have {there:,} bytes. Was it copied or downloaded "
+            "whole?"
+        )
+
+
+def _code(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key == "trust_remote_code"}
 
 
 def resize_embeddings(model: Any, adapter: Path, tokenizer: Any) -> None:
