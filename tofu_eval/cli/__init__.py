@@ -108,6 +108,12 @@ class LazyGroup(click.Group):
                 click.echo(strike_secrets(traceback.format_exc()), err=True, nl=False)
                 ctx.exit(Failure.exit_code)
             raise Failure(str(error)) from error
+        except MemoryError as error:
+            reason = " ".join(str(error).split()) or "an object found no room"
+            raise Failure(
+                f"Not enough memory: {reason[:200].rstrip('.')}. What is finished is kept; the "
+                "same command goes on from there, with more memory or with fewer --workers."
+            ) from error
         except KeyboardInterrupt as interrupt:
             raise Interrupted(
                 "Interrupted. What is finished is kept; the same command goes on from there."
