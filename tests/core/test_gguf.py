@@ -44,14 +44,17 @@ def test_the_checkpoint_holds_the_files_weights(tmp_path: Path, quantized: bool)
 def test_a_file_is_converted_once_and_is_known_by_its_digest(tmp_path: Path, cache: Path) -> None:
     file = write_gguf(tmp_path / "tiny.gguf")
     spec = parse_model(str(file))
+    left = cache / "gguf" / ".making-x"  # by a process that was killed
+    left.mkdir(parents=True)
     first = resolve(spec)
+    assert not left.exists()
     made = first.base.stat().st_mtime_ns
     again = resolve(parse_model(f"other={file.rename(tmp_path / 'renamed.gguf')}"))
     assert spec.name == "tiny"
     assert again.base.stat().st_mtime_ns == made
     assert again.identity == first.identity
     assert first.identity["model"]["kind"] == "gguf"
-    assert [path.name for path in cache.glob("gguf/*")] == [first.base.name]
+    assert [path.name for path in cache.glob("gguf/[!.]*")] == [first.base.name]
 
 
 @pytest.mark.slow
@@ -74,7 +77,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, cache: Path, content: bytes,
     with pytest.raises(ModelError, match=said) as caught:
         resolve(parse_model(str(file)))
     assert "\n" not in str(caught.value)
-    assert not list(cache.glob("gguf/*"))
+    assert not list(cache.glob("gguf/[!.]*"))
     assert not list(cache.glob("gguf/.making-*"))
 
 

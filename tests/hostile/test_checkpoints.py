@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import invoke
 
 from hostile.test_files import LIMIT, check_refused
 
@@ -200,9 +201,6 @@ def test_checkpoints(name: str, tiny_model: Path) -> None:
 
 ADAPTERS: dict[str, Callable[[Path], None]] = {
     "a pickle": pickled_adapter,
-    "a base elsewhere with code": lambda a: change(
-        a / "adapter_config.json", base_model_name_or_path="evil/repo", auto_mapping={
-            "base_model_class": "system", "parent_library": "os"}),
     "a class of another library": lambda a: change(
         a / "adapter_config.json", peft_type="os.system"),
     "a rank of 10**9": lambda a: change(a / "adapter_config.json", r=10**9),
@@ -219,3 +217,19 @@ def test_adapters(name: str, tiny_model: Path, tiny_adapter: Path) -> None:
     shutil.copytree(tiny_adapter, "adapter")
     ADAPTERS[name](Path("adapter"))
     run(f"{tiny_model}+adapter")
+
+
+def test_what_an_adapter_says_of_its_base_is_not_followed(
+    tiny_model: Path, tiny_adapter: Path
+) -> None:
+    shutil.copytree(tiny_adapter, "adapter")
+    Path("own.py").write_text(MODULE)
+    change(
+        Path("adapter/adapter_config.json"), base_model_name_or_path="evil/repo",
+        auto_mapping={"base_model_class": "M", "parent_library": "own"},
+    )  # fmt: skip
+    result = invoke("run", "--model", f"m={tiny_model}+adapter", "--task", "open-prompts",
+                    "--limit", 1, "--samples", 1, "--max-tokens", 2, "--metric", "mean_length",
+                    "--output", "run")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert not [*Path().rglob(CANARY)]

@@ -18,7 +18,8 @@ NO_KEY = "none"
 _KEYS: set[str] = set()
 """The keys that this process has read."""
 
-_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#]*@")
+# With one slash, where an address was taken for a path.
+_PASSWORD = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:/|\b(?:https?|ftp|ssh|git):)/)[^\s/?#]*@")
 _ESCAPE = re.compile(r"\\u00|\\/")
 
 

@@ -254,6 +254,11 @@ def score_group(
                 value, reason = None, f"the metric gave {value}"
         except MetricInputError as undefined:
             reason = f"{undefined}{cut_to}{without if metric.reads == 'answers' else ''}"
+        except MemoryError as error:
+            raise MemoryError(
+                f"the metric '{metric.name}' on prompt '{group.prompt.id}' of task "
+                f"'{group.task}', model '{group.model}'"
+            ) from error
         except Exception as error:  # a plug-in may fail in any way
             raise PluginError(
                 f"The metric '{metric.name}' failed on prompt '{group.prompt.id}' of task "
