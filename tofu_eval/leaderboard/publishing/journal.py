@@ -131,7 +131,8 @@ class Journal:
 
     def _locks(self, patterns: Sequence[str]) -> list[Lock]:
         """The locks that there are: told apart by which file each is, since clocks may be wrong."""
-        folder, found = self._file.parent.parent, []
+        folder = self._file.parent.parent
+        found: list[Lock] = []
         for pattern in patterns:
             for path in folder.glob(pattern):
                 with suppress(FileNotFoundError):  # git gave it back
