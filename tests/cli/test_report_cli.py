@@ -138,3 +138,20 @@ def test_the_quickstart_ends_with_reports_that_say_what_all_seeds_say(
         assert (str(page) in result.stdout) == drawn
         assert not drawn or said in page.read_text("utf-8")
     assert ("pip install 'tofu-eval[report]'" in result.stderr) != drawn
+
+
+def test_prompts_and_models_without_a_response_have_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed")
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"prompt": "Name a bird.", "model": "x", "responses": ["owl", "jay"]},
+        {"prompt": "Name a fish.", "model": "x", "responses": [None, None]},
+        {"prompt": "Name a bird.", "model": "y", "responses": [None, None]},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = invoke("score", "rows.jsonl", "--output", "run", "--metric", "unique_rate")
+    assert made.exit_code == 0, made.output
+    result = invoke("report", "run")
+    assert result.exit_code == 0, result.output

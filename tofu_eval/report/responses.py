@@ -132,7 +132,7 @@ class _Seen:
             len(group.texts), SAMPLES
         )
         labels = classes.of(group)
-        if is_decided(labels):
+        if group.texts and is_decided(labels):
             self._curves.setdefault(group.prompt.id, []).append(rarefaction(labels))
 
     def curve(self, seed: int) -> Iterator[dict[str, Any]]:
