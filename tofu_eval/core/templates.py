@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, wraps
 from types import BuiltinFunctionType, MethodType
 from typing import Any
@@ -91,7 +91,7 @@ def line_of(error: BaseException) -> int:
 @cache
 def environment() -> ImmutableSandboxedEnvironment:
     """Jinja without reach into Python; `random` and the globals (`lipsum`) would be unseeded."""
-    sandbox = _without_chance(_Bounded(**_OPTIONS))
+    sandbox = _without_chance(_Bounded(**_OPTIONS, finalize=_writable))
     sandbox.filters = {name: _bounded(name, filter) for name, filter in sandbox.filters.items()}
     sandbox.filters[SIZED] = _sized
     return sandbox
@@ -143,7 +143,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
     @staticmethod
     def joined(*parts: object) -> str:
         """What `~` gives."""
-        texts = [soft_str(part) for part in parts]
+        texts = [soft_str(_writable(part)) for part in parts]
         _check_size(sum(map(len, texts)))
         return "".join(texts)
 
@@ -156,6 +156,8 @@ class _Bounded(ImmutableSandboxedEnvironment):
         """A call; methods of Python's own types have their arguments looked at."""
         method = getattr(obj, "__wrapped__", obj)  # the sandbox wraps str.format
         if isinstance(method, BuiltinFunctionType | MethodType):
+            if method.__name__ == "join":
+                args = tuple(map(_drawn, args))
             _check_call(method.__name__, (getattr(method, "__self__", None), *args), kwargs)
         return _sized(super().call(context, obj, *args, **kwargs))
 
@@ -189,6 +191,8 @@ def _bounded(name: str, filter: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(filter)  # which also keeps the mark of a filter that wants the environment
     def looked_at(*args: Any, **kwargs: Any) -> Any:
+        if name == "join":
+            args = tuple(map(_drawn, args))
         _check_call(name, args, kwargs)
         return _sized(filter(*args, **kwargs))
 
@@ -216,6 +220,8 @@ _WIDE = re.compile(r"\d{7,}")
 
 def _check_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Refuse the arguments of a method or a filter that would make too much."""
+    for arg in (*args, *kwargs.values()):
+        _writable(arg)
     texts = [arg for arg in args if isinstance(arg, str)]
     numbers = [n for n in (*args, *kwargs.values()) if isinstance(n, int)]
     numbers += [n for arg in args if isinstance(arg, list | tuple) for n in arg if type(n) is int]
@@ -230,6 +236,36 @@ def _check_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     elif name == "join" and texts:
         sequence = next((arg for arg in args if isinstance(arg, list | tuple)), ())
         _check_size(sum(len(str(s)) for s in sequence) + len(texts[-1]) * len(sequence))
+
+
+def _drawn(items: Any) -> Any:
+    """What an iterator gives, as long as it may be; all else as it is."""
+    if not isinstance(items, Iterator):
+        return items
+    kept, size = [], 0
+    for item in items:
+        size += len(item) if isinstance(item, str) else 1
+        _check_size(size)
+        kept.append(item)
+    return kept
+
+
+def _writable(value: Any) -> Any:
+    """The value, if its text is not too long: a list may hold one list many times over."""
+    waiting, size = [value] if isinstance(value, _NESTING) else [], 0
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, _NESTING):
+            size += 2 + len(inner)
+            waiting += inner
+            waiting += inner.values() if isinstance(inner, dict) else ()
+        else:
+            size += len(inner) if isinstance(inner, str) else 1
+        _check_size(max(size, len(waiting)))
+    return value
+
+
+_NESTING = (list, tuple, set, frozenset, dict)
 
 
 def _sized(made: Any) -> Any:
