@@ -5,7 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import struct
 import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 ROW = {"id": "p", "prompt": "Name a fruit.", "responses": ["apple", "pear"]}
 LINE = json.dumps(ROW)
@@ -22,6 +27,47 @@ def _zip(name: str, content: bytes) -> bytes:
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr(name, content)
     return sink.getvalue()
+
+
+def _table(table: pa.Table, **options: object) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+def _many_rows() -> bytes:
+    """A table of 4,000,000 rows of one text, in some kilobytes."""
+    columns = {
+        name: pa.DictionaryArray.from_arrays(np.zeros(4_000_000, np.int8), ["x"])
+        for name in ("prompt", "response")
+    }
+    return _table(pa.table(columns), compression="zstd")
+
+
+def _deep_table() -> bytes:
+    value: object = "x"
+    for _ in range(150):
+        value = [value]
+    return _table(pa.Table.from_pylist([{"prompt": "p", "responses": value}]))
+
+
+def _one_text() -> bytes:
+    """20 rows of one text of 3 MB, which stands in the file once."""
+    texts = pa.DictionaryArray.from_arrays(np.zeros(20, np.int8), ["long " * 600_000])
+    table = pa.table({"prompt": ["p"] * 20, "response": texts})
+    return _table(table, dictionary_pagesize_limit=1 << 30, compression="zstd")
+
+
+def _overlapping_zip() -> bytes:
+    """Many names of one entry, as zip bombs have them."""
+    content = _zip("header.json", b" " * 1_000_000)
+    start = content.index(b"PK\1\2")
+    end = content.index(b"PK\5\6")
+    entry = content[start:end]
+    names = [entry.replace(b"header.json", f"sample{i:05d}".encode()[:11]) for i in range(9000)]
+    directory = b"".join([entry, *names])
+    tail = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9001, 9001, len(directory), start, 0)
+    return content[:start] + directory + tail
 
 
 def _with(**fields: object) -> bytes:
@@ -82,6 +128,11 @@ RESPONSES: dict[str, tuple[str, bytes, str]] = {
     "parquet of nothing": ("x.parquet", b"", REFUSED),
     "parquet footer": ("x.parquet", b"PAR1\xff\xff\xff\x7fPAR1", REFUSED),
     "no arrow": ("x.arrow", b"ARROW1\0\0" + b"\xff" * 99, REFUSED),
+    "parquet of millions of one row": ("x.parquet", _many_rows(), REFUSED),
+    "parquet that is deep": ("x.parquet", _deep_table(), REFUSED),
+    "parquet of one long text": ("x.parquet", _one_text(), ACCEPTED),
+    "parquet in a gzip bomb": ("x.parquet.gz", _gzip(b"PAR1" + b"\0" * 100_000_000), REFUSED),
+    "zip of entries on each other": ("x.eval", _overlapping_zip(), REFUSED),
     "csv of quotes": ("x.csv", b'"' * 100_001, REFUSED),
     "csv of commas": ("x.csv", b"," * 100_000 + b"\n", REFUSED),
     "csv without rows": ("x.csv", b"prompt,response\n", REFUSED),

@@ -14,6 +14,21 @@ MOST_OF_BOARD = 2 << 30
 """Bytes of a board, or of one file of its rows."""
 
 
+MOST_ROWS = 1 << 20
+ROWS_A_BYTE = 64
+"""Rows that a table may have: a run of one value costs nothing, and a few bytes can say 10**12."""
+
+
+def check_rows(rows: int, size: int) -> None:
+    """Refuse a table that says it has far more rows than its file can tell apart.
+
+    Raises:
+        ValueError: `rows` rows in `size` bytes.
+    """
+    if rows > max(MOST_ROWS, ROWS_A_BYTE * size):
+        raise ValueError(f"it says that it has {rows:,} rows, in {size:,} bytes")
+
+
 def check_regular(path: Path) -> None:
     """Refuse what is no file.
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from tofu_eval.core.bounded import check_rows
 from tofu_eval.core.errors import DataError, StoreError
 from tofu_eval.importers import eval_log, json_rows
 from tofu_eval.importers.base import on_one_line
@@ -40,7 +41,9 @@ SNIFFED = 1 << 16
 
 TABLE_ROWS = 128
 TABLE_BYTES = 1 << 26
-"""Rows of a table that are unpacked at once, and the bytes that they may have."""
+DICTIONARY_BYTES = 1 << 30
+"""Rows of a table that are unpacked at once, the bytes that they may have, and those if each row
+names the longest value."""
 
 LEAST_UNPACKED = 1 << 26
 MOST_GROWTH = 100
@@ -210,10 +213,13 @@ class Container:
                 self._file, self._packed = file, ""
         return start
 
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
     def _unpack(self, file: IO[bytes]) -> None:
         """Unpack what is no text, which is packed in itself: what grows too much is a bomb."""
-        packed = os.fstat(self._file.fileno()).st_size
-        most, there, source = max(LEAST_UNPACKED, MOST_GROWTH * packed), 0, self._bytes()
+        most, there = max(LEAST_UNPACKED, MOST_GROWTH * self._size()), 0
+        source = self._bytes()
         while piece := source.read(SNIFFED):
             there += len(piece)
             if there > most:
@@ -280,11 +286,12 @@ class Container:
             yield from (batch.select(names) for batch in batches)
             return
         file = self._parquet()
+        check_rows(file.metadata.num_rows, self._size())
         names = _leaves(file.schema_arrow, columns)
         for number in range(file.num_row_groups):
             group = file.metadata.row_group(number)
             each = max(1, group.total_byte_size // max(1, group.num_rows))
-            size = max(1, min(TABLE_ROWS, TABLE_BYTES // each))
+            size = max(1, min(TABLE_ROWS, TABLE_BYTES // each, DICTIONARY_BYTES // _widest(group)))
             yield from file.iter_batches(size, row_groups=[number], columns=names)
 
     def _schema(self) -> pa.Schema:
@@ -402,6 +409,13 @@ def _csv_rows(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
                 raise BadLine(line, what)
     except csv.Error as error:
         raise BadLine(before + 1, f"not CSV: {error}") from error
+
+
+def _widest(group: Any) -> int:
+    """Bytes that a value may have which a column writes once and names in many rows."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    sizes = (c.total_uncompressed_size for c in columns if c.has_dictionary_page)
+    return max(1, max(sizes, default=1))
 
 
 def _leaves(schema: pa.Schema, columns: Sequence[str]) -> list[str]:

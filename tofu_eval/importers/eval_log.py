@@ -17,6 +17,8 @@ import pyarrow as pa
 from tofu_eval.importers.json_rows import LONGEST, BadLine, Halves, RepeatedKey, parse
 
 ZSTANDARD = 93
+MOST_GROWTH = 1100
+"""Deflate packs at most so well; what says more has entries that lie on top of each other."""
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 HEADERS = ("header.json", "_journal/start.json")
 """Where an archive says what was run: the second while it runs, or after it was killed."""
@@ -35,6 +37,9 @@ def read_samples(file: IO[bytes], halves: Halves) -> Iterator[tuple[int, Mapping
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{error} (the file may have been cut)") from error
+    size = file.seek(0, io.SEEK_END)
+    if sum(entry.file_size for entry in archive.infolist()) > MOST_GROWTH * size:
+        raise ValueError(f"it says that it unpacks to more than {MOST_GROWTH} times its size")
     names = {entry.filename: entry for entry in archive.infolist()}
     header_name = next((name for name in HEADERS if name in names), None)
     if header_name is None:

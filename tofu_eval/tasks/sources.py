@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tofu_eval.core.bounded import check_regular, check_rows
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.types import Prompt
 from tofu_eval.tasks.problems import Placed, Problem, TaskError, check_prompts, one_line
@@ -19,6 +20,10 @@ from tofu_eval.tasks.source_schema import ROWS, FileSource, HubSource
 from tofu_eval.tasks.yaml_document import read_text
 
 JSONL, PARQUET = ROWS
+
+BATCH = 16
+LARGEST = 2 << 30
+"""Rows of a table that are unpacked at once, and the bytes that all may have."""
 
 
 class Prompts(list[Prompt]):
@@ -180,13 +185,20 @@ def _jsonl(path: Path) -> Iterator[tuple[int, str | Mapping[str, Any]]]:
 
 def _parquet(path: Path) -> Iterator[tuple[int, str | Mapping[str, Any]]]:
     try:
-        rows = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+        check_regular(path)
+        with pq.ParquetFile(path) as file:
+            check_rows(file.metadata.num_rows, path.stat().st_size)
+            taken = 0
+            for batch in file.iter_batches(BATCH):
+                taken += batch.nbytes
+                if taken > LARGEST:
+                    raise ValueError(f"its rows have more than {LARGEST >> 30} GiB")
+                for row in batch.to_pylist():
+                    yield 1, row
+    except (OSError, pa.ArrowException, ValueError, OverflowError, NotImplementedError) as error:
         raise TaskError(
             [Problem(str(path), 1, f"not Parquet: {one_line(error)}")], str(path)
         ) from error
-    for row in rows:
-        yield 1, row
 
 
 def _digest(path: Path) -> str:
