@@ -53,7 +53,7 @@ class Size:
 
 
 FULL = Size(responses=1_000_000, rows=100_000, requests=100_000, rounds=4)
-QUICK = Size(responses=10_000, rows=1_600, requests=4_000, rounds=2)
+QUICK = Size(responses=5_000, rows=800, requests=2_000, rounds=1)
 
 REWARDS = '''
 import tofu_eval as te
@@ -137,7 +137,8 @@ def measure_score(folder: Path, size: Size) -> Figures:
     rewards = folder / "rewards.py"
     rewards.write_text(REWARDS)
     metrics = [word for name in METRICS for word in ("--metric", name)]
-    for responses in (size.responses // 10, size.responses):  # is memory flat?
+    counts = [size.responses // 10, size.responses] if size is FULL else [size.responses]
+    for responses in counts:  # is memory flat?
         files = write_responses(folder, responses)
         output = folder / f"run-{responses}"
         ran = run("score", *files, "--output", output, *metrics, "--reward-model", rewards)
