@@ -262,3 +262,16 @@ def test_standard_input_and_a_task_of_its_own(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r" / "responses" / "m" / "fruit").is_dir()
     assert not [path for path in tmp_path.iterdir() if path.name != "r"]
+
+
+def test_thoughts_and_prompts_that_are_something_else_are_one_line(tmp_path: Path) -> None:
+    said = {"text": ["owl"], "input": "Bird?", "reasonings": [[None]], "logprobs": [-1.0]}
+    row = {"doc": {"query": "Bird?", "id": "b"}, "metric": {}, "model_response": said}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match="a reasoning must be a string, got a list"):
+        read(tmp_path / "x.jsonl")
+    asked = {"custom_id": "b", "method": "POST", "url": "/v1/chat/completions", "body": None}
+    (tmp_path / "p.jsonl").write_text(json.dumps(asked))
+    (tmp_path / "y.jsonl").write_text('{"id": "b", "response": "owl"}')
+    with pytest.raises(DataError, match=r"p\.jsonl, line 1: no prompt"):
+        read(tmp_path / "y.jsonl", prompts=tmp_path / "p.jsonl")

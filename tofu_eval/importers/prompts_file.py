@@ -28,9 +28,10 @@ class GivenPrompts:
                 for row in container.rows():
                     try:
                         self._add(row, options)
-                    except RowError as error:
+                    except (RowError, KeyError, TypeError, AttributeError, IndexError) as error:
+                        what = error if isinstance(error, RowError) else f"no prompt ({error})"
                         raise container.error(
-                            f"{error}. Mend that {container.unit} and try again."
+                            f"{what}. Mend that {container.unit} and try again."
                         ) from error
 
     def __bool__(self) -> bool:

@@ -419,6 +419,9 @@ class _FileReader:
     def _add(self, here: _Group, sample: int, answer: Answer | str | None) -> None:
         """Add one response, its thoughts taken off."""
         said = answer if isinstance(answer, Answer) else Answer(answer)
+        for name, value in (("response", said.text), ("reasoning", said.reasoning)):
+            if value is not None and not isinstance(value, str):
+                raise RowError(f"a {name} must be a string, got {kind_of(value)}")
         text, thought, closed = said.text or "", said.reasoning, True
         if here.opened or any(sign in text for sign in self._reading.signs):
             opened = here.opened and thought is None
