@@ -67,6 +67,7 @@ class TransformersEngine:
 
     family = "transformers"
     scores = True
+    _shares = True  # until a cache is met that cannot be shared between rows
 
     def __init__(
         self,
@@ -88,7 +89,6 @@ class TransformersEngine:
             raise MissingDependencyError.of("An adapter", "peft", "hf")
         self._name = spec.name
         self._rows = self._batch_size = batch_size
-        self._shares = True
         self._trust_remote_code = trust_remote_code
         self._report = report
         self._template_kwargs = dict(chat_template_kwargs or {})
