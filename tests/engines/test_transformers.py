@@ -476,6 +476,9 @@ def test_what_cannot_be_loaded(copy: Path) -> None:
         assert "\n" not in str(caught.value)
     (copy / "config.json").write_text(good)
     (copy / "model.safetensors").write_bytes(b"garbage")
+    with pytest.raises(ModelError, match=r"its files have 7 bytes\. Was it copied"):
+        open_tiny(copy)
+    (copy / "model.safetensors").write_bytes(b"garbage" * 40_000)
     with pytest.raises(ModelError, match="Check that it is whole, and a causal language model"):
         open_tiny(copy)
     (copy / "tokenizer.json").write_text("{}")
