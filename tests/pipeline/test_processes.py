@@ -62,29 +62,3 @@ def test_memory_that_is_short_is_one_line(tmp_path: Path) -> None:
     )
     assert again.exit_code == 0, again.output
     assert not verify(tmp_path / "run").problems
-
-
-@needs_limits
-@pytest.mark.slow
-def test_batches_halve_where_memory_is_short(tiny_model: Path) -> None:
-    """A real limit, met by torch's own allocator: the rows are those of small batches."""
-    from support.engine_requests import asks
-
-    from tofu_eval.core.models import parse_model
-    from tofu_eval.core.types import Sampling
-    from tofu_eval.engines.transformers import TransformersEngine
-
-    sampling = Sampling(samples=1500, temperature=0.0, max_tokens=2)
-    requests = asks(sampling, ["Name a bird. " * 12])
-
-    def make(batch_size: int) -> tuple[int, list[str]]:
-        engine = TransformersEngine(
-            parse_model(f"m={tiny_model}"), batch_size=batch_size, device="cpu"
-        )
-        rows = [row.text for batch in engine.generate(requests) for row in batch]
-        return engine._rows, rows
-
-    size, rows = limited(150, lambda: make(1500))
-    assert size < 1500
-    assert len(rows) == 1500
-    assert set(rows) == set(make(250)[1])
