@@ -286,6 +286,7 @@ def spy(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> list[tor
 
 def test_a_prompt_longer_than_the_context(engine: TransformersEngine) -> None:
     short = asks(Sampling(samples=1, max_tokens=8), ["a"])
+    rows(engine, short)  # loads it
     for words, remedy in [(120, r"Use --max-tokens 7 or less, a shorter"), (300, "Use a shorter")]:
         # A bos token and a token per " z".
         long = asks(Sampling(samples=1, max_tokens=8), [" z" * (words // 2)], task="long")
