@@ -19,6 +19,7 @@ from tofu_eval.training.distribution_losses import confidence_penalty, psft
 from tofu_eval.training.fused import FusedReport
 from tofu_eval.training.logit_losses import LossReport, Places, completion_places, mean_loss
 from tofu_eval.training.losses import LOSSES, LossSpec, ce, lambda_pr, tofu
+from tofu_eval.training.no_waiting import SupervisedCollator, flat_places
 
 ROWS, TOKENS, WIDTH, VOCABULARY = 3, 23, 12, 71
 
@@ -511,8 +512,9 @@ def test_through_a_whole_model(spec, model):
     expected = dict(exact.named_parameters())
     largest = max(x.grad.abs().max().item() for x in expected.values())
     for name, x in model.named_parameters():
+        # The formula on full logits, in float32 throughout, is up to 1.0e-6 off.
         torch.testing.assert_close(
-            x.grad.double(), expected[name].grad.double(), rtol=0, atol=FLOAT32 * largest
+            x.grad.double(), expected[name].grad.double(), rtol=0, atol=1.5 * FLOAT32 * largest
         )
 
 
@@ -536,3 +538,102 @@ def test_torch_compile_runs_and_changes_nothing(model):
         for one, x in zip(grads, model.parameters(), strict=True):
             torch.testing.assert_close(one, x.grad)
         model.zero_grad()
+
+
+class Waits(TorchDispatchMode):
+    """Remembers what would make the host wait for a device."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        by_mask = name.startswith("index") and any(
+            isinstance(x, Tensor) and x.dtype == torch.bool
+            for x in (args[1] if len(args) > 1 and isinstance(args[1], list | tuple) else ())
+        )
+        if name.startswith(self.NAMES) or by_mask:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_with_the_places_given_no_step_waits_for_the_device(monkeypatch):
+    """Idle rows are only looked for on a CPU, where there is nothing to wait for."""
+    monkeypatch.setattr("tofu_eval.training.products._without_idle_rows", lambda p: (p, p.place))
+    case, places = Case(bias=True), completion_places(Case().labels)
+    index = (case.labels.flatten() != -100).nonzero().squeeze(1)
+    expected = case.backward(case.fused(tofu()).loss)
+    spec = tofu()
+    case.backward(case.fused(spec).loss)  # a loss is looked at once
+    with Waits() as waits:
+        grads = case.backward(case.fused(spec, places=places, supervised=index, chunk=7).loss)
+    assert waits.found == []
+    for one, other in zip(grads, expected, strict=True):
+        close(one, other, FLOAT32)
+    with Waits() as waits:
+        case.fused(spec)
+    assert "nonzero" in waits.found
+
+
+def test_the_collator_says_where_there_is_something_to_learn():
+    labels = torch.tensor([[-100, 5, -100, 7], [3, -100, -100, 2]])
+    batch = SupervisedCollator(lambda rows: {"labels": labels})([])
+    shifted = labels[:, 1:]
+    assert flat_places(batch["supervised"], shifted).tolist() == [0, 2, 5]
+    # what an adapter puts before a row moves its beginning only
+    longer = torch.cat([torch.full((2, 3), -100), labels], 1)[:, 1:]
+    assert longer.flatten()[flat_places(batch["supervised"], longer)].tolist() == [5, 7, 2]
+
+
+@pytest.mark.parametrize("head", [HEADS["plain"], HEADS["all"]], ids=["plain", "all"])
+def test_small_weights_keep_their_precision_in_float16(head):
+    """Weights of 1 to 1e-9: each token's gradient is as exact as the others', by its own size."""
+    spec = LossSpec("small", lambda stats: 10.0 ** -(stats.position % 10))
+    exact = Case(torch.float16, **head).in_float64()
+    case = exact.in_float64()
+    for name in ("hidden", "weight", "bias"):
+        x = getattr(exact, name)
+        setattr(case, name, None if x is None else x.detach().float().requires_grad_())
+    with torch.autocast("cpu", torch.float16):
+        loss = case.fused(spec, num_items=1, chunk=7).loss
+    got, wanted = case.backward(loss), exact.backward(exact.plain(spec, num_items=1).loss)
+    for one, other in zip(got[0].flatten(0, 1), wanted[0].flatten(0, 1), strict=True):
+        # A logit of 20 is rounded by 2^-7, and with it 1 - p of a token that is nearly sure.
+        torch.testing.assert_close(
+            one.double(), other, rtol=0, atol=3e-2 * other.abs().max().item()
+        )
+    for one, other in zip(got[1:], wanted[1:], strict=True):
+        close(one, other, 2.5e-3)
+
+
+def test_rows_that_weigh_nothing_are_left_out_of_the_products():
+    spec = LossSpec("even", lambda stats: (stats.position % 2 == 0).to(stats.log_p.dtype))
+    rows: list[int] = []
+
+    class Rows(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm_):
+                rows.append(args[-2].shape[0] if args[-1].shape[0] == VOCABULARY else 0)
+            return func(*args, **(kwargs or {}))
+
+    case = Case()
+    with Rows():
+        case.fused(spec, chunk=1000).loss.backward()
+    kept = int((completion_places(case.labels).position[case.labels != -100] % 2 == 0).sum())
+    assert kept in rows
+    assert 55 not in rows
+    equals_plain(Case(bias=True), spec, FLOAT32, chunk=7)
+    equals_plain(Case(torch.float16), spec, 2.5e-3, chunk=7)
+
+
+def test_evaluation_makes_no_gradient_of_a_tile():
+    case = Case()
+    with torch.no_grad(), Watch() as watch:
+        case.fused(confidence_penalty(), chunk=7)
+    in_evaluation = watch.shapes[(7, VOCABULARY)]
+    with Watch() as watch:
+        case.fused(confidence_penalty(), chunk=7)
+    assert in_evaluation < watch.shapes[(7, VOCABULARY)]

@@ -230,8 +230,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rows(
     calls = []
 
     def breaks(stats: Any) -> torch.Tensor:
-        calls.append(1)
-        bad = math.nan if len(calls) > 4 else 1.0  # the weights of a step are asked for twice
+        if stats.log_p.dtype == torch.float32:  # not when it is asked what it is like
+            calls.append(1)
+        bad = math.nan if len(calls) > 2 else 1.0
         return torch.ones_like(stats.log_p) * bad
 
     with pytest.raises(TrainingError) as caught:

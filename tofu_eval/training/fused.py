@@ -5,17 +5,13 @@ and the gradient w · (softmax(z/β) - onehot(y)), which goes at once into the g
 states and head; then the tile is dropped. So the forward pass does all the work, the backward pass
 only multiplies by the gradient that comes from above, and no logit is computed twice.
 
-The losses themselves are in `losses.py`. Nothing here knows one from another. On CUDA the tile is
-worked on by the two Triton kernels in `kernels.py`, elsewhere by PyTorch.
+The losses themselves are in `losses.py`, and nothing here knows one from another. What is done to
+a tile is in `tiles.py`, the gradient's products in `products.py`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,16 +25,21 @@ from tofu_eval.training.logit_losses import (
     Places,
     check_reference,
     completion_places,
-    expected_log,
     items_of,
-    target_distribution,
-    token_factors,
 )
-from tofu_eval.training.losses import LossSpec, TokenStats, check_number
+from tofu_eval.training.loss_probes import check_alone, drops_tokens
+from tofu_eval.training.losses import LossSpec, check_number
+from tofu_eval.training.products import Gradients, Part, add_products
+from tofu_eval.training.tiles import ROWS, Job, choose_tile
 
-TILE = 2**25
-"""Logits in a tile: 128 MiB in float32. PyTorch holds two of them at a time, one more with each of
-a soft-cap, an entropy term and a target of its own; the kernels one, in the product's dtype."""
+CPU_TILE = 2**25
+"""Logits in a tile on a CPU: 128 MiB in float32, which is all that is there of them at a time."""
+
+CUDA_ROWS = 2048
+"""Tokens in a tile on CUDA, at most: each tile reads the head twice and its gradient once."""
+
+CUDA_SHARE = 64
+"""The part of the device's memory that a tile may take there: one of so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ def fused_loss(
     places: Places | None = None,
     reference: Tensor | None = None,
     num_items: int | None = None,
+    supervised: Tensor | None = None,
     chunk: int | None = None,
+    skip: bool | None = None,
 ) -> FusedReport:
     """The loss per supervised token from the last hidden states and the LM head.
 
@@ -88,7 +91,12 @@ def fused_loss(
             the losses that look at one.
         num_items: what to divide by, when the batch is a part of a larger one: the larger one's
             supervised tokens. The parts' reports then add up to the whole's.
-        chunk: tokens a tile, >= 1; by default what makes up to `TILE` logits.
+        supervised: where among all labels, flat, those stand that are not -100. With it nothing
+            here waits for the device; without it they are looked for, and labels are checked.
+        chunk: tokens a tile, >= 1; by default chosen from the device.
+        skip: on CUDA, whether the products leave out blocks of the gradient that are below the
+            dtype's resolution; by default where the loss gives some tokens the weight 0. A CPU
+            leaves out those tokens anyway.
 
     Raises:
         TrainingError: shapes or labels do not fit, there is nothing to divide by, or a token's
@@ -98,35 +106,57 @@ def fused_loss(
     places = places or completion_places(labels)
     _check_shapes(hidden, weight, bias, labels, places)
     check_reference(spec, reference, labels)
-    # In blocks of 64, which matrix units are made for.
-    chunk = max(64, TILE // len(weight) // 64 * 64) if chunk is None else chunk
+    if chunk is None:
+        chunk = rows_of_tile(hidden.device, _product_dtype(hidden), len(weight))
     check_number("chunk", chunk, ">= 1", chunk >= 1)
     check_number("scale", scale, "other than 0", scale != 0)
     if softcap is not None:
         check_number("softcap", softcap, "> 0", softcap > 0)
-    supervised = labels != IGNORE
-    y = labels[supervised].long()
-    known = [places.position[supervised], places.length[supervised]]
-    if spec.reference and reference is not None:
-        known.append(reference[supervised])
-    _check_labels(y, len(weight))
+    index = supervised
+    if index is None:
+        index = (labels.flatten() != IGNORE).nonzero().squeeze(1)
+    y, *known = (
+        x.flatten().index_select(0, index)
+        for x in (labels, places.position, places.length, *_needed(spec, reference))
+    )
+    if supervised is None:
+        _check_labels(y, len(weight))
     items = items_of(len(y), num_items)
-    job = _Job(spec, y, tuple(known), softcap, scale, chunk, torch.is_grad_enabled())
-    total, others = _loss_sum(hidden[supervised], weight, bias, job)
+    inputs = hidden.flatten(0, -2).index_select(0, index), weight, bias
+    wants_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
+    job = Job(spec, y.long(), tuple(known), softcap, scale, chunk, wants_grad, skip)
+    total, others = _loss_sum(*inputs, job)
     return FusedReport(total / items, *(others / items).unbind())
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What the tiles need besides the three tensors that may want a gradient."""
+def _needed(spec: LossSpec, reference: Tensor | None) -> list[Tensor]:
+    return [reference] if spec.reference and reference is not None else []
 
-    spec: LossSpec
-    y: Tensor
-    known: tuple[Tensor, ...]  # position, length and, where the loss asks for it, the reference
-    softcap: float | None
-    scale: float
-    chunk: int
-    grad_enabled: bool  # inside an autograd function torch itself always says False
+
+def rows_of_tile(device: torch.device, dtype: torch.dtype, vocabulary: int) -> int:
+    """Tokens a tile, from the device: many enough for its products, few enough for its memory."""
+    rows = CPU_TILE // vocabulary
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+        rows = min(CUDA_ROWS, memory // CUDA_SHARE // (vocabulary * dtype.itemsize))
+    return max(64, rows // 64 * 64)  # blocks that matrix units are made for
+
+
+def _skips(device: torch.device, dtype: torch.dtype, spec: LossSpec) -> bool:
+    """Looking for what can be left out is worth its time where there surely is some.
+
+    In float32 the kernels' products are slower than the library's, whatever they leave out.
+    """
+    return device.type == "cuda" and dtype.itemsize == 2 and drops_tokens(spec)
+
+
+def _product_dtype(hidden: Tensor) -> torch.dtype:
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+
+
+STRIDE = 16
+"""What a row of a tile is padded to a multiple of, so that each begins where matrix units read."""
 
 
 class _LossSum(torch.autograd.Function):  # type: ignore[misc]
@@ -134,32 +164,31 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, job: _Job
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, job: Job
     ) -> tuple[Tensor, Tensor]:
-        inputs, device = (hidden, weight, bias), hidden.device.type
-        autocast = torch.is_autocast_enabled(device)
-        matmul_dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
+        inputs, device = (hidden, weight, bias), hidden.device
+        matmul_dtype = _product_dtype(hidden)
         dtype = torch.promote_types(hidden.dtype, torch.float32)
         grads = [
-            torch.zeros_like(x, dtype=dtype) if needed and job.grad_enabled else None
+            torch.zeros_like(x, dtype=dtype) if needed and job.wants_grad else None
             for x, needed in zip(inputs, ctx.needs_input_grad, strict=False)
         ]
-        rows = torch.empty(ROWS + job.spec.top, len(hidden), dtype=dtype, device=hidden.device)
-        tile = _way(hidden.device, matmul_dtype, job.spec)
-        with torch.autocast(device, enabled=False):
+        rows = torch.empty(ROWS + job.spec.top, len(hidden), dtype=dtype, device=device)
+        tile = choose_tile(device, matmul_dtype, job.spec)
+        vocabulary = len(weight)
+        stride = -(-vocabulary // STRIDE) * STRIDE
+        tokens = min(job.chunk, len(hidden))
+        buffer = torch.empty(tokens, stride, dtype=matmul_dtype, device=device)[:, :vocabulary]
+        with torch.autocast(device.type, enabled=False):
             head = weight.to(matmul_dtype)
             for start in range(0, len(hidden), job.chunk):
                 part = slice(start, start + job.chunk)
                 h = hidden[part].to(matmul_dtype)
-                rows[:, part], grad = tile(torch.mm(h, head.t()), bias, part, job)
-                if grads[0] is not None:
-                    grads[0][part] = torch.mm(grad.to(matmul_dtype), head)
-                if grads[1] is not None:
-                    _add_product(grads[1], grad.t(), h)
-                if grads[2] is not None:
-                    grads[2] += grad.sum(0, dtype=dtype)
-                del grad  # before the next tile is made
-        _check_factors(rows, job)
+                product = torch.mm(h, head.t(), out=buffer[: len(h)])
+                report = tile(product, bias, part, job)
+                rows[:, part] = report.rows
+                if job.wants_grad:
+                    add_products(Gradients(*grads), Part(part, product, h, head, report))
         ctx.save_for_backward(*grads)
         ctx.dtypes = [x.dtype if x is not None else None for x in inputs]
         total, others, _ = rows.sum(1).tensor_split([1, 5])
@@ -177,145 +206,15 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
 
 
 # Not traced: the number of tiles changes with every batch, and each would be compiled anew.
-_loss_sum = torch.compiler.disable(_LossSum.apply)
-
-
-Tile = Callable[[Tensor, Tensor | None, slice, _Job], tuple[Tensor, Tensor]]
-"""Turns hidden @ weight.T of some tokens, which may be overwritten, into what the sums are made of.
-
-Returns: (ROWS + top, tokens), at least float32, of each token the loss, cross-entropy, weight,
-    entropy and hit, Σ p², the factor of the entropy term and the largest log-probabilities; and
-    (tokens, V), the loss's gradient by what came in.
-"""
-
-ROWS = 7
-"""Numbers of a token that every loss has."""
-
-
-def _way(device: torch.device, dtype: torch.dtype, spec: LossSpec) -> Tile:
-    """How tiles of products of this dtype are worked on; both ways give the same."""
-    in_torch = spec.target is not None or spec.top > 0  # functions of the whole tile
-    if device.type != "cuda" or dtype == torch.float64 or in_torch:
-        return _tile
-    if not _has_triton():
-        warnings.warn(
-            "Triton is not installed, so the fused loss works in plain PyTorch: the result is the "
-            "same, but it takes more time and memory. Install it: pip install triton",
-            stacklevel=2,
-        )
-        return _tile
-    return _tile_in_triton
-
-
-@cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
-
-
-def _tile_in_triton(
-    product: Tensor, bias: Tensor | None, part: slice, job: _Job
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _loss_sum(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, job: Job
 ) -> tuple[Tensor, Tensor]:
-    from tofu_eval.training import kernels
-
-    spec = job.spec
-    logits = kernels.Logits(
-        product, job.y[part], bias, job.scale, job.softcap, temperature=spec.temperature
-    )
-    log_p, tempered, entropy, collision, hit, *softmax = kernels.read(logits)
-    none = log_p.new_empty(len(log_p), 0)
-    weight, factor = token_factors(spec, _stats(log_p, entropy, collision, none, part, job))
-    loss = -weight * spec.temperature * tempered
-    if factor is not None:
-        loss -= factor * entropy
-    kept = torch.zeros_like(loss) if factor is None else factor
-    rows = torch.stack([loss, -log_p, weight, entropy, hit, collision, kept])
-    return rows, kernels.overwrite(logits, weight, factor, entropy, *softmax)
-
-
-def _tile(z: Tensor, bias: Tensor | None, part: slice, job: _Job) -> tuple[Tensor, Tensor]:
-    spec, target = job.spec, job.y[part, None]
-    z = z.to(torch.promote_types(z.dtype, torch.float32))
-    if bias is not None:
-        z += bias
-    if job.scale != 1:
-        z *= job.scale
-    if job.softcap is not None:
-        z.div_(job.softcap).tanh_()
-        slope = 1 - z.square()
-        z *= job.softcap
-    log_q = _log_softmax_(z)
-    log_p = log_q.gather(1, target).squeeze(1)
-    log_q.clamp_(min=torch.finfo(log_q.dtype).min)  # 0 · -inf is NaN
-    p = log_q.exp()
-    entropy = -torch.einsum("tv,tv->t", p, log_q)  # vecdot would make a third tile
-    collision = torch.einsum("tv,tv->t", p, p)
-    hit = (log_p == log_q.amax(-1)).to(z.dtype)
-    top = log_q.topk(spec.top).values if spec.top else log_p.new_empty(len(log_p), 0)
-    weight, factor = token_factors(spec, _stats(log_p, entropy, collision, top, part, job))
-    more = None
-    if factor is not None:
-        more = p.mul_(log_q + entropy[:, None]).mul_(factor[:, None])
-    del p
-    tempered = log_p
-    if spec.temperature != 1:
-        # softmax(z/β) = softmax(log softmax(z) / β): the logits themselves are not needed again.
-        log_q = _log_softmax_(log_q.div_(spec.temperature))
-        tempered = log_q.gather(1, target).squeeze(1)
-    wanted = target_distribution(spec, log_q, job.y[part])
-    if wanted is not None:
-        tempered = expected_log(wanted, log_q)
-        grad = log_q.exp_().sub_(wanted).mul_(weight[:, None])
-    else:
-        grad = log_q.exp_().mul_(weight[:, None]).scatter_add_(1, target, -weight[:, None])
-    loss = -weight * spec.temperature * tempered
-    kept = torch.zeros_like(loss)
-    if factor is not None and more is not None:
-        grad += more
-        loss, kept = loss - factor * entropy, factor
-    rows = torch.stack([loss, -log_p, weight, entropy, hit, collision, kept, *top.unbind(1)])
-    if job.scale != 1:
-        grad *= job.scale
-    return rows, grad.mul_(slope) if job.softcap is not None else grad
-
-
-def _stats(
-    log_p: Tensor, entropy: Tensor, collision: Tensor, top: Tensor, part: slice, job: _Job
-) -> TokenStats:
-    position, length, *reference = (x[part].to(log_p.dtype) for x in job.known)
-    return TokenStats(log_p, position, length, entropy, collision, top, *reference)
-
-
-def _log_softmax_(z: Tensor) -> Tensor:
-    """In place. Torch's own sums a row naively on a CPU, and is off by 5e-5 at V = 128,256."""
-    z.sub_(z.amax(-1, keepdim=True))
-    return z.sub_(z.exp().sum(-1, keepdim=True).log_())
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right without rounding the product to half precision before it is added."""
-    if total.is_cuda and right.dtype in (torch.float16, torch.bfloat16):
-        torch.addmm(total, left.to(right.dtype), right, out_dtype=torch.float32, out=total)
-    else:
-        total.addmm_(left.to(total.dtype), right.to(total.dtype))
-
-
-def _check_factors(rows: Tensor, job: _Job) -> None:
-    """A weight that looks at other tokens would change with the tiles, without a word."""
-    _, cross_entropy, weight, entropy, _, collision, factor, *top = rows
-    largest = torch.stack(top, 1) if top else weight.new_empty(len(weight), 0)
-    stats = _stats(-cross_entropy, entropy, collision, largest, slice(None), job)
-    again = token_factors(job.spec, stats)
-    for whole, made in zip(again, (weight, factor), strict=True):
-        if whole is None:
-            continue
-        differs = ~torch.isclose(whole, made, rtol=1e-3, equal_nan=True)
-        # Not a single one: where a weight jumps, the last bit of log p may put a token on either
-        # side.
-        if differs.sum() > 0.01 * len(whole):
-            raise TrainingError(
-                f"The loss '{job.spec.name}' gives tokens weights that depend on other tokens; "
-                "expected each to depend on its own token only. Use mean_loss on the full logits."
-            )
+    if job.skip is None:
+        job = replace(job, skip=_skips(hidden.device, _product_dtype(hidden), job.spec))
+    total, others = _LossSum.apply(hidden, weight, bias, job)
+    check_alone(job.spec)
+    return total, others
 
 
 def _check_shapes(

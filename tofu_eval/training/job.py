@@ -368,6 +368,7 @@ def _check_alive(trainer: Any) -> None:
     trainer.model.eval()
     with torch.no_grad(), trainer.compute_loss_context_manager():
         trainer.compute_loss(trainer.model_wrapped, batch)
+        trainer.check_pending()
 
 
 class _KeepFormat(TrainerCallback):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What `fused.py` does to a tile of logits, as two Triton kernels: one reads it, one overwrites it.
+"""What `tiles.py` does to a tile of logits, as two Triton kernels: one reads it, one overwrites it.
 
 Imported only for tensors on CUDA. The tile stays in the dtype of the matrix product that made it;
 all arithmetic is in float32. Between the two stands the loss's own weight function, in torch on one
@@ -24,13 +24,16 @@ BLOCK = 4096
 
 WARPS = 8
 
+COLUMNS = 128
+"""Columns of the gradient that are left out of its products together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Logits:
     """z = softcap · tanh(u / softcap), u = scale · (product + bias), never stored as such.
 
     Args:
-        product: (tokens, V), contiguous; float16, bfloat16 or float32.
+        product: (tokens, V), whose rows may lie apart; float16, bfloat16 or float32.
         target: (tokens,) int64 in [0, V), contiguous.
         bias: (V,) or None.
         softcap: > 0, or None for z = u.
@@ -44,7 +47,7 @@ class Logits:
     softcap: float | None
     temperature: float
 
-    def _launch(self, kernel: Any, grid: tuple[int, ...], *tensors: Tensor, **flags: bool) -> None:
+    def _launch(self, kernel: Any, grid: tuple[int, ...], *tensors: Tensor, **flags: int) -> None:
         bias = self.product if self.bias is None else self.bias.contiguous()
         # Triton launches on the current device, which need not be the head's; -1 is no device.
         with torch.cuda.device_of(self.product):
@@ -54,6 +57,7 @@ class Logits:
                 self.target,
                 *tensors,
                 self.product.shape[1],
+                self.product.stride(0),
                 float(self.scale),
                 1.0 if self.softcap is None else float(self.softcap),
                 1 / self.temperature,
@@ -86,7 +90,9 @@ def overwrite(
     maximum: Tensor,
     log_sum: Tensor,
     log_total: Tensor,
-) -> Tensor:
+    *,
+    masses: bool = False,
+) -> Tensor | None:
     """A second pass, which turns the tile into the loss's gradient by the product.
 
     Args:
@@ -95,18 +101,23 @@ def overwrite(
         factor: (tokens,), c of its entropy term; None where it has none.
         entropy: as `read` found it.
         maximum, log_sum, log_total: the last three that `read` found.
-    Returns: (tokens, V), the memory of `product`:
-        (w · (softmax(z/β) - onehot(y)) + c · p · (log p + H)) · dz/dproduct.
+        masses: whether to sum up how large the gradient is.
+    `product` holds (w · (softmax(z/β) - onehot(y)) + c · p · (log p + H)) · dz/dproduct then.
+
+    Returns: (tokens, blocks) float32, the sum of its absolute values in each `COLUMNS` of a row,
+        the last of which may lie beyond it; None unless asked for.
     """
     tokens, vocabulary = logits.product.shape
     weight = weight.to(torch.float32).contiguous()
     paid = weight if factor is None else factor.to(torch.float32).contiguous()
     grid = (tokens, triton.cdiv(vocabulary, BLOCK))
+    blocks = grid[1] * (BLOCK // COLUMNS)
+    mass = weight if not masses else weight.new_empty(tokens, blocks)
     logits._launch(
-        _overwrite, grid, weight, paid, entropy, maximum, log_sum, log_total,
-        HAS_ENTROPY=factor is not None,
+        _overwrite, grid, weight, paid, entropy, maximum, log_sum, log_total, mass,
+        HAS_ENTROPY=factor is not None, HAS_MASS=masses, COLUMNS=COLUMNS,
     )  # fmt: skip
-    return logits.product
+    return mass if masses else None
 
 
 @triton.jit
@@ -157,6 +168,7 @@ def _read(
     log_sum_ptr,
     log_total_ptr,
     vocabulary,
+    stride,
     scale,
     softcap,
     inverse,
@@ -165,8 +177,8 @@ def _read(
     BLOCK: tl.constexpr,
 ):
     """A program a token. Sums are kept relative to the largest logit so far."""
-    token = tl.program_id(0).to(tl.int64)  # token · V may be more than 2^31
-    row_ptr = product_ptr + token * vocabulary
+    token = tl.program_id(0).to(tl.int64)  # token · stride may be more than 2^31
+    row_ptr = product_ptr + token * stride
     target = tl.load(target_ptr + token)
     top = -3.4e38  # not -inf: (-inf) - (-inf) is NaN
     total = 0.0  # sum of exp(z - top)
@@ -215,33 +227,46 @@ def _overwrite(
     maximum_ptr,
     log_sum_ptr,
     log_total_ptr,
+    mass_ptr,
     vocabulary,
+    stride,
     scale,
     softcap,
     inverse,
     HAS_BIAS: tl.constexpr,
     HAS_SOFTCAP: tl.constexpr,
     HAS_ENTROPY: tl.constexpr,
+    HAS_MASS: tl.constexpr,
+    COLUMNS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """A program a token and block."""
     token = tl.program_id(0).to(tl.int64)
-    row_ptr = product_ptr + token * vocabulary
+    row_ptr = product_ptr + token * stride
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = columns < vocabulary
-    z = _load(row_ptr, bias_ptr, columns, inside, scale, softcap, HAS_BIAS, HAS_SOFTCAP)
+    weight = tl.load(weight_ptr + token)
+    factor = tl.load(factor_ptr + token)  # the weight again, where there is no entropy term
+    # Other rows need not be read.
+    busy = tl.where(inside, tl.abs(weight) + tl.abs(factor), 0.0) != 0
+    z = _load(row_ptr, bias_ptr, columns, busy, scale, softcap, HAS_BIAS, HAS_SOFTCAP)
     below = z - tl.load(maximum_ptr + token)
     q = tl.exp(below * inverse - tl.load(log_sum_ptr + token))
     # Before it is rounded to the tile's dtype: near p = 1 nothing would be left of the difference.
     q -= tl.where(columns == tl.load(target_ptr + token), 1.0, 0.0)
-    grad = q * tl.load(weight_ptr + token)
+    grad = q * weight
     if HAS_ENTROPY:
         log_p = below - tl.load(log_total_ptr + token)
         p = tl.exp(log_p)
-        paid = tl.load(factor_ptr + token) * p * (log_p + tl.load(entropy_ptr + token))
+        paid = factor * p * (log_p + tl.load(entropy_ptr + token))
         grad += tl.where(p > 0, paid, 0.0)  # 0 · -inf is NaN
     grad *= scale
     if HAS_SOFTCAP:
         tanh = z / softcap
         grad *= 1 - tanh * tanh
+    grad = tl.where(busy, grad, 0.0)
     tl.store(row_ptr + columns, grad.to(product_ptr.dtype.element_ty), mask=inside)
+    if HAS_MASS:
+        masses = tl.sum(tl.reshape(tl.abs(grad), (BLOCK // COLUMNS, COLUMNS)), axis=1)
+        place = tl.program_id(1) * (BLOCK // COLUMNS) + tl.arange(0, BLOCK // COLUMNS)
+        tl.store(mass_ptr + token * tl.num_programs(1) * (BLOCK // COLUMNS) + place, masses)

@@ -21,6 +21,7 @@ from tofu_eval.core.errors import TrainingError
 from tofu_eval.training.fused import fused_loss
 from tofu_eval.training.logit_losses import IGNORE, Places, completion_places
 from tofu_eval.training.losses import LossSpec
+from tofu_eval.training.no_waiting import SUPERVISED, flat_places
 
 PROBE_TOKENS = 8
 """Tokens on which a model's own logits are compared with ours."""
@@ -165,7 +166,8 @@ def add_fused_loss(model: Any, spec: LossSpec) -> None:
     """Give `model`'s forward pass a keyword: with `fused_loss=True` it returns a LossOutput.
 
     Its input `reference`, of the labels' shape and as unshifted as they are, holds a reference
-    model's log-probabilities, for the losses that look at them.
+    model's log-probabilities, for the losses that look at them. `supervised` is as
+    `SupervisedCollator` makes it; with it no step waits for the device.
 
     Without the keyword it is the forward pass that it was. A model is patched before PEFT wraps
     it, or through `get_base_model()`.
@@ -183,6 +185,7 @@ def _forward(model: Any, spec: LossSpec, inputs: dict[str, Any]) -> LossOutput:
     from trl.trainer.utils import maybe_gather_lm_head_ctx
 
     labels, reference = inputs.pop("labels")[:, 1:], inputs.pop("reference", None)
+    supervised = inputs.pop(SUPERVISED, None)
     router = getattr(model.config.get_text_config(), "output_router_logits", False)
     if router:
         inputs.setdefault("output_router_logits", True)
@@ -199,6 +202,7 @@ def _forward(model: Any, spec: LossSpec, inputs: dict[str, Any]) -> LossOutput:
             spec, hidden, head.weight, labels, bias=head.bias, softcap=head.softcap,
             scale=head.scale, places=_places(labels, inputs.get("position_ids")),
             reference=reference, num_items=1,
+            supervised=None if supervised is None else flat_places(supervised, labels),
         )  # fmt: skip
     return LossOutput(
         loss=sums.loss,

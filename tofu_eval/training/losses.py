@@ -66,7 +66,7 @@ What comes in is not to be changed. Each row of what goes out sums to one and is
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # functions are equal only if they are one
 class LossSpec:
     """A loss: w, β, and what is rare: an entropy term, and a target other than onehot.
 

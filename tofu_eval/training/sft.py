@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.utils.data import IterableDataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
 from tofu_eval.core.errors import TrainingError
 from tofu_eval.core.types import Report
 from tofu_eval.training.lm_head import LossOutput, add_fused_loss, check_head, has_adapter
-from tofu_eval.training.logit_losses import token_factors
-from tofu_eval.training.losses import LossSpec, TokenStats
+from tofu_eval.training.loss_probes import looks_at_places
+from tofu_eval.training.losses import LossSpec
+from tofu_eval.training.no_waiting import SUPERVISED, LateNumber, SupervisedCollator
 from tofu_eval.training.reference import COLUMN, add_reference
 
 MEANS = ("cross_entropy", "mean_weight", "entropy", "mean_token_accuracy")
@@ -81,6 +83,15 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
             add_reference(self, base)
         self.remove_callback(PrinterCallback)  # it writes to stdout, which is for results
         self._sums: dict[str, Tensor] = {}
+        self._pending: tuple[LateNumber, str, Mapping[str, Any]] | None = None
+        self.args.logging_nan_inf_filter = False  # it waits in each step for what we look at anyway
+        if not self._is_cut_on_the_way():
+            self.data_collator: Any = SupervisedCollator(self.data_collator)
+
+    def _is_cut_on_the_way(self) -> bool:
+        """Whether batches are cut along their first dimension for several devices."""
+        streams = (self.train_dataset, *_datasets(self.eval_dataset))
+        return self.args.n_gpu > 1 or any(isinstance(x, IterableDataset) for x in streams)
 
     def compute_loss(
         self,
@@ -106,21 +117,20 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         if not return_outputs:
             return loss
         with torch.no_grad():  # for compute_metrics, which wants logits
-            ours = ("labels", COLUMN)
+            ours = ("labels", COLUMN, SUPERVISED)
             plain = {name: value for name, value in inputs.items() if name not in ours}
             return loss, model(**plain)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's log, with means over all supervised tokens since the last one."""
+        self.check_pending()
         mode = "train" if self.model.training else "eval"
         if mode in self._sums:
-            total = self.accelerator.reduce(self._sums.pop(mode), "sum").tolist()
-            for name, value in zip(MEANS, total, strict=False):
-                self._metrics[mode][name] = [value / max(total[-1], 1.0)]
+            for name, value in self._means(mode).items():
+                self._metrics[mode][name] = [value]
         if "train_loss" in logs and "train" in self._sums:  # the summary, after an evaluation
-            total = self.accelerator.reduce(self._sums.pop("train"), "sum").tolist()
-            means = {name: x / max(total[-1], 1.0) for name, x in zip(MEANS, total, strict=False)}
-            logs.update(means)
+            logs.update(self._means("train"))
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         super().log(logs, start_time)
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -128,27 +138,52 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         if COLUMN not in self._signature_columns:
             self._signature_columns.append(COLUMN)
 
-    def _count(self, mode: str, sums: LossOutput, inputs: Mapping[str, Any]) -> None:
-        values = (sums.cross_entropy, sums.weight, sums.entropy, sums.correct, sums.tokens)
-        new = torch.stack([x.detach().double() for x in values])
-        self._sums[mode] = self._sums[mode] + new if mode in self._sums else new
+    def _means(self, mode: str) -> dict[str, float]:
+        """Means per supervised token since the last log, over all processes."""
+        *sums, supervised, seen = self.accelerator.reduce(self._sums.pop(mode), "sum").tolist()
         if mode == "train":
-            mask = inputs.get("attention_mask")
-            tokens = inputs["input_ids"].numel() if mask is None else int(mask.sum())
-            seen = torch.tensor(tokens, device=self.accelerator.device)
-            self._total_train_tokens += int(self.accelerator.reduce(seen, "sum")) // self._tp_size
-        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+            self._total_train_tokens += int(seen) // self._tp_size
+        return {name: x / max(supervised, 1.0) for name, x in zip(MEANS, sums, strict=True)}
+
+    def _count(self, mode: str, sums: LossOutput, inputs: Mapping[str, Any]) -> None:
+        mask = inputs.get("attention_mask")
+        seen = torch.as_tensor(inputs["input_ids"].numel()) if mask is None else mask.sum()
+        values = (sums.cross_entropy, sums.weight, sums.entropy, sums.correct, sums.tokens, seen)
+        device = sums.loss.device
+        new = torch.stack([x.detach().to(device, torch.float64, non_blocking=True) for x in values])
+        self._sums[mode] = self._sums[mode] + new if mode in self._sums else new
 
     def _check_finite(self, loss: Tensor, inputs: Mapping[str, Any]) -> None:
-        if not math.isfinite(loss.item()):
-            where = f"step {self.state.global_step + 1} of {self.state.max_steps}"
-            where = where if self.model.training else "an evaluation"
+        """On CUDA it is looked at when the next loss is on its way, before a log and a save."""
+        self.check_pending()
+        where = f"step {self.state.global_step + 1} of {self.state.max_steps}"
+        number = LateNumber(loss)
+        self._pending = number, where if self.model.training else "an evaluation", inputs
+        if not number.is_late:
+            self.check_pending()
+
+    def check_pending(self) -> None:
+        """Look at the last loss, if nobody has yet.
+
+        Raises:
+            TrainingError: it is not finite.
+        """
+        if self._pending is None:
+            return
+        (number, where, inputs), self._pending = self._pending, None
+        loss = number.read()
+        if not math.isfinite(loss):
             raise TrainingError(
-                f"Training stopped at {where}: the loss is {loss.item()}, expected a finite "
+                f"Training stopped at {where}: the loss is {loss}, expected a finite "
                 f"number. The batch holds {self._rows_of(inputs)}. Try a smaller learning rate "
                 "(--lr) or float32 (bf16: false), and look at these rows. Checkpoints are kept; if "
                 "--resume stops here again, delete the newest."
             )
+
+    def _save_checkpoint(self, *args: Any, **more: Any) -> None:
+        """The Trainer's, of a model whose last loss was finite."""
+        self.check_pending()
+        super()._save_checkpoint(*args, **more)
 
     def _rows_of(self, inputs: Mapping[str, Any]) -> str:
         """The rows of the training set that a batch is made of, in words.
@@ -195,7 +230,7 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
             problem = "a Liger patch is active. Leave use_liger_kernel out and patch nothing"
         elif parallel is not None and (parallel.sp_enabled or parallel.cp_enabled):
             problem = "the sequence is split over devices. Leave sequence parallelism out"
-        elif split and _looks_at_places(self.spec):
+        elif split and looks_at_places(self.spec):
             problem = (
                 f"packing_strategy '{self.args.packing_strategy}' loses where a completion begins. "
                 "Use the strategy 'bfd'"
@@ -225,18 +260,9 @@ def _documents(inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:
     return [tuple(flat[a:b]) for a, b in zip(starts, ends, strict=True)]
 
 
-def _looks_at_places(spec: LossSpec) -> bool:
-    """Whether a token's weight or entropy factor depends on where it stands in its completion."""
-    log_p = torch.linspace(-25, -0.01, 64)
-    one = torch.ones(64)
-    top = log_p[:, None].expand(-1, spec.top)
-
-    def factors(place: Tensor, length: Tensor) -> Tensor:
-        stats = TokenStats(log_p, place, length, one, one / 2, top, log_p / 2)
-        return torch.stack([x for x in token_factors(spec, stats) if x is not None])
-
-    first = factors(torch.zeros(64), one)
-    return not torch.equal(first, factors(torch.arange(64.0), 64 * one))
+def _datasets(given: Any) -> list[Any]:
+    """One evaluation set, several by name, or none."""
+    return list(given.values()) if isinstance(given, Mapping) else [given]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+"""What a loss is like, asked of its factors on made-up tokens: once a loss, not in every step."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from tofu_eval.core.errors import TrainingError
+from tofu_eval.training.logit_losses import token_factors
+from tofu_eval.training.losses import LossSpec, TokenStats
+
+TOKENS = 256
+"""Made-up tokens that are looked at."""
+
+CUTS = (1, 37, 100)
+"""Where they are cut to see whether the parts get what the whole gets."""
+
+
+def _made_up(spec: LossSpec) -> TokenStats:
+    """Tokens likely and unlikely, at places early and late."""
+    stream = torch.Generator().manual_seed(0)
+
+    def draw() -> Tensor:
+        return torch.rand(TOKENS, generator=stream, dtype=torch.float64)
+
+    log_p = -25 * draw() ** 3 - 1e-3
+    length = (1 + 200 * draw()).floor()
+    top = -10 * draw()[:, None] - torch.arange(spec.top, dtype=torch.float64)
+    reference = log_p * 2 * draw()
+    return TokenStats(
+        log_p, (draw() * length).floor(), length, 5 * draw(), draw().clamp(min=1e-3), top, reference
+    )
+
+
+def _part_of(stats: TokenStats, part: slice) -> TokenStats:
+    fields = (getattr(stats, name)[part] for name in TokenStats.__dataclass_fields__)
+    return TokenStats(*fields)
+
+
+@lru_cache(maxsize=64)
+def check_alone(spec: LossSpec) -> None:
+    """A weight that looks at other tokens would change with the tiles, without a word.
+
+    Raises:
+        TrainingError: it does.
+    """
+    stats = _made_up(spec)
+    cuts = [0, *CUTS, TOKENS]
+    parts = [token_factors(spec, _part_of(stats, slice(a, b))) for a, b in pairwise(cuts)]
+    for whole, *pieces in zip(token_factors(spec, stats), *parts, strict=True):
+        given = [piece for piece in pieces if piece is not None]
+        if whole is not None and not torch.allclose(
+            whole, torch.cat(given), rtol=1e-3, equal_nan=True
+        ):
+            raise TrainingError(
+                f"The loss '{spec.name}' gives tokens weights that depend on other tokens; "
+                "expected each to depend on its own token only. Use mean_loss on the full logits."
+            )
+
+
+@lru_cache(maxsize=64)
+def drops_tokens(spec: LossSpec) -> bool:
+    """Whether it gives some tokens the weight 0, as those that clip or select do."""
+    weight, factor = token_factors(spec, _made_up(spec))
+    return factor is None and bool((weight == 0).any())
+
+
+@lru_cache(maxsize=64)
+def looks_at_places(spec: LossSpec) -> bool:
+    """Whether a factor depends on where a token stands in its completion."""
+    stats = _made_up(spec)
+    elsewhere = TokenStats(
+        stats.log_p, stats.length - 1 - stats.position, 2 * stats.length, stats.entropy,
+        stats.collision, stats.top, stats.reference,
+    )  # fmt: skip
+    pairs = zip(token_factors(spec, stats), token_factors(spec, elsewhere), strict=True)
+    return any(a is not None and not torch.equal(a, b) for a, b in pairs)

@@ -1,0 +1,217 @@
+"""What is done to a tile of logits: numbers of its tokens first, then the gradient in its place.
+
+A tile is hidden @ weight.T of some tokens. PyTorch works through it a few rows at a time, so that
+what it makes on the way stays in the processor's cache; on CUDA the kernels of `kernels.py` do the
+same in two passes. Nothing here knows one loss from another.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from tofu_eval.training.logit_losses import expected_log, target_distribution, token_factors
+from tofu_eval.training.losses import LossSpec, TokenStats
+
+ROWS = 7
+"""Numbers of a token that every loss has: the loss, cross-entropy, weight, entropy and hit, Σ p²,
+and the factor of the entropy term. The largest log-probabilities follow, where a loss looks."""
+
+LIFT_TO = 16.0
+"""What the largest factor of a gradient's row is brought to in float16, whose smallest number is
+6e-8. Far from its largest, 65504, since the product with the head comes on top."""
+
+CPU_BLOCK = 2**18
+"""Logits that PyTorch works on at a time: what a cache holds, with what is made of them."""
+
+CUDA_BLOCK = 2**25
+"""The same on CUDA, where each step is a kernel of its own: 128 MiB in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the tiles need besides the three tensors that may want a gradient."""
+
+    spec: LossSpec
+    y: Tensor
+    known: tuple[Tensor, ...]  # position, length and, where the loss asks for it, the reference
+    softcap: float | None
+    scale: float
+    chunk: int
+    wants_grad: bool
+    skip: bool | None  # whether its products leave out what is nearly nothing; None: not said
+
+    def stats(
+        self, part: slice, log_p: Tensor, entropy: Tensor, collision: Tensor, top: Tensor
+    ) -> TokenStats:
+        """What a factor may look at, for the tokens of a part."""
+        position, length, *reference = (x[part].to(log_p.dtype) for x in self.known)
+        return TokenStats(log_p, position, length, entropy, collision, top, *reference)
+
+
+@dataclass(frozen=True, slots=True)
+class TileReport:
+    """What a tile says of its tokens.
+
+    Args:
+        rows: (ROWS + top, tokens), at least float32.
+        lift: (tokens,), powers of two by which the rows of the gradient are too large, so that
+            they fit float16; None in other dtypes.
+        mass: (tokens, blocks), the gradient's absolute values, summed over blocks of columns;
+            None where nobody looked.
+    """
+
+    rows: Tensor
+    lift: Tensor | None = None
+    mass: Tensor | None = None
+
+
+Tile = Callable[[Tensor, Tensor | None, slice, Job], TileReport]
+"""Works on hidden @ weight.T of some tokens, whose rows may lie apart, in place: where the job
+wants a gradient, that of the loss by what came in takes its place, in its dtype."""
+
+
+def choose_tile(device: torch.device, dtype: torch.dtype, spec: LossSpec) -> Tile:
+    """How tiles of products of this dtype are worked on; both ways give the same."""
+    in_torch = spec.target is not None or spec.top > 0  # functions of the whole tile
+    if device.type != "cuda" or dtype == torch.float64 or in_torch:
+        return tile_in_torch
+    if not has_triton():
+        warnings.warn(
+            "Triton is not installed, so the fused loss works in plain PyTorch: the result is the "
+            "same, but it takes more time and memory. Install it: pip install triton",
+            stacklevel=2,
+        )
+        return tile_in_torch
+    return tile_in_triton
+
+
+@cache
+def has_triton() -> bool:
+    """Whether the kernels can be used."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def tile_in_triton(product: Tensor, bias: Tensor | None, part: slice, job: Job) -> TileReport:
+    """A `Tile` by the kernels."""
+    from tofu_eval.training import kernels
+
+    spec = job.spec
+    logits = kernels.Logits(
+        product, job.y[part], bias, job.scale, job.softcap, temperature=spec.temperature
+    )
+    log_p, tempered, entropy, collision, hit, *softmax = kernels.read(logits)
+    none = log_p.new_empty(len(log_p), 0)
+    weight, factor = token_factors(spec, job.stats(part, log_p, entropy, collision, none))
+    loss = -weight * spec.temperature * tempered
+    if factor is not None:
+        loss -= factor * entropy
+    kept = torch.zeros_like(loss) if factor is None else factor
+    rows = torch.stack([loss, -log_p, weight, entropy, hit, collision, kept])
+    if not job.wants_grad:
+        return TileReport(rows)
+    lift, weight, factor = lift_factors(weight, factor, job.scale, product.dtype)
+    mass = kernels.overwrite(logits, weight, factor, entropy, *softmax, masses=bool(job.skip))
+    return TileReport(rows, lift, mass)
+
+
+def lift_factors(
+    weight: Tensor, factor: Tensor | None, scale: float, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """A power of two a row that keeps its gradient in float16's range, and the factors times it."""
+    if dtype != torch.float16:
+        return None, weight, factor
+    largest = weight.abs() if factor is None else torch.maximum(weight.abs(), factor.abs())
+    _, exponent = torch.frexp(largest.float() * abs(scale) / LIFT_TO)
+    exponent = torch.where(largest > 0, exponent, -100).clamp(-100, 100)
+    lift = torch.ldexp(torch.ones_like(weight), -exponent)
+    return lift, weight * lift, None if factor is None else factor * lift
+
+
+def tile_in_torch(product: Tensor, bias: Tensor | None, part: slice, job: Job) -> TileReport:
+    """A `Tile` by PyTorch, a few rows at a time."""
+    block = CUDA_BLOCK if product.is_cuda else CPU_BLOCK
+    few = max(1, block // product.shape[1])
+    done, start = [], part.start
+    for some in product.split(few):
+        end = start + len(some)
+        done.append(_rows_in_torch(some, bias, slice(start, end), job))
+        start = end
+    rows, lifts = zip(*done, strict=True)
+    return TileReport(torch.cat(rows, 1), None if lifts[0] is None else torch.cat(lifts))
+
+
+def _rows_in_torch(
+    product: Tensor, bias: Tensor | None, part: slice, job: Job
+) -> tuple[Tensor, Tensor | None]:
+    spec, y = job.spec, job.y[part]
+    z = product.to(torch.promote_types(product.dtype, torch.float32))
+    slope = _bring_to_logits(z, bias, job)
+    z -= z.amax(-1, keepdim=True)
+    wanted = z.gather(1, y[:, None]).squeeze(1)
+    z.clamp_(min=torch.finfo(z.dtype).min)  # 0 · -inf is NaN
+    e = z.exp()
+    total = e.sum(-1)
+    log_total = total.log()
+    log_p = wanted - log_total
+    entropy = log_total - torch.einsum("tv,tv->t", e, z) / total  # vecdot would make another z
+    collision = torch.einsum("tv,tv->t", e, e) / total.square()
+    hit = (wanted == 0).to(z.dtype)
+    top = z.topk(spec.top).values - log_total[:, None] if spec.top else z.new_empty(len(z), 0)
+    weight, factor = token_factors(spec, job.stats(part, log_p, entropy, collision, top))
+    lift, lifted, paid = lift_factors(weight, factor, job.scale, product.dtype)
+    reward = None
+    if paid is not None and job.wants_grad:
+        reward = (z + (entropy - log_total)[:, None]).mul_(e).mul_((paid / total)[:, None])
+    if spec.temperature != 1:
+        # softmax(z/β), and log p of it
+        e = torch.exp(z.div_(spec.temperature), out=e)
+        total = e.sum(-1)
+    tempered = wanted / spec.temperature - total.log()
+    log_q = z.sub_(total.log()[:, None]) if spec.target is not None else z
+    target = target_distribution(spec, log_q, y)
+    if target is not None:
+        tempered = expected_log(target, log_q)
+        grad = e.div_(total[:, None]).sub_(target).mul_(lifted[:, None])
+    elif job.wants_grad:
+        grad = e.mul_((lifted / total)[:, None])
+        grad.scatter_(1, y[:, None], (lifted * torch.expm1(tempered))[:, None])
+    loss = -weight * spec.temperature * tempered
+    kept = torch.zeros_like(loss)
+    if factor is not None:
+        loss, kept = loss - factor * entropy, factor
+    rows = torch.stack([loss, -log_p, weight, entropy, hit, collision, kept, *top.unbind(1)])
+    if job.wants_grad:
+        _put_gradient(product, grad, reward, slope, job)
+    return rows, lift
+
+
+def _bring_to_logits(z: Tensor, bias: Tensor | None, job: Job) -> Tensor | None:
+    """Turn products into logits in place; the slope of the soft-cap, where there is one."""
+    if bias is not None:
+        z += bias
+    if job.scale != 1:
+        z *= job.scale
+    if job.softcap is None:
+        return None
+    z.div_(job.softcap).tanh_()
+    slope = 1 - z.square() if job.wants_grad else None
+    z *= job.softcap
+    return slope
+
+
+def _put_gradient(
+    product: Tensor, grad: Tensor, reward: Tensor | None, slope: Tensor | None, job: Job
+) -> None:
+    """Into the place of what came in."""
+    if reward is not None:
+        grad += reward
+    if job.scale != 1:
+        grad *= job.scale
+    product.copy_(grad if slope is None else grad.mul_(slope))
