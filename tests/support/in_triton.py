@@ -21,7 +21,7 @@ def pytest_configure() -> None:
     choose, launch = fused.choose_tile, kernels.Logits._launch
     fused.choose_tile = lambda device, dtype, spec: choose(torch.device("cuda"), dtype, spec)
     # The interpreter multiplies the bits of bfloat16 as if they were integers.
-    fused._skips = lambda device, dtype, spec: dtype != torch.bfloat16
+    fused._skips = lambda device, dtype, job: dtype != torch.bfloat16
 
     def counted(self, kernel, grid, *tensors, **flags):
         launched[f"{self.product.dtype}"] += 1

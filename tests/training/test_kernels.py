@@ -12,9 +12,9 @@ import torch
 
 from tofu_eval.training import fused, tiles
 from tofu_eval.training.distribution_losses import label_smoothing, sed
-from tofu_eval.training.loss_probes import drops_tokens
+from tofu_eval.training.loss_probes import drops_most
 from tofu_eval.training.losses import LOSSES, ce
-from tofu_eval.training.tiles import choose_tile, tile_in_torch, tile_in_triton
+from tofu_eval.training.tiles import Job, choose_tile, tile_in_torch, tile_in_triton
 
 TESTS = Path(__file__).parents[1]
 
@@ -194,8 +194,25 @@ def test_tiles_are_chosen_from_the_device(monkeypatch):
     assert fused.rows_of_tile(torch.device("cpu"), torch.float32, 128_256) == 256
 
 
-def test_losses_that_drop_tokens_are_known_by_their_weights():
-    dropping = {e.name for e in LOSSES.entries() if drops_tokens(LOSSES.get(e.name)())}
-    assert dropping == {"lambda-pr", "psft"}
-    assert not fused._skips(torch.device("cpu"), torch.bfloat16, LOSSES.get("psft")())
-    assert fused._skips(torch.device("cuda"), torch.bfloat16, LOSSES.get("psft")())
+def test_losses_that_drop_most_tokens_are_known_by_their_weights():
+    dropping = {e.name for e in LOSSES.entries() if drops_most(LOSSES.get(e.name)())}
+    assert dropping == {"lambda-pr"}
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "loss", "asked", "skips"),
+    [
+        ("cuda", torch.bfloat16, "lambda-pr", None, True),
+        ("cuda", torch.float16, "lambda-pr", None, True),
+        ("cuda", torch.bfloat16, "lambda-pr", False, False),
+        ("cuda", torch.bfloat16, "ce", None, False),
+        ("cuda", torch.bfloat16, "ce", True, True),
+        ("cuda", torch.float32, "ce", True, False),  # does not fit the registers
+        ("cuda", torch.float64, "ce", True, False),
+        ("cpu", torch.bfloat16, "ce", True, False),
+    ],
+)
+def test_blocks_are_left_out_where_that_is_worth_it(monkeypatch, device, dtype, loss, asked, skips):
+    monkeypatch.setattr(fused, "drops_most", lambda spec, device: drops_most(spec))
+    job = Job(LOSSES.get(loss)(), torch.zeros(1), (), None, 1.0, 64, True, asked)
+    assert fused._skips(torch.device(device), dtype, job) == skips

@@ -11,7 +11,8 @@ LIGHT = "import sys, tofu_eval.training as t; print({'torch', 'transformers'} & 
 
 LISTING = (
     "import sys; from tofu_eval.training import LOSSES; "
-    "print(len(LOSSES.entries()), 'trl' in sys.modules)"
+    "import tofu_eval.training.fused; "
+    "print(len(LOSSES.entries()), 'trl' in sys.modules, 'torch._dynamo' in sys.modules)"
 )
 
 
@@ -20,11 +21,11 @@ def test_importing_the_package_imports_nothing_heavy():
     assert done.stdout == "set()\n"
 
 
-def test_listing_the_losses_does_not_import_the_trainers():
+def test_listing_the_losses_imports_neither_trainers_nor_a_compiler():
     done = subprocess.run(
         [sys.executable, "-c", LISTING], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "14 False\n"
+    assert done.stdout == "14 False False\n"
 
 
 def test_every_name_is_there():

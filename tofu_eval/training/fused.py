@@ -11,6 +11,7 @@ a tile is in `tiles.py`, the gradient's products in `products.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,10 +28,10 @@ from tofu_eval.training.logit_losses import (
     completion_places,
     items_of,
 )
-from tofu_eval.training.loss_probes import check_alone, drops_tokens
+from tofu_eval.training.loss_probes import check_alone, drops_most
 from tofu_eval.training.losses import LossSpec, check_number
 from tofu_eval.training.products import Gradients, Part, add_products
-from tofu_eval.training.tiles import ROWS, Job, choose_tile
+from tofu_eval.training.tiles import ROWS, Job, choose_tile, exact_dtype, target_logits
 
 CPU_TILE = 2**25
 """Logits in a tile on a CPU: 128 MiB in float32, which is all that is there of them at a time."""
@@ -92,11 +93,12 @@ def fused_loss(
         num_items: what to divide by, when the batch is a part of a larger one: the larger one's
             supervised tokens. The parts' reports then add up to the whole's.
         supervised: where among all labels, flat, those stand that are not -100. With it nothing
-            here waits for the device; without it they are looked for, and labels are checked.
+            here waits for a device: a label outside the vocabulary, else an error, gives a loss
+            that is NaN there.
         chunk: tokens a tile, >= 1; by default chosen from the device.
-        skip: on CUDA, whether the products leave out blocks of the gradient that are below the
-            dtype's resolution; by default where the loss gives some tokens the weight 0. A CPU
-            leaves out those tokens anyway.
+        skip: on CUDA in half precision, whether the products leave out blocks of the gradient
+            that are below the dtype's resolution; by default where the loss gives most tokens the
+            weight 0. A CPU leaves out those tokens anyway.
 
     Raises:
         TrainingError: shapes or labels do not fit, there is nothing to divide by, or a token's
@@ -119,13 +121,14 @@ def fused_loss(
         x.flatten().index_select(0, index)
         for x in (labels, places.position, places.length, *_needed(spec, reference))
     )
-    if supervised is None:
+    if supervised is None or not y.is_cuda:
         _check_labels(y, len(weight))
     items = items_of(len(y), num_items)
     inputs = hidden.flatten(0, -2).index_select(0, index), weight, bias
     wants_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
     job = Job(spec, y.long(), tuple(known), softcap, scale, chunk, wants_grad, skip)
-    total, others = _loss_sum(*inputs, job)
+    loss_sum = _untraced_loss_sum() if torch.compiler.is_compiling() else _loss_sum
+    total, others = loss_sum(*inputs, job)
     return FusedReport(total / items, *(others / items).unbind())
 
 
@@ -142,12 +145,13 @@ def rows_of_tile(device: torch.device, dtype: torch.dtype, vocabulary: int) -> i
     return max(64, rows // 64 * 64)  # blocks that matrix units are made for
 
 
-def _skips(device: torch.device, dtype: torch.dtype, spec: LossSpec) -> bool:
-    """Looking for what can be left out is worth its time where there surely is some.
+def _skips(device: torch.device, dtype: torch.dtype, job: Job) -> bool:
+    """Looking for what can be left out is worth its time where that is surely most of it.
 
-    In float32 the kernels' products are slower than the library's, whatever they leave out.
+    In float32 the kernels' products do not fit the registers, whatever they leave out.
     """
-    return device.type == "cuda" and dtype.itemsize == 2 and drops_tokens(spec)
+    able = device.type == "cuda" and dtype in (torch.float16, torch.bfloat16)
+    return able and (drops_most(job.spec, device) if job.skip is None else job.skip)
 
 
 def _product_dtype(hidden: Tensor) -> torch.dtype:
@@ -173,7 +177,8 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
             torch.zeros_like(x, dtype=dtype) if needed and job.wants_grad else None
             for x, needed in zip(inputs, ctx.needs_input_grad, strict=False)
         ]
-        rows = torch.empty(ROWS + job.spec.top, len(hidden), dtype=dtype, device=device)
+        exact = exact_dtype(device, dtype)
+        rows = torch.empty(ROWS + job.spec.top, len(hidden), dtype=exact, device=device)
         tile = choose_tile(device, matmul_dtype, job.spec)
         vocabulary = len(weight)
         stride = -(-vocabulary // STRIDE) * STRIDE
@@ -185,13 +190,14 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
                 part = slice(start, start + job.chunk)
                 h = hidden[part].to(matmul_dtype)
                 product = torch.mm(h, head.t(), out=buffer[: len(h)])
-                report = tile(product, bias, part, job)
+                own = target_logits(h, head, bias, job.y[part], job)
+                report = tile(product, bias, own, part, job)
                 rows[:, part] = report.rows
                 if job.wants_grad:
                     add_products(Gradients(*grads), Part(part, product, h, head, report))
         ctx.save_for_backward(*grads)
         ctx.dtypes = [x.dtype if x is not None else None for x in inputs]
-        total, others, _ = rows.sum(1).tensor_split([1, 5])
+        total, others, _ = rows.sum(1).to(dtype).tensor_split([1, 5])
         ctx.mark_non_differentiable(others)
         return total.squeeze(0), others
 
@@ -205,16 +211,24 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
         ), None
 
 
-# Not traced: the number of tiles changes with every batch, and each would be compiled anew.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _loss_sum(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, job: Job
 ) -> tuple[Tensor, Tensor]:
-    if job.skip is None:
-        job = replace(job, skip=_skips(hidden.device, _product_dtype(hidden), job.spec))
-    total, others = _LossSum.apply(hidden, weight, bias, job)
-    check_alone(job.spec)
+    skip = _skips(hidden.device, _product_dtype(hidden), job)
+    total, others = _LossSum.apply(hidden, weight, bias, replace(job, skip=skip))
+    check_alone(job.spec, hidden.device)
     return total, others
+
+
+_UNTRACED: list[Callable[..., tuple[Tensor, Tensor]]] = []
+
+
+def _untraced_loss_sum() -> Callable[..., tuple[Tensor, Tensor]]:
+    """`_loss_sum` for compilers: the number of tiles changes with every batch, and each would be
+    compiled anew. Made when a compiler asks, since `disable` imports the compiler, for seconds."""
+    if not _UNTRACED:
+        _UNTRACED.append(torch.compiler.disable(_loss_sum))
+    return _UNTRACED[0]
 
 
 def _check_shapes(

@@ -72,12 +72,13 @@ class Logits:
 def read(logits: Logits) -> Tensor:
     """One pass over the tile.
 
-    Returns: (8, tokens) float32: log softmax(z)[y], log softmax(z/β)[y], the entropy of softmax(z)
-        in nats, its Σ p², 1 where no logit is larger than the target's and 0 elsewhere, max z,
-        log sum exp((z - max z)/β), and log sum exp(z - max z).
+    Returns: (6, tokens) float32: the target's logit, the largest logit, and, with d the distance
+        of each logit to that, the sums of exp(d), exp(d/β), d · exp(d) and exp(d)² over all but the
+        target, so that 1 - p is as exact as p. What is made of them is left to the caller, who can
+        do so more exactly.
     """
     tokens = len(logits.product)
-    found = torch.empty(8, tokens, dtype=torch.float32, device=logits.product.device)
+    found = torch.empty(6, tokens, dtype=torch.float32, device=logits.product.device)
     logits._launch(_read, (tokens,), *found.unbind())
     return found
 
@@ -90,6 +91,7 @@ def overwrite(
     maximum: Tensor,
     log_sum: Tensor,
     log_total: Tensor,
+    miss: Tensor,
     *,
     masses: bool = False,
 ) -> Tensor | None:
@@ -99,8 +101,10 @@ def overwrite(
         logits: as `read` got them; `product` is overwritten.
         weight: (tokens,), the loss's w.
         factor: (tokens,), c of its entropy term; None where it has none.
-        entropy: as `read` found it.
-        maximum, log_sum, log_total: the last three that `read` found.
+        entropy: of softmax(z), in nats.
+        maximum: the largest logit.
+        log_sum, log_total: log of the sums of exp(d/β) and exp(d), the target's with it.
+        miss: softmax(z/β)[y] - 1.
         masses: whether to sum up how large the gradient is.
     `product` holds (w · (softmax(z/β) - onehot(y)) + c · p · (log p + H)) · dz/dproduct then.
 
@@ -110,11 +114,13 @@ def overwrite(
     tokens, vocabulary = logits.product.shape
     weight = weight.to(torch.float32).contiguous()
     paid = weight if factor is None else factor.to(torch.float32).contiguous()
+    numbers = (entropy, maximum, log_sum, log_total, miss)
+    single = [x.to(torch.float32).contiguous() for x in numbers]
     grid = (tokens, triton.cdiv(vocabulary, BLOCK))
     blocks = grid[1] * (BLOCK // COLUMNS)
     mass = weight if not masses else weight.new_empty(tokens, blocks)
     logits._launch(
-        _overwrite, grid, weight, paid, entropy, maximum, log_sum, log_total, mass,
+        _overwrite, grid, weight, paid, *single, mass,
         HAS_ENTROPY=factor is not None, HAS_MASS=masses, COLUMNS=COLUMNS,
     )  # fmt: skip
     return mass if masses else None
@@ -159,14 +165,12 @@ def _read(
     product_ptr,
     bias_ptr,
     target_ptr,
-    log_p_ptr,
-    tempered_ptr,
-    entropy_ptr,
-    collision_ptr,
-    hit_ptr,
+    wanted_ptr,
     maximum_ptr,
-    log_sum_ptr,
-    log_total_ptr,
+    total_ptr,
+    tempered_ptr,
+    moment_ptr,
+    squares_ptr,
     vocabulary,
     stride,
     scale,
@@ -181,6 +185,7 @@ def _read(
     row_ptr = product_ptr + token * stride
     target = tl.load(target_ptr + token)
     top = -3.4e38  # not -inf: (-inf) - (-inf) is NaN
+    # Of all but the target:
     total = 0.0  # sum of exp(z - top)
     moment = 0.0  # sum of (z - top) · exp(z - top)
     squares = 0.0  # sum of exp(z - top)²
@@ -192,28 +197,28 @@ def _read(
         z = _load(row_ptr, bias_ptr, columns, inside, scale, softcap, HAS_BIAS, HAS_SOFTCAP)
         z = tl.where(inside, z, -float("inf"))
         # From the block, not from memory: computed alone it may differ from its equals by a bit.
-        wanted += tl.sum(tl.where(columns == target, z, 0.0), axis=0)
+        mine = columns == target
+        wanted += tl.sum(tl.where(mine, z, 0.0), axis=0)
         new = tl.maximum(top, tl.max(z, axis=0))
         step = top - new
         shrink = tl.exp(step)
         below = z - new
-        e = tl.exp(below)
+        e = tl.where(mine, 0.0, tl.exp(below))
         moment = shrink * (moment + step * total)
         moment += tl.sum(tl.where(e > 0, below * e, 0.0), axis=0)  # 0 · -inf is NaN
         total = total * shrink + tl.sum(e, axis=0)
         squares = squares * shrink * shrink + tl.sum(e * e, axis=0)
-        tempered = tempered * tl.exp(step * inverse) + tl.sum(tl.exp(below * inverse), axis=0)
+        tempered *= tl.exp(step * inverse)
+        tempered += tl.sum(tl.where(mine, 0.0, tl.exp(below * inverse)), axis=0)
         top = new
-    log_total = tl.log(total)
-    log_sum = tl.log(tempered)
-    tl.store(log_p_ptr + token, wanted - top - log_total)
-    tl.store(tempered_ptr + token, (wanted - top) * inverse - log_sum)
-    tl.store(entropy_ptr + token, log_total - moment / total)
-    tl.store(collision_ptr + token, squares / (total * total))
-    tl.store(hit_ptr + token, tl.where(wanted >= top, 1.0, 0.0))
+    # Nobody has waited to look at the labels: of one that is none the loss must not be finite.
+    wanted = tl.where((target >= 0) & (target < vocabulary), wanted, float("nan"))
+    tl.store(wanted_ptr + token, wanted)
     tl.store(maximum_ptr + token, top)
-    tl.store(log_sum_ptr + token, log_sum)
-    tl.store(log_total_ptr + token, log_total)
+    tl.store(total_ptr + token, total)
+    tl.store(tempered_ptr + token, tempered)
+    tl.store(moment_ptr + token, moment)
+    tl.store(squares_ptr + token, squares)
 
 
 @triton.jit
@@ -227,6 +232,7 @@ def _overwrite(
     maximum_ptr,
     log_sum_ptr,
     log_total_ptr,
+    miss_ptr,
     mass_ptr,
     vocabulary,
     stride,
@@ -252,9 +258,9 @@ def _overwrite(
     z = _load(row_ptr, bias_ptr, columns, busy, scale, softcap, HAS_BIAS, HAS_SOFTCAP)
     below = z - tl.load(maximum_ptr + token)
     q = tl.exp(below * inverse - tl.load(log_sum_ptr + token))
-    # Before it is rounded to the tile's dtype: near p = 1 nothing would be left of the difference.
-    q -= tl.where(columns == tl.load(target_ptr + token), 1.0, 0.0)
-    grad = q * weight
+    # Not q - 1: near p = 1 nothing would be left of the difference.
+    miss = tl.load(miss_ptr + token)
+    grad = weight * tl.where(columns == tl.load(target_ptr + token), miss, q)
     if HAS_ENTROPY:
         log_p = below - tl.load(log_total_ptr + token)
         p = tl.exp(log_p)

@@ -90,8 +90,9 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _is_cut_on_the_way(self) -> bool:
         """Whether batches are cut along their first dimension for several devices."""
-        streams = (self.train_dataset, *_datasets(self.eval_dataset))
-        return self.args.n_gpu > 1 or any(isinstance(x, IterableDataset) for x in streams)
+        data = (self.train_dataset, *_datasets(self.eval_dataset))
+        streams = any(isinstance(x, IterableDataset) for x in data)
+        return self.args.n_gpu > 1 or streams or bool(self.accelerator.dispatch_batches)
 
     def compute_loss(
         self,

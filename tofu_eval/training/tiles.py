@@ -60,7 +60,7 @@ class TileReport:
     """What a tile says of its tokens.
 
     Args:
-        rows: (ROWS + top, tokens), at least float32.
+        rows: (ROWS + top, tokens), in `exact_dtype`.
         lift: (tokens,), powers of two by which the rows of the gradient are too large, so that
             they fit float16; None in other dtypes.
         mass: (tokens, blocks), the gradient's absolute values, summed over blocks of columns;
@@ -72,9 +72,10 @@ class TileReport:
     mass: Tensor | None = None
 
 
-Tile = Callable[[Tensor, Tensor | None, slice, Job], TileReport]
+Tile = Callable[[Tensor, Tensor | None, Tensor | None, slice, Job], TileReport]
 """Works on hidden @ weight.T of some tokens, whose rows may lie apart, in place: where the job
-wants a gradient, that of the loss by what came in takes its place, in its dtype."""
+wants a gradient, that of the loss by what came in takes its place, in its dtype. What comes with
+it is the head's bias, and `target_logits`, where there are any."""
 
 
 def choose_tile(device: torch.device, dtype: torch.dtype, spec: LossSpec) -> Tile:
@@ -98,7 +99,20 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def tile_in_triton(product: Tensor, bias: Tensor | None, part: slice, job: Job) -> TileReport:
+def exact_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What the few numbers of a token are worked out in.
+
+    A log-probability of -20 is rounded by 1e-6 in float32, and with it any weight that is a power
+    of p. In float64 it is as exact as the logits, at the price of some numbers a token; not every
+    kind of device has float64.
+    """
+    has_it = device.type in ("cpu", "cuda")
+    return torch.float64 if has_it else torch.promote_types(dtype, torch.float32)
+
+
+def tile_in_triton(
+    product: Tensor, bias: Tensor | None, own: Tensor | None, part: slice, job: Job
+) -> TileReport:
     """A `Tile` by the kernels."""
     from tofu_eval.training import kernels
 
@@ -106,7 +120,18 @@ def tile_in_triton(product: Tensor, bias: Tensor | None, part: slice, job: Job) 
     logits = kernels.Logits(
         product, job.y[part], bias, job.scale, job.softcap, temperature=spec.temperature
     )
-    log_p, tempered, entropy, collision, hit, *softmax = kernels.read(logits)
+    found = kernels.read(logits).to(exact_dtype(product.device, product.dtype))
+    seen, largest, total, tempered_total, moment, squares = found.unbind()
+    wanted = (seen if own is None else own) - largest
+    mine = wanted.exp()
+    total = total + mine
+    log_total = total.log()
+    log_sum = (tempered_total + (wanted / spec.temperature).exp()).log()
+    log_p = (wanted - log_total).clamp(max=0)
+    tempered = (wanted / spec.temperature - log_sum).clamp(max=0)
+    entropy = log_total - (moment + torch.special.xlogy(mine, mine)) / total
+    collision = (squares + mine.square()) / total.square()
+    hit = (seen >= largest).to(log_p.dtype)
     none = log_p.new_empty(len(log_p), 0)
     weight, factor = token_factors(spec, job.stats(part, log_p, entropy, collision, none))
     loss = -weight * spec.temperature * tempered
@@ -117,7 +142,10 @@ def tile_in_triton(product: Tensor, bias: Tensor | None, part: slice, job: Job) 
     if not job.wants_grad:
         return TileReport(rows)
     lift, weight, factor = lift_factors(weight, factor, job.scale, product.dtype)
-    mass = kernels.overwrite(logits, weight, factor, entropy, *softmax, masses=bool(job.skip))
+    mass = kernels.overwrite(
+        logits, weight, factor, entropy, largest, log_sum, log_total, torch.expm1(tempered),
+        masses=bool(job.skip),
+    )  # fmt: skip
     return TileReport(rows, lift, mass)
 
 
@@ -131,65 +159,98 @@ def lift_factors(
     _, exponent = torch.frexp(largest.float() * abs(scale) / LIFT_TO)
     exponent = torch.where(largest > 0, exponent, -100).clamp(-100, 100)
     lift = torch.ldexp(torch.ones_like(weight), -exponent)
-    return lift, weight * lift, None if factor is None else factor * lift
+    return lift.float(), weight * lift, None if factor is None else factor * lift
 
 
-def tile_in_torch(product: Tensor, bias: Tensor | None, part: slice, job: Job) -> TileReport:
+def target_logits(
+    hidden: Tensor, head: Tensor, bias: Tensor | None, y: Tensor, job: Job
+) -> Tensor | None:
+    """The targets' own logits in float64, where the products are in float32 on a CPU; else None.
+
+    A product of float32 is off by 2e-6 at a logit of 10, and where p is near 1 that is what 1 - p
+    is made of.
+    """
+    if hidden.dtype != torch.float32 or hidden.device.type != "cpu":
+        return None
+    u = torch.einsum("th,th->t", hidden.double(), head[y].double())
+    u = job.scale * (u if bias is None else u + bias[y])
+    return u if job.softcap is None else job.softcap * torch.tanh(u / job.softcap)
+
+
+def tile_in_torch(
+    product: Tensor, bias: Tensor | None, own: Tensor | None, part: slice, job: Job
+) -> TileReport:
     """A `Tile` by PyTorch, a few rows at a time."""
     block = CUDA_BLOCK if product.is_cuda else CPU_BLOCK
     few = max(1, block // product.shape[1])
     done, start = [], part.start
     for some in product.split(few):
         end = start + len(some)
-        done.append(_rows_in_torch(some, bias, slice(start, end), job))
+        rows = slice(start, end)
+        mine = None if own is None else own[start - part.start : end - part.start, None]
+        done.append(_rows_in_torch(some, bias, mine, rows, job))
         start = end
-    rows, lifts = zip(*done, strict=True)
-    return TileReport(torch.cat(rows, 1), None if lifts[0] is None else torch.cat(lifts))
+    reports, lifts = zip(*done, strict=True)
+    return TileReport(torch.cat(reports, 1), None if lifts[0] is None else torch.cat(lifts))
 
 
 def _rows_in_torch(
-    product: Tensor, bias: Tensor | None, part: slice, job: Job
+    product: Tensor, bias: Tensor | None, own: Tensor | None, part: slice, job: Job
 ) -> tuple[Tensor, Tensor | None]:
-    spec, y = job.spec, job.y[part]
+    """Numbers of a token are columns here, in `exact_dtype`; all that is larger is at most two
+    blocks, and one more each for a soft-cap, an entropy term and a target."""
+    spec, y, exact = job.spec, job.y[part, None], exact_dtype(product.device, product.dtype)
     z = product.to(torch.promote_types(product.dtype, torch.float32))
     slope = _bring_to_logits(z, bias, job)
-    z -= z.amax(-1, keepdim=True)
-    wanted = z.gather(1, y[:, None]).squeeze(1)
+    largest, seen = z.amax(-1, keepdim=True), z.gather(1, y)
+    hit = (seen == largest).to(exact)
+    wanted = (seen.to(exact) if own is None else own) - largest
+    z.sub_(largest).scatter_(1, y, wanted.to(z.dtype))
     z.clamp_(min=torch.finfo(z.dtype).min)  # 0 · -inf is NaN
-    e = z.exp()
-    total = e.sum(-1)
+    e = torch.exp(z)
+    total = _sum_apart(e, wanted, y)
     log_total = total.log()
-    log_p = wanted - log_total
-    entropy = log_total - torch.einsum("tv,tv->t", e, z) / total  # vecdot would make another z
-    collision = torch.einsum("tv,tv->t", e, e) / total.square()
-    hit = (wanted == 0).to(z.dtype)
-    top = z.topk(spec.top).values - log_total[:, None] if spec.top else z.new_empty(len(z), 0)
-    weight, factor = token_factors(spec, job.stats(part, log_p, entropy, collision, top))
+    log_p = (wanted - log_total).clamp(max=0)
+    # vecdot would make another z
+    entropy = log_total - torch.einsum("tv,tv->t", e, z)[:, None] / total
+    collision = torch.einsum("tv,tv->t", e, e)[:, None] / total.square()
+    top = z.topk(spec.top).values - log_total
+    numbers = (x.squeeze(1) for x in (log_p, entropy, collision))
+    weight, factor = token_factors(spec, job.stats(part, *numbers, top))
     lift, lifted, paid = lift_factors(weight, factor, job.scale, product.dtype)
     reward = None
     if paid is not None and job.wants_grad:
-        reward = (z + (entropy - log_total)[:, None]).mul_(e).mul_((paid / total)[:, None])
+        reward = (z + (entropy - log_total).to(z.dtype)).mul_(e)
+        reward *= (paid[:, None] / total).to(z.dtype)
     if spec.temperature != 1:
         # softmax(z/β), and log p of it
         e = torch.exp(z.div_(spec.temperature), out=e)
-        total = e.sum(-1)
-    tempered = wanted / spec.temperature - total.log()
-    log_q = z.sub_(total.log()[:, None]) if spec.target is not None else z
-    target = target_distribution(spec, log_q, y)
-    if target is not None:
-        tempered = expected_log(target, log_q)
-        grad = e.div_(total[:, None]).sub_(target).mul_(lifted[:, None])
+        total = _sum_apart(e, wanted / spec.temperature, y)
+    tempered = (wanted / spec.temperature - total.log()).clamp(max=0)
+    if spec.target is not None:
+        log_q = z.sub_(total.log().to(z.dtype))
+        target = target_distribution(spec, log_q, y.squeeze(1))
+        tempered = expected_log(target, log_q).to(exact)[:, None]
+        grad = e.div_(total.to(z.dtype)).sub_(target).mul_(lifted.to(z.dtype)[:, None])
     elif job.wants_grad:
-        grad = e.mul_((lifted / total)[:, None])
-        grad.scatter_(1, y[:, None], (lifted * torch.expm1(tempered))[:, None])
-    loss = -weight * spec.temperature * tempered
+        grad = e.mul_((lifted[:, None] / total).to(z.dtype))
+        grad.scatter_(1, y, (lifted[:, None] * torch.expm1(tempered)).to(z.dtype))
+    loss = -weight * spec.temperature * tempered.squeeze(1)
     kept = torch.zeros_like(loss)
     if factor is not None:
-        loss, kept = loss - factor * entropy, factor
-    rows = torch.stack([loss, -log_p, weight, entropy, hit, collision, kept, *top.unbind(1)])
+        loss, kept = loss - factor * entropy.squeeze(1), factor
+    numbers = (x.squeeze(1) for x in (-log_p, weight[:, None], entropy, hit, collision))
     if job.wants_grad:
         _put_gradient(product, grad, reward, slope, job)
-    return rows, lift
+    return torch.stack([loss, *numbers, kept, *top.unbind(1)]), lift
+
+
+def _sum_apart(e: Tensor, wanted: Tensor, y: Tensor) -> Tensor:
+    """The sums of rows of exp(z), the target's entry apart, so that 1 - p is as exact as p."""
+    own = wanted.exp()
+    others = e.scatter_(1, y, 0.0).sum(-1, keepdim=True)
+    e.scatter_(1, y, own.to(e.dtype))
+    return own + others
 
 
 def _bring_to_logits(z: Tensor, bias: Tensor | None, job: Job) -> Tensor | None:
