@@ -22,7 +22,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if Path(sys.path[0]).samefile(Path(__file__).parent):
+if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
     sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
 
 import argparse
