@@ -67,7 +67,7 @@ VALUES = {"BLOCK": kernels.BLOCK, "COLUMNS": kernels.COLUMNS}
 VALUES |= {"TOKENS": kernel_products.TOKENS, "WIDTH": kernel_products.WIDTH}
 OF_TILES = ("product_ptr", "bias_ptr", "grad_ptr", "head_ptr", "hidden_ptr")
 
-for dtype in ("fp16", "bf16", "fp32"):
+for arch, dtype in ((90, "fp16"), (90, "bf16"), (90, "fp32"), (80, "fp16")):
     of_tiles = {name: "*" + dtype for name in OF_TILES}
     for kernel, warps in (
         (kernels._read, kernels.WARPS),
@@ -81,11 +81,13 @@ for dtype in ("fp16", "bf16", "fp32"):
             types = {**TYPES, **of_tiles, **dict.fromkeys(fixed, "constexpr")}
             made = triton.compile(
                 ASTSource(kernel, {n: types.get(n, "*fp32") for n in names}, constexprs=fixed),
-                target=GPUTarget("cuda", 90, 32),
+                target=GPUTarget("cuda", arch, 32),
                 options={"num_warps": warps},
             )
-            # In full precision a product does not fit the registers, and nobody is told to use it.
             assert "st.local" not in made.asm["ptx"]
+            # What the smallest of these devices has for a program is 99 KiB. In full precision a
+            # product does not fit there, and is not used.
+            assert made.metadata.shared <= 64 * 1024 or dtype == "fp32"
             print(len(made.asm["cubin"]) > 0)
 """
 
@@ -102,7 +104,7 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["True"] * 24
+    assert done.stdout.split() == ["True"] * 32
 
 
 SKIPPING = """
@@ -200,19 +202,23 @@ def test_losses_that_drop_most_tokens_are_known_by_their_weights():
 
 
 @pytest.mark.parametrize(
-    ("device", "dtype", "loss", "asked", "skips"),
+    ("device", "dtype", "loss", "asked", "capability", "skips"),
     [
-        ("cuda", torch.bfloat16, "lambda-pr", None, True),
-        ("cuda", torch.float16, "lambda-pr", None, True),
-        ("cuda", torch.bfloat16, "lambda-pr", False, False),
-        ("cuda", torch.bfloat16, "ce", None, False),
-        ("cuda", torch.bfloat16, "ce", True, True),
-        ("cuda", torch.float32, "ce", True, False),  # does not fit the registers
-        ("cuda", torch.float64, "ce", True, False),
-        ("cpu", torch.bfloat16, "ce", True, False),
+        ("cuda", torch.bfloat16, "lambda-pr", None, (9, 0), True),
+        ("cuda", torch.float16, "lambda-pr", None, (8, 9), True),
+        ("cuda", torch.bfloat16, "lambda-pr", False, (9, 0), False),
+        ("cuda", torch.bfloat16, "ce", None, (9, 0), False),
+        ("cuda", torch.bfloat16, "ce", True, (9, 0), True),
+        ("cuda", torch.float16, "ce", True, (7, 5), False),
+        ("cuda", torch.float32, "ce", True, (9, 0), False),  # does not fit the registers
+        ("cuda", torch.float64, "ce", True, (9, 0), False),
+        ("cpu", torch.bfloat16, "ce", True, (9, 0), False),
     ],
 )
-def test_blocks_are_left_out_where_that_is_worth_it(monkeypatch, device, dtype, loss, asked, skips):
+def test_blocks_are_left_out_where_that_is_worth_it(
+    monkeypatch, device, dtype, loss, asked, capability, skips
+):
     monkeypatch.setattr(fused, "drops_most", lambda spec, device: drops_most(spec))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     job = Job(LOSSES.get(loss)(), torch.zeros(1), (), None, 1.0, 64, True, asked)
     assert fused._skips(torch.device(device), dtype, job) == skips

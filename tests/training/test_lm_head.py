@@ -96,10 +96,17 @@ def test_the_check_knows_this_head(name, make_model):
     assert model.training == training
 
 
+@each_model
 @each_loss
-def test_packed_documents_are_what_they_are_alone(spec, make_model):
-    """One row, positions that start again, no mask: TRL's padding-free form."""
-    model = make_model("llama").double().eval()
+def test_packed_documents_are_what_they_are_alone(name, spec, make_model, monkeypatch):
+    """One row, positions that start again, no mask: TRL's padding-free form; tiles of 5 tokens.
+
+    The norms of Gemma and Cohere are worked out in float32, whatever a model's dtype is.
+    """
+    model = make_model(name).double().eval()
+    monkeypatch.setattr(
+        "tofu_eval.training.lm_head.fused_loss", lambda *a, **k: fused.fused_loss(*a, **k, chunk=5)
+    )
     add_fused_loss(model, spec)
     inputs = batch()
     apart = gradients(model, model(**inputs, fused_loss=True).loss)
@@ -115,8 +122,10 @@ def test_packed_documents_are_what_they_are_alone(spec, make_model):
         "labels": labels.masked_fill(torch.cat([torch.arange(len(r[0])) for r in rows]) == 0, -100),
     }
     together = gradients(model, model(**packed, fused_loss=True).loss)
+    largest = max(grad.abs().max().item() for grad in apart.values())
+    tolerance = 1e-6 if name in ("gemma2", "cohere") else 1e-12
     for key, grad in apart.items():
-        torch.testing.assert_close(together[key], grad, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(together[key], grad, rtol=0, atol=tolerance * largest)
 
 
 def test_without_the_keyword_it_is_the_models_own_forward(make_model):

@@ -148,10 +148,13 @@ def rows_of_tile(device: torch.device, dtype: torch.dtype, vocabulary: int) -> i
 def _skips(device: torch.device, dtype: torch.dtype, job: Job) -> bool:
     """Looking for what can be left out is worth its time where that is surely most of it.
 
-    In float32 the kernels' products do not fit the registers, whatever they leave out.
+    In float32 the kernels' products do not fit the registers, whatever they leave out, and before
+    compute capability 8.0 there are no matrix units that Triton knows how to feed.
     """
-    able = device.type == "cuda" and dtype in (torch.float16, torch.bfloat16)
-    return able and (drops_most(job.spec, device) if job.skip is None else job.skip)
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return False
+    wanted = drops_most(job.spec, device) if job.skip is None else job.skip
+    return wanted and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _product_dtype(hidden: Tensor) -> torch.dtype:
