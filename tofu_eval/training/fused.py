@@ -28,7 +28,7 @@ from tofu_eval.training.logit_losses import (
     completion_places,
     items_of,
 )
-from tofu_eval.training.loss_probes import check_alone, drops_most
+from tofu_eval.training.loss_probes import check_alone, drops_most, looks_at_collision
 from tofu_eval.training.losses import LossSpec, check_number
 from tofu_eval.training.products import Gradients, Part, add_products
 from tofu_eval.training.tiles import ROWS, Job, choose_tile, exact_dtype, target_logits
@@ -218,7 +218,9 @@ def _loss_sum(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, job: Job
 ) -> tuple[Tensor, Tensor]:
     skip = _skips(hidden.device, _product_dtype(hidden), job)
-    total, others = _LossSum.apply(hidden, weight, bias, replace(job, skip=skip))
+    collides = looks_at_collision(job.spec, hidden.device)
+    job = replace(job, skip=skip, collides=collides)
+    total, others = _LossSum.apply(hidden, weight, bias, job)
     check_alone(job.spec, hidden.device)
     return total, others
 

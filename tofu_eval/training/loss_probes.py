@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -74,9 +75,19 @@ def drops_most(spec: LossSpec, device: torch.device | None = None) -> bool:
 def looks_at_places(spec: LossSpec) -> bool:
     """Whether a factor depends on where a token stands in its completion."""
     stats = _made_up(spec)
-    elsewhere = TokenStats(
-        stats.log_p, stats.length - 1 - stats.position, 2 * stats.length, stats.entropy,
-        stats.collision, stats.top, stats.reference,
-    )  # fmt: skip
+    position = stats.length - 1 - stats.position
+    elsewhere = replace(stats, position=position, length=2 * stats.length)
     pairs = zip(token_factors(spec, stats), token_factors(spec, elsewhere), strict=True)
+    return any(a is not None and not torch.equal(a, b) for a, b in pairs)
+
+
+@lru_cache(maxsize=64)
+def looks_at_collision(spec: LossSpec, device: torch.device | None = None) -> bool:
+    """Whether a factor depends on Σ p², which is a sum over the vocabulary of its own.
+
+    Asked with NaN in its place, from which nothing else can come.
+    """
+    stats = _made_up(spec, device)
+    without = replace(stats, collision=torch.full_like(stats.collision, torch.nan))
+    pairs = zip(token_factors(spec, stats), token_factors(spec, without), strict=True)
     return any(a is not None and not torch.equal(a, b) for a, b in pairs)

@@ -30,6 +30,9 @@ LIFT_TO = 16.0
 CPU_BLOCK = 2**18
 """Logits that PyTorch works on at a time: what a cache holds, with what is made of them."""
 
+FEW_ROWS = 16
+"""Rows that are multiplied one by one on a CPU."""
+
 CUDA_BLOCK = 2**25
 """The same on CUDA, where each step is a kernel of its own: 128 MiB in float32."""
 
@@ -46,6 +49,7 @@ class Job:
     chunk: int
     wants_grad: bool
     skip: bool | None  # whether its products leave out what is nearly nothing; None: not said
+    collides: bool = True  # whether the loss looks at Σ p²
 
     def stats(
         self, part: slice, log_p: Tensor, entropy: Tensor, collision: Tensor, top: Tensor
@@ -211,9 +215,9 @@ def _rows_in_torch(
     total = _sum_apart(e, wanted, y)
     log_total = total.log()
     log_p = (wanted - log_total).clamp(max=0)
-    # vecdot would make another z
-    entropy = log_total - torch.einsum("tv,tv->t", e, z)[:, None] / total
-    collision = torch.einsum("tv,tv->t", e, e)[:, None] / total.square()
+    entropy = log_total - _dots(e, z)[:, None] / total
+    squares = _dots(e, e)[:, None] if job.collides else torch.full_like(total, torch.nan)
+    collision = squares / total.square()
     top = z.topk(spec.top).values - log_total
     numbers = (x.squeeze(1) for x in (log_p, entropy, collision))
     weight, factor = token_factors(spec, job.stats(part, *numbers, top))
@@ -243,6 +247,15 @@ def _rows_in_torch(
     if job.wants_grad:
         _put_gradient(product, grad, reward, slope, job)
     return torch.stack([loss, *numbers, kept, *top.unbind(1)]), lift
+
+
+def _dots(a: Tensor, b: Tensor) -> Tensor:
+    """Sums of a · b, row by row. On a CPU einsum takes as long for one as all else for the loss."""
+    if a.is_cuda:
+        return torch.einsum("tv,tv->t", a, b)  # vecdot makes another block, which is large there
+    if len(a) > FEW_ROWS:
+        return torch.linalg.vecdot(a, b)
+    return torch.stack([torch.dot(x, y) for x, y in zip(a, b, strict=True)])
 
 
 def _sum_apart(e: Tensor, wanted: Tensor, y: Tensor) -> Tensor:
