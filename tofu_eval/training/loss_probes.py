@@ -43,6 +43,11 @@ def _part_of(stats: TokenStats, part: slice) -> TokenStats:
     return TokenStats(*fields)
 
 
+def _factors(spec: LossSpec, stats: TokenStats) -> list[Tensor]:
+    """Unchecked: what is wrong with them is said of tokens that are there."""
+    return [factor(stats) for factor in (spec.weight, spec.entropy) if factor is not None]
+
+
 @lru_cache(maxsize=64)
 def check_alone(spec: LossSpec, device: torch.device | None = None) -> None:
     """A weight that looks at other tokens would change with the tiles, without a word.
@@ -67,8 +72,8 @@ def check_alone(spec: LossSpec, device: torch.device | None = None) -> None:
 @lru_cache(maxsize=64)
 def drops_most(spec: LossSpec, device: torch.device | None = None) -> bool:
     """Whether it gives most tokens the weight 0."""
-    weight, factor = token_factors(spec, _made_up(spec, device))
-    return factor is None and bool((weight == 0).double().mean() > 0.5)
+    weight, *factor = _factors(spec, _made_up(spec, device))
+    return not factor and bool((weight == 0).double().mean() > 0.5)
 
 
 @lru_cache(maxsize=64)
@@ -77,8 +82,8 @@ def looks_at_places(spec: LossSpec) -> bool:
     stats = _made_up(spec)
     position = stats.length - 1 - stats.position
     elsewhere = replace(stats, position=position, length=2 * stats.length)
-    pairs = zip(token_factors(spec, stats), token_factors(spec, elsewhere), strict=True)
-    return any(a is not None and not torch.equal(a, b) for a, b in pairs)
+    pairs = zip(_factors(spec, stats), _factors(spec, elsewhere), strict=True)
+    return not all(torch.equal(a, b) for a, b in pairs)
 
 
 @lru_cache(maxsize=64)
@@ -89,5 +94,5 @@ def looks_at_collision(spec: LossSpec, device: torch.device | None = None) -> bo
     """
     stats = _made_up(spec, device)
     without = replace(stats, collision=torch.full_like(stats.collision, torch.nan))
-    pairs = zip(token_factors(spec, stats), token_factors(spec, without), strict=True)
-    return any(a is not None and not torch.equal(a, b) for a, b in pairs)
+    pairs = zip(_factors(spec, stats), _factors(spec, without), strict=True)
+    return not all(torch.equal(a, b) for a, b in pairs)
