@@ -219,8 +219,8 @@ def _rows_in_torch(
     squares = _dots(e, e)[:, None] if job.collides else torch.full_like(total, torch.nan)
     collision = squares / total.square()
     top = z.topk(spec.top).values - log_total
-    numbers = (x.squeeze(1) for x in (log_p, entropy, collision))
-    weight, factor = token_factors(spec, job.stats(part, *numbers, top))
+    stats = job.stats(part, log_p.squeeze(1), entropy.squeeze(1), collision.squeeze(1), top)
+    weight, factor = token_factors(spec, stats)
     lift, lifted, paid = lift_factors(weight, factor, job.scale, product.dtype)
     reward = None
     if paid is not None and job.wants_grad:
