@@ -187,6 +187,9 @@ def tile_in_torch(
     """A `Tile` by PyTorch, a few rows at a time."""
     block = CUDA_BLOCK if product.is_cuda else CPU_BLOCK
     few = max(1, block // product.shape[1])
+    rare = (job.spec.target, job.spec.entropy, job.softcap)
+    if product.dtype == torch.float32 and not job.spec.top and all(x is None for x in rare):
+        return _plain_tile(product, bias, own, part, job, few)
     done, start = [], part.start
     for some in product.split(few):
         end = start + len(some)
@@ -196,6 +199,50 @@ def tile_in_torch(
         start = end
     reports, lifts = zip(*done, strict=True)
     return TileReport(torch.cat(reports, 1), None if lifts[0] is None else torch.cat(lifts))
+
+
+def _plain_tile(
+    product: Tensor, bias: Tensor | None, own: Tensor | None, part: slice, job: Job, few: int
+) -> TileReport:
+    """Of a loss that is w and β alone, in float32: exp(z/β) waits in the tile's place until the
+    numbers of all its tokens are there, which are then worked out at once."""
+    spec, y, exact = job.spec, job.y[part, None], exact_dtype(product.device, product.dtype)
+    buffer, columns = torch.empty_like(product[:few]), []
+    for start in range(0, len(product), few):
+        some = slice(start, start + few)
+        z, mine = product[some], y[some]
+        _bring_to_logits(z, bias, job)
+        largest, seen = z.amax(-1, keepdim=True), z.gather(1, mine)
+        wanted = (seen.to(exact) if own is None else own[some, None]) - largest
+        z.sub_(largest).scatter_(1, mine, wanted.to(z.dtype))
+        z.clamp_(min=torch.finfo(z.dtype).min)  # 0 · -inf is NaN
+        e = torch.exp(z, out=buffer[: len(z)])
+        total = _sum_apart(e, wanted, mine)
+        moment, squares = _dots(e, z), _dots(e, e) if job.collides else None
+        if spec.temperature == 1:
+            tempered_total = total
+            z.copy_(e)
+        else:
+            torch.exp(z.div_(spec.temperature), out=z)
+            tempered_total = _sum_apart(z, wanted / spec.temperature, mine)
+        found = (wanted, total, tempered_total, seen == largest, moment[:, None])
+        nothing = torch.full_like(total, torch.nan)
+        squares = nothing if squares is None else squares[:, None]
+        columns.append(torch.cat([*(x.to(exact) for x in found), squares.to(exact)], 1))
+    wanted, total, tempered_total, hit, moment, squares = torch.cat(columns).unbind(1)
+    log_total = total.log()
+    log_p = (wanted - log_total).clamp(max=0)
+    entropy, collision = log_total - moment / total, squares / total.square()
+    none = log_p.new_empty(len(log_p), 0)
+    weight, _ = token_factors(spec, job.stats(part, log_p, entropy, collision, none))
+    tempered = (wanted / spec.temperature - tempered_total.log()).clamp(max=0)
+    if job.wants_grad:
+        scale = job.scale * weight
+        product.mul_((scale / tempered_total)[:, None].to(product.dtype))
+        product.scatter_(1, y, (scale * torch.expm1(tempered))[:, None].to(product.dtype))
+    loss = -weight * spec.temperature * tempered
+    nothing = torch.zeros_like(loss)
+    return TileReport(torch.stack([loss, -log_p, weight, entropy, hit, collision, nothing]))
 
 
 def _rows_in_torch(
