@@ -26,7 +26,7 @@ needs_triton = pytest.mark.skipif(
 @needs_triton
 @pytest.mark.slow
 def test_the_fused_losses_tests_pass_in_the_interpreter():
-    """Every head, chunk, dtype and model of test_fused.py through the kernels, and every loss that
+    """Every head, chunk, dtype and model of test_fused*.py through the kernels, and every loss that
     asks something of them that no other does."""
     options = ["-q", "-n0", "-p", "support.in_triton", "-p", "no:cacheprovider"]
     # Left out: a tensor of 1988 = 7 · 71 · 4 bytes counts as too large there, which looks like the
@@ -38,7 +38,13 @@ def test_the_fused_losses_tests_pass_in_the_interpreter():
     left_out += ["p-alpha", "psft", "eaft"]
     options += ["-k", f"not ({' or '.join(left_out)})"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(TESTS / "training" / "test_fused.py")],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *options,
+            *sorted((TESTS / "training").glob("test_fused*.py")),
+        ],
         env={
             **os.environ,
             "TRITON_INTERPRET": "1",
@@ -130,6 +136,9 @@ for dtype in (torch.float16, torch.float32):  # bfloat16 is beyond the interpret
     assert not table[1].any()
     if dtype != torch.float32:
         assert table.tolist()[0] == [1] + 9 * [0]
+    for strange in (math.inf, math.nan):
+        mixed = mass.index_put((torch.tensor(0), torch.tensor(9)), torch.tensor(strange))
+        assert kernel_products.blocks_to_keep(mixed, dtype)[0, 9]
     hidden = torch.randn(tokens, width, generator=stream).to(dtype)
     head = torch.randn(vocabulary, width, generator=stream).to(dtype)
     lift = torch.ldexp(torch.ones(tokens), torch.arange(tokens) % 5)

@@ -54,8 +54,8 @@ def blocks_to_keep(mass: Tensor, dtype: torch.dtype) -> Tensor:
     """
     tokens, blocks = mass.shape
     least = mass.sum(1, keepdim=True) * (torch.finfo(dtype).eps / 2 / blocks)
-    # Not "at least": a row that weighs nothing keeps nothing. Negated, so that NaN is kept.
-    kept = ~(mass <= least)
+    # Not "at least": a row that weighs nothing keeps nothing. What is no number is to be seen.
+    kept = (mass > least) | ~mass.isfinite()
     padded = torch.nn.functional.pad(kept, (0, 0, 0, -tokens % TOKENS))
     return padded.view(-1, TOKENS, blocks).any(1).to(torch.int8).contiguous()
 

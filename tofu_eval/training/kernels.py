@@ -83,15 +83,34 @@ def read(logits: Logits) -> Tensor:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """What `overwrite` wants to know of a tile's tokens; (tokens,) each.
+
+    Args:
+        entropy: of softmax(z), in nats.
+        maximum: the largest logit.
+        log_sum, log_total: log of the sums of exp(d/β) and exp(d), the target's with it.
+        miss: softmax(z/β)[y] - 1.
+    """
+
+    entropy: Tensor
+    maximum: Tensor
+    log_sum: Tensor
+    log_total: Tensor
+    miss: Tensor
+
+    def unbind(self) -> list[Tensor]:
+        """In the kernel's order and dtype."""
+        numbers = (self.entropy, self.maximum, self.log_sum, self.log_total, self.miss)
+        return [x.to(torch.float32).contiguous() for x in numbers]
+
+
 def overwrite(
     logits: Logits,
     weight: Tensor,
     factor: Tensor | None,
-    entropy: Tensor,
-    maximum: Tensor,
-    log_sum: Tensor,
-    log_total: Tensor,
-    miss: Tensor,
+    softmax: Softmax,
     *,
     masses: bool = False,
 ) -> Tensor | None:
@@ -101,10 +120,7 @@ def overwrite(
         logits: as `read` got them; `product` is overwritten.
         weight: (tokens,), the loss's w.
         factor: (tokens,), c of its entropy term; None where it has none.
-        entropy: of softmax(z), in nats.
-        maximum: the largest logit.
-        log_sum, log_total: log of the sums of exp(d/β) and exp(d), the target's with it.
-        miss: softmax(z/β)[y] - 1.
+        softmax: of the same tokens.
         masses: whether to sum up how large the gradient is.
     `product` holds (w · (softmax(z/β) - onehot(y)) + c · p · (log p + H)) · dz/dproduct then.
 
@@ -114,13 +130,11 @@ def overwrite(
     tokens, vocabulary = logits.product.shape
     weight = weight.to(torch.float32).contiguous()
     paid = weight if factor is None else factor.to(torch.float32).contiguous()
-    numbers = (entropy, maximum, log_sum, log_total, miss)
-    single = [x.to(torch.float32).contiguous() for x in numbers]
     grid = (tokens, triton.cdiv(vocabulary, BLOCK))
     blocks = grid[1] * (BLOCK // COLUMNS)
     mass = weight if not masses else weight.new_empty(tokens, blocks)
     logits._launch(
-        _overwrite, grid, weight, paid, *single, mass,
+        _overwrite, grid, weight, paid, *softmax.unbind(), mass,
         HAS_ENTROPY=factor is not None, HAS_MASS=masses, COLUMNS=COLUMNS,
     )  # fmt: skip
     return mass if masses else None

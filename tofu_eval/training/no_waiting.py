@@ -60,7 +60,7 @@ class LateNumber:
             self._there = torch.empty((), dtype=value.dtype, pin_memory=True)
             self._there.copy_(value, non_blocking=True)
             self._event = torch.cuda.Event()
-            self._event.record()
+            self._event.record(torch.cuda.current_stream(value.device))  # not the current device's
         else:
             self._there = value
 

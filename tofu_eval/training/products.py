@@ -25,10 +25,6 @@ class Gradients:
     weight: Tensor | None
     bias: Tensor | None
 
-    def wanted(self) -> bool:
-        """Whether there is anything to do."""
-        return any(x is not None for x in (self.hidden, self.weight, self.bias))
-
 
 @dataclass(frozen=True, slots=True)
 class Part:

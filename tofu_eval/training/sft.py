@@ -83,6 +83,7 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
             add_reference(self, base)
         self.remove_callback(PrinterCallback)  # it writes to stdout, which is for results
         self._sums: dict[str, Tensor] = {}
+        self._seen: Tensor | None = None
         self._pending: tuple[LateNumber, str, Mapping[str, Any]] | None = None
         self.args.logging_nan_inf_filter = False  # it waits in each step for what we look at anyway
         if not self._is_cut_on_the_way():
@@ -131,6 +132,9 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
                 self._metrics[mode][name] = [value]
         if "train_loss" in logs and "train" in self._sums:  # the summary, after an evaluation
             logs.update(self._means("train"))
+        if self._seen is not None:
+            seen, self._seen = self.accelerator.reduce(self._seen, "sum"), None
+            self._total_train_tokens += int(seen) // self._tp_size
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         super().log(logs, start_time)
 
@@ -141,18 +145,18 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _means(self, mode: str) -> dict[str, float]:
         """Means per supervised token since the last log, over all processes."""
-        *sums, supervised, seen = self.accelerator.reduce(self._sums.pop(mode), "sum").tolist()
-        if mode == "train":
-            self._total_train_tokens += int(seen) // self._tp_size
+        *sums, supervised = self.accelerator.reduce(self._sums.pop(mode), "sum").tolist()
         return {name: x / max(supervised, 1.0) for name, x in zip(MEANS, sums, strict=True)}
 
     def _count(self, mode: str, sums: LossOutput, inputs: Mapping[str, Any]) -> None:
-        mask = inputs.get("attention_mask")
-        seen = torch.as_tensor(inputs["input_ids"].numel()) if mask is None else mask.sum()
-        values = (sums.cross_entropy, sums.weight, sums.entropy, sums.correct, sums.tokens, seen)
-        device = sums.loss.device
-        new = torch.stack([x.detach().to(device, torch.float64, non_blocking=True) for x in values])
+        values = (sums.cross_entropy, sums.weight, sums.entropy, sums.correct, sums.tokens)
+        new = torch.stack([x.detach().double() for x in values])
         self._sums[mode] = self._sums[mode] + new if mode in self._sums else new
+        if mode == "train":
+            mask = inputs.get("attention_mask")
+            seen = torch.as_tensor(inputs["input_ids"].numel()) if mask is None else mask.sum()
+            seen = seen.to(self.accelerator.device, non_blocking=True)
+            self._seen = seen if self._seen is None else self._seen + seen
 
     def _check_finite(self, loss: Tensor, inputs: Mapping[str, Any]) -> None:
         """On CUDA it is looked at when the next loss is on its way, before a log and a save."""
@@ -198,7 +202,7 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         if data is not None:
             rows = data["row"] if _has(data, "row") else range(len(data))
             for row, ids in zip(rows, data["input_ids"], strict=True):
-                row_of.setdefault(tuple(ids[: self.args.max_length]), row)
+                row_of.setdefault(tuple(self._cut(ids)), row)
         row_numbers = [row_of[document] for document in documents if document in row_of]
         if len(row_numbers) == len(documents):
             shown = ", ".join(map(str, sorted(row_numbers)[:SHOWN_ROWS]))

@@ -51,13 +51,6 @@ class Job:
     skip: bool | None  # whether its products leave out what is nearly nothing; None: not said
     collides: bool = True  # whether the loss looks at Σ p²
 
-    def stats(
-        self, part: slice, log_p: Tensor, entropy: Tensor, collision: Tensor, top: Tensor
-    ) -> TokenStats:
-        """What a factor may look at, for the tokens of a part."""
-        position, length, *reference = (x[part].to(log_p.dtype) for x in self.known)
-        return TokenStats(log_p, position, length, entropy, collision, top, *reference)
-
 
 @dataclass(frozen=True, slots=True)
 class TileReport:
@@ -114,6 +107,63 @@ def exact_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if has_it else torch.promote_types(dtype, torch.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What is known of a tile's tokens before the loss is asked; (tokens,) each, in `exact_dtype`.
+
+    Args:
+        log_total: log of the sum of exp(d), with d the distance of a logit to the row's largest.
+        log_p: the target's log-probability.
+        entropy: in nats.
+        collision: Σ p²; NaN where the loss does not look at it.
+        hit: 1 where no logit is larger than the target's, else 0.
+    """
+
+    log_total: Tensor
+    log_p: Tensor
+    entropy: Tensor
+    collision: Tensor
+    hit: Tensor
+
+    @classmethod
+    def from_sums(
+        cls, wanted: Tensor, hit: Tensor, total: Tensor, moment: Tensor, squares: Tensor
+    ) -> Numbers:
+        """From the target's d, and the sums of exp(d), d · exp(d) and exp(d)²."""
+        log_total = total.log()
+        log_p = log_share(wanted, total)
+        return cls(log_total, log_p, log_total - moment / total, squares / total.square(), hit)
+
+    def factors(
+        self, part: slice, job: Job, top: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """w of each token, and c of the entropy term, where there is one."""
+        if top is None:
+            top = self.log_p.new_empty(len(self.log_p), 0)
+        position, length, *reference = (x[part].to(self.log_p.dtype) for x in job.known)
+        stats = TokenStats(
+            self.log_p, position, length, self.entropy, self.collision, top, *reference
+        )
+        return token_factors(job.spec, stats)
+
+    def rows(
+        self, spec: LossSpec, weight: Tensor, factor: Tensor | None, tempered: Tensor
+    ) -> Tensor:
+        """(ROWS, tokens), from log softmax(z/β)[y] or what is expected in its place."""
+        loss = -weight * spec.temperature * tempered
+        if factor is not None:
+            loss = loss - factor * self.entropy
+        kept = torch.zeros_like(loss) if factor is None else factor
+        return torch.stack(
+            [loss, -self.log_p, weight, self.entropy, self.hit, self.collision, kept]
+        )
+
+
+def log_share(wanted: Tensor, total: Tensor) -> Tensor:
+    """log of exp(wanted) / total, at most 0 whatever the last bit is."""
+    return (wanted - total.log()).clamp(max=0)
+
+
 def tile_in_triton(
     product: Tensor, bias: Tensor | None, own: Tensor | None, part: slice, job: Job
 ) -> TileReport:
@@ -127,29 +177,25 @@ def tile_in_triton(
     found = kernels.read(logits).to(exact_dtype(product.device, product.dtype))
     seen, largest, total, tempered_total, moment, squares = found.unbind()
     wanted = (seen if own is None else own) - largest
-    mine = wanted.exp()
-    total = total + mine
-    log_total = total.log()
-    log_sum = (tempered_total + (wanted / spec.temperature).exp()).log()
-    log_p = (wanted - log_total).clamp(max=0)
-    tempered = (wanted / spec.temperature - log_sum).clamp(max=0)
-    entropy = log_total - (moment + torch.special.xlogy(mine, mine)) / total
-    collision = (squares + mine.square()) / total.square()
-    hit = (seen >= largest).to(log_p.dtype)
-    none = log_p.new_empty(len(log_p), 0)
-    weight, factor = token_factors(spec, job.stats(part, log_p, entropy, collision, none))
-    loss = -weight * spec.temperature * tempered
-    if factor is not None:
-        loss -= factor * entropy
-    kept = torch.zeros_like(loss) if factor is None else factor
-    rows = torch.stack([loss, -log_p, weight, entropy, hit, collision, kept])
+    mine = wanted.exp()  # the kernel's sums are over all but the target
+    tempered_total = tempered_total + (wanted / spec.temperature).exp()
+    numbers = Numbers.from_sums(
+        wanted,
+        (seen >= largest).to(wanted.dtype),
+        total + mine,
+        moment + torch.special.xlogy(mine, mine),
+        squares + mine.square(),
+    )
+    weight, factor = numbers.factors(part, job)
+    tempered = log_share(wanted / spec.temperature, tempered_total)
+    rows = numbers.rows(spec, weight, factor, tempered)
     if not job.wants_grad:
         return TileReport(rows)
     lift, weight, factor = lift_factors(weight, factor, job.scale, product.dtype)
-    mass = kernels.overwrite(
-        logits, weight, factor, entropy, largest, log_sum, log_total, torch.expm1(tempered),
-        masses=bool(job.skip),
-    )  # fmt: skip
+    softmax = kernels.Softmax(
+        numbers.entropy, largest, tempered_total.log(), numbers.log_total, torch.expm1(tempered)
+    )
+    mass = kernels.overwrite(logits, weight, factor, softmax, masses=bool(job.skip))
     return TileReport(rows, lift, mass)
 
 
@@ -206,94 +252,108 @@ def _plain_tile(
 ) -> TileReport:
     """Of a loss that is w and β alone, in float32: exp(z/β) waits in the tile's place until the
     numbers of all its tokens are there, which are then worked out at once."""
-    spec, y, exact = job.spec, job.y[part, None], exact_dtype(product.device, product.dtype)
-    buffer, columns = torch.empty_like(product[:few]), []
+    spec, y = job.spec, job.y[part, None]
+    buffer, sums = torch.empty_like(product[:few]), []
     for start in range(0, len(product), few):
         some = slice(start, start + few)
-        z, mine = product[some], y[some]
-        _bring_to_logits(z, bias, job)
-        largest, seen = z.amax(-1, keepdim=True), z.gather(1, mine)
-        wanted = (seen.to(exact) if own is None else own[some, None]) - largest
-        z.sub_(largest).scatter_(1, mine, wanted.to(z.dtype))
-        z.clamp_(min=torch.finfo(z.dtype).min)  # 0 · -inf is NaN
-        e = torch.exp(z, out=buffer[: len(z)])
-        total = _sum_apart(e, wanted, mine)
-        moment, squares = _dots(e, z), _dots(e, e) if job.collides else None
-        if spec.temperature == 1:
-            tempered_total = total
-            z.copy_(e)
-        else:
-            torch.exp(z.div_(spec.temperature), out=z)
-            tempered_total = _sum_apart(z, wanted / spec.temperature, mine)
-        found = (wanted, total, tempered_total, seen == largest, moment[:, None])
-        nothing = torch.full_like(total, torch.nan)
-        squares = nothing if squares is None else squares[:, None]
-        columns.append(torch.cat([*(x.to(exact) for x in found), squares.to(exact)], 1))
-    wanted, total, tempered_total, hit, moment, squares = torch.cat(columns).unbind(1)
-    log_total = total.log()
-    log_p = (wanted - log_total).clamp(max=0)
-    entropy, collision = log_total - moment / total, squares / total.square()
-    none = log_p.new_empty(len(log_p), 0)
-    weight, _ = token_factors(spec, job.stats(part, log_p, entropy, collision, none))
-    tempered = (wanted / spec.temperature - tempered_total.log()).clamp(max=0)
+        mine = None if own is None else own[some, None]
+        sums.append(_exponentiate(product[some], bias, mine, y[some], buffer, job))
+    wanted, hit, total, moment, squares, tempered_total = torch.cat(sums, 1).unbind()
+    numbers = Numbers.from_sums(wanted, hit, total, moment, squares)
+    weight, _ = numbers.factors(part, job)
+    tempered = log_share(wanted / spec.temperature, tempered_total)
     if job.wants_grad:
         scale = job.scale * weight
         product.mul_((scale / tempered_total)[:, None].to(product.dtype))
         product.scatter_(1, y, (scale * torch.expm1(tempered))[:, None].to(product.dtype))
-    loss = -weight * spec.temperature * tempered
-    nothing = torch.zeros_like(loss)
-    return TileReport(torch.stack([loss, -log_p, weight, entropy, hit, collision, nothing]))
+    return TileReport(numbers.rows(spec, weight, None, tempered))
+
+
+def _exponentiate(
+    z: Tensor, bias: Tensor | None, own: Tensor | None, y: Tensor, buffer: Tensor, job: Job
+) -> Tensor:
+    """Turn products into exp(d/β) in place, with d as in `Numbers`.
+
+    Returns: (6, tokens), the target's d, its hit, and the sums of exp(d), d · exp(d), exp(d)² and
+        exp(d/β).
+    """
+    _bring_to_logits(z, bias, job)
+    wanted, hit = _subtract_largest(z, own, y)
+    e = torch.exp(z, out=buffer[: len(z)])
+    total = _sum_apart(e, wanted, y)
+    moment, squares = _dots(e, z).to(total.dtype), _squares(e, job).to(total.dtype)
+    tempered_total = total
+    if job.spec.temperature == 1:
+        z.copy_(e)
+    else:
+        torch.exp(z.div_(job.spec.temperature), out=z)
+        tempered_total = _sum_apart(z, wanted / job.spec.temperature, y)
+    columns = (wanted, hit, total, moment[:, None], squares[:, None], tempered_total)
+    return torch.cat(columns, 1).t()
 
 
 def _rows_in_torch(
     product: Tensor, bias: Tensor | None, own: Tensor | None, part: slice, job: Job
 ) -> tuple[Tensor, Tensor | None]:
-    """Numbers of a token are columns here, in `exact_dtype`; all that is larger is at most two
-    blocks, and one more each for a soft-cap, an entropy term and a target."""
-    spec, y, exact = job.spec, job.y[part, None], exact_dtype(product.device, product.dtype)
+    """All that is as large as the tile is at most two blocks, and one more each for a soft-cap, an
+    entropy term and a target."""
+    spec, y = job.spec, job.y[part, None]
     z = product.to(torch.promote_types(product.dtype, torch.float32))
     slope = _bring_to_logits(z, bias, job)
-    largest, seen = z.amax(-1, keepdim=True), z.gather(1, y)
-    hit = (seen == largest).to(exact)
-    wanted = (seen.to(exact) if own is None else own) - largest
-    z.sub_(largest).scatter_(1, y, wanted.to(z.dtype))
-    z.clamp_(min=torch.finfo(z.dtype).min)  # 0 · -inf is NaN
+    wanted, hit = _subtract_largest(z, own, y)
     e = torch.exp(z)
     total = _sum_apart(e, wanted, y)
-    log_total = total.log()
-    log_p = (wanted - log_total).clamp(max=0)
-    entropy = log_total - _dots(e, z)[:, None] / total
-    squares = _dots(e, e)[:, None] if job.collides else torch.full_like(total, torch.nan)
-    collision = squares / total.square()
-    top = z.topk(spec.top).values - log_total
-    stats = job.stats(part, log_p.squeeze(1), entropy.squeeze(1), collision.squeeze(1), top)
-    weight, factor = token_factors(spec, stats)
+    single = (x.squeeze(1) for x in (wanted, hit, total))
+    numbers = Numbers.from_sums(*single, _dots(e, z), _squares(e, job))
+    top = z.topk(spec.top).values - numbers.log_total[:, None]
+    weight, factor = numbers.factors(part, job, top)
     lift, lifted, paid = lift_factors(weight, factor, job.scale, product.dtype)
     reward = None
     if paid is not None and job.wants_grad:
-        reward = (z + (entropy - log_total).to(z.dtype)).mul_(e)
-        reward *= (paid[:, None] / total).to(z.dtype)
+        reward = _gradient_of_entropy(z, e, numbers, paid)
     if spec.temperature != 1:
-        # softmax(z/β), and log p of it
         e = torch.exp(z.div_(spec.temperature), out=e)
         total = _sum_apart(e, wanted / spec.temperature, y)
-    tempered = (wanted / spec.temperature - total.log()).clamp(max=0)
-    if spec.target is not None:
-        log_q = z.sub_(total.log().to(z.dtype))
-        target = target_distribution(spec, log_q, y.squeeze(1))
-        tempered = expected_log(target, log_q).to(exact)[:, None]
-        grad = e.div_(total.to(z.dtype)).sub_(target).mul_(lifted.to(z.dtype)[:, None])
-    elif job.wants_grad:
-        grad = e.mul_((lifted[:, None] / total).to(z.dtype))
-        grad.scatter_(1, y, (lifted[:, None] * torch.expm1(tempered)).to(z.dtype))
-    loss = -weight * spec.temperature * tempered.squeeze(1)
-    kept = torch.zeros_like(loss)
-    if factor is not None:
-        loss, kept = loss - factor * entropy.squeeze(1), factor
-    numbers = (x.squeeze(1) for x in (-log_p, weight[:, None], entropy, hit, collision))
+    tempered = log_share(wanted / spec.temperature, total)
+    log_q = z if spec.target is None else z.sub_(total.log().to(z.dtype))
+    target = target_distribution(spec, log_q, y.squeeze(1))
     if job.wants_grad:
+        grad = e.mul_((lifted[:, None] / total).to(z.dtype))
+        if target is None:
+            grad.scatter_(1, y, (lifted[:, None] * torch.expm1(tempered)).to(z.dtype))
+        else:
+            grad.addcmul_(target, lifted.to(z.dtype)[:, None], value=-1)
         _put_gradient(product, grad, reward, slope, job)
-    return torch.stack([loss, *numbers, kept, *top.unbind(1)]), lift
+    if target is not None:
+        tempered = expected_log(target, log_q).to(total.dtype)[:, None]
+    rows = numbers.rows(spec, weight, factor, tempered.squeeze(1))
+    return torch.cat([rows, top.t()]), lift
+
+
+def _subtract_largest(z: Tensor, own: Tensor | None, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn logits into their distance to the row's largest, in place.
+
+    Returns: (tokens, 1) each in `exact_dtype`, the target's distance, and 1 where it is the
+        largest.
+    """
+    exact = exact_dtype(z.device, z.dtype)
+    largest, seen = z.amax(-1, keepdim=True), z.gather(1, y)
+    wanted = (seen.to(exact) if own is None else own) - largest
+    z.sub_(largest).scatter_(1, y, wanted.to(z.dtype))
+    z.clamp_(min=torch.finfo(z.dtype).min)  # 0 · -inf is NaN
+    return wanted, (seen == largest).to(exact)
+
+
+def _gradient_of_entropy(z: Tensor, e: Tensor, numbers: Numbers, paid: Tensor) -> Tensor:
+    """c · p · (log p + H), from the logits' distances to the largest and their exponentials."""
+    log_total = numbers.log_total[:, None]
+    reward = (z + (numbers.entropy[:, None] - log_total).to(z.dtype)).mul_(e)
+    return reward.mul_((paid[:, None] * (-log_total).exp()).to(z.dtype))
+
+
+def _squares(e: Tensor, job: Job) -> Tensor:
+    """The sums of squares, row by row, where the loss looks at them."""
+    return _dots(e, e) if job.collides else e.new_full((len(e),), torch.nan)
 
 
 def _dots(a: Tensor, b: Tensor) -> Tensor:
