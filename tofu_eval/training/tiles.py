@@ -315,17 +315,18 @@ def _rows_in_torch(
         e = torch.exp(z.div_(spec.temperature), out=e)
         total = _sum_apart(e, wanted / spec.temperature, y)
     tempered = log_share(wanted / spec.temperature, total)
-    log_q = z if spec.target is None else z.sub_(total.log().to(z.dtype))
-    target = target_distribution(spec, log_q, y.squeeze(1))
-    if job.wants_grad:
+    target = None
+    if spec.target is not None:
+        log_q = z.sub_(total.log().to(z.dtype))
+        target = target_distribution(spec, log_q, y.squeeze(1))
+        tempered = expected_log(target, log_q).to(total.dtype)[:, None]
+    if job.wants_grad:  # in float32 it takes the place of z
         grad = e.mul_((lifted[:, None] / total).to(z.dtype))
         if target is None:
             grad.scatter_(1, y, (lifted[:, None] * torch.expm1(tempered)).to(z.dtype))
         else:
             grad.addcmul_(target, lifted.to(z.dtype)[:, None], value=-1)
         _put_gradient(product, grad, reward, slope, job)
-    if target is not None:
-        tempered = expected_log(target, log_q).to(total.dtype)[:, None]
     rows = numbers.rows(spec, weight, factor, tempered.squeeze(1))
     return torch.cat([rows, top.t()]), lift
 
