@@ -1,8 +1,9 @@
-"""Tiny causal language models of several architectures."""
+"""Tiny causal language models of several architectures, and the settings of a short training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,12 @@ import transformers
 from support.architectures import ARCHITECTURES, SIZES
 
 from tofu_eval.lab.model import build_model
+
+FIELDS = {
+    "loss": "tofu", "format": "base", "learning_rate": 1e-3, "max_steps": 12, "logging_steps": 1,
+    "per_device_train_batch_size": 4, "save_steps": 5, "gradient_checkpointing": False,
+}  # fmt: skip
+"""What every training here is asked for, unless it says otherwise."""
 
 
 @pytest.fixture
@@ -36,3 +43,9 @@ def make_model() -> Callable[..., Any]:
 def small(tokenizer: Any) -> Any:
     """A one-layer Llama over the lab's words."""
     return build_model(tokenizer, width=32, layers=1, seed=0)
+
+
+@pytest.fixture
+def fields(base: Path, rows: Path, tmp_path: Path) -> dict[str, Any]:
+    """Settings of a training on a tiny model."""
+    return {**FIELDS, "model": str(base), "data": str(rows), "output": tmp_path / "out"}

@@ -8,13 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from support.fused_cases import (
-    FLOAT32,
-    close,
-    each_loss,
-    fused_loss,
-    reference_of,
-)
+from support.fused_cases import FLOAT32, close, each_loss, fused_loss, reference_of
 from torch import Tensor
 
 from tofu_eval.training import fused

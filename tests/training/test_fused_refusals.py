@@ -7,10 +7,7 @@ import re
 
 import pytest
 import torch
-from support.fused_cases import (
-    VOCABULARY,
-    Case,
-)
+from support.fused_cases import VOCABULARY, Case
 
 from tofu_eval.core.errors import ConfigError, TrainingError
 from tofu_eval.training.logit_losses import Places, completion_places
