@@ -1,17 +1,20 @@
 """Time and memory of a loss on a large vocabulary: ours beside full logits and other fused losses.
 
     python benchmarks/loss.py            # N=4096 tokens, H=1024, V=128256: 30 min on 2 cores
-    python benchmarks/loss.py --quick    # N=1024, H=512, as many rounds as 45 s hold
+    python benchmarks/loss.py --quick    # smaller, with the peers that the ratios need
 
-One call forward and backward, once with a frozen head (LoRA) and once with a trainable one. Each
-measurement is a process of its own. The contenders take turns, so that a slow minute of the
-machine meets them all, and the median over the rounds counts. Memory is the highest above what was
-there before the call: resident memory of the process, or what torch has allocated on a GPU. With a
-GPU it is bfloat16, N=8192, H=4096, ours runs with and without its kernels, Liger's and cut
-cross-entropy run where they are installed, and `loss_model.py`'s count is printed beside. It needs
-TRL: pip install 'tofu-eval[train]'. The last line is JSON; its ratios are ours over the other's;
-where no head is named, the worse of the two. Of torch's `linear_cross_entropy` the fastest of its
-options counts, for each head; `torch.compile` is asked for before the clock starts.
+One call forward and backward, once with a frozen head (LoRA) and once with a trainable one. The
+contenders take turns in one process, so that a slow minute of the machine meets them all, and
+medians count. In the quick form the next turn is that of whoever has used the least time so far.
+Memory is the highest above what was there before the call: resident memory of the process (on
+Linux), or what torch has allocated on a GPU. With a GPU it is bfloat16, N=8192, H=4096, ours runs
+with and without its kernels, Liger's and cut cross-entropy run where they are installed, and
+`loss_model.py`'s count is printed beside. It needs TRL: pip install 'tofu-eval[train]'.
+
+The last line is JSON; its ratios are ours over the other's, by the clock; on a CPU `cpu_time_vs_`
+are those of processor seconds, which other work on the machine changes less. Where no head is
+named, it is the worse of the two. Of torch's `linear_cross_entropy` the fastest of its options
+counts, for each head; `torch.compile` is asked for before the clock starts.
 
 Ours and the formula are TOFU, whose temperature costs a second softmax; the others cross-entropy.
 TRL's is called as its SFTTrainer does, with entropy and accuracy, which ours gives too.
@@ -27,19 +30,19 @@ if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
 
 import argparse
 import functools
+import gc
 import importlib.util
 import json
-import multiprocessing
-import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
 from statistics import median
 
 import loss_model
 
 GAMMA, BETA = 3.0, 0.8
 VOCABULARY = 128_256
-QUICK_SECONDS = 45
+QUICK_SECONDS = 12
+"""For the turns with each head."""
+
 HEADS = ("frozen", "trainable")
 
 
@@ -158,11 +161,14 @@ def ours(hidden, weight, labels):
 
 
 def ours_without_kernels(hidden, weight, labels):
-    """Each measurement is a process of its own, so nothing has to be put back."""
     from tofu_eval.training import fused, tiles
 
+    choose = fused.choose_tile
     fused.choose_tile = lambda device, dtype, spec: tiles.tile_in_torch
-    return ours(hidden, weight, labels)
+    try:
+        return ours(hidden, weight, labels)
+    finally:
+        fused.choose_tile = choose
 
 
 FULL, FORMULA, TRL, COMPILED, LIGER, CUT, BY_TORCH, PLAIN, OURS = (
@@ -195,7 +201,6 @@ CONTENDERS = {
 NEEDS = {LIGER: "liger_kernel", CUT: "cut_cross_entropy"}
 ON_A_GPU = (LIGER, CUT, PLAIN)
 NOT_QUICK = (FULL, BY_TORCH, "torch's linear_cross_entropy, its own choice")
-PRELOAD = ["torch", "trl.kernels", "trl.trainer.utils", "tofu_eval.training.fused"]
 
 
 def make_inputs(tokens, width, vocabulary=VOCABULARY):
@@ -214,51 +219,65 @@ def make_inputs(tokens, width, vocabulary=VOCABULARY):
     return hidden.requires_grad_(), weight, labels
 
 
-def reset_peak():
-    """Let the peak begin where memory stands; on macOS it stays what it was."""
+def peak_bytes(reset=False):
+    """The most memory since the last reset; None where that cannot be told."""
     import torch
 
     if torch.cuda.is_available():
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    elif sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_bytes():
-    import torch
-
-    if torch.cuda.is_available():
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated()
-    if sys.platform == "linux":
-        fields = dict(x.split(":", 1) for x in Path("/proc/self/status").read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if sys.platform != "linux":
+        return None
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    fields = dict(x.split(":", 1) for x in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024
 
 
-def measure(contender, head, tokens, width):
-    """One call, after one that loads what is loaded late, and compiles what is compiled."""
+def measure(contender, head, inputs):
+    """One call."""
     import torch
 
+    hidden, weight, labels = inputs
+    weight.requires_grad_(head == "trainable")
+    hidden.grad = weight.grad = None
+    gc.collect()
     cuda = torch.cuda.is_available()
-    call = CONTENDERS[contender]
-
-    def once(hidden, weight, labels):
-        call(hidden, weight.requires_grad_(head == "trainable"), labels).backward()
-
-    # Kernels are tuned and code is compiled for a shape; else a small one is enough.
-    same = cuda or contender == COMPILED
-    start = time.perf_counter()
-    once(*make_inputs(*((tokens, width) if same else (8, 16, 100))))
-    before = time.perf_counter() - start
-    inputs = make_inputs(tokens, width)
-    reset_peak()
-    base, start = peak_bytes(), time.perf_counter()
-    once(*inputs)
     if cuda:
         torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "bytes": peak_bytes() - base, "before": before}
+    base = peak_bytes(reset=True)
+    clock, cpu = time.perf_counter(), time.process_time()
+    CONTENDERS[contender](hidden, weight, labels).backward()
+    if cuda:
+        torch.cuda.synchronize()
+    clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
+    memory = None if base is None else peak_bytes() - base
+    return {"clock": clock, "cpu": cpu, "bytes": memory}
+
+
+def take_turns(names, head, inputs, rounds, seconds):
+    """Each contender's calls: `rounds` of all, or as many as `seconds` hold, at least one."""
+    import torch
+
+    found, spent = {name: [] for name in names}, dict.fromkeys(names, 0.0)
+    for name in names:
+        # Kernels are tuned and code is compiled for a shape; else a small call loads what is late.
+        same = torch.cuda.is_available() or name == COMPILED
+        first = measure(name, head, inputs if same else make_inputs(8, 16, 100))
+        print(f"{head}, {name}: {first['clock']:.3g} s before", file=sys.stderr, flush=True)
+    begin = time.perf_counter()
+    while True:
+        name = min(names, key=lambda name: len(found[name]) if seconds is None else spent[name])
+        tried = all(found.values())
+        late = seconds is not None and time.perf_counter() - begin > seconds
+        if len(found[name]) == rounds or (tried and late):
+            return found
+        got = measure(name, head, inputs)
+        found[name].append(got)
+        spent[name] += got["clock"]
+        line = f"{head}, {name}: {got['clock']:.3g} s, {got['cpu']:.3g} processor seconds"
+        print(line, file=sys.stderr, flush=True)
 
 
 def gradient_error(width):
@@ -278,14 +297,6 @@ def gradient_error(width):
         for one, x in zip(grads, (h, w), strict=True)
     ]
     return torch.stack(errors).max().item()
-
-
-def machine():
-    import torch
-
-    cuda = torch.cuda.is_available()
-    name = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
-    return {"cuda": cuda, "name": f"{name}, torch {torch.__version__}"}
 
 
 def device_rates():
@@ -309,99 +320,97 @@ def device_rates():
     )
 
 
-def in_a_process(start, what, *rest):
-    """`what(*rest)` in a new process. One that begins as a copy of a process with all loaded spares
-    the time of loading, but CUDA does not bear that; the parent never loads torch."""
-    context = multiprocessing.get_context(start)
-    if start == "forkserver":
-        context.set_forkserver_preload(PRELOAD)
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(what, *rest).result()
+def print_results(results):
+    """The medians, as rows of Markdown."""
+    print("| head | contender | turns | time, s | processor, s | memory, MB |")
+    print("|---|---|--:|--:|--:|--:|")
+    for (head, name), turns in results.items():
+        memory = middle(turns, "bytes")
+        memory = "" if memory is None else f"{memory / 1e6:.0f}"
+        times = f"{middle(turns, 'clock'):.3g} | {middle(turns, 'cpu'):.3g}"
+        print(f"| {head} | {name} | {len(turns)} | {times} | {memory} |")
 
 
-def take_turns(start, names, tokens, width, rounds, until):
-    """Results by contender and head: all of them in each round."""
-    results = {(name, head): [] for head in HEADS for name in names}
-    begin, number = time.monotonic(), 0
-    while number < rounds:
-        number += 1
-        for name, head in results:
-            got = in_a_process(start, measure, name, head, tokens, width)
-            results[name, head].append(got)
-            line = f"round {number}: {head}, {name}, {got['seconds']:.3g} s, "
-            line += f"{got['bytes'] / 1e6:.0f} MB, {got['before']:.3g} s before"
-            print(line, file=sys.stderr, flush=True)
-        spent = time.monotonic() - begin
-        if until is not None and spent * (number + 1) / number > until:
-            break
-    return results
+def middle(turns, what):
+    """The median over a contender's turns; None where it was not measured."""
+    values = [turn[what] for turn in turns]
+    return None if None in values else median(values)
 
 
-def ratios(results, names):
-    times = {key: median(r["seconds"] for r in got) for key, got in results.items()}
-    memory = {key: median(r["bytes"] for r in got) for key, got in results.items()}
-    print("| head | contender | time, s | memory, MB |\n|---|---|--:|--:|")
-    for name, head in results:
-        print(f"| {head} | {name} | {times[name, head]:.3g} | {memory[name, head] / 1e6:.0f} |")
-
-    def against(*others):
-        """Of time and memory, beside the fastest of the others for each head."""
-        fastest = {h: min(others, key=lambda name: times[name, h]) for h in HEADS}
-        return tuple(
-            max(values[OURS, h] / values[fastest[h], h] for h in HEADS)
-            for values in (times, memory)
-        )
-
-    said = {
+def ratios(results, names, cuda):
+    """Ours over each of the others', the worse of the two heads."""
+    peers = {
         "trl_nll": [TRL],
         "torch_linear_cross_entropy": [name for name in TORCH if name in names],
         "compiled_chunks": [COMPILED],
-        "liger": [LIGER] if LIGER in names else [],
-        "cut_cross_entropy": [CUT] if CUT in names else [],
+        "liger": [LIGER],
+        "cut_cross_entropy": [CUT],
     }
-    found = {"rounds": len(results[OURS, HEADS[0]])}
-    for name, others in said.items():
-        if others:
-            found[f"time_vs_{name}"], found[f"memory_vs_{name}"] = against(*others)
+
+    def worse(what, others, fastest_by):
+        pairs = []
+        for head in HEADS:
+            best = min(others, key=lambda name: middle(results[head, name], fastest_by))
+            pairs.append((middle(results[head, OURS], what), middle(results[head, best], what)))
+        return None if None in sum(pairs, ()) else max(one / other for one, other in pairs)
+
+    found = {}
+    for peer, given in peers.items():
+        others = [name for name in given if name in names]
+        if not others:
+            continue
+        found[f"time_vs_{peer}"] = worse("clock", others, "clock")
+        if not cuda:
+            found[f"cpu_time_vs_{peer}"] = worse("cpu", others, "cpu")
+        found[f"memory_vs_{peer}"] = worse("bytes", others, "clock")
     for head in HEADS:
-        found[f"memory_vs_formula_{head}"] = memory[OURS, head] / memory[FORMULA, head]
+        one, other = (middle(results[head, name], "bytes") for name in (OURS, FORMULA))
+        found[f"memory_vs_formula_{head}"] = None if one is None else one / other
     return found
 
 
-def print_model(start, tokens, width):
+def print_model(tokens, width):
     """What `loss_model.py` counts, with what this GPU reaches."""
-    bandwidth, flops = in_a_process(start, device_rates)
+    bandwidth, flops = device_rates()
     step = loss_model.Step(tokens, width, VOCABULARY)
     print(f"\nBy count, at {bandwidth / 1e12:.2f} TB/s and {flops / 1e12:.0f} TFLOP/s:\n")
     print("\n".join(loss_model.table(step, bandwidth, flops)), end="\n\n")
     print("\n".join(loss_model.choices(step, bandwidth, flops)), end="\n\n")
 
 
+def choose_contenders(quick, cuda):
+    """Their names, less what is not installed, needs a GPU, or is not asked for."""
+    left_out = {name for name, package in NEEDS.items() if not importlib.util.find_spec(package)}
+    left_out |= set(NOT_QUICK if quick else ()) | set(() if cuda else ON_A_GPU)
+    return [name for name in CONTENDERS if name not in left_out]
+
+
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="N=1024, H=512, as many rounds as 45 s hold"
-    )
-    parser.add_argument("--rounds", type=int, help="turns that each contender gets")
+    parser.add_argument("--quick", action="store_true", help="smaller, for about a minute")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (not quick)")
     options = parser.parse_args()
     if importlib.util.find_spec("trl") is None:
         raise SystemExit("This compares with TRL. Install it: pip install 'tofu-eval[train]'")
-    here = in_a_process("spawn", machine)
-    left_out = {name for name, package in NEEDS.items() if not importlib.util.find_spec(package)}
-    if options.quick:
-        left_out |= set(NOT_QUICK)
-    if not here["cuda"]:
-        left_out |= set(ON_A_GPU)
-    names = [name for name in CONTENDERS if name not in left_out]
-    start = "spawn" if here["cuda"] or sys.platform != "linux" else "forkserver"
-    tokens, width = (1024, 512) if options.quick else (8192, 4096) if here["cuda"] else (4096, 1024)
-    print(f"N={tokens}, H={width}, V={VOCABULARY}, {here['name']}")
-    until = QUICK_SECONDS if options.quick and options.rounds is None else None
-    rounds = options.rounds or (9 if options.quick else 3)
-    found = ratios(take_turns(start, names, tokens, width, rounds, until), names)
-    found["max_gradient_error"] = in_a_process(start, gradient_error, width)
-    if here["cuda"]:
-        print_model(start, tokens, width)
+    import torch
+
+    cuda = torch.cuda.is_available()
+    name = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
+    tokens, width = (1024, 512) if options.quick else (8192, 4096) if cuda else (4096, 1024)
+    print(f"N={tokens}, H={width}, V={VOCABULARY}, {name}, torch {torch.__version__}")
+    names = choose_contenders(options.quick, cuda)
+    inputs = make_inputs(tokens, width)
+    turns = (None, QUICK_SECONDS) if options.quick else (options.rounds, None)
+    results = {}
+    for head in HEADS:
+        for contender, got in take_turns(names, head, inputs, *turns).items():
+            results[head, contender] = got
+    print_results(results)
+    found = ratios(results, names, cuda)
+    if not options.quick:
+        found["max_gradient_error"] = gradient_error(width)
+    if cuda:
+        print_model(tokens, width)
     print(json.dumps(found))
 
 
