@@ -177,6 +177,13 @@ def test_autocast_multiplies_in_its_dtype_and_returns_float32_gradients():
         assert torch.equal(one.bfloat16(), other)
 
 
+def test_autocast_leaves_float64_as_it_is():
+    case = Case(torch.float64)
+    expected = case.fused(tofu()).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(case.fused(tofu()).loss, expected)
+
+
 def test_inputs_are_not_mutated():
     case = Case(bias=True, softcap=5.0, scale=0.25)
     places = completion_places(case.labels)

@@ -42,6 +42,9 @@ CUDA_ROWS = 2048
 CUDA_SHARE = 64
 """The part of the device's memory that a tile may take there: one of so many."""
 
+STRIDE = 16
+"""What a row of a tile is padded to a multiple of, so that each begins where matrix units read."""
+
 
 @dataclass(frozen=True, slots=True)
 class FusedReport(LossReport):
@@ -159,11 +162,9 @@ def _skips(device: torch.device, dtype: torch.dtype, job: Job) -> bool:
 
 def _product_dtype(hidden: Tensor) -> torch.dtype:
     device = hidden.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-
-
-STRIDE = 16
-"""What a row of a tile is padded to a multiple of, so that each begins where matrix units read."""
+    if hidden.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return hidden.dtype  # autocast leaves float64 as it is
+    return torch.get_autocast_dtype(device)
 
 
 class _LossSum(torch.autograd.Function):  # type: ignore[misc]
