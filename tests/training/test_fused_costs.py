@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import runpy
 
 import torch
+from support.doc_pages import ROOT
 from support.fused_cases import (
     FLOAT32,
     VOCABULARY,
@@ -136,3 +138,11 @@ def test_the_collator_says_where_there_is_something_to_learn():
     # what an adapter puts before a row moves its beginning only
     longer = torch.cat([torch.full((2, 3), -100), labels], 1)[:, 1:]
     assert longer.flatten()[flat_places(batch["supervised"], longer)].tolist() == [5, 7, 2]
+
+
+def test_the_tables_of_the_docs_are_what_is_counted():
+    count = runpy.run_path(str(ROOT / "benchmarks" / "loss_model.py"))
+    said = (ROOT / "docs" / "losses.md").read_text()
+    rates = count["H100_BANDWIDTH"], count["H100_FLOPS"]
+    for table in (count["table"], count["choices"]):
+        assert "\n".join(table(count["Step"](), *rates)) in said
