@@ -124,6 +124,22 @@ def test_means_are_over_all_tokens_since_the_last_log(trained, small):
     assert log(once, "num_tokens")[0] == log(each, "num_tokens")[-1]
 
 
+def test_tokens_are_counted_to_an_evaluation_between_two_logs(trained, small, columns):
+    fields = {
+        "per_device_train_batch_size": 4, "max_steps": 4, "logging_steps": 4,
+        "eval_strategy": "steps", "eval_steps": 2,
+    }  # fmt: skip
+    held_out = {"eval_dataset": Dataset.from_dict(columns).select(range(4))}
+    theirs = trained(SFTTrainer, small, more=held_out, **fields)
+    ours = trained(FusedSFTTrainer, small, spec=ce(), more=held_out, **fields)
+    one, other = (
+        [entry["eval_num_tokens"] for entry in x.state.log_history if "eval_loss" in entry]
+        for x in (ours, theirs)
+    )
+    assert one == other
+    assert one[0] < one[1]
+
+
 def test_evaluation_gives_the_same_loss(tmp_path, tokenizer, columns, small):
     results = []
     for kind, more in ((SFTTrainer, {}), (FusedSFTTrainer, {"spec": ce()})):
@@ -223,9 +239,18 @@ def test_a_compute_loss_func_is_refused(trained, small):
         )
 
 
-@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"packing": True},
+        {"packing": True, "max_length": 8},
+        {"packing": True, "max_length": 8, "truncation_mode": "keep_end"},
+    ],
+    ids=["plain", "packing", "cut", "cut at the beginning"],
+)
 def test_a_loss_that_is_not_finite_stops_with_step_and_rows(
-    trained, small, columns, monkeypatch, packing
+    trained, small, columns, monkeypatch, fields
 ):
     calls = []
     for asks_too in ("check_alone", "looks_at_collision"):
@@ -238,13 +263,15 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rows(
 
     with pytest.raises(TrainingError) as caught:
         trained(
-            FusedSFTTrainer, small, spec=LossSpec("breaks", breaks), packing=packing,
-            per_device_train_batch_size=2,
+            FusedSFTTrainer, small, spec=LossSpec("breaks", breaks),
+            per_device_train_batch_size=2, **fields,
         )  # fmt: skip
     said = str(caught.value)
+    assert max(map(len, columns["input_ids"])) > 8
     assert said.startswith("Training stopped at step 3 of 20: the loss is nan, expected a finite")
     assert "Try a smaller learning rate (--lr) or float32" in said
     rows = said.partition("holds the data's rows ")[2].partition(". ")[0]
     numbers = [int(part) for part in rows.replace(" …", "").split(", ")]
-    assert len(numbers) == 2 or (packing and len(numbers) > 2)
+    assert len(numbers) >= 2
+    assert len(numbers) == 2 or fields
     assert set(numbers) <= set(columns["row"])
