@@ -202,20 +202,13 @@ class FusedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         if data is not None:
             rows = data["row"] if _has(data, "row") else range(len(data))
             for row, ids in zip(rows, data["input_ids"], strict=True):
-                row_of.setdefault(tuple(self._cut(ids)), row)
+                row_of.setdefault(tuple(ids[: self.args.max_length]), row)
         row_numbers = [row_of[document] for document in documents if document in row_of]
         if len(row_numbers) == len(documents):
             shown = ", ".join(map(str, sorted(row_numbers)[:SHOWN_ROWS]))
             return f"the data's rows {shown}{' …' if len(row_numbers) > SHOWN_ROWS else ''}"
         texts = [self._tokenizer.decode(document)[:40] for document in documents[:SHOWN_ROWS]]
         return "texts that begin with " + ", ".join(map(repr, texts))
-
-    def _cut(self, ids: list[int]) -> list[int]:
-        """The ids of a row as TRL has cut them."""
-        most = self.args.max_length
-        if most is None:
-            return ids
-        return ids[-most:] if self.args.truncation_mode == "keep_end" else ids[:most]
 
     def _check_nothing_else(self, base: Any) -> None:
         """No other loss than ours: whatever would compute one is named."""

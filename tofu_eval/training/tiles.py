@@ -303,8 +303,9 @@ def _rows_in_torch(
     wanted, hit = _subtract_largest(z, own, y)
     e = torch.exp(z)
     total = _sum_apart(e, wanted, y)
-    single = (x.squeeze(1) for x in (wanted, hit, total))
-    numbers = Numbers.from_sums(*single, _dots(e, z), _squares(e, job))
+    numbers = Numbers.from_sums(
+        wanted.squeeze(1), hit.squeeze(1), total.squeeze(1), _dots(e, z), _squares(e, job)
+    )
     top = z.topk(spec.top).values - numbers.log_total[:, None]
     weight, factor = numbers.factors(part, job, top)
     lift, lifted, paid = lift_factors(weight, factor, job.scale, product.dtype)
