@@ -17,16 +17,13 @@ The last line is JSON.
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import json
 import os
 import random
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence

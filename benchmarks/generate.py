@@ -10,10 +10,6 @@ alternate in one process after a warm-up; the medians are compared. The last lin
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import functools
 import json

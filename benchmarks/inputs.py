@@ -11,16 +11,13 @@ board. The JSON with the figures is the last line.
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import json
 import os
 import random
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path

@@ -11,10 +11,6 @@ others, in the files' order and the range over the others. The last line is JSON
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import json
 from dataclasses import replace

@@ -17,16 +17,13 @@ the last line; a name that ends in `_1e6` says at how many.
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import asyncio
 import json
 import os
 import random
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence

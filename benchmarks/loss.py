@@ -22,18 +22,14 @@ TRL's is called as its SFTTrainer does, with entropy and accuracy, which ours gi
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import functools
 import gc
 import importlib.util
 import json
+import sys
 import time
+from pathlib import Path
 from statistics import median
 
 import loss_model

@@ -10,16 +10,13 @@ A peer that is not installed has null in the JSON, which is the last line.
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import json
 import os
 import random
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import accumulate

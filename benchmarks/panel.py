@@ -12,10 +12,6 @@ paired standard error over sets.
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import json
 from itertools import combinations

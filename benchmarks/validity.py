@@ -25,10 +25,6 @@ the metric that leads the verdict by default.
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
-
 import argparse
 import json
 import time

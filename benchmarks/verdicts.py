@@ -25,12 +25,8 @@ metrics, the vectors being given: what a model costs is not in it.
 from __future__ import annotations
 
 import os
-import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes, a thread each
-if __name__ == "__main__":  # the processes that this one starts are given its paths
-    # The statistics.py beside this file is not the standard one.
-    sys.path.append(sys.path.pop(0))
 
 import argparse
 import json

@@ -78,7 +78,7 @@ def test_the_sign_flip_test_has_the_power_that_is_told(shape: str) -> None:
 
 def test_long_tails_are_seen_more_easily_than_their_deviation_says() -> None:
     # Differences of two exponentials with half zeros: kurtosis 5. Of 10,000 studies of 30 prompts
-    # at d_z = 2 / sqrt(30) the test found 53.7% (benchmarks/statistics.py).
+    # at d_z = 2 / sqrt(30) the test found 53.7% (benchmarks/intervals.py).
     assert power(30, 2 / 30**0.5, kurtosis=5.0) == pytest.approx(0.537, abs=0.015)
     assert power(30, 2 / 30**0.5) < 0.50
     assert power(30, 0.0, kurtosis=5.0) == pytest.approx(0.05)

@@ -45,7 +45,7 @@ def power(n: int, effect: float, *, alpha: float = 0.05, kurtosis: float = 0.0) 
         alpha: the level of the test, in (0, 1).
         kurtosis: excess kurtosis k of the differences, at least -2.
     Returns: a probability; alpha where the effect is 0. The sign-flip test shares it;
-        benchmarks/statistics.py measures how nearly. Below FEW prompts it is that of the exact test
+        benchmarks/intervals.py measures how nearly. Below FEW prompts it is that of the exact test
         itself, by simulated normal differences: 0 where no result could be so clear.
     Raises:
         ConfigError: n or alpha out of range.

@@ -7,11 +7,11 @@ makes one of a run, `merge.py` one of several.
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from operator import attrgetter
+from typing import Any, ClassVar, overload
 
 import pyarrow as pa
 
@@ -255,7 +255,7 @@ class Board:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of its content; the same for the same content on every machine."""
-        return content_hash(self.to_json())
+        return content_hash(self.outline())
 
     @cached_property
     def run_by_id(self) -> Mapping[str, BoardRun]:
@@ -279,13 +279,17 @@ class Board:
 
     def to_json(self) -> Json:
         """What its file holds, but for the hash."""
+        return {**self.outline(), "rows": list(JsonRows(self.rows))}
+
+    def outline(self) -> Json:
+        """The same with rows that are made when they are asked for."""
         return {
             "schema_version": CURRENT,
             "runs": [_run_json(run) for run in self.runs],
             "tasks": [_item_json(task) for task in self.tasks],
             "models": [_item_json(model) for model in self.models],
             "metrics": [_item_json(metric) for metric in self.metrics],
-            "rows": [{name: getattr(row, name) for name in ROW_FIELDS} for row in self.rows],
+            "rows": JsonRows(self.rows),
             "comparisons": [
                 {**_item_json(one), "warnings": [_item_json(w) for w in one.warnings]}
                 for one in self.comparisons
@@ -307,7 +311,7 @@ class Board:
                 BoardMetric(**{**_with_package(item), "range": tuple(item["range"])})
                 for item in content["metrics"]
             ),
-            rows=tuple(map(_row_of, content["rows"])),
+            rows=tuple(BoardRow(**row) for row in content["rows"]),
             comparisons=tuple(map(_comparison_of, content["comparisons"])),
             scores=tuple(ScoresFile(**file) for file in content["scores"]),
         )
@@ -331,6 +335,28 @@ class Board:
 
 
 ROW_FIELDS = tuple(one.name for one in fields(BoardRow))
+_values_of = attrgetter(*ROW_FIELDS)
+
+
+class JsonRows(Sequence[Json]):
+    """Rows as their file holds them, each made when it is asked for: a board may have 100,000."""
+
+    def __init__(self, rows: Sequence[BoardRow]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Json: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Json]: ...
+
+    def __getitem__(self, place: int | slice) -> Json | list[Json]:
+        if isinstance(place, slice):
+            return list(JsonRows(self._rows[place]))
+        return dict(zip(ROW_FIELDS, _values_of(self._rows[place]), strict=True))
 
 
 @dataclass(frozen=True)
@@ -429,12 +455,6 @@ def _run_of(content: Json) -> BoardRun:
             "cells": tuple(RunCell(**cell) for cell in content["cells"]),
         }
     )
-
-
-def _row_of(content: Json) -> BoardRow:
-    """A row; ids and methods, which thousands of rows share, are one text each."""
-    shared: Json = {k: sys.intern(v) if type(v) is str else v for k, v in content.items()}
-    return BoardRow(**shared)
 
 
 def _comparison_of(content: Json) -> BoardComparison:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -41,6 +42,7 @@ from tofu_eval.leaderboard.prompt_scores import (
     Values,
     clusters_by_row,
     defining_scores,
+    drop_copies,
     in_order,
     interval_of,
     responses_by_row,
@@ -401,26 +403,27 @@ def _scores(
     """The scores of a run as rows of a board; none for None."""
     if scores is None:
         return BOARD_SCORE_SCHEMA.empty_table()
-    columns = [pa.array([run] * len(scores), pa.string())]
+    same = pa.array(np.zeros(len(scores), dtype=np.int32))
+    columns = {
+        "run": pa.DictionaryArray.from_arrays(same, pa.array([run])),
+        "cluster": pa.nulls(len(scores), pa.string()),
+    }
     for one in SCORE_SCHEMA:
         column = scores.column(one.name)
         if one.name in ids:
             names = column.combine_chunks().dictionary_encode()
             called = [ids[one.name].get(name, name) for name in names.dictionary.to_pylist()]
             column = pa.DictionaryArray.from_arrays(names.indices, pa.array(called, pa.string()))
-            column = column.cast(pa.string())
-        columns.append(column)
+        columns[one.name] = column
     if clusters:
         places = zip(*to_columns(scores, ("task", "metric", "prompt_id")), strict=True)
-        none: Mapping[Any, str] = {}
-        members = [clusters.get((t, m), none).get(id) for t, m, id in places]
-        columns.append(pa.array(members, pa.string()))
-    else:
-        columns.append(pa.nulls(len(scores), pa.string()))
-    table = pa.table(columns, schema=BOARD_SCORE_SCHEMA)
+        unclustered: Mapping[Any, str] = {}
+        members = [clusters.get((t, m), unclustered).get(id) for t, m, id in places]
+        columns["cluster"] = pa.array(members, pa.string())
+    table = pa.table([columns[name] for name in BOARD_SCORE_SCHEMA.names], BOARD_SCORE_SCHEMA.names)
+    table = table.cast(BOARD_SCORE_SCHEMA)
     if _has_aliases(ids):  # one model under several names has each of its rows once for each
-        names = list(BOARD_SCORE_SCHEMA.names)
-        table = table.group_by(names).aggregate([]).select(names).cast(BOARD_SCORE_SCHEMA)
+        return drop_copies(table)
     return in_order(table)
 
 

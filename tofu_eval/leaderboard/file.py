@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +16,7 @@ from tofu_eval.leaderboard.board import Board, Source
 from tofu_eval.leaderboard.merge_ids import metric_id, model_id, task_id
 from tofu_eval.leaderboard.migrations import MIGRATIONS, migrate
 from tofu_eval.leaderboard.prompt_scores import read_scores
-from tofu_eval.leaderboard.schema import CURRENT, HASH, check, content_hash, shortened
+from tofu_eval.leaderboard.schema import CURRENT, HASH, check, content_hash, is_list, shortened
 from tofu_eval.run.files import write_bytes
 
 NAME = "leaderboard.json"
@@ -40,8 +42,10 @@ def file_content(board: Board, name: object = "The leaderboard") -> bytes:
     """
     remedy = "Nothing is written: correct what it was built from, then run the same command again."
     try:
-        # What is checked is what a reader would find.
-        content = json.loads(json.dumps(board.to_json()))
+        # What is checked is what a reader would find; of a row that is what it holds.
+        content = board.outline()
+        rows = content["rows"]
+        content = {**json.loads(json.dumps({**content, "rows": []})), "rows": rows}
         check({**content, HASH: "sha256:" + "0" * 64}, name, remedy, hashed=False)
         _check_ids(board, name, remedy)
         sealed = {
@@ -51,7 +55,7 @@ def file_content(board: Board, name: object = "The leaderboard") -> bytes:
         }
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{name} cannot be made: {error}. {remedy}") from error
-    return _text(sealed).encode("utf-8")
+    return _to_bytes(sealed)
 
 
 def read_leaderboard(path: Path | str) -> Board:
@@ -62,7 +66,7 @@ def read_leaderboard(path: Path | str) -> Board:
     """
     path = Path(path)
     try:
-        content = read_bounded(path, MOST_OF_BOARD)
+        return parse_leaderboard(read_bounded(path, MOST_OF_BOARD), path)
     except OSError as error:
         inside = path / NAME
         remedy = (
@@ -73,7 +77,6 @@ def read_leaderboard(path: Path | str) -> Board:
         raise DataError(
             f"Cannot read the leaderboard {path}: {error.strerror or error}. {remedy}"
         ) from error
-    return parse_leaderboard(content, path)
 
 
 def parse_leaderboard(content: bytes, name: object) -> Board:
@@ -81,8 +84,10 @@ def parse_leaderboard(content: bytes, name: object) -> Board:
     remedy = "Undo the change, or make it again: run the command that made it."
     try:
         # Editors on Windows put a byte-order mark before what they save.
-        text = content.decode("utf-8-sig")
-        board = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+        board = json.loads(
+            content.decode("utf-8-sig"), object_pairs_hook=_object, parse_int=_integer
+        )
+        del content  # a large board is 100 MB
         version = _version(board, name)
         if version != CURRENT:
             check(board, name, remedy, version=version)
@@ -142,24 +147,31 @@ def _check_ids(board: Board, name: object, remedy: str) -> None:
                 )
 
 
-def _text(board: Mapping[str, Any]) -> str:
+def _to_bytes(board: Mapping[str, Any]) -> bytes:
     """JSON with a line an item, so that a version-control system shows what changed."""
-    fields = []
+    file = io.BytesIO()
+    before = "{"
     for name, value in board.items():
-        if isinstance(value, list) and value:
-            items = ",\n".join(f"    {_json(item)}" for item in value)
-            fields.append(f"  {_json(name)}: [\n{items}\n  ]")
-        else:
-            fields.append(f"  {_json(name)}: {_json(value)}")
-    return "{\n" + ",\n".join(fields) + "\n}\n"
+        file.write(f"{before}\n  {_json(name)}: ".encode())
+        before = ","
+        if not is_list(value) or not value:
+            file.write(_json(list(value) if is_list(value) else value).encode())
+            continue
+        lead = "["
+        for item in value:
+            file.write(f"{lead}\n    {_json(item)}".encode())
+            lead = ","
+        file.write(b"\n  ]")
+    file.write(b"\n}\n")
+    return file.getvalue()
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
+    """An object; ids and methods, which thousands of rows share, are one text each."""
+    fields = {name: sys.intern(v) if type(v) is str else v for name, v in pairs}
     if len(fields) < len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"the field {shortened(twice)} stands twice in one object")

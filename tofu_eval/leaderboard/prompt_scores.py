@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tofu_eval.analysis.columns import mean_of_column
 from tofu_eval.analysis.intervals import Interval, mean_intervals, within
-from tofu_eval.core.bounded import MOST_OF_BOARD, read_bounded
+from tofu_eval.core.bounded import MOST_OF_BOARD, check_rows, read_bounded
 from tofu_eval.core.errors import DataError
-from tofu_eval.core.tables import SCORE_SCHEMA, to_columns
+from tofu_eval.core.tables import SCORE_SCHEMA
 from tofu_eval.leaderboard.board import Board, BoardMetric, RowKey, ScoresFile
 
-BOARD_SCORE_SCHEMA = pa.schema(
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+
+_FILE_SCHEMA = pa.schema(
     [
         pa.field("run", pa.string(), nullable=False),
         *SCORE_SCHEMA,
@@ -33,23 +37,73 @@ BOARD_SCORE_SCHEMA = pa.schema(
 )
 """SCORE_SCHEMA with the run and the cluster of the prompt; the other names are ids of the board."""
 
+_TEXTS = tuple(one.name for one in _FILE_SCHEMA if pa.types.is_string(one.type))
+
+BOARD_SCORE_SCHEMA = pa.schema(
+    [one.with_type(_TEXT) if one.name in _TEXTS else one for one in _FILE_SCHEMA]
+)
+"""The same in memory, where each text stands once: a board has millions of rows, and few models,
+tasks, metrics and prompts."""
+
 KEY = ("run", "model", "task", "metric")
-_ORDER = [(name, "ascending") for name in ("task", "metric", "model", "run", "prompt_id")]
+_ORDER = ("task", "metric", "model", "run", "prompt_id")
 _SUM_LENGTH = 16
 
 ReadFile = Callable[[str], bytes | None]
 """The content of a file by its name, None where there is none."""
 
 
+def in_order(scores: pa.Table) -> pa.Table:
+    """The rows in the one order that files have them in; no copy of rows that are."""
+    scores = scores.select(BOARD_SCORE_SCHEMA.names).unify_dictionaries()
+    columns = [_places(scores, name)[0] for name in _ORDER]
+    if not _are_in_order(columns):
+        scores = scores.take(pa.array(np.lexsort(columns[::-1])))
+    return scores.combine_chunks()
+
+
+def _places(scores: pa.Table, name: str) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
+    """A column of texts as places in the sorted list of them, and that list; its last is None."""
+    column = scores.column(name)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    texts = [*encoded.dictionary.to_pylist(), None]
+    ordered = [*sorted(set(texts) - {None}), None]
+    place = {text: i for i, text in enumerate(ordered)}
+    places = np.array([place[text] for text in texts], dtype=np.int32)
+    indices = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
+    return places[indices], np.array(ordered, dtype=object)
+
+
+def _are_in_order(columns: Sequence[NDArray[np.int32]]) -> bool:
+    same = np.ones(max(0, len(columns[0]) - 1), dtype=np.bool_)
+    for column in columns:
+        if np.any(same & (column[1:] < column[:-1])):
+            return False
+        same &= column[1:] == column[:-1]
+    return True
+
+
+def _group(scores: pa.Table) -> tuple[pa.Table, list[RowKey], NDArray[np.int64]]:
+    """The rows in order, the rows of the board that they are of, and where those of each begin.
+
+    The last beginning is the end.
+    """
+    table = in_order(scores)
+    columns = [_places(table, name) for name in KEY]
+    begins = np.zeros(len(table), dtype=np.bool_)
+    begins[:1] = True
+    for places, _ in columns:
+        begins[1:] |= places[1:] != places[:-1]
+    starts = np.flatnonzero(begins)
+    texts = (ordered[places[starts]].tolist() for places, ordered in columns)
+    return table, list(zip(*texts, strict=True)), np.append(starts, len(table))
+
+
 def row_keys(scores: pa.Table) -> set[RowKey]:
     """Which rows of a board have per-prompt rows."""
-    keys = scores.group_by(list(KEY)).aggregate([]).to_pylist()
-    return {(key["run"], key["model"], key["task"], key["metric"]) for key in keys}
-
-
-def in_order(scores: pa.Table) -> pa.Table:
-    """The rows in the one order that files have them in."""
-    return scores.select(BOARD_SCORE_SCHEMA.names).sort_by(_ORDER).combine_chunks()
+    return set(_group(scores)[1])
 
 
 def defining_scores(scores: pa.Table) -> pa.Table:
@@ -58,24 +112,20 @@ def defining_scores(scores: pa.Table) -> pa.Table:
     A value of the whole corpus has no prompt; where it has rows of prompts, or of blocks of them,
     beside it, it is not one of them.
     """
-    whole = pc.is_null(scores.column("prompt_id"))
-    if not pc.any(whole).as_py():
+    if not scores.column("prompt_id").null_count:
         return scores
-    others = row_keys(scores.filter(pc.invert(whole)))
-    keep = np.ones(len(scores), dtype=np.bool_)
-    for index in np.flatnonzero(whole.to_numpy()).tolist():
-        key = tuple(scores.column(name)[index].as_py() for name in KEY)
-        keep[index] = key not in others
-    return scores.filter(pa.array(keep))
+    table, _, starts = _group(scores)
+    whole = table.column("prompt_id").is_null().to_numpy()
+    alone = np.repeat(whole[starts[:-1]], np.diff(starts))  # no prompt is the last in the order
+    return table.filter(pa.array(~whole | alone))
 
 
 def of_rows(scores: pa.Table, keys: Iterable[RowKey]) -> pa.Table:
     """The per-prompt rows of these rows of a board."""
     wanted = set(keys)
-    if row_keys(scores) <= wanted:
-        return scores
-    columns = zip(*to_columns(scores, KEY), strict=True)
-    return scores.filter(pa.array([key in wanted for key in columns], pa.bool_()))
+    table, there, starts = _group(scores)
+    keep = np.array([key in wanted for key in there], dtype=np.bool_)
+    return table if keep.all() else table.filter(pa.array(np.repeat(keep, np.diff(starts))))
 
 
 def union(tables: Iterable[pa.Table]) -> pa.Table:
@@ -84,36 +134,54 @@ def union(tables: Iterable[pa.Table]) -> pa.Table:
     Raises:
         DataError: two boards hold different values of one prompt in one run.
     """
-    tables = [BOARD_SCORE_SCHEMA.empty_table(), *tables]
-    whole = pa.concat_tables(tables)
-    runs = [run for table in tables for run in table.column("run").unique().to_pylist()]
-    if len(runs) == len(set(runs)) and all(len(_cells_twice(table)) == 0 for table in tables):
-        return in_order(whole)  # which is all of a large board, without a copy to compare
-    names = BOARD_SCORE_SCHEMA.names
-    distinct = whole.group_by(names).aggregate([]).select(names).cast(BOARD_SCORE_SCHEMA)
-    twice = _cells_twice(distinct)
-    if len(twice):
-        cell = twice.slice(0, 1).to_pylist()[0]
+    table = drop_copies(pa.concat_tables([BOARD_SCORE_SCHEMA.empty_table(), *tables]))
+    again = _find_again(table, _ORDER)
+    if again.any():
+        cell = table.slice(int(np.flatnonzero(again)[0]), 1).to_pylist()[0]
         raise DataError(
             f"Two boards hold different values of '{cell['metric']}' for prompt "
             f"'{cell['prompt_id']}' of '{cell['task']}', model {cell['model']}, in the run "
             f"{cell['run']}, or one board holds two. One of them was changed: take the one that "
             "its maker published."
         )
-    return in_order(distinct)
+    return table
 
 
-def _cells_twice(scores: pa.Table) -> pa.Table:
-    """The run, model, task, metric and prompt of what stands in several rows."""
-    counted = scores.group_by([*KEY, "prompt_id"]).aggregate([([], "count_all")])
-    return counted.filter(pc.greater(counted.column("count_all"), 1))
+def drop_copies(scores: pa.Table) -> pa.Table:
+    """The rows in order, each once."""
+    table = in_order(scores)
+    if not _find_again(table, _ORDER).any():
+        return table  # which is all of a large board, without a copy to compare
+    again = _find_again(table, table.column_names)
+    return table.filter(pa.array(~again))
+
+
+def _find_again(table: pa.Table, names: Iterable[str]) -> NDArray[np.bool_]:
+    """Which rows have in these columns what the row before has."""
+    again = np.zeros(len(table), dtype=np.bool_)
+    again[1:] = True
+    for name in names:
+        column = table.column(name)
+        if name in _TEXTS:
+            places, _ = _places(table, name)
+            again[1:] &= places[1:] == places[:-1]
+        else:
+            values = column.to_numpy()
+            none = column.is_null().to_numpy()
+            again[1:] &= (none[1:] & none[:-1]) | (values[1:] == values[:-1])
+    return again
+
+
+def rows_of_run(scores: pa.Table, run: str) -> pa.Table:
+    """The rows of one run, as its file has them."""
+    return in_order(scores.filter(pc.equal(scores.column("run"), run))).cast(_FILE_SCHEMA)
 
 
 def pack(scores: pa.Table, stem: str) -> dict[ScoresFile, bytes]:
     """What a board says of its per-prompt rows, and the bytes of each file."""
     files = {}
     for run in sorted(scores.column("run").unique().to_pylist()):
-        own = in_order(scores.filter(pc.equal(scores.column("run"), run)))
+        own = rows_of_run(scores, run)
         sink = pa.BufferOutputStream()
         pq.write_table(own, sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
@@ -149,7 +217,13 @@ def parse_scores(board: Board, read: ReadFile, place: str) -> pa.Table | None:
     """The same where `read` gives a file's bytes; `place` is what messages call where they lie."""
     if not board.scores:
         return None
-    tables = []
+    table = in_order(pa.concat_tables(_parse_files(board, read, place)))
+    for key in sorted(row_keys(table) - {row.key for row in board.rows}):
+        raise DataError(f"{place} has per-prompt rows of {key}, the board none. {_REMEDY}")
+    return table
+
+
+def _parse_files(board: Board, read: ReadFile, place: str) -> Iterator[pa.Table]:
     for file in board.scores:
         content = read(file.file)
         if content is None:
@@ -157,11 +231,7 @@ def parse_scores(board: Board, read: ReadFile, place: str) -> pa.Table | None:
                 f"{place} has a board and not its per-prompt rows {file.file}. Put that file back, "
                 "or publish to another place."
             )
-        tables.append(_parsed(file, content, f"{place}/{file.file}"))
-    table = pa.concat_tables(tables)
-    for key in sorted(row_keys(table) - {row.key for row in board.rows}):
-        raise DataError(f"{place} has per-prompt rows of {key}, the board none. {_REMEDY}")
-    return table
+        yield _parsed(file, content, f"{place}/{file.file}")
 
 
 _REMEDY = "Get the file that belongs to the board, or build both again."
@@ -176,7 +246,11 @@ def _parsed(file: ScoresFile, content: bytes, name: str) -> pa.Table:
         )
     try:
         # One file, no dataset discovery, and no extension types of the file's own choice.
-        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        names = pq.ParquetFile(pa.BufferReader(content)).schema_arrow.names
+        texts = [name for name in _TEXTS if name in names]
+        opened = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
+        check_rows(opened.metadata.num_rows, len(content))
+        table = opened.read(BOARD_SCORE_SCHEMA.names)
         table = table.select(BOARD_SCORE_SCHEMA.names).cast(BOARD_SCORE_SCHEMA)
     except (pa.ArrowException, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
@@ -195,34 +269,63 @@ def _parsed(file: ScoresFile, content: bytes, name: str) -> pa.Table:
 Values = Mapping[str | None, float | None]
 
 
-def values_by_row(scores: pa.Table) -> dict[RowKey, Values]:
+class ByRow(Mapping[RowKey, Mapping[Any, Any]]):
+    """A column of the per-prompt rows by prompt id, for each row of a board.
+
+    What is asked for is made then: all at once would be as many objects as there are prompts.
+    """
+
+    def __init__(self, scores: pa.Table, column: str) -> None:
+        table, self._keys, self._starts = _group(scores)
+        self._place = {key: i for i, key in enumerate(self._keys)}
+        self._column = table.column(column).combine_chunks()
+        self._prompts, self._ids = _places(table, "prompt_id")
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[RowKey]:
+        return iter(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._place
+
+    def __getitem__(self, key: RowKey) -> Mapping[Any, Any]:
+        place = self._place[key]
+        start, end = self._starts[place], self._starts[place + 1]
+        prompts = self._ids[self._prompts[start:end]].tolist()
+        return dict(zip(prompts, self._column[start:end].to_pylist(), strict=True))
+
+    def find_twice(self) -> RowKey | None:
+        """The first row of the board that holds two values for one prompt; None where none does."""
+        same = self._prompts[1:] == self._prompts[:-1]
+        same[self._starts[1:-1] - 1] = False
+        if not same.any():
+            return None
+        first = int(np.flatnonzero(same)[0])
+        return self._keys[int(np.searchsorted(self._starts, first, "right")) - 1]
+
+
+def values_by_row(scores: pa.Table) -> Mapping[RowKey, Values]:
     """Value by prompt id for each row of a board.
 
     Raises:
         DataError: two values for one prompt.
     """
-    values: dict[RowKey, dict[str | None, float | None]] = {}
-    names = (*KEY, "prompt_id", "value")
-    for run, model, task, metric, prompt, value in zip(*to_columns(scores, names), strict=True):
-        column = values.setdefault((run, model, task, metric), {})
-        if prompt in column:
-            raise DataError(
-                f"The per-prompt rows hold two values of '{metric}' for one prompt of '{task}', "
-                f"model '{model}', expected one. Build the board again: "
-                "tofu-eval leaderboard build RUN --scores --output FILE"
-            )
-        column[prompt] = value
-    return dict(values)
+    values = ByRow(scores, "value")
+    if twice := values.find_twice():
+        _, model, task, metric = twice
+        raise DataError(
+            f"The per-prompt rows hold two values of '{metric}' for one prompt of '{task}', "
+            f"model '{model}', expected one. Build the board again: "
+            "tofu-eval leaderboard build RUN --scores --output FILE"
+        )
+    return values
 
 
-def clusters_by_row(scores: pa.Table) -> dict[RowKey, dict[str, str]]:
+def clusters_by_row(scores: pa.Table) -> Mapping[RowKey, Mapping[str, str]]:
     """The cluster of each prompt for each row of a board whose prompts have any."""
-    there = scores.filter(pc.is_valid(scores.column("cluster")))
-    clusters: dict[RowKey, dict[str, str]] = {}
-    names = (*KEY, "prompt_id", "cluster")
-    for *key, prompt, cluster in zip(*to_columns(there, names), strict=True):
-        clusters.setdefault(tuple(key), {})[prompt] = cluster
-    return clusters
+    return ByRow(scores.filter(scores.column("cluster").is_valid()), "cluster")
 
 
 def interval_of(
@@ -238,13 +341,14 @@ def interval_of(
 
 def responses_by_row(scores: pa.Table) -> dict[RowKey, int | None]:
     """The number of responses that all prompts with a value have; None where they differ."""
-    defined = scores.filter(pc.is_valid(scores.column("value")))
-    ends = defined.group_by(list(KEY)).aggregate([("n", "min"), ("n", "max")])
+    table, keys, starts = _group(scores.filter(scores.column("value").is_valid()))
+    if not keys:
+        return {}
+    counts = table.column("n").to_numpy()
+    least = np.minimum.reduceat(counts, starts[:-1]).tolist()
+    most = np.maximum.reduceat(counts, starts[:-1]).tolist()
     return {
-        (row["run"], row["model"], row["task"], row["metric"]): (
-            row["n_min"] if row["n_min"] == row["n_max"] else None
-        )
-        for row in ends.to_pylist()
+        key: low if low == high else None for key, low, high in zip(keys, least, most, strict=True)
     }
 
 

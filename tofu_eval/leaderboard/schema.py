@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -22,7 +22,7 @@ CURRENT = 3
 """The version of the schema that is written."""
 
 HASH = "hash"
-NOT_CONTENT = (HASH, "$schema")
+NOT_CONTENT = frozenset({HASH, "$schema"})
 
 NOUNS = ("run", "model", "task", "metric")
 """What a row names; together they say which row it is."""
@@ -93,10 +93,32 @@ def content_hash(board: Mapping[str, Any]) -> str:
         rfc8785.CanonicalizationError: a number that has no canonical form: not finite, or an
             integer beyond 2^53.
     """
-    content = {name: value for name, value in board.items() if name not in NOT_CONTENT}
     sink = _Hashed()
-    rfc8785.dump(content, cast("IO[bytes]", sink))
+    file = cast("IO[bytes]", sink)
+    lead = b"{"
+    for name in sorted(board.keys() - NOT_CONTENT, key=lambda name: name.encode("utf-16be")):
+        sink.write(lead + rfc8785.dumps(name) + b":")
+        if is_list(board[name]):
+            _dump_items(board[name], file)
+        else:
+            rfc8785.dump(board[name], file)
+        lead = b","
+    sink.write(b"}")
     return f"sha256:{sink.digest.hexdigest()}"
+
+
+def is_list(value: object) -> bool:
+    """Whether it is a list of JSON, also one whose items are made when they are asked for."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _dump_items(items: Iterable[Any], file: IO[bytes]) -> None:
+    lead = b"["
+    for item in items:
+        file.write(lead)
+        rfc8785.dump(item, file)
+        lead = b","
+    file.write(b"]" if lead == b"," else b"[]")
 
 
 class _Hashed:
@@ -130,7 +152,7 @@ def _first_error(board: Any, validator: Any) -> Any:
     """
     row = validator.schema.get("properties", {}).get("rows", {}).get("items", {})
     rows = board.get("rows") if isinstance(board, dict) else None
-    if not isinstance(rows, list) or "properties" not in row:
+    if not is_list(rows) or "properties" not in row:
         return next(validator.iter_errors(board), None)
     start, left = 0, []
     for start in range(0, len(rows), _CHUNK):
@@ -268,21 +290,21 @@ def _not_a_rank(row: dict[str, Any]) -> str | None:
 def _impossible_ranks(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Ranks that no comparison of so many rows can give."""
     metrics = {metric["id"]: metric for metric in board["metrics"]}
-    blocks: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    blocks: dict[tuple[Any, ...], dict[int, dict[str, int]]] = defaultdict(dict)
     for i, row in enumerate(board["rows"]):
         if row["rank"] is not None:
-            blocks[block_of(row, metrics)].append(i)
+            blocks[block_of(row, metrics)][i] = {name: row[name] for name in _RANKS}
     for members in blocks.values():
-        ranks = Counter(board["rows"][i]["rank"] for i in members)
-        for i in sorted(members, key=lambda i: -_highest(board["rows"][i])):
-            if problem := _impossible_rank(board["rows"][i], len(members), ranks):
+        ranks = Counter(row["rank"] for row in members.values())
+        for i, row in sorted(members.items(), key=lambda item: -_highest(item[1])):
+            if problem := _impossible_rank(row, len(members), ranks):
                 yield f"$.rows[{i}].rank", problem
         better, worse = (
-            sum(board["rows"][i][name] for i in members) for name in ("better_than", "worse_than")
+            sum(row[name] for row in members.values()) for name in ("better_than", "worse_than")
         )
         if better != worse:
             yield (
-                f"$.rows[{members[0]}].better_than",
+                f"$.rows[{next(iter(members))}].better_than",
                 f"expected as many rows that are better as worse, over the {len(members)} that it "
                 f"compares with, got {better} and {worse}",
             )

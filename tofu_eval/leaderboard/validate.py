@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.analysis.intervals import method_of
@@ -31,13 +30,13 @@ from tofu_eval.leaderboard.board import (
 )
 from tofu_eval.leaderboard.merge_ids import OURS
 from tofu_eval.leaderboard.prompt_scores import (
-    KEY,
     Values,
     clusters_by_row,
     defining_scores,
     interval_of,
     is_close,
     responses_by_row,
+    row_keys,
     values_by_row,
 )
 from tofu_eval.leaderboard.ranks import group_by_block, rank_rows, unequal_lengths
@@ -247,7 +246,7 @@ def _check_ranks(name: str, board: Board, scores: pa.Table) -> int:
     names = {task.id: task.name for task in board.tasks}
     anew = rank_rows(board.rows, board.metric_by_id, scores, names, board.comparisons)
     made = {row.key: row for row in anew}
-    known = _keys(scores)
+    known = row_keys(scores.filter(scores.column("value").is_valid()))
     blocks = 0
     places = {row.key: i for i, row in enumerate(board.rows)}
     for members in group_by_block(board.rows, board.metric_by_id).values():
@@ -265,8 +264,3 @@ def _check_ranks(name: str, board: Board, scores: pa.Table) -> int:
                         f"{shortened(got)}. {_REMEDY}"
                     )
     return blocks
-
-
-def _keys(scores: pa.Table) -> set[tuple[str, ...]]:
-    keys = scores.filter(pc.is_valid(scores.column("value"))).group_by(list(KEY)).aggregate([])
-    return {tuple(key[name] for name in KEY) for key in keys.to_pylist()}

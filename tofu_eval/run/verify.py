@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.tables import RESPONSE_SCHEMA
@@ -63,12 +65,13 @@ def verify(path: Path | str) -> Report:
     run = Run.open(path)
     problems: list[Problem] = []
     responses = 0
+    prompts = {task: _read_prompts(run, task) for task in run.manifest["tasks"]}
     for model in run.manifest["models"]:
-        for task in run.manifest["tasks"]:
-            count, found = _place(run, model, task)
+        for task, (ids, _) in prompts.items():
+            count, found = _place(run, model, task, ids)
             responses += count
             problems += found
-    problems += _prompts(run)
+    problems += [problem for _, problem in prompts.values() if problem is not None]
     problems += _others(run)
     return Report(len(run.tables()), responses, tuple(problems))
 
@@ -123,14 +126,23 @@ def size(path: Path) -> int:
 # One model on one task
 
 
-def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
+_LOOKED_AT = ("key", "model", "task", "prompt_id", "sample", "seed")
+_KEPT = ("key", "prompt_id", "sample")
+"""Columns that are held against run.json, and those of all parts together: never a text."""
+
+
+def _place(run: Run, model: str, task: str, ids: set[str] | None) -> tuple[int, list[Problem]]:
+    """How many responses a model has on a task, and what is wrong with them.
+
+    `ids` are of the task's prompts; None where nobody can say.
+    """
     folder = run.path / "responses" / model / task
     problems: list[Problem] = []
-    rows: list[dict[str, Any]] = []
+    tables = [RESPONSE_SCHEMA.empty_table().select(_KEPT)]
     parts = parts_of(folder)
     for part in parts:
         try:
-            part_rows = read_parquet(part, RESPONSE_SCHEMA).to_pylist()
+            rows = read_parquet(part, RESPONSE_SCHEMA).select(_LOOKED_AT)
         except StoreError as error:
             why = str(error.__cause__ or error).partition("\n")[0]
             problems.append(
@@ -141,11 +153,12 @@ def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
                 )
             )
             continue
-        problems += _part(run, model, task, _short_path(part, run), part_rows)
-        rows += part_rows
-    problems += _doubles(f"responses/{model}/{task}", rows)
+        problems += _part(run, model, task, _short_path(part, run), rows, ids)
+        tables.append(rows.select(_KEPT))
+    table = pa.concat_tables(tables)
+    problems += _doubles(f"responses/{model}/{task}", table)
     owed = count_owed(run, model, task)
-    distinct = len({row["key"] for row in rows})
+    distinct = pc.count_distinct(table.column("key")).as_py()
     if owed is not None and distinct < owed and (parts or run.manifest["status"] == "complete"):
         numbers = {part_number(part) for part in parts}
         gaps = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
@@ -158,55 +171,63 @@ def _place(run: Run, model: str, task: str) -> tuple[int, list[Problem]]:
                 f"{AGAIN}; it makes the other {owed - distinct}",
             )
         )
-    return len(rows), problems
+    return len(table), problems
 
 
 def _part(
-    run: Run, model: str, task: str, where: str, rows: list[dict[str, Any]]
+    run: Run, model: str, task: str, where: str, rows: pa.Table, ids: set[str] | None
 ) -> Iterator[Problem]:
     """What is wrong with the rows of one part, each kind once."""
-    try:
-        ids = {prompt.id for prompt in run.prompts(task)}
-    except StoreError:
-        ids = {row["prompt_id"] for row in rows}  # said elsewhere
     generated = run.manifest["models"][model]["engine"] != "file"
     seed = run.manifest.get("settings", {}).get("seed")
     remedy = f"remove that file and {AGAIN}"
-    strays = [row for row in rows if (row["model"], row["task"]) != (model, task)]
-    if strays:
-        yield Problem(where, f"{len(strays)} rows are of another model or task", remedy)
-    unknown = [row for row in rows if row["prompt_id"] not in ids]
+    own = pc.and_(pc.equal(rows.column("model"), model), pc.equal(rows.column("task"), task))
+    if strays := len(rows) - pc.sum(own, min_count=0).as_py():
+        yield Problem(where, f"{strays} rows are of another model or task", remedy)
+    prompts = rows.column("prompt_id").to_pylist()
+    unknown = [] if ids is None else [id for id in prompts if id not in ids]
     if unknown:
         what = f"{len(unknown)} rows are of prompts that the task has not"
-        yield Problem(where, f"{what} ('{unknown[0]['prompt_id']}')", remedy)
+        yield Problem(where, f"{what} ('{unknown[0]}')", remedy)
     if generated and seed is not None:
-        odd = [r for r in rows if r["seed"] is not None and not _is_its_seed(seed, r)]
+        pairs = zip(*(rows.column(name).to_pylist() for name in ("key", "seed")), strict=True)
+        odd = sum(own is not None and not _is_its_seed(seed, key, own) for key, own in pairs)
         if odd:
-            yield Problem(where, f"{len(odd)} rows have a seed that is not theirs", remedy)
+            yield Problem(where, f"{odd} rows have a seed that is not theirs", remedy)
 
 
-def _is_its_seed(seed: int, row: dict[str, Any]) -> bool:
+def _is_its_seed(seed: int, key: str, own: int) -> bool:
     """Whether a row's seed derives from its key; the second form is for two that met."""
-    return row["seed"] in (seed_of(seed, row["key"]), seed_of(seed, row["key"], 1))
+    return own in (seed_of(seed, key), seed_of(seed, key, 1))
 
 
-def _doubles(where: str, rows: list[dict[str, Any]]) -> Iterator[Problem]:
-    keys = Counter(row["key"] for row in rows)
-    twice = [key for key, count in keys.items() if count > 1]
+def _doubles(where: str, rows: pa.Table) -> Iterator[Problem]:
+    twice = _find_twice(rows, ["key"])
     if twice:
         yield Problem(
             where,
-            f"{len(twice)} keys stand more than once ({twice[0][:12]}…)",
+            f"{len(twice)} keys stand more than once ({twice[0]['key'][:12]}…)",
             "tofu-eval runs clean",
         )
-    places = Counter((row["prompt_id"], row["sample"]) for row in rows if keys[row["key"]] == 1)
-    same = [place for place, count in places.items() if count > 1]
+        doubled = pa.array([row["key"] for row in twice], pa.string())
+        rows = rows.filter(pc.invert(pc.is_in(rows.column("key"), doubled)))
+    same = _find_twice(rows, ["prompt_id", "sample"])
     if same:
         yield Problem(
             where,
-            f"{len(same)} samples have two responses (prompt '{same[0][0]}', sample {same[0][1]})",
+            f"{len(same)} samples have two responses (prompt '{same[0]['prompt_id']}', sample "
+            f"{same[0]['sample']})",
             "use a new --output",
         )
+
+
+def _find_twice(rows: pa.Table, names: list[str]) -> list[dict[str, Any]]:
+    """What stands in these columns of several rows, the first first."""
+    counted = rows.group_by(names, use_threads=False).aggregate([([], "count_all")])
+    found: list[dict[str, Any]] = counted.filter(
+        pc.greater(counted.column("count_all"), 1)
+    ).to_pylist()
+    return found
 
 
 def _drop_doubles(folder: Path, root: Path) -> list[str]:
@@ -233,16 +254,18 @@ def _drop_doubles(folder: Path, root: Path) -> list[str]:
 # The rest
 
 
-def _prompts(run: Run) -> Iterator[Problem]:
-    for task, described in run.manifest["tasks"].items():
-        where = f"prompts/{task}.parquet"
-        try:
-            stored_digest = digest([prompt.describe() for prompt in run.prompts(task)])
-        except StoreError as error:
-            yield Problem(where, f"it is damaged or missing: {error.__cause__}", AGAIN)
-            continue
-        if stored_digest != described["digest"]:
-            yield Problem(where, "its prompts are not those of run.json", f"remove it and {AGAIN}")
+def _read_prompts(run: Run, task: str) -> tuple[set[str] | None, Problem | None]:
+    """The ids of a task's prompts, None where they cannot be read, and what is wrong with them."""
+    where = f"prompts/{task}.parquet"
+    try:
+        prompts = run.prompts(task)
+    except StoreError as error:
+        return None, Problem(where, f"it is damaged or missing: {error.__cause__}", AGAIN)
+    ids = {prompt.id for prompt in prompts}
+    if digest([prompt.describe() for prompt in prompts]) == run.manifest["tasks"][task]["digest"]:
+        return ids, None
+    what = "its prompts are not those of run.json"
+    return ids, Problem(where, what, f"remove it and {AGAIN}")
 
 
 def _others(run: Run) -> Iterator[Problem]:

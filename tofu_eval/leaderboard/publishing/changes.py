@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tofu_eval.leaderboard.board import Board, ScoresFile, Source
 from tofu_eval.leaderboard.file import NAME, file_content, parse_leaderboard
 from tofu_eval.leaderboard.merge import Merged, merge
-from tofu_eval.leaderboard.prompt_scores import ReadFile, in_order, pack, parse_scores
+from tofu_eval.leaderboard.prompt_scores import ReadFile, pack, parse_scores, rows_of_run
 from tofu_eval.leaderboard.publishing.versions import (
     INDEX,
     Past,
@@ -48,13 +47,14 @@ class Changes:
 
     `write` holds the files in the order in which they must appear, the board last but for its page;
     `remove` names those that nothing refers to then. Both are empty where the place has it all
-    already. `rows` counts the rows of the board afterwards, `added` and `replaced` those that
-    change.
+    already. `scores` are the files of the board's per-prompt rows afterwards, `rows` counts the
+    rows of the board then, `added` and `replaced` those that change.
     """
 
     place: str
     write: Mapping[str, bytes]
     remove: tuple[str, ...]
+    scores: tuple[str, ...]
     rows: int
     added: int
     replaced: int
@@ -98,6 +98,7 @@ def changes_of(place: str, read: ReadFile, source: Source, page: Page | None = N
         place=place,
         write=write,
         remove=tuple(remove),
+        scores=tuple(file.file for file in board.scores),
         rows=len(board.rows),
         added=merged.added if published is not None else len(board.rows),
         replaced=merged.replaced,
@@ -162,9 +163,5 @@ def _files_as_they_are(published: Source, scores: pa.Table) -> dict[str, ScoresF
     return {
         file.run: file
         for file in published.board.scores
-        if _rows_of(published.scores, file.run).equals(_rows_of(scores, file.run))
+        if rows_of_run(published.scores, file.run).equals(rows_of_run(scores, file.run))
     }
-
-
-def _rows_of(scores: pa.Table, run: str) -> pa.Table:
-    return in_order(scores.filter(pc.equal(scores.column("run"), run)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def publish_directory(
     with hold_lock(folder, wait=WAIT):
         changes = directory_changes(folder, source, page)
         write_changes(folder, changes)
-        remove_orphans(folder / NAME)
+        remove_orphans(folder / NAME, changes.scores)
     return changes
 
 
@@ -64,15 +65,15 @@ def save_board(path: Path, merged: Merged) -> Board:
         for file in before:
             if file.file not in write:
                 remove_file(path.parent / file.file)
-        remove_orphans(path)
+        remove_orphans(path, [file.file for file in board.scores])
     return board
 
 
-def remove_orphans(path: Path) -> None:
+def remove_orphans(path: Path, kept: Collection[str]) -> None:
     """Remove what somebody who was killed left beside a board: rows that it does not name.
 
     Only what is called and made as its rows are, the checksum in the name that of the content, is
-    taken for such.
+    taken for such. `kept` are the files that it names.
 
     Raises:
         StoreError: the directory cannot be written.
@@ -80,7 +81,6 @@ def remove_orphans(path: Path) -> None:
     for folder in (".", "models", "versions"):
         clear_leftovers((path.parent / folder).glob(f"{TEMPORARY}*"))
     named = re.compile(re.escape(path.stem) + r"-[0-9a-f]{16}-([0-9a-f]{16})\.parquet")
-    kept = {file.file for file in read_leaderboard(path).scores}
     for file in path.parent.glob("*.parquet"):
         name = named.fullmatch(file.name)
         if name is None or file.name in kept:

@@ -1,6 +1,6 @@
 """What the intervals, tests and power of tofu_eval.analysis hold, and what they cost.
 
-    python benchmarks/statistics.py --quick        # 400 studies a cell for what draws resamples
+    python benchmarks/intervals.py --quick        # 400 studies a cell for what draws resamples
 
 Truth is known: each study draws prompts' scores from a distribution whose mean is, and asks whether
 the 95% interval holds it. A cell is a distribution and a number of prompts; coverage_min and
@@ -19,10 +19,6 @@ widths of the interval, beside how far two sets of 10,000 resamples are (agreeme
 """
 
 from __future__ import annotations
-
-import sys
-
-sys.path.append(sys.path.pop(0))  # the statistics.py beside this file is not the standard one
 
 import argparse
 import json
