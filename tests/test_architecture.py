@@ -108,3 +108,8 @@ def test_every_public_name_exists() -> None:
         assert getattr(tofu_eval, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = tofu_eval.nothing
+
+
+def test_no_benchmark_is_called_like_a_module_of_pythons() -> None:
+    scripts = {path.stem for path in (PACKAGE.parent / "benchmarks").glob("*.py")}
+    assert not scripts & sys.stdlib_module_names  # which it would shadow for those beside it

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from tofu_eval.cli import main
 from tofu_eval.core.errors import ConfigError, StoreError, TofuEvalError
+from tofu_eval.features.custom import REWARD_MODELS
 from tofu_eval.pipeline.evaluate import score_files
 from tofu_eval.pipeline.rescore import rescore
 from tofu_eval.run.store import Run
@@ -132,3 +133,37 @@ def test_a_condition_that_the_run_has_is_refused_on_truncated_responses(tmp_path
         rescore(tmp_path / "run", truncate=50)
     rescore(tmp_path / "run", truncate=1, metrics=["unique_rate"], only=True)
     assert found(tmp_path / "run") == {("a", "unique_rate"): 1.0}
+
+
+def test_a_reward_model_of_a_file_must_be_named_again(tmp_path: Path) -> None:
+    file, run = write_file(tmp_path / "a.jsonl", "red fig", "red pear"), tmp_path / "run"
+    here, there = tmp_path / "here.py", tmp_path / "there.py"
+    for code in (here, there):
+        code.write_text(
+            "import tofu_eval as te\n\n\n"
+            '@te.reward_model(name="figs")\n'
+            "def figs(pairs):\n"
+            '    return [text.count("fig") for _, text in pairs]\n'
+        )
+
+    def invoke(*command: object) -> Result:
+        """A command, in a process that has run no file."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(REWARD_MODELS, "_items", dict(REWARD_MODELS._items))
+            return CliRunner().invoke(main, [*map(str, command)])
+
+    first = ("--metric", "unique_rate", "--reward-model", here)
+    assert invoke("score", f"a={file}", "--output", run, *first).exit_code == 0
+    before = (run / "run.json").read_bytes()
+    for command in (["rescore", run], ["score", f"b={file}", "--output", run]):
+        refused = invoke(*command, "--metric", "mean_length")
+        assert refused.exit_code == 2
+        assert refused.stderr == (
+            f"Error: {run} was scored with the reward model 'figs' of a Python file, expected it "
+            "in this call too: a run keeps no code. Name that again: --reward-model FILE.py\n"
+        )
+        assert (run / "run.json").read_bytes() == before
+    again = invoke("rescore", run, "--metric", "mean_length", "--reward-model", there)
+    assert again.exit_code == 0
+    assert found(run)["a", "reward"] == pytest.approx(0.5)
+    assert ("a", "mean_length") in found(run)

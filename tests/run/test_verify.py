@@ -128,6 +128,20 @@ def test_every_flipped_byte_is_found_and_costs_one_part(run: Path) -> None:
     assert leftovers(run) == []
 
 
+def test_prompts_are_read_once_a_task(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    prompts = Run.prompts
+
+    def count(self: Run, task: str) -> list[te.Prompt]:
+        read.append(task)
+        return prompts(self, task)
+
+    monkeypatch.setattr(Run, "prompts", count)
+    assert len(parts_of(run / "responses" / "base" / "fruit")) > 1
+    assert verify(run).problems == ()
+    assert read == ["fruit"]
+
+
 def test_a_doubled_key_is_found_and_cleaned(run: Path) -> None:
     before = tables(run)
     double(run)

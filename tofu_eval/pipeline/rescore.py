@@ -11,9 +11,10 @@ from typing import Any
 
 from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError, TofuEvalError
+from tofu_eval.core.sections import name_of, settings_of
 from tofu_eval.core.tokens import retokenize
 from tofu_eval.core.types import Report, no_report
-from tofu_eval.features.base import Feature
+from tofu_eval.features.base import Feature, sections
 from tofu_eval.features.given import GivenFeature
 from tofu_eval.features.open import OpenFeature, open_features
 from tofu_eval.features.settings import read_settings
@@ -48,12 +49,14 @@ def inherit_settings(
     """
     if only or not (Path(output) / "run.json").is_file():
         return dict(options)
-    sections = {
+    run = Run.open(output)
+    stored = {
         name: value
-        for name, value in _unusual_settings(Run.open(output)).items()
+        for name, value in _unusual_settings(run).items()
         if name not in Settings.model_fields
     }
-    return _merge_settings(sections, options)
+    _refuse_lost_plugins(run, stored, options)
+    return _merge_settings(stored, options)
 
 
 def _unusual_settings(run: Run) -> dict[str, Any]:
@@ -76,6 +79,46 @@ def _merge_settings(stored: Mapping[str, Any], options: Mapping[str, Any]) -> di
         if name not in Settings.model_fields:
             merged[name] = {**stored[name], **options[name]}
     return merged
+
+
+def _refuse_lost_plugins(run: Run, stored: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Refuse names that were functions of the user's, and that are nothing here any more.
+
+    Else a model of such a name would be looked for.
+
+    Raises:
+        ConfigError: says what to name again.
+    """
+    features = run.manifest.get("features", {})
+    for kind in sections():
+        part, said = (values.get(name_of(kind)) or {} for values in (stored, options))
+        for one in settings_of(kind):
+            name = part.get(one.name)
+            if name is None or one.registry is None or one.name in said:
+                continue
+            registry = one.registry()
+            identity = None if name in registry else _find_plugin(features, name)
+            if identity is None:
+                continue
+            whose, remedy = (
+                ("a Python file", f"Name that again: {one.flag} FILE.py")
+                if "file" in identity
+                else ("a package that is not here", f"Install it, or name another: {one.flag}")
+            )
+            raise ConfigError(
+                f"{run.path} was scored with the {registry.noun} '{name}' of {whose}, expected it "
+                f"in this call too: a run keeps no code. {remedy}"
+            )
+
+
+def _find_plugin(value: Any, name: object) -> Mapping[str, Any] | None:
+    """The identity, somewhere in what run.json says of features, of a plug-in of that name."""
+    if not isinstance(value, Mapping):
+        return None
+    if value.get("kind") == "plugin" and value.get("name") == name:
+        return value
+    found = (_find_plugin(inner, name) for inner in value.values())
+    return next((identity for identity in found if identity is not None), None)
 
 
 def add_scored(
@@ -130,8 +173,8 @@ def given_by_files(
             if name not in found and task in model.get("responses", {})
         ]
     given = set.intersection(*sets) if sets else set()
-    for name, settings_of in MADE_BY.items():
-        if chosen.given_paths() & settings_of:
+    for name, asking in MADE_BY.items():
+        if chosen.given_paths() & asking:
             given.discard(name)
     return given
 
@@ -189,7 +232,9 @@ def rescore(
             f"{path} has no responses that could be scored. Make some: tofu-eval run … or "
             f"tofu-eval score … --output {path}"
         )
-    chosen = read_settings(_merge_settings(_unusual_settings(held), options))
+    stored = _unusual_settings(held)
+    _refuse_lost_plugins(held, stored, options)
+    chosen = read_settings(_merge_settings(stored, options))
     chosen, of_own = name_own_models(chosen, stored_models(held.manifest))
     asked = {
         task: metrics_of(chosen, ()) if chosen.metrics else [] for task in held.manifest["tasks"]
