@@ -50,7 +50,7 @@ class Size:
 
 
 FULL = Size(responses=1_000_000, rows=100_000, requests=100_000, rounds=4)
-QUICK = Size(responses=5_000, rows=800, requests=2_000, rounds=1)
+QUICK = Size(responses=2_000, rows=400, requests=1_000, rounds=1)
 
 REWARDS = '''
 import tofu_eval as te

@@ -39,6 +39,8 @@ def printable(text: str) -> str:
 
     Line ends, commands to the terminal and marks that turn the direction of writing are among them.
     """
+    if text.isprintable():  # as nearly all are, of which a large board has millions
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
