@@ -151,7 +151,7 @@ def _first_error(board: Any, validator: Any) -> Any:
     Rows are many and alike: where all of them hold as columns, the validator need not see them.
     """
     row = validator.schema.get("properties", {}).get("rows", {}).get("items", {})
-    rows = board.get("rows") if isinstance(board, dict) else None
+    rows: Any = board.get("rows") if isinstance(board, dict) else None
     if not is_list(rows) or "properties" not in row:
         return next(validator.iter_errors(board), None)
     start, left = 0, []
