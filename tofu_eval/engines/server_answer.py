@@ -183,13 +183,15 @@ def _reason(value: object, remarks: set[str]) -> str | None:
 def _ids(value: object, remarks: set[str]) -> tuple[int, ...] | None:
     if value is None:
         return None
-    good = isinstance(value, list) and all(
-        isinstance(id, int) and not isinstance(id, bool) and 0 <= id <= LARGEST_ID for id in value
-    )
-    if not good:
+    # `type` tells whole numbers from true and false.
+    if (
+        not isinstance(value, list)
+        or {type(id) for id in value} - {int}
+        or (value and not 0 <= min(value) <= max(value) <= LARGEST_ID)
+    ):
         remarks.add("the server gave token ids that cannot be; dropped")
         return None
-    return tuple(value)  # type: ignore[arg-type]  # a list, as was seen
+    return tuple(value)
 
 
 def _logprobs(
@@ -204,7 +206,12 @@ def _logprobs(
     else:
         tokens = value.get("token_logprobs")
         logprobs = tokens if isinstance(tokens, list) else []
-    values = tuple(_logprob(number, remarks) for number in logprobs)
+    values = tuple(
+        number
+        if type(number) is float and LEAST_LOGPROB <= number <= 0.0
+        else _logprob(number, remarks)
+        for number in logprobs
+    )
     offsets = value.get("text_offset")
     good = isinstance(offsets, list) and all(isinstance(place, int) for place in offsets)
     return values, tuple(offsets) if good and isinstance(offsets, list) else ()
