@@ -17,6 +17,10 @@ SHORT = 8
 LEAST = 0.1
 """Share of a longer text's words that must be small words of the language that it is taken for."""
 
+STRETCH = 3
+"""Words that stand together at least where a text is more than names, initials or items of a list:
+a language's small words are small words there alone ("Mint" is one of Hungarian)."""
+
 _SCRIPTS = (
     ("ja", "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"),
     ("zh", "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"),
@@ -37,14 +41,14 @@ _OTHER_LETTERS = {
 
 _CYRILLIC = ("ru", "uk", "bg", "mk", "sr", "mn")
 _DEVANAGARI = ("hi", "mr", "ne")
-_WORDS = re.compile(r"[^\s.,;:!?\"()\[\]{}«»“”„…।؟،]+")
+_STOPS = re.compile(r"[\n.,;:!?\"()\[\]{}«»“”„…।؟،]+")
 
 
 def language_of(text: str) -> str | None:
     """The ISO code of a text's language; "" where it has no letters; None where nobody can say.
 
-    A text of few different words, none of which speaks for a language, is taken for English,
-    Russian or Hindi by its script.
+    A text that is too short to tell (few different words, none of which speaks for a language, or
+    no STRETCH of them together) is taken for English, Russian or Hindi by its script.
     """
     counts = Counter({name: len(letters.findall(text)) for name, letters in _OF_SCRIPT})
     total = sum(map(str.isalpha, text))
@@ -62,7 +66,8 @@ def language_of(text: str) -> str | None:
 
 
 def _by_small_words(text: str, script: str) -> str | None:
-    words = [w for w in _WORDS.findall(text.casefold().replace("’", "'")) if w[0].isalpha()]
+    running = _running_words(text)
+    words = [word.casefold() for word in running]
     hits = {
         language: sum(word in small for word in words)
         for language, small in _small_words(script).items()
@@ -70,9 +75,19 @@ def _by_small_words(text: str, script: str) -> str | None:
     language = max(hits, key=lambda name: hits[name])
     if hits[language] and (len(words) < SHORT or hits[language] >= LEAST * len(words)):
         return language
-    if len(set(words)) >= SHORT:
+    names = 0 if text.isupper() else sum(word[0].isupper() for word in set(running))
+    if len(set(words)) - names >= SHORT:
         return None
     return {"cyrillic": "ru", "hi": "hi"}.get(script, "en")
+
+
+def _running_words(text: str) -> list[str]:
+    """The words of those parts between stops that have STRETCH of them at least."""
+    parts = (
+        [word for word in part.split() if word[0].isalpha()]
+        for part in _STOPS.split(text.replace("’", "'"))
+    )
+    return [word for part in parts if len(part) >= STRETCH for word in part]
 
 
 @cache
