@@ -17,6 +17,7 @@ from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.errors import TofuEvalError
 from tofu_eval.core.escape import printable
+from tofu_eval.core.memory import forget_frames, is_out_of_memory, say_shortage
 from tofu_eval.core.secrets import strike_secrets
 from tofu_eval.core.termination import Terminated, obeying_sigterm
 from tofu_eval.core.version import __version__
@@ -108,10 +109,12 @@ class LazyGroup(click.Group):
                 click.echo(strike_secrets(traceback.format_exc()), err=True, nl=False)
                 ctx.exit(Failure.exit_code)
             raise Failure(str(error)) from error
-        except MemoryError as error:
-            reason = " ".join(str(error).split()) or "an object found no room"
+        except (MemoryError, RuntimeError, OSError) as error:
+            if not is_out_of_memory(error):
+                raise
+            forget_frames(error)
             raise Failure(
-                f"Not enough memory: {reason[:200].rstrip('.')}. What is finished is kept; the "
+                f"Not enough memory: {say_shortage(error)}. What is finished is kept; the "
                 "same command goes on from there, with more memory or with fewer --workers."
             ) from error
         except KeyboardInterrupt as interrupt:

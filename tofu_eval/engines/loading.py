@@ -13,6 +13,7 @@ import transformers
 from transformers.utils import logging
 
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
+from tofu_eval.core.memory import is_out_of_memory
 from tofu_eval.core.models import (
     ResolvedModel,
     check_weights,
@@ -231,17 +232,6 @@ def explain_failure(what: str, remedy: str) -> Iterator[None]:
             remedy = "Use --dtype bfloat16, another --device, or a smaller model."
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(f"{what}: {reason[:300].rstrip('.')}. {remedy}") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device or the machine has no memory left."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    # The CPU's allocator and MPS raise a plain RuntimeError.
-    return isinstance(error, RuntimeError) and any(
-        words in text for words in ("not enough memory", "can't allocate memory", "out of memory")
-    )
 
 
 @contextmanager

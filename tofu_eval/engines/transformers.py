@@ -20,12 +20,12 @@ import transformers
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.memory import forget_frames, is_out_of_memory, reserve_memory
 from tofu_eval.core.models import resolve
 from tofu_eval.core.types import ALWAYS_OFF, ModelSpec, Report, Request, Response, no_report
 from tofu_eval.engines.base import score_response, truncate_at_stop
 from tofu_eval.engines.loading import (
     check_quantize,
-    is_out_of_memory,
     load,
     pick_device,
     pick_dtype,
@@ -205,20 +205,29 @@ class TransformersEngine:
 
     def _attempt(self, rows: Sequence[_Row]) -> list[Response] | None:
         """The responses, or None where memory ran out and there is something to halve."""
+        reserve = None
         try:
+            reserve = reserve_memory()
             return self._decode(rows)
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, OSError) as error:
+            if reserve is not None:
+                reserve.close()  # before anything else: what is done here needs some
             if not is_out_of_memory(error):
                 raise
+            forget_frames(error)
             if len(rows) > 1:
-                return None  # leaving this frame frees what the error's traceback holds
+                return None
             row = rows[0]
             raise ModelError(
                 f"'{self._name}' runs out of memory on a single response of prompt "
                 f"'{row.request.prompt_id}' ({len(row.ids)} tokens, max_tokens "
-                f"{row.request.sampling.max_tokens}). Use --dtype bfloat16, fewer --max-tokens, "
-                "or another --device."
+                f"{row.request.sampling.max_tokens}). What is finished is kept: run the same "
+                "command again with more memory, or another with --dtype bfloat16, fewer "
+                "--max-tokens or another --device."
             ) from error
+        finally:
+            if reserve is not None:
+                reserve.close()
 
     def _decode(self, rows: Sequence[_Row]) -> list[Response]:
         if rows[0].completion:

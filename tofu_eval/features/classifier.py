@@ -9,7 +9,7 @@ from typing import Any
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
-from tofu_eval.features.weights import Weights, find_weights, first_line
+from tofu_eval.features.weights import Weights, explain, find_weights
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Classifier:
                 )
             model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         except Exception as error:
-            raise ModelError(
-                f"Cannot load the {self.noun} '{self.name}': {first_line(error)}. {self.remedy}"
+            raise explain(
+                f"Cannot load the {self.noun} '{self.name}'", error, self.remedy
             ) from error
         # transformers fills what is missing with random numbers.
         if report["missing_keys"]:
@@ -84,9 +84,7 @@ def find_classifier(name: str, noun: str, option: str, purpose: str) -> Classifi
         config = AutoConfig.from_pretrained(weights.path, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(weights.path, trust_remote_code=False)
     except Exception as error:
-        raise ModelError(
-            f"Cannot read the {noun} '{name}': {first_line(error)}. {_remedy(option)}"
-        ) from error
+        raise explain(f"Cannot read the {noun} '{name}'", error, _remedy(option)) from error
     return Classifier(name, noun, option, weights, config, tokenizer)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.errors import ModelError
 from tofu_eval.features.classifier import find_classifier
-from tofu_eval.features.weights import first_line, free_memory
+from tofu_eval.features.weights import explain, free_memory
 
 Row = Mapping[str, list[int]]
 
@@ -84,9 +84,7 @@ class PairClassifier:
                 batch = order[start : start + self._batch_size]
                 probabilities[batch] = self._score([rows[i] for i in batch])
         except Exception as error:
-            raise ModelError(
-                f"'{self._name}' failed: {first_line(error)}. {self._other}"
-            ) from error
+            raise explain(f"'{self._name}' failed", error, self._other) from error
         if not np.isfinite(probabilities).all():
             raise ModelError(f"'{self._name}' gave NaN or infinite numbers. {self._other}")
         return probabilities

@@ -17,11 +17,14 @@ from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.types import Prompt, digest
-from tofu_eval.features.weights import Weights, find_weights, first_line, free_memory, hashes
+from tofu_eval.features.weights import Weights, explain, find_weights, free_memory, hashes
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 """What to take where DEFAULT_MODEL does not know the words."""
+
+OTHER_MODEL = "Give another: --embedding-model PATH_OR_ID"
+"""What to do where a model is of no use."""
 
 UNKNOWN = 0.05
 """Share of a text's tokens that may be unknown to the model before its vector says nothing."""
@@ -74,7 +77,7 @@ class SentenceEmbedder:
         if not (weights.path / "modules.json").is_file():
             raise ModelError(
                 f"'{model}' is not a sentence-transformers model: it has no modules.json. "
-                "Give another: --embedding-model PATH_OR_ID"
+                f"{OTHER_MODEL}"
             )
         if _is_quantised(weights.path):
             raise ModelError(
@@ -149,14 +152,12 @@ class SentenceEmbedder:
             for batch, some in zip(batches, rows, strict=True):
                 vectors[batch] = some
         except Exception as error:
-            raise ModelError(
-                f"The embedding model '{self._model}' failed: {first_line(error)}. "
-                "Give another: --embedding-model PATH_OR_ID"
+            raise explain(
+                f"The embedding model '{self._model}' failed", error, OTHER_MODEL
             ) from error
         if not np.isfinite(vectors).all():
             raise ModelError(
-                f"The embedding model '{self._model}' gave NaN or infinite numbers. "
-                "Give another: --embedding-model PATH_OR_ID"
+                f"The embedding model '{self._model}' gave NaN or infinite numbers. {OTHER_MODEL}"
             )
         return vectors, sum(limit is not None and size > limit for size in sizes)
 
@@ -251,9 +252,8 @@ class SentenceEmbedder:
                     model_kwargs={"dtype": "float32"},
                 )
         except Exception as error:
-            raise ModelError(
-                f"Cannot load the embedding model '{self._model}': {first_line(error)}. "
-                "Give another: --embedding-model PATH_OR_ID"
+            raise explain(
+                f"Cannot load the embedding model '{self._model}'", error, OTHER_MODEL
             ) from error
 
 

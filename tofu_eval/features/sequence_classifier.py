@@ -13,7 +13,7 @@ from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.base import pair_key
 from tofu_eval.features.classifier import find_classifier
-from tofu_eval.features.weights import first_line, free_memory
+from tofu_eval.features.weights import explain, free_memory
 
 Row = Mapping[str, list[int]]
 """One tokenized pair: input_ids, attention_mask and, for some models, token_type_ids."""
@@ -92,9 +92,7 @@ class RewardModel:
                 batch = order[start : start + self._batch_size]
                 scores.update(zip(batch, self._score([rows[k] for k in batch]), strict=True))
         except Exception as error:
-            raise ModelError(
-                f"The {self.noun} '{self._model}' failed: {first_line(error)}. {self._other}"
-            ) from error
+            raise explain(f"The {self.noun} '{self._model}' failed", error, self._other) from error
         values = np.array([[scores[key]] for key in keys], dtype=np.float32).reshape(-1, 1)
         if not np.isfinite(values).all():
             raise ModelError(

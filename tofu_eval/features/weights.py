@@ -12,6 +12,7 @@ from typing import Any
 
 from tofu_eval.core import hub
 from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.memory import is_out_of_memory
 from tofu_eval.core.types import digest
 
 LOADED = frozenset({".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"})
@@ -93,6 +94,16 @@ def hashes(path: Path) -> dict[str, str]:
 def first_line(error: Exception) -> str:
     """What a foreign error says, in one line, without a full stop."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(".: ")
+
+
+def explain(what: str, error: Exception, remedy: str) -> ModelError:
+    """What to raise where a model fails: `what`, in the error's words, and the remedy.
+
+    Another model is none for a machine without memory.
+    """
+    if is_out_of_memory(error):
+        remedy = "Run the same command again with more memory; what is finished is kept."
+    return ModelError(f"{what}: {first_line(error)}. {remedy}")
 
 
 def free_memory() -> None:

@@ -12,6 +12,7 @@ from tofu_eval.core.errors import (
     ModelError,
     TofuEvalError,
 )
+from tofu_eval.core.memory import forget_frames, is_out_of_memory, say_shortage
 from tofu_eval.core.reasoning import TAGS, Tag, settle_response
 from tofu_eval.core.termination import finishing, leave_if_asked
 from tofu_eval.core.types import (
@@ -363,6 +364,12 @@ def _explain_failures(
     except TofuEvalError:
         raise
     except Exception as error:  # an engine may fail in any way
+        if is_out_of_memory(error):
+            forget_frames(error)
+            raise ModelError(
+                f"Not enough memory to ask '{model}': {say_shortage(error)}. What is finished is "
+                "kept; run the same command again with more memory or a smaller --batch-size."
+            ) from error
         raise ModelError(
             f"The engine '{engine.family}' failed on '{model}': {type(error).__name__}: {error}. "
             "What it made is kept; run the same command again, or with --debug to see where."

@@ -1,0 +1,50 @@
+"""Memory that runs out: which errors say so, and what makes room to act on one of them."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import traceback
+
+SAYINGS = ("not enough memory", "allocate memory", "out of memory", "bad_alloc")
+"""How libraries say it in an error of no class of its own, in small letters."""
+
+RESERVE = 16 * 2**20
+"""Bytes kept free for what an error costs: Python takes its memory in pieces of one MiB."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device or the machine has no memory left."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    # Of torch's allocators CUDA's alone has a class of its own, which is a RuntimeError too.
+    return isinstance(error, RuntimeError | OSError) and (
+        type(error).__name__ == "OutOfMemoryError"
+        or any(saying in str(error).lower() for saying in SAYINGS)
+    )
+
+
+def say_shortage(error: BaseException) -> str:
+    """What an error of that kind says, in one line without a full stop."""
+    return " ".join(str(error).split())[:200].rstrip(".") or "an object found no room"
+
+
+def reserve_memory() -> mmap.mmap:
+    """Room for the moment in which there is none; `close()` gives it back.
+
+    Nothing is written into it: it counts against a limit of address space and takes no memory.
+
+    Raises:
+        OSError: there is no room for it either; `is_out_of_memory` knows it.
+    """
+    return mmap.mmap(-1, RESERVE)
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Free what the frames hold that an error, and those that it came of, went through.
+
+    Their lines can still be shown; the values of their variables cannot.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
