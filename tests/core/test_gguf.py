@@ -57,6 +57,20 @@ def test_a_file_is_converted_once_and_is_known_by_its_digest(tmp_path: Path, cac
     assert [path.name for path in cache.glob("gguf/[!.]*")] == [first.base.name]
 
 
+def test_a_conversion_tells_how_far_it_is_and_draws_no_bar(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf")
+    tensors = len(gguf.GGUFReader(file).tensors)
+    told: list[tuple[str, int, int]] = []
+    capfd.readouterr()
+    to_checkpoint(file, lambda *said: told.append(said))
+    assert told[0] == ("load tiny.gguf", 0, tensors)
+    assert told[-1] == ("load tiny.gguf", tensors, tensors)
+    to_checkpoint(write_gguf(tmp_path / "other.gguf", quantized=True))
+    assert "Converting" not in "".join(capfd.readouterr())
+
+
 @pytest.mark.slow
 def test_a_run_asks_it(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "tiny.gguf")

@@ -12,12 +12,16 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
+from tofu_eval.core.types import Report, no_report
 
 SUFFIX = ".gguf"
 
@@ -25,6 +29,9 @@ MAGIC = b"GGUF"
 
 MAKING = ".making-"
 """How the name of what is being made begins."""
+
+TOLD = 20
+"""How often at most a conversion tells how far it is."""
 
 CACHE = "TOFU_EVAL_CACHE"
 """Environment variable: where converted files are kept, instead of ~/.cache/tofu-eval."""
@@ -54,11 +61,12 @@ def file_digest(path: Path) -> str:
         raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
-def to_checkpoint(path: Path) -> Path:
+def to_checkpoint(path: Path, report: Report = no_report) -> Path:
     """The directory of the checkpoint that a GGUF file holds; made at the first call.
 
     Args:
         path: the file. Its tokenizer and chat template come with it.
+        report: told about the conversion as (stage, done, total), in tensors.
     Returns: a directory with float32 safetensors (4 bytes a parameter, whatever the file's
         quantization) and a tokenizer, in the cache.
 
@@ -85,7 +93,7 @@ def to_checkpoint(path: Path) -> Path:
                 return folder
             making = Path(tempfile.mkdtemp(prefix=MAKING, dir=folder.parent))
             try:
-                _convert(path, making)
+                _convert(path, making, report)
                 making.rename(folder)
             finally:
                 shutil.rmtree(making, ignore_errors=True)
@@ -112,13 +120,13 @@ def packaged_file(package: str) -> Path | None:
     return files[0] if len(files) == 1 else None
 
 
-def _convert(path: Path, folder: Path) -> None:
+def _convert(path: Path, folder: Path, report: Report) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     source, name = path.resolve().parent, path.resolve().name
     try:
-        with quiet():
+        with quiet(), _telling(report, f"load {path.name}"):
             tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
             model = AutoModelForCausalLM.from_pretrained(
                 source,
@@ -134,6 +142,26 @@ def _convert(path: Path, folder: Path) -> None:
         raise _refusal(path, error) from error
     except Exception as error:  # a damaged file fails in many ways
         raise _refusal(path, error) from error
+
+
+@contextmanager
+def _telling(report: Report, stage: str) -> Iterator[None]:
+    """Have transformers tell a report how far it is, in place of a bar that nothing turns off."""
+    from transformers import modeling_gguf_pytorch_utils as conversion
+
+    def tell(tensors: Sequence[Any], **_: Any) -> Iterator[Any]:
+        step = max(1, len(tensors) // TOLD)
+        for done, tensor in enumerate(tensors):
+            if done % step == 0:
+                report(stage, done, len(tensors))
+            yield tensor
+        report(stage, len(tensors), len(tensors))
+
+    bar, conversion.tqdm = getattr(conversion, "tqdm", None), tell
+    try:
+        yield
+    finally:
+        conversion.tqdm = bar
 
 
 def _refusal(path: Path, error: Exception) -> ModelError:

@@ -19,7 +19,7 @@ from typing import Any
 from tofu_eval.core import gguf, hub
 from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import MissingDependencyError, ModelError
-from tofu_eval.core.types import ModelSpec, check_name
+from tofu_eval.core.types import ModelSpec, Report, check_name, no_report
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 
@@ -107,14 +107,16 @@ def parse_model(text: str) -> ModelSpec:
     )
 
 
-def resolve(spec: ModelSpec) -> ResolvedModel:
+def resolve(spec: ModelSpec, report: Report = no_report) -> ResolvedModel:
     """Find the files of a model, from the Hub (or its cache) where they are not local.
+
+    `report` is told about a GGUF file's conversion as (stage, done, total).
 
     Raises:
         ModelError: nothing is there, it is not a model, or it has no tokenizer.
         MissingDependencyError: a Hub id without the package huggingface_hub.
     """
-    base = _locate(spec.model, spec.revision)
+    base = _locate(spec.model, spec.revision, report)
     if (base / "adapter_config.json").exists() and not (base / "config.json").exists():
         raise ModelError(
             f"'{spec.model}' is an adapter, not a whole model. Name its base as well: "
@@ -312,7 +314,7 @@ def _trains_single_tokens(adapter: Path) -> bool:
     return isinstance(config, dict) and bool(config.get("trainable_token_indices"))
 
 
-def _locate(ref: str, revision: str | None) -> Path:
+def _locate(ref: str, revision: str | None, report: Report = no_report) -> Path:
     path = Path(ref).expanduser() if _exists(ref) else None
     if path is not None:
         if revision is not None:
@@ -321,7 +323,7 @@ def _locate(ref: str, revision: str | None) -> Path:
                 f"'@{revision}', or give another path."
             )
         if gguf.is_gguf(path):
-            return gguf.to_checkpoint(path)
+            return gguf.to_checkpoint(path, report)
         if not path.is_dir():
             raise ModelError(
                 f"The model '{ref}' is a file. Give the directory that holds it, or a file *.gguf."

@@ -55,7 +55,7 @@ class TransformersEngine:
         dtype: auto, float32, bfloat16 or float16; by default the weights' own type on an
             accelerator and float32 on the CPU.
         trust_remote_code: run Python code that comes with the model.
-        report: told about the loading as (stage, done, total).
+        report: told about the loading, and a GGUF file's conversion, as (stage, done, total).
         chat_template_kwargs: what the chat template is given beside the messages.
         quantize: "nf4" loads the weights in 4 bits, which needs a CUDA device.
 
@@ -84,7 +84,7 @@ class TransformersEngine:
         self._device = pick_device(device)
         self._dtype = pick_dtype(dtype, self._device)
         self._quantize = check_quantize(quantize, self._device)
-        self._resolved = resolve(spec)
+        self._resolved = resolve(spec, report)
         if self._resolved.adapter is not None and importlib.util.find_spec("peft") is None:
             raise MissingDependencyError.of("An adapter", "peft", "hf")
         self._name = spec.name

@@ -76,7 +76,7 @@ class VllmEngine:
         device: "cpu" or "cuda"; vLLM is built for one of them, another is refused.
         dtype: auto, float32, bfloat16 or float16; by default float32 on the CPU.
         trust_remote_code: run Python code that comes with the model.
-        report: told about the loading as (stage, done, total).
+        report: told about the loading, and a GGUF file's conversion, as (stage, done, total).
         engine_args: further arguments of `vllm.LLM`; `batch_invariant: true` asks for rows that
             do not depend on their batch on a GPU either; `adapters: mixed` serves all adapters
             of a base from one loading (the default on a GPU), `merged` each as a whole model.
@@ -125,7 +125,7 @@ class VllmEngine:
         arguments = {"dtype": dtype or ("float32" if self._on_cpu else "auto"), **arguments}
         if quantize is not None:
             arguments |= _quantized_arguments(quantize, self._on_cpu)
-        self._resolved = resolve(spec)
+        self._resolved = resolve(spec, report)
         self._mode = _mode(
             arguments.pop("adapters", None), self._on_cpu, self._resolved.adapter, quantize
         )
