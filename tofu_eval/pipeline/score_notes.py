@@ -10,11 +10,14 @@ from tofu_eval.core.types import Estimate
 from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.inputs import KeptFeature, count_echoes, find_unread
 from tofu_eval.run.owed import count_owed
-from tofu_eval.run.responses import Groups, count_responses, generated_tokens
+from tofu_eval.run.responses import SHORT_OF, Groups, count_responses, generated_tokens
 from tofu_eval.run.store import Run
 
 TOGETHER = 64
 """Prompts whose texts are in memory at once."""
+
+EACH = 3
+"""Models of which a remark each is made; of more there is one with the least and the greatest."""
 
 
 def places_of_run(run: Run, tasks: Iterable[str]) -> list[tuple[str, str]]:
@@ -49,19 +52,50 @@ def count_states(
 def state_remarks(
     states: Mapping[str, Mapping[str, Mapping[str, int]]], places: Iterable[tuple[str, str]]
 ) -> list[str]:
-    """A remark for each model and task with responses that are cut off or have no text."""
-    remarks = []
+    """What of the responses to each task is cut off or has no text.
+
+    A remark a model; one of all of them where more than EACH have something to say.
+    """
+    by_task: dict[str, dict[str, Mapping[str, int]]] = {}
     for model, task in places:
-        counts = states[model][task]
-        total = counts["responses"]
-        parts = [
-            f"{counts[state]} {state} ({counts[state] / total:.1%})"
-            for state in ("unfinished", "empty", "filtered", "failed")
-            if counts[state]
-        ]
-        if parts:
-            remarks.append(f"{model}: of {total} responses to {task}, {', '.join(parts)}")
+        by_task.setdefault(task, {})[model] = states[model][task]
+    remarks = []
+    for task, by_model in by_task.items():
+        told = {m: parts for m, counts in by_model.items() if (parts := _state_parts(counts))}
+        if len(told) > EACH:
+            remarks.append(_state_ranges(task, by_model))
+        else:
+            remarks += [
+                f"{model}: of {by_model[model]['responses']} responses to {task}, {parts}"
+                for model, parts in told.items()
+            ]
     return remarks
+
+
+def _state_parts(counts: Mapping[str, int]) -> str:
+    """`87 unfinished (43.5%), 2 empty (1.0%)`; nothing where all is well."""
+    total = counts["responses"]
+    return ", ".join(
+        f"{counts[state]} {state} ({counts[state] / total:.1%})"
+        for state in SHORT_OF
+        if counts[state]
+    )
+
+
+def _state_ranges(task: str, by_model: Mapping[str, Mapping[str, int]]) -> str:
+    """The least and the greatest share of each state, and of which models they are."""
+    parts = []
+    for state in SHORT_OF:
+        shares = {m: counts[state] / max(1, counts["responses"]) for m, counts in by_model.items()}
+        least, most = min(shares, key=lambda m: shares[m]), max(shares, key=lambda m: shares[m])
+        if shares[most] == 0:
+            continue
+        span = f"{shares[least]:.1%} ({least}) to {shares[most]:.1%} ({most})"
+        parts.append(f"{span if shares[least] < shares[most] else f'{shares[most]:.1%}'} {state}")
+    return (
+        f"{task}: of the responses of {len(by_model)} models, {', '.join(parts)}; "
+        "the report has each model's"
+    )
 
 
 def cut_remarks(features: Mapping[str, KeptFeature]) -> list[str]:

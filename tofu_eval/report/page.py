@@ -26,6 +26,7 @@ from tofu_eval.core.escape import latex_text, markdown_text
 from tofu_eval.core.templates import render_html
 from tofu_eval.core.types import digest
 from tofu_eval.core.version import __version__
+from tofu_eval.leaderboard.board import FROM_FILE
 from tofu_eval.report import drawing
 from tofu_eval.report.charts import make_charts
 from tofu_eval.report.contents import Contents, Record
@@ -37,6 +38,7 @@ from tofu_eval.report.meaning_classes import THRESHOLD
 from tofu_eval.report.scale import Scale
 from tofu_eval.report.themes import THEMES
 from tofu_eval.run.files import atomic_write
+from tofu_eval.run.responses import SHORT_OF
 
 SCRIPTS = (
     *("base.js", "choice.js", "interval.js", "forest.js", "shares.js", "near.js", "map.js"),
@@ -120,12 +122,29 @@ def _about_line(contents: Contents) -> str:
     """`24 prompts · 576 responses · open-prompts · T = 1 · base is the baseline`."""
     tasks = contents.manifest["tasks"]
     prompts = sum(tasks[task]["prompts"] for task in contents.tasks)
-    temperatures = {tasks[task]["sampling"].get("temperature") for task in contents.tasks}
+    temperatures = _temperatures(contents)
     parts = [f"{prompts:,} prompts", f"{contents.survey.responses:,} responses"]
     parts.append(contents.tasks[0] if len(contents.tasks) == 1 else f"{len(contents.tasks)} tasks")
-    if len(temperatures) == 1 and (temperature := next(iter(temperatures))) is not None:
-        parts.append(f"T = {temperature:g}")
+    if temperatures:
+        parts.append(f"T = {', '.join(f'{one:g}' for one in temperatures)}")
     return " · ".join([*parts, f"{contents.comparison.baseline} is the baseline"])
+
+
+def _temperatures(contents: Contents) -> list[float]:
+    """At which the models that are shown were asked, in order: a sweep's, or the tasks' own."""
+    models, tasks = contents.manifest["models"], contents.manifest["tasks"]
+    asked = {
+        models[name].get("temperature", tasks[task]["sampling"].get("temperature"))
+        for name in _members(contents)
+        for task in contents.tasks
+        if models[name]["engine"] != FROM_FILE
+    }
+    return sorted(asked - {None})
+
+
+def _members(contents: Contents) -> list[str]:
+    """The models that are shown, each seed by itself."""
+    return [name for members in contents.columns.values() for name in members]
 
 
 def content_policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
@@ -199,7 +218,7 @@ def _data(contents: Contents, scale: Scale) -> Record:
             ]
             for task, prompts in contents.prompts.items()
         },
-        "members": [model for members in contents.columns.values() for model in members],
+        "members": _members(contents),
         "explorer": contents.survey.texts,
         "method": contents.survey.method,
         "cosine": THRESHOLD,
@@ -272,8 +291,7 @@ def _about(contents: Contents) -> Record:
                     ", ".join(dict.fromkeys(map(str, models[name]["prompt_format"].values()))),
                     digest(models[name]["identity"])[:16],
                 ]
-                for members in contents.columns.values()
-                for name in members
+                for name in _members(contents)
             ],
         },
         "Tasks": {
@@ -283,7 +301,7 @@ def _about(contents: Contents) -> Record:
                     name,
                     tasks[name]["version"],
                     tasks[name]["prompts"],
-                    ", ".join(f"{k} {v}" for k, v in tasks[name]["sampling"].items()),
+                    _sampling_text(contents, name),
                     str(tasks[name].get("licence") or ""),
                 ]
                 for name in contents.tasks
@@ -296,6 +314,7 @@ def _about(contents: Contents) -> Record:
                 for name, fact in contents.metrics.items()
             ],
         },
+        **_states(contents),
         "Made by": {
             "names": ["what", "value"],
             "rows": [
@@ -321,3 +340,24 @@ def _raw(text: str) -> Any:
 @cache
 def _asset(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _sampling_text(contents: Contents, task: str) -> str:
+    """How a task was sampled; in a sweep, at all of its temperatures."""
+    sampling = dict(contents.manifest["tasks"][task]["sampling"])
+    if len(several := _temperatures(contents)) > 1 and "temperature" in sampling:
+        sampling["temperature"] = " and ".join(f"{one:g}" for one in several)
+    return ", ".join(f"{name} {value}" for name, value in sampling.items())
+
+
+def _states(contents: Contents) -> Record:
+    """Of which models responses are cut off or have no text; nothing where of none."""
+    counted = contents.manifest.get("states", {})
+    rows = [
+        [name, task, counts["responses"], *(counts[state] for state in SHORT_OF)]
+        for name in _members(contents)
+        for task, counts in counted.get(name, {}).items()
+        if task in contents.tasks and any(counts[state] for state in SHORT_OF)
+    ]
+    table = {"names": ["model", "task", "responses", *SHORT_OF], "rows": rows}
+    return {"Responses": table} if rows else {}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tofu_eval.analysis.warnings import Kind, ValidityWarning
 
 _METRICS = 4
 """Metrics that a warning names in text; JSON has all."""
+
+EACH = 3
+"""Models of which a line each is said; of more there is one with the least and the greatest."""
 
 
 def warning_text(warning: ValidityWarning, baseline: str) -> str:
@@ -30,8 +33,31 @@ def warning_record(warning: ValidityWarning, baseline: str) -> dict[str, object]
 
 
 def warning_lines(warnings: Iterable[ValidityWarning], baseline: str) -> list[str]:
-    """The words of each, none twice."""
-    return list(dict.fromkeys(warning_text(warning, baseline) for warning in warnings))
+    """The words of each, none twice; one for more than EACH models of which the same is told."""
+    lines: dict[str, None] = {}
+    warnings = list(warnings)
+    alike: dict[tuple[object, ...], list[ValidityWarning]] = {}
+    for warning in warnings:
+        alike.setdefault((warning.kind, warning.task, warning.voids), []).append(warning)
+    for warning in warnings:
+        same = alike[warning.kind, warning.task, warning.voids]
+        if warning.kind in _OF_MANY and not warning.voids and len(same) > EACH:
+            lines[_many_text(same, baseline)] = None
+        else:
+            lines[warning_text(warning, baseline)] = None
+    return list(lines)
+
+
+def _many_text(same: Sequence[ValidityWarning], baseline: str) -> str:
+    """`On t, 4 models have 8% (sft) to 22% (tofu) of their responses, base 36%, …`."""
+    shares = {" and ".join(w.models): float(w.numbers["share"]) for w in same}
+    least, most = min(shares, key=lambda m: shares[m]), max(shares, key=lambda m: shares[m])
+    had = (
+        f"On {same[0].task}, {len(same)} models have {shares[least]:.0%} ({least}) to "
+        f"{shares[most]:.0%} ({most}) of their responses, {baseline} "
+        f"{_share(same[0], 'baseline_share')},"
+    )
+    return _OF_MANY[same[0].kind].format(had)
 
 
 def _metrics(warning: ValidityWarning) -> str:
@@ -185,3 +211,12 @@ _WORDS: Mapping[Kind, Callable[[ValidityWarning, str], str]] = {
     "unfinished_run": _unfinished_run,
     "note": _note,
 }
+
+_OF_MANY: Mapping[Kind, str] = {
+    "unread_texts": "{} in words that are unknown to the embedding model (more than 5% of their "
+    "tokens), whose vectors say little of them. Score again with a multilingual one: "
+    "--embedding-model sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2.",
+    "missing_responses": "{} empty, filtered or failed: the numbers are of the others.",
+    "unfinished_responses": "{} stopped at the token limit: they are scored as far as they go.",
+}
+"""What is said of shares of the responses of many models."""

@@ -26,6 +26,9 @@ COLUMNS = (
 )
 ROW_GROUPS_IN_MEMORY = 8
 
+SHORT_OF = ("unfinished", "empty", "filtered", "failed")
+"""What a response can be that is not finished with a text, as `count_responses` names it."""
+
 
 @dataclass(frozen=True)
 class Reading:
