@@ -1,10 +1,13 @@
-"""Memory that runs out: which errors say so, and what makes room to act on one of them."""
+"""Memory that runs out, and that is given back: which errors say so, and what makes room."""
 
 from __future__ import annotations
 
 import errno
+import gc
 import mmap
+import sys
 import traceback
+from contextlib import suppress
 
 SAYINGS = ("not enough memory", "allocate memory", "out of memory", "bad_alloc")
 """How libraries say it in an error of no class of its own, in small letters."""
@@ -48,3 +51,19 @@ def forget_frames(error: BaseException | None) -> None:
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
+
+
+def free_memory() -> None:
+    """Give back what nothing holds any more: objects in circles, free heap, a device's cache."""
+    gc.collect()
+    if sys.platform == "linux":
+        import ctypes
+
+        # glibc keeps what was freed below the top of its heap; other C libraries have no such call.
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch is not None and torch.backends.mps.is_available():
+        torch.mps.empty_cache()

@@ -7,8 +7,8 @@ is ours (`sampler.py`).
 
 from __future__ import annotations
 
-import gc
 import importlib.util
+import inspect
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,12 @@ import transformers
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
-from tofu_eval.core.memory import forget_frames, is_out_of_memory, reserve_memory
+from tofu_eval.core.memory import (
+    forget_frames,
+    free_memory,
+    is_out_of_memory,
+    reserve_memory,
+)
 from tofu_eval.core.models import resolve
 from tofu_eval.core.types import ALWAYS_OFF, ModelSpec, Report, Request, Response, no_report
 from tofu_eval.engines.base import score_response, truncate_at_stop
@@ -121,7 +126,7 @@ class TransformersEngine:
     def close(self) -> None:
         """Give the model's memory back; the engine cannot be used any more."""
         self.__dict__.pop("_loaded", None)
-        self._free()
+        free_memory()
 
     # Before anything is generated
 
@@ -168,6 +173,12 @@ class TransformersEngine:
     def _model(self) -> Any:
         return self._loaded[0]
 
+    @cached_property
+    def _can_skip(self) -> bool:
+        """Whether the model can be asked for the last logits alone."""
+        core = getattr(self._model, "get_base_model", lambda: self._model)()
+        return "logits_to_keep" in inspect.signature(core.forward).parameters
+
     def _batches(self, requests: Sequence[Request]) -> list[list[_Row]]:
         """Check every request, then cut: rows of one batch share their decoder."""
         _ = self._loaded
@@ -198,7 +209,7 @@ class TransformersEngine:
             finished = self._attempt(piece)
             if finished is None:
                 self._rows = (len(piece) + 1) // 2
-                self._free()
+                free_memory()
             else:
                 responses += finished
         return responses
@@ -293,12 +304,15 @@ class TransformersEngine:
         for i, row in enumerate(rows):
             ids[i, : len(row.ids)] = torch.tensor(row.ids)
             mask[i, : len(row.ids)] = 1
+        # Of the logits, which are far the largest, those before all completions are not wanted.
+        first = min(len(row.ids) - row.completion for row in rows) - 1 if self._can_skip else 0
+        kept = {"logits_to_keep": width - first} if first else {}
         with torch.inference_mode():
             logits = self._model(
-                input_ids=ids.to(self._device), attention_mask=mask.to(self._device)
+                input_ids=ids.to(self._device), attention_mask=mask.to(self._device), **kept
             ).logits
             sums = [
-                float(_log_probability(logits[i], row.ids, row.completion))
+                float(_log_probability(logits[i], row.ids[first:], row.completion))
                 for i, row in enumerate(rows)
             ]
         self._check_finite(rows, sums)
@@ -362,13 +376,6 @@ class TransformersEngine:
                 rows, texts, tokens, stopped, logprobs, strict=True
             )
         ]
-
-    def _free(self) -> None:
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        elif self._device.type == "mps":
-            torch.mps.empty_cache()
 
 
 def can_repeat_rows(cache: Any) -> bool:

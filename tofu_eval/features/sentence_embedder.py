@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
+from tofu_eval.core.memory import free_memory
 from tofu_eval.core.types import Prompt, digest
-from tofu_eval.features.weights import Weights, explain, find_weights, free_memory, hashes
+from tofu_eval.features.weights import Weights, explain, find_weights, hashes
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"

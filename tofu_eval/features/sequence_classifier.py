@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import ModelError
+from tofu_eval.core.memory import free_memory
 from tofu_eval.core.types import Prompt
 from tofu_eval.features.base import pair_key
 from tofu_eval.features.classifier import find_classifier
-from tofu_eval.features.weights import explain, free_memory
+from tofu_eval.features.weights import explain
 
 Row = Mapping[str, list[int]]
 """One tokenized pair: input_ids, attention_mask and, for some models, token_type_ids."""

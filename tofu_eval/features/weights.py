@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,14 +102,6 @@ def explain(what: str, error: Exception, remedy: str) -> ModelError:
     if is_out_of_memory(error):
         remedy = "Run the same command again with more memory; what is finished is kept."
     return ModelError(f"{what}: {first_line(error)}. {remedy}")
-
-
-def free_memory() -> None:
-    """Give back the GPU memory that nothing holds any more."""
-    torch = sys.modules.get("torch")
-    gc.collect()
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _snapshot(repo: str, revision: str | None, option: str) -> Path:
