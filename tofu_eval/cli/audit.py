@@ -41,7 +41,7 @@ def command(
     would stop at it.
     """
     from tofu_eval.cli.console import note
-    from tofu_eval.cli.options import formats_by_model, split_names
+    from tofu_eval.cli.option_values import formats_by_model, split_names
     from tofu_eval.core.errors import ModelError
     from tofu_eval.core.escape import printable
     from tofu_eval.core.models import parse_model

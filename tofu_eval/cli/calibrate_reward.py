@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import given_values, option_of
+from tofu_eval.cli.option_values import given_values
+from tofu_eval.cli.options import option_of
 from tofu_eval.features.reward import RewardSettings
 
 

@@ -76,7 +76,7 @@ def command(
     tofu-eval quickstart --real --output real
     """
     from tofu_eval.cli.console import print_table, progress
-    from tofu_eval.cli.options import names
+    from tofu_eval.cli.option_values import names
     from tofu_eval.core.errors import ConfigError, MissingDependencyError
 
     if real:

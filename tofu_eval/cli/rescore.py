@@ -7,13 +7,8 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import (
-    Command,
-    baseline_option,
-    given_values,
-    only_option,
-    scoring_options,
-)
+from tofu_eval.cli.option_values import given_values
+from tofu_eval.cli.options import Command, baseline_option, only_option, scoring_options
 
 
 @click.command("rescore", cls=Command)

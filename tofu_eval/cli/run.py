@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tofu_eval.cli.grouped_help import ENGINE, MODELS, OUTPUT, SAMPLING, TASKS, option
+from tofu_eval.cli.option_values import (
+    arguments,
+    formats_by_model,
+    given_values,
+    merge_settings,
+    split_names,
+)
 from tofu_eval.cli.options import (
     Command,
-    arguments,
     asking_options,
     baseline_option,
     data_dir_option,
     decoding_options,
-    formats_by_model,
-    given_values,
     human_option,
-    merge_settings,
     only_option,
     output_option,
     scoring_options,
-    split_names,
     temperature_option,
 )
 

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from tofu_eval.cli.grouped_help import FILES, option
+from tofu_eval.cli.option_values import given_values
 from tofu_eval.cli.options import (
     Command,
     baseline_option,
-    given_values,
     human_option,
     only_option,
     output_option,

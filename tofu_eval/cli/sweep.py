@@ -7,12 +7,8 @@ from typing import Any
 
 import click
 
-from tofu_eval.cli.options import (
-    data_dir_option,
-    given_values,
-    scoring_options,
-    temperature_option,
-)
+from tofu_eval.cli.option_values import given_values
+from tofu_eval.cli.options import data_dir_option, scoring_options, temperature_option
 from tofu_eval.cli.train import loss_names, require_training, training_fields, training_options
 
 TRAINING = (

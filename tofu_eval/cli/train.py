@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tofu_eval.cli.options import given_values, names
+from tofu_eval.cli.option_values import given_values, names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
