@@ -10,7 +10,7 @@ from support.commands import refused
 
 import tofu_eval as te
 from tofu_eval.core.errors import ConfigError, DataError
-from tofu_eval.core.types import LONGEST_ID, check_name
+from tofu_eval.core.names import LONGEST_ID, check_name
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from support.commands import invoke
 
 from hostile.files import ACCEPTED, CONFIGS, RESPONSES, ROW, TASKS
 from hostile.test_texts import CONTROL
-from tofu_eval.core.types import check_name
+from tofu_eval.core.names import check_name
 
 LIMIT = 60.0
 """Seconds: a bomb takes hours."""

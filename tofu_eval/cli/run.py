@@ -242,7 +242,7 @@ def command(
 def _spec(name: str, ref: str) -> ModelSpec:
     """A model of the config file, whose name stands apart from its reference."""
     from tofu_eval.core.models import parse_model
-    from tofu_eval.core.types import check_name
+    from tofu_eval.core.names import check_name
 
     return replace(parse_model(ref), name=check_name("model", name))
 

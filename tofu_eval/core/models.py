@@ -19,7 +19,8 @@ from typing import Any
 from tofu_eval.core import gguf, hub
 from tofu_eval.core.bounded import read_bounded
 from tofu_eval.core.errors import MissingDependencyError, ModelError
-from tofu_eval.core.types import ModelSpec, Report, check_name, no_report
+from tofu_eval.core.names import check_name
+from tofu_eval.core.types import ModelSpec, Report, no_report
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
 from tofu_eval.core.errors import ConfigError, DataError
+from tofu_eval.core.names import LONGEST_ID
 
 PromptFormat = Literal["base", "sft", "chat", "paper", "paper-math"]
 Scoring = Literal["generate", "likelihood"]
@@ -37,16 +37,6 @@ def feature_of(need: str) -> str:
     return need.removeprefix(REFERENCE).removeprefix(OF_PROMPT)
 
 
-LONGEST_NAME = 100
-RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?|.*\.", re.IGNORECASE)
-"""Names of devices, with any ending, and names that end in a dot."""
-
-LONGEST_ID = 4096
-"""Characters of a prompt's id."""
-
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
 ALWAYS_OFF: Mapping[str, float] = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 """What no decoder of ours does."""
 
@@ -60,20 +50,6 @@ NEUTRAL_SAMPLING: Mapping[str, float] = {
 }
 """The values at which a setting of a decoder does nothing. Engines send them nevertheless: left
 out, transformers and servers fill in their own (top-k 50, a model's generation config)."""
-
-
-def check_name(noun: str, name: str) -> str:
-    """Return `name`, or raise ConfigError: it becomes a folder, on every system."""
-    if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
-        raise ConfigError(
-            f"Invalid {noun} name '{name[:LONGEST_NAME]}': use letters, digits, '.', '_' and '-', "
-            f"starting with a letter or a digit, {LONGEST_NAME} at most."
-        )
-    if RESERVED_NAME.fullmatch(name):
-        raise ConfigError(
-            f"Invalid {noun} name '{name}': Windows can have no folder of that name. Use another."
-        )
-    return name
 
 
 def digest(value: object) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from tofu_eval.core.errors import DataError
+from tofu_eval.core.names import LONGEST_NAME
 from tofu_eval.core.reasoning import TAGS, Tag, opens_thought, split_reasoning, state_of
-from tofu_eval.core.types import LONGEST_NAME, Prompt, digest
+from tofu_eval.core.types import Prompt, digest
 from tofu_eval.importers.base import (
     Answer,
     Options,

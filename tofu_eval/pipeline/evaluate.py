@@ -19,19 +19,11 @@ import pyarrow.compute as pc
 from tofu_eval.analysis.comparison import Unread
 from tofu_eval.analysis.equal_lengths import Lengths
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
+from tofu_eval.core.names import check_name
 from tofu_eval.core.options import RunOptions, ScoringOptions
 from tofu_eval.core.reasoning import read_tags
 from tofu_eval.core.tables import EQUAL_SCHEMA, ESTIMATE_SCHEMA, SCORE_SCHEMA, to_table
-from tofu_eval.core.types import (
-    Group,
-    ModelSpec,
-    Prompt,
-    Report,
-    Score,
-    Task,
-    check_name,
-    no_report,
-)
+from tofu_eval.core.types import Group, ModelSpec, Prompt, Report, Score, Task, no_report
 from tofu_eval.engines.base import Engine
 from tofu_eval.engines.methods.base import PLAIN
 from tofu_eval.engines.open import engine_of, group_shared, join_engines

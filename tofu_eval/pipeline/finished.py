@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tofu_eval.core.errors import ConfigError, UnknownNameError
-from tofu_eval.core.types import check_name
+from tofu_eval.core.names import check_name
 from tofu_eval.run.store import Run
 
 if TYPE_CHECKING:

@@ -18,15 +18,9 @@ from tofu_eval.core.errors import (
     UnknownNameError,
 )
 from tofu_eval.core.models import parse_model, tuned_format
+from tofu_eval.core.names import check_name
 from tofu_eval.core.tokens import retokenize
-from tofu_eval.core.types import (
-    ModelSpec,
-    Prompt,
-    Sampling,
-    Task,
-    check_name,
-    digest,
-)
+from tofu_eval.core.types import ModelSpec, Prompt, Sampling, Task, digest
 from tofu_eval.engines.base import Engine
 from tofu_eval.features.open import added_metrics, open_features, unnamed_model
 from tofu_eval.metrics import Metric, find

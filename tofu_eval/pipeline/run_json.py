@@ -9,7 +9,8 @@ from typing import Any
 
 from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import StoreError
-from tofu_eval.core.types import ModelSpec, Prompt, Sampling, Task, check_name
+from tofu_eval.core.names import check_name
+from tofu_eval.core.types import ModelSpec, Prompt, Sampling, Task
 from tofu_eval.engines.base import Engine
 from tofu_eval.engines.methods.base import PLAIN
 from tofu_eval.pipeline.plan import Plan, format_name

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tofu_eval.core.errors import ConfigError
-from tofu_eval.core.types import Request, Response, check_name
+from tofu_eval.core.names import check_name
+from tofu_eval.core.types import Request, Response
 from tofu_eval.engines.base import Engine
 from tofu_eval.engines.methods.base import PLAIN
 from tofu_eval.engines.prompts import Encoder

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from tofu_eval.core.types import LONGEST_NAME, NAME_PATTERN
+from tofu_eval.core.names import LONGEST_NAME, NAME_PATTERN
 
 FORMAT = 1
 """Version of a run directory's layout."""

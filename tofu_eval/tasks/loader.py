@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tofu_eval.core.errors import ConfigError, TofuEvalError
-from tofu_eval.core.types import Task, check_name
+from tofu_eval.core.names import check_name
+from tofu_eval.core.types import Task
 from tofu_eval.tasks.base import TASKS, YAML, Load, read_spec, read_task
 from tofu_eval.tasks.datasets import HubPrompts
 from tofu_eval.tasks.formats import converse, load_format

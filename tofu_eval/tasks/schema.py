@@ -11,7 +11,8 @@ from pydantic import model_validator as validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tofu_eval.core.errors import ConfigError
-from tofu_eval.core.types import NAME_PATTERN, Message, Prompt, PromptFormat, Sampling, Scoring
+from tofu_eval.core.names import NAME_PATTERN
+from tofu_eval.core.types import Message, Prompt, PromptFormat, Sampling, Scoring
 from tofu_eval.tasks.problems import Placed, did_you_mean, show_value
 from tofu_eval.tasks.source_schema import (
     Answers,

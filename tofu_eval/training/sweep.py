@@ -15,7 +15,8 @@ from typing import Any
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.models import parse_model
-from tofu_eval.core.types import ModelSpec, Report, Task, check_name, no_report
+from tofu_eval.core.names import check_name
+from tofu_eval.core.types import ModelSpec, Report, Task, no_report
 from tofu_eval.core.worker_pool import cores, workers
 from tofu_eval.pipeline.evaluate import Result, evaluate
 from tofu_eval.pipeline.temperatures import name_at

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.names import check_name
 from tofu_eval.core.registry import Registry, digest_of, origin_of
-from tofu_eval.core.types import Message, Prompt, check_name
+from tofu_eval.core.types import Message, Prompt
 
 Form = Literal["chat", "instruct", "text"]
 """How a prompt reaches a model: as turns, as one instruction in a template, or as bare text."""

@@ -18,7 +18,8 @@ from typing import Any, Literal, get_args
 
 from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.core.errors import ConfigError, DataError
-from tofu_eval.core.types import check_name, digest
+from tofu_eval.core.names import check_name
+from tofu_eval.core.types import digest
 from tofu_eval.leaderboard.board import (
     FROM_FILE,
     Board,
