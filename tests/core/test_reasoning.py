@@ -12,7 +12,8 @@ from tofu_eval.core.reasoning import (
     split_reasoning,
     state_of,
 )
-from tofu_eval.core.types import Response, State
+from tofu_eval.core.states import State
+from tofu_eval.core.types import Response
 
 HARMONY = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>fig"
 

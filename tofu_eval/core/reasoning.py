@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tofu_eval.core.errors import ConfigError
-from tofu_eval.core.types import Response, State
+from tofu_eval.core.states import State
+from tofu_eval.core.types import Response
 
 Tag = tuple[str, str]
 

@@ -15,12 +15,10 @@ from typing import Any, Literal
 
 from tofu_eval.core.errors import ConfigError, DataError
 from tofu_eval.core.names import LONGEST_ID
+from tofu_eval.core.states import State, count_states
 
 PromptFormat = Literal["base", "sft", "chat", "paper", "paper-math"]
 Scoring = Literal["generate", "likelihood"]
-State = Literal["finished", "unfinished", "empty", "filtered", "failed"]
-"""What became of a response: `unfinished` stopped at the length limit; `empty`, `filtered` and
-`failed` have no text that a metric sees."""
 
 Report = Callable[[str, int, int], None]
 """Progress: `report(stage, done, total)`; a stage is over when done == total."""
@@ -323,27 +321,6 @@ class Response:
     reasoning: str | None = None
     given: Mapping[str, float] | None = None
     token_logprobs: tuple[float, ...] | None = None
-
-
-def has_text(state: State, text: str) -> bool:
-    """Whether a response has a text that metrics see."""
-    return state in ("finished", "unfinished") and bool(text.strip())
-
-
-def count_states(states: Iterable[State], texts: Iterable[str] | None = None) -> dict[str, int]:
-    """How many responses there are ("responses"), and how many in each state but `finished`.
-
-    A response without a text is empty, whatever cut it off: one that was cut within a thought
-    counts as unfinished and as empty.
-    """
-    states = list(states)
-    counts = {"responses": len(states), "unfinished": 0, "empty": 0, "filtered": 0, "failed": 0}
-    for state, text in zip(states, ["."] * len(states) if texts is None else texts, strict=True):
-        if state != "finished":
-            counts[state] += 1
-        if state in ("finished", "unfinished") and not text.strip():
-            counts["empty"] += 1
-    return counts
 
 
 @dataclass(frozen=True)

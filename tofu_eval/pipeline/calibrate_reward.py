@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import ConfigError, DataError
-from tofu_eval.core.types import Prompt, Report, digest, has_text, no_report
+from tofu_eval.core.states import has_text
+from tofu_eval.core.types import Prompt, Report, digest, no_report
 from tofu_eval.core.version import __version__
 from tofu_eval.features.base import CHUNK, fill
 from tofu_eval.features.calibration import Calibration, from_rewards, write_calibration

@@ -16,17 +16,9 @@ from tofu_eval.analysis.comparison import Unread
 from tofu_eval.core.errors import MetricInputError
 from tofu_eval.core.reasoning import Tag, split_reasoning, state_of
 from tofu_eval.core.scripts import truncate_words
+from tofu_eval.core.states import count_states
 from tofu_eval.core.tokens import TOKENISERS
-from tofu_eval.core.types import (
-    OF_PROMPT,
-    REFERENCE,
-    Group,
-    Prompt,
-    Report,
-    count_states,
-    feature_of,
-    no_report,
-)
+from tofu_eval.core.types import OF_PROMPT, REFERENCE, Group, Prompt, Report, feature_of, no_report
 from tofu_eval.features.base import fill
 from tofu_eval.features.open import OpenFeature
 from tofu_eval.features.text import tokens

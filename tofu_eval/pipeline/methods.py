@@ -15,7 +15,8 @@ from typing import Any
 
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.reasoning import Tag, settle_response
-from tofu_eval.core.types import Message, Prompt, Request, Response, digest, has_text
+from tofu_eval.core.states import has_text
+from tofu_eval.core.types import Message, Prompt, Request, Response, digest
 from tofu_eval.engines.base import UNREAD, Engine, fail, truncate_at_stop
 from tofu_eval.engines.methods.base import METHODS, PLAIN, Ask, Form, Method
 from tofu_eval.pipeline.generate import (

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tofu_eval.core.states import SHORT_OF
 from tofu_eval.core.types import Estimate
 from tofu_eval.metrics import Metric
 from tofu_eval.pipeline.inputs import KeptFeature, count_echoes, find_unread
 from tofu_eval.run.owed import count_owed
-from tofu_eval.run.responses import SHORT_OF, Groups, count_responses, generated_tokens
+from tofu_eval.run.responses import Groups, count_responses, generated_tokens
 from tofu_eval.run.store import Run
 
 TOGETHER = 64

@@ -23,6 +23,7 @@ import numpy as np
 
 from tofu_eval.analysis.direction import arrow_of
 from tofu_eval.core.escape import latex_text, markdown_text
+from tofu_eval.core.states import SHORT_OF
 from tofu_eval.core.templates import render_html
 from tofu_eval.core.types import digest
 from tofu_eval.core.version import __version__
@@ -38,7 +39,6 @@ from tofu_eval.report.meaning_classes import THRESHOLD
 from tofu_eval.report.scale import Scale
 from tofu_eval.report.themes import THEMES
 from tofu_eval.run.files import atomic_write
-from tofu_eval.run.responses import SHORT_OF
 
 SCRIPTS = (
     *("base.js", "choice.js", "interval.js", "forest.js", "shares.js", "near.js", "map.js"),

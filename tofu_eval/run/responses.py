@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tofu_eval.core.types import Group, Prompt, State, count_states, has_text
+from tofu_eval.core.states import State, count_states, has_text
+from tofu_eval.core.types import Group, Prompt
 from tofu_eval.run.files import read_row_group, row_groups
 from tofu_eval.run.store import Run
 
@@ -25,9 +26,6 @@ COLUMNS = (
     *("correct", "state", "reasoning", "given"),
 )
 ROW_GROUPS_IN_MEMORY = 8
-
-SHORT_OF = ("unfinished", "empty", "filtered", "failed")
-"""What a response can be that is not finished with a text, as `count_responses` names it."""
 
 
 @dataclass(frozen=True)
