@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tofu_eval.features.base import feature
     from tofu_eval.features.custom import judge, reward_model
     from tofu_eval.metrics import metric
-    from tofu_eval.pipeline.evaluate import Result, evaluate, score, score_files
+    from tofu_eval.pipeline.evaluate import Result, evaluate, score_files
     from tofu_eval.pipeline.finished import (
         build_board,
         compare,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         publish_board,
         write_report,
     )
+    from tofu_eval.pipeline.score_groups import score
     from tofu_eval.tasks import load_task, task
     from tofu_eval.training.job import train_model as train
     from tofu_eval.training.losses import loss
@@ -62,11 +63,12 @@ _HOMES = {
     "features.base": ("feature",),
     "features.custom": ("judge", "reward_model"),
     "metrics": ("metric",),
-    "pipeline.evaluate": ("Result", "evaluate", "score", "score_files"),
+    "pipeline.evaluate": ("Result", "evaluate", "score_files"),
     "pipeline.finished": (
         *("build_board", "compare", "frontier", "merge_boards", "open_run", "publish_board"),
         "write_report",
     ),
+    "pipeline.score_groups": ("score",),
     "tasks": ("load_task", "task"),
     "training.losses": ("loss",),
 }

@@ -25,7 +25,7 @@ from tofu_eval.features.nli import InferenceSettings
 from tofu_eval.features.open import open_features
 from tofu_eval.features.settings import read_settings
 from tofu_eval.metrics import METRICS, Metric
-from tofu_eval.pipeline.evaluate import score
+from tofu_eval.pipeline.score_groups import score
 from tofu_eval.run.store import Run
 
 PLUGINS = Path(__file__).parents[1] / "plugins"

@@ -29,7 +29,7 @@ from tofu_eval.metrics.richness import chao1, distinct_at_k, good_turing_coverag
 from tofu_eval.metrics.sequence_entropy import sequence_entropy
 from tofu_eval.metrics.utility_k import utility_k
 from tofu_eval.metrics.vendi import vendi, vendi_clipped
-from tofu_eval.pipeline.evaluate import score
+from tofu_eval.pipeline.score_groups import score
 
 TWO_OF_THREE = [[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]
 """Two rows of one direction and one at a right angle."""

@@ -16,7 +16,8 @@ from tofu_eval.features.answers.verdicts import Verdicts
 from tofu_eval.features.text import tokens
 from tofu_eval.metrics import METRICS
 from tofu_eval.metrics.refusal import is_answer, is_refusal
-from tofu_eval.pipeline.evaluate import Result, score, score_files
+from tofu_eval.pipeline.evaluate import Result, score_files
+from tofu_eval.pipeline.score_groups import score
 from tofu_eval.run.feature_cache import FeatureCache
 from tofu_eval.run.responses import response_facts
 from tofu_eval.run.store import Run
