@@ -13,8 +13,9 @@ import tofu_eval as te
 from tofu_eval.core.errors import ConfigError, ModelError
 from tofu_eval.core.types import Group, Prompt
 from tofu_eval.features import base
-from tofu_eval.features.equivalence import Equivalence, is_short, words_shared, yes_or_no
+from tofu_eval.features.equivalence import Equivalence
 from tofu_eval.features.nli import Inference
+from tofu_eval.features.open_group import is_short, words_shared, yes_or_no
 from tofu_eval.features.pairs import PairClassifier
 from tofu_eval.pipeline.evaluate import score_files
 from tofu_eval.run.feature_cache import FeatureCache

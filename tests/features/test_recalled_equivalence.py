@@ -11,7 +11,8 @@ import pytest
 
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Group, Prompt
-from tofu_eval.features.equivalence import Equivalence, RecalledEquivalence
+from tofu_eval.features.equivalence import Equivalence
+from tofu_eval.features.recalled_equivalence import RecalledEquivalence
 from tofu_eval.run.feature_cache import FeatureCache
 
 TEXTS = ("a red fox", "one crimson fox", "a blue jay", "a red fox", "azure jays")

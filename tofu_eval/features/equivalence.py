@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -23,6 +22,15 @@ from tofu_eval.core.types import Group, Prompt, Report, digest, no_report
 from tofu_eval.features.base import Cache, GroupFeature, Opening, feature, fill
 from tofu_eval.features.judge import JudgeSettings, open_judge
 from tofu_eval.features.nli import NLI_MODEL, InferenceSettings, entailment_column
+from tofu_eval.features.open_group import (
+    UNDECIDED,
+    OpenGroup,
+    class_features,
+    is_short,
+    unit_rows,
+    words_shared,
+    yes_or_no,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +48,6 @@ CLASSIFIER = "yimingzhang/deberta-v3-large-generation-similarity"
 SIDE = 128
 """Most tokens of a response that the classifier reads."""
 
-SHORT = 5
-"""Most words of a short answer."""
 
 THRESHOLDS: Mapping[str, float] = {
     "word-overlap": 0.5,
@@ -56,8 +62,6 @@ BY_VECTORS = ("embedding", "embedding-plain")
 
 Linkage = Literal["greedy", "complete", "connected"]
 
-UNDECIDED = -1
-"""The class of every response of a prompt where the judge gave an answer that cannot be read."""
 
 QUESTION = """Are these two responses to the same prompt equivalent, so that a reader of one would \
 gain nothing from the other? Answer with one word, yes or no.
@@ -128,47 +132,6 @@ class Judge(Protocol):
     def __call__(self, questions: Sequence[str], repeat: int = 0) -> Sequence[str]:
         """An answer a question, in order; `repeat` tells apart several askings of the same."""
         ...
-
-
-def words_shared(one: str, other: str) -> float:
-    """|words in common| / words of the longer text; lower case, split on white space.
-
-    Characters are words in scripts that are written without spaces. Two texts without a word share
-    all of them.
-    """
-    from tofu_eval.core.scripts import split_words
-
-    a, b = split_words(one.lower()), split_words(other.lower())
-    longer = max(len(a), len(b))
-    return len(set(a) & set(b)) / longer if longer else 1.0
-
-
-def is_short(one: str, other: str) -> bool:
-    """Whether both texts have SHORT words at most."""
-    from tofu_eval.core.scripts import split_words
-
-    return max(len(split_words(one)), len(split_words(other))) <= SHORT
-
-
-def yes_or_no(answer: str) -> float:
-    """1 for yes, 0 for no (any case, a full stop at most), NaN for anything else."""
-    word = answer.strip().removesuffix(".").lower()
-    return {"yes": 1.0, "no": 0.0}.get(word, float("nan"))
-
-
-@dataclass
-class _Open:
-    """A group on its way into classes."""
-
-    group: Group
-    texts: tuple[str, ...]
-    labels: list[int]
-    heads: int = 0
-
-    @property
-    def head(self) -> int | None:
-        """The first text without a class."""
-        return self.labels.index(UNDECIDED) if UNDECIDED in self.labels else None
 
 
 class Equivalence:
@@ -265,7 +228,7 @@ class Equivalence:
         self.truncated = 0
         self.requires: tuple[str, ...] = ()
         if kind in BY_VECTORS:
-            self.requires = _inputs(kind, references=references)
+            self.requires = inputs_of(kind, references=references)
         made_by = self._classifier or judge
         self.identity: Mapping[str, Any] = {"method": method, "linkage": self._linkage}
         self.signature: str = method + ("" if self._linkage == "greedy" else f".{self._linkage}")
@@ -305,24 +268,24 @@ class Equivalence:
             for group in groups
         ]
         todo = [
-            _Open(group, texts, [UNDECIDED] * len(texts))
+            OpenGroup(group, texts, [UNDECIDED] * len(texts))
             for group, texts in zip(groups, members, strict=True)
         ]
         if self._linkage != "greedy":
             self._link_all(todo, cache, report)
-            return [dict(_features(state)) for state in todo]
+            return [dict(class_features(state)) for state in todo]
         left = [state for state in todo if self._can_decide(state)]
         while left := [state for state in left if state.head is not None]:
             self._next_class(left, cache, report)
             # What a judge left undecided stays so.
             left = [state for state in left if state.heads >= 0]
-        return [dict(_features(state)) for state in todo]
+        return [dict(class_features(state)) for state in todo]
 
     def close(self) -> None:
         """Give the memory of the classifier or the judge back, until the next `compute`."""
         getattr(self._classifier or self._judge, "close", lambda: None)()
 
-    def _link_all(self, states: Sequence[_Open], cache: Cache, report: Report) -> None:
+    def _link_all(self, states: Sequence[OpenGroup], cache: Cache, report: Report) -> None:
         """Classes by complete or connected linkage, of each prompt's texts at once."""
         import numpy as np
 
@@ -350,27 +313,27 @@ class Equivalence:
             if not np.isnan(alike).any():
                 self._link(state, alike, 0.5)
 
-    def _link(self, state: _Open, alike: NDArray[np.float64], least: float) -> None:
+    def _link(self, state: OpenGroup, alike: NDArray[np.float64], least: float) -> None:
         from tofu_eval.features.linkage import number_classes
 
         n = len(state.group.texts)
         state.labels = number_classes(alike, n, least, complete=self._linkage == "complete")
 
-    def _can_decide(self, state: _Open) -> bool:
+    def _can_decide(self, state: OpenGroup) -> bool:
         """Whether there is all that the method looks at: "embedding" needs a prompt's text."""
         return self._kind != "embedding" or "prompt_embedding" in state.group.features
 
-    def _vectors(self, state: _Open) -> NDArray[np.float64]:
+    def _vectors(self, state: OpenGroup) -> NDArray[np.float64]:
         """Unit vectors of a prompt's texts, given the prompt unless they are taken plain."""
         from tofu_eval.metrics.given_prompt import fix_prompt_component
 
-        rows = _unit(state)
+        rows = unit_rows(state)
         if self._kind == "embedding-plain":
             return rows
         return fix_prompt_component(rows, state.group.features["prompt_embedding"])
 
-    def _next_class(self, states: Sequence[_Open], cache: Cache, report: Report) -> None:
-        asked: list[tuple[_Open, list[int], list[Pair]]] = []
+    def _next_class(self, states: Sequence[OpenGroup], cache: Cache, report: Report) -> None:
+        asked: list[tuple[OpenGroup, list[int], list[Pair]]] = []
         for state in states:
             head = state.labels.index(UNDECIDED)
             state.labels[head] = state.heads
@@ -456,65 +419,15 @@ class Equivalence:
         # The published threshold is a decimal, compared in double precision.
         return float(value > self._threshold)
 
-    def _cosines(self, state: _Open, later: Sequence[int]) -> list[float]:
+    def _cosines(self, state: OpenGroup, later: Sequence[int]) -> list[float]:
         head = state.labels.index(state.heads)
         rows = self._vectors(state)
         return [float(rows[head] @ rows[j] >= self._threshold) for j in later]
 
 
-class RecalledEquivalence(Equivalence):
-    """The equivalence that a run was scored with, from its cache alone: no model is loaded.
-
-    Args:
-        identity: what run.json says of the feature "equivalence".
-
-    Raises:
-        KeyError: that is no identity of an equivalence.
-    """
-
-    def __init__(self, identity: Mapping[str, Any]) -> None:
-        super().__init__("exact")
-        self.method = identity["method"]
-        self.identity = identity
-        self._kind = "classifier" if self.method.startswith("novelty-bench") else self.method
-        self._threshold = identity.get("threshold", THRESHOLDS.get(self._kind, 0.5))
-        self.asks_prompts = self._kind in ("judge", "nli")
-        self._linkage = identity["linkage"]
-        self.requires = _inputs(self._kind)
-
-    def _ask(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
-        raise ModelError(
-            f"The run lacks {len(pairs)} answers of its equivalence '{self.method}'. "
-            "Run the command that made it again."
-        )
-
-
-def _inputs(kind: str, *, references: bool = False) -> tuple[str, ...]:
+def inputs_of(kind: str, *, references: bool = False) -> tuple[str, ...]:
     """The features that a method is made from."""
     if kind not in BY_VECTORS:
         return ()
     given = ["prompt_embedding"] if kind == "embedding" else []
     return ("embedding", *given, *(["reference_embedding"] if references else []))
-
-
-def _unit(state: _Open) -> NDArray[np.float64]:
-    import numpy as np
-
-    features = state.group.features
-    rows: NDArray[np.float64] = np.array(features["embedding"], dtype=np.float64)
-    if len(state.texts) > len(rows):
-        more = np.asarray(features["reference_embedding"], dtype=np.float64)
-        rows = np.concatenate([rows, more])
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    for i, text in enumerate(state.texts):  # equal texts are equivalent, whatever rounding says
-        rows[i] = rows[state.texts.index(text)]
-    return rows
-
-
-def _features(state: _Open) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    import numpy as np
-
-    labels, n = np.array(state.labels, dtype=np.int64), len(state.group.texts)
-    yield "equivalence", labels[:n]
-    if len(labels) > n:
-        yield "reference_equivalence", labels[n:]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Group, Prompt, digest
-from tofu_eval.features.equivalence import UNDECIDED, RecalledEquivalence
+from tofu_eval.features.open_group import UNDECIDED
+from tofu_eval.features.recalled_equivalence import RecalledEquivalence
 from tofu_eval.run.store import Run
 
 

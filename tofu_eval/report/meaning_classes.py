@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tofu_eval.core.types import Group, Prompt, digest
-from tofu_eval.features.equivalence import THRESHOLDS, UNDECIDED, RecalledEquivalence
+from tofu_eval.features.equivalence import THRESHOLDS
+from tofu_eval.features.open_group import UNDECIDED
+from tofu_eval.features.recalled_equivalence import RecalledEquivalence
 from tofu_eval.run.feature_cache import FeatureCache
 from tofu_eval.run.store import Run
 

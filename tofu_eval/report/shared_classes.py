@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Group
-from tofu_eval.features.equivalence import UNDECIDED
+from tofu_eval.features.open_group import UNDECIDED
 from tofu_eval.report.equivalence_classes import Classes
 
 Class = tuple[str, int]
