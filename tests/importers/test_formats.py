@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from tofu_eval.cli import main
 from tofu_eval.core.errors import DataError
 from tofu_eval.importers.base import IMPORTERS, Options
-from tofu_eval.importers.read import Responses, read_responses
+from tofu_eval.importers.read import read_responses
+from tofu_eval.importers.reading import Responses
 
 SHARED = Path(
     os.environ.get("TOFU_EVAL_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tofu_eval.importers.base import IMPORTERS, Options
-from tofu_eval.importers.read import Responses, read_responses
+from tofu_eval.importers.read import read_responses
+from tofu_eval.importers.reading import Responses
 
 PAGE = Path(__file__).parents[2] / "docs" / "inputs.md"
 FLAGS = {"--prompt-field": "prompt", "--id-field": "id", "--response-field": "responses"}

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tofu_eval.core.errors import DataError
 from tofu_eval.importers.base import Options
-from tofu_eval.importers.read import Responses, read_responses
+from tofu_eval.importers.read import read_responses
+from tofu_eval.importers.reading import Responses
 
 SPOOL = Path()
 

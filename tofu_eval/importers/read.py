@@ -6,10 +6,9 @@ that tool's importer; which rows are of one prompt is `prompts.py`. Here they me
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,12 +25,11 @@ from tofu_eval.importers.base import (
     cluster_fields,
     fields_of,
     kind_of,
-    on_one_line,
 )
 from tofu_eval.importers.containers import STDIN, Container
 from tofu_eval.importers.folders import Input, find_inputs
-from tofu_eval.importers.prompts import FileNames, Prompts
-from tofu_eval.importers.prompts_file import GivenPrompts
+from tofu_eval.importers.prompts import FileNames
+from tofu_eval.importers.reading import Reading, Responses
 from tofu_eval.importers.spool import Rows, Spool
 
 APART = "name them apart: tofu-eval score NAME=FILE …"
@@ -40,24 +38,6 @@ ADVICE = re.compile(r"(?:^|[ (])--[a-z]|tofu-eval ")
 
 KEY_LENGTH = 56
 """Characters of a response's key that its prompt decides; eight more are the sample number."""
-
-
-@dataclass
-class Responses:
-    """What files held: prompts by id, rows by model, and remarks for the user.
-
-    `names` has each model's name as it was written, before it became a folder's; `given` the
-    features that every response of a model with a text has in its file; `unasked` the prompts that
-    have responses with texts and may have no text themselves.
-    """
-
-    prompts: dict[str, Prompt] = field(default_factory=dict)
-    rows: dict[str, Rows] = field(default_factory=dict)
-    sources: dict[str, dict[str, str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
-    given: dict[str, set[str]] = field(default_factory=dict)
-    unasked: set[str] = field(default_factory=set)
 
 
 def read_responses(
@@ -84,7 +64,7 @@ def read_responses(
         DataError: with file and line, for anything that is not as its format says.
         StoreError: there is no room for what is read.
     """
-    reading = _Reading(task, Spool(spool), spool, options or Options(), tuple(tags), known)
+    reading = Reading(task, Spool(spool), spool, options or Options(), tuple(tags), known)
     for name, path in files:
         earlier = set(reading.found.rows)
         inputs = find_inputs(name, path, spool, reading.options)
@@ -93,52 +73,6 @@ def read_responses(
         reading.end_source(path, shown, earlier)
     reading.found.prompts = reading.prompts.by_id
     return reading.found
-
-
-class _Reading:
-    """What all files of a call share."""
-
-    def __init__(
-        self,
-        task: str,
-        spool: Spool,
-        folder: Path,
-        options: Options,
-        tags: tuple[Tag, ...],
-        known: Sequence[Prompt],
-    ) -> None:
-        self.task = task
-        self.spool = spool
-        self.folder = folder
-        self.options = options
-        self.tags = tags
-        self.signs = _signs(tags)
-        self.found = Responses()
-        self.prompts = Prompts(known)
-        self.elsewhere = GivenPrompts(options, folder)
-        self.counts: dict[str, dict[str, int]] = {}
-        self.samples: dict[str, set[tuple[str, int]]] = {}
-        self.firsts: dict[tuple[str, str], str] = {}
-        self.givens: dict[str, frozenset[str]] = {}
-
-    def rows_of(self, model: str) -> Rows:
-        """The rows of a model, made when it is first met."""
-        if model not in self.found.rows:
-            self.found.rows[model] = Rows(model, self.task, self.spool)
-            self.counts[model] = {}
-            self.samples[model] = set()
-        return self.found.rows[model]
-
-    def end_source(self, path: Path, sums: Sequence[str], earlier: set[str]) -> None:
-        """Say of the models that a file or directory brought where they come from."""
-        sha256 = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
-        name = "-" if path == STDIN else on_one_line(path.name or path.absolute().name)
-        brought = self.found.rows.keys() - earlier
-        for model in brought:
-            which = {"model": model} if len(brought) > 1 else {}  # what tells them apart
-            source = {"kind": "file", "file": name, "sha256": sha256, **which}
-            self.found.sources[model] = source
-            self.found.given[model] = set(self.givens.get(model, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +91,7 @@ class _FileReader:
     """One file on its way into what is found; also the file as its importer sees it."""
 
     def __init__(
-        self, reading: _Reading, source: Input, name: str | None, earlier: set[str]
+        self, reading: Reading, source: Input, name: str | None, earlier: set[str]
     ) -> None:
         self._reading = reading
         self._source = source
@@ -454,14 +388,6 @@ class _FileReader:
             return at.error(f"{what}." if what[-1] not in ".…" else what)
         mend = f" Mend that {at.unit} and try again." if at.at else " Mend the file and try again."
         return at.error(f"{what}.{mend}")
-
-
-def _signs(tags: Sequence[Tag]) -> tuple[str, ...]:
-    """What a text with a thought has one of: most texts have none."""
-    if tuple(tags) == TAGS:
-        return ("<", "[", "◁", "assistantfinal")
-    every = {case for pair in tags for tag in pair for case in (tag[0].lower(), tag[0].upper())}
-    return (*sorted(every), "assistantfinal")
 
 
 def _shorten(name: str) -> str:
