@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,3 +18,9 @@ def engine(tiny_model: Path) -> Iterator[TransformersEngine]:
     engine = TransformersEngine(parse_model(f"tiny={tiny_model}"), batch_size=7, device="cpu")
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def copy(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model to damage."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "copy"))

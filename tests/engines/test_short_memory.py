@@ -1,19 +1,20 @@
-"""The transformers engine under a real limit of memory (RLIMIT_AS): batches halve, or one line."""
+"""Where memory ends, batches halve for good, or there is one line; under a real limit as well."""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from support.engine_requests import asks, rows
 from support.processes import limited, needs_limits
+from support.tiny_engine import open_tiny
 
 from tofu_eval.core.errors import ModelError
-from tofu_eval.core.models import parse_model
-from tofu_eval.core.types import Sampling
+from tofu_eval.core.types import Response, Sampling
 from tofu_eval.engines.transformers import TransformersEngine
-
-pytestmark = needs_limits
 
 SAMPLES = 256
 
@@ -28,29 +29,93 @@ def widened(model: Path, path: Path, vocabulary: int) -> Path:
     return path
 
 
-def opened(model: Path, batch_size: int) -> TransformersEngine:
-    engine = TransformersEngine(parse_model(f"m={model}"), batch_size=batch_size, device="cpu")
-    _ = engine._model  # the limit is to be met by a batch, not by loading
-    return engine
-
-
+@needs_limits
 @pytest.mark.parametrize("top_p", [1.0, 0.9])
 def test_batches_halve_where_memory_is_short(
     tiny_model: Path, tmp_path: Path, top_p: float
 ) -> None:
     """The rows are those of small batches, whatever asked for the memory that was not there."""
-    engine = opened(widened(tiny_model, tmp_path / "wide", 50_000), SAMPLES)
+    engine = open_tiny(widened(tiny_model, tmp_path / "wide", 50_000), batch_size=SAMPLES)
     requests = asks(Sampling(samples=SAMPLES, top_p=top_p, max_tokens=2), ["Name a bird. " * 4])
-    size, made = limited(100, lambda: (rows(engine, requests), engine._rows)[::-1])
+
+    def make() -> tuple[dict[str, Response], int]:
+        made = rows(engine, requests)
+        return made, engine._rows
+
+    made, size = limited(100, make)
     assert 4 <= size < SAMPLES
     engine._rows = 32
     assert made == rows(engine, requests)
 
 
+@needs_limits
 def test_a_response_that_does_not_fit_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
-    engine = opened(widened(tiny_model, tmp_path / "wide", 1_000_000), 4)
+    engine = open_tiny(widened(tiny_model, tmp_path / "wide", 1_000_000), batch_size=4)
     requests = asks(Sampling(samples=4, max_tokens=2), ["Name a bird."])
     with pytest.raises(ModelError) as caught:
         limited(8, lambda: rows(engine, requests))
     assert str(caught.value).startswith("'m' runs out of memory on a single response of prompt")
     assert "\n" not in str(caught.value)
+
+
+# Where torch says so
+
+
+def scarce(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Any:
+    """Let a forward of more than two rows fail; return the sizes that were tried."""
+    tried: list[int] = []
+    original = engine._model.forward
+
+    @functools.wraps(original)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        size = len(kwargs["input_ids"])
+        tried.append(size)
+        if size > 2:
+            raise error
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(engine._model, "forward", forward)
+    return tried
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError("std::bad_alloc"),
+        RuntimeError("std::bad_alloc"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes"),
+    ],
+)
+def test_out_of_memory_halves_the_batch_for_good(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    engine = open_tiny(tiny_model, batch_size=8)
+    requests = asks(Sampling(samples=4, max_tokens=8))
+    expected = rows(engine, requests)
+    tried = scarce(engine, monkeypatch, error)
+    made = rows(engine, requests)
+    assert {k: r.text for k, r in made.items()} == {k: r.text for k, r in expected.items()}
+    assert [size for size in tried if size > 2] == [8, 4]
+
+
+def test_out_of_memory_on_one_row(engine: TransformersEngine, tiny_model: Path) -> None:
+    lone = open_tiny(tiny_model, batch_size=4)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    lone._model.generate = fail
+    with pytest.raises(ModelError, match=r"out of memory on a single response of prompt 'p\d'"):
+        rows(lone, asks(Sampling(samples=1, max_tokens=8)))
+
+
+def test_other_errors_are_not_taken_for_memory(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_tiny(tiny_model)
+    tried = scarce(engine, monkeypatch, RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        rows(engine, asks(Sampling(samples=4, max_tokens=8)))
+    assert tried == [20]
