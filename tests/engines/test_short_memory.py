@@ -10,23 +10,13 @@ import pytest
 import torch
 from support.engine_requests import asks, rows
 from support.processes import limited, needs_limits
-from support.tiny_engine import open_tiny
+from support.tiny_engine import open_tiny, widened
 
 from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Response, Sampling
 from tofu_eval.engines.transformers import TransformersEngine
 
 SAMPLES = 256
-
-
-def widened(model: Path, path: Path, vocabulary: int) -> Path:
-    """The tiny model with far more tokens: what a response takes is nearly all logits."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    config = AutoConfig.from_pretrained(model, vocab_size=vocabulary, tie_word_embeddings=True)
-    AutoModelForCausalLM.from_config(config).save_pretrained(path)
-    AutoTokenizer.from_pretrained(model).save_pretrained(path)
-    return path
 
 
 @needs_limits

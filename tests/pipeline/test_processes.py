@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.commands import invoke
-from support.processes import limited, needs_limits, together
+from support.processes import limited, memory_group, needs_limits, together
 
 from tofu_eval.run.store import Run
 from tofu_eval.run.verify import verify
@@ -62,3 +65,46 @@ def test_memory_that_is_short_is_one_line(tmp_path: Path) -> None:
     )
     assert again.exit_code == 0, again.output
     assert not verify(tmp_path / "run").problems
+
+
+TASK = """
+name: {name}
+version: 1
+license: CC0-1.0
+description: Names of birds.
+prompts:
+  - {{id: a, text: Name a bird}}
+sampling: {{samples: {samples}, temperature: {temperature}, max_tokens: 2}}
+"""
+
+
+@pytest.mark.slow
+def test_a_group_of_processes_that_takes_too_much_is_killed_and_goes_on(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """As a container's limit does it: no error is raised, the kernel ends the process."""
+    from support.tiny_engine import widened
+
+    model = widened(tiny_model, tmp_path / "wide", 50_000)
+    command = [sys.executable, "-m", "tofu_eval.cli", "run", "--model", f"m={model}"]
+    command += ["--batch-size", "1024", "--metric", "unique_rate"]
+    for name, samples, temperature in (("few", 4, 0.5), ("many", 1024, 1.0)):
+        (tmp_path / f"{name}.yaml").write_text(
+            TASK.format(name=name, samples=samples, temperature=temperature)
+        )
+        command += ["--task", str(tmp_path / f"{name}.yaml")]
+    with memory_group(900) as joined:
+        killed = subprocess.run(
+            ["sh", "-c", 'echo $$ > "$0" && exec "$@"', joined, *command, "--output", "run"],
+            cwd=tmp_path,
+        )
+    assert killed.returncode == -signal.SIGKILL
+    run = Run.open(tmp_path / "run")
+    assert (len(run.response_keys("m", "few")), len(run.response_keys("m", "many"))) == (4, 0)
+    for output in ("run", "alone"):
+        subprocess.run([*command, "--output", output], cwd=tmp_path, check=True)
+    assert not verify(tmp_path / "run").problems
+    one, other = Run.open(tmp_path / "run"), Run.open(tmp_path / "alone")
+    for task in ("few", "many"):
+        assert one.responses("m", task).equals(other.responses("m", task))
+    assert one.scores().equals(other.scores())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,29 @@ def limited(mib: int, work: Callable[[], Any]) -> Any:
 
     (answer,) = together(1, begin)
     return answer
+
+
+@contextmanager
+def memory_group(mib: int) -> Iterator[Path]:
+    """A group of processes that may have `mib` MiB together; it is joined through its file.
+
+    The kernel kills one of them where it asks for more.
+    """
+    groups = Path("/sys/fs/cgroup")
+    second = (groups / "cgroup.controllers").exists()  # cgroup v2
+    folder = (groups if second else groups / "memory") / f"tofu-eval-{os.getpid()}"
+    limit = "memory.max" if second else "memory.limit_in_bytes"
+    try:
+        folder.mkdir()
+        (folder / limit).write_text(str(mib << 20))
+    except OSError as error:
+        with suppress(OSError):
+            folder.rmdir()
+        pytest.skip(f"no group of processes with a limit of memory can be made here: {error}")
+    try:
+        yield folder / "cgroup.procs"
+    finally:
+        folder.rmdir()
 
 
 needs_limits = pytest.mark.skipif(

@@ -26,3 +26,13 @@ def ids_of(row: Response) -> tuple[int, ...]:
 def edit(path: Path, **changes: Any) -> None:
     """Change fields of a JSON file."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def widened(model: Path, path: Path, vocabulary: int) -> Path:
+    """The tiny model with far more tokens: what a response takes is nearly all logits."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(model, vocab_size=vocabulary, tie_word_embeddings=True)
+    AutoModelForCausalLM.from_config(config).save_pretrained(path)
+    AutoTokenizer.from_pretrained(model).save_pretrained(path)
+    return path
