@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 MOST = 256 << 20
 """Bytes of settings, a manifest, a configuration."""
@@ -13,6 +14,8 @@ MOST = 256 << 20
 MOST_OF_BOARD = 2 << 30
 """Bytes of a board, or of one file of its rows."""
 
+PIECE = 1 << 16
+"""Bytes that are read at a time of what does not say how many it has."""
 
 MOST_ROWS = 1 << 20
 ROWS_A_BYTE = 64
@@ -49,7 +52,22 @@ def read_bounded(path: Path, most: int = MOST) -> bytes:
     """
     check_regular(path)
     with path.open("rb") as file:
-        content = file.read(most + 1)
+        content = read_at_most(file, most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most >> 20} MiB", str(path))
     return content
+
+
+def read_at_most(file: BinaryIO, count: int) -> bytes:
+    """So many bytes of a file, or all that it has.
+
+    Python makes room for all that it is asked to read before it reads, 256 MiB for a settings file
+    of a few lines: so it is asked for what there is, and then whether there is more.
+    """
+    pieces, left = [], count
+    size = os.fstat(file.fileno()).st_size
+    while left and (piece := file.read(min(left, max(size + 1, PIECE)))):
+        pieces.append(piece)
+        left -= len(piece)
+        size = 0
+    return b"".join(pieces)
