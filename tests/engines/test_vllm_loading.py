@@ -32,7 +32,7 @@ PATIENCE = 240.0
 TASK = """
 name: fruit
 version: 1
-license: CC0-1.0
+licence: CC0-1.0
 description: Names of fruit.
 prompts:
   - {id: a, text: Name a fruit}

@@ -70,7 +70,7 @@ def test_memory_that_is_short_is_one_line(tmp_path: Path) -> None:
 TASK = """
 name: {name}
 version: 1
-license: CC0-1.0
+licence: CC0-1.0
 description: Names of birds.
 prompts:
   - {{id: a, text: Name a bird}}
