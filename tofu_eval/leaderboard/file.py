@@ -84,10 +84,10 @@ def parse_leaderboard(content: bytes, name: object) -> Board:
     remedy = "Undo the change, or make it again: run the command that made it."
     try:
         # Editors on Windows put a byte-order mark before what they save.
-        board = json.loads(
-            content.decode("utf-8-sig"), object_pairs_hook=_object, parse_int=_integer
-        )
-        del content  # a large board is 100 MB
+        text = content.decode("utf-8-sig")
+        del content  # a large board is 100 MB, and as much again in each form
+        board = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+        del text
         version = _version(board, name)
         if version != CURRENT:
             check(board, name, remedy, version=version)
