@@ -4,12 +4,13 @@
     python benchmarks/loss.py --quick    # smaller, with the peers that the ratios need
 
 One call forward and backward, once with a frozen head (LoRA) and once with a trainable one. The
-contenders take turns in one process, so that a slow minute of the machine meets them all, and
-each one's quickest turn counts: other work only adds to it. In the quick form the next turn is
-that of whoever has used the least time so far. Threads that wait for others do not spin. Memory is the highest above what was there before the call: resident memory of the process (on
-Linux), or what torch has allocated on a GPU. With a GPU it is bfloat16, N=8192, H=4096, ours runs
-with and without its kernels, Liger's and cut cross-entropy run where they are installed, and
-`loss_model.py`'s count is printed beside. It needs TRL: pip install 'tofu-eval[train]'.
+contenders take turns in one process, so that a slow minute of the machine meets them all, and each
+one's quickest turn counts: other work only adds to it. In the quick form the next turn is that of
+whoever has used the least time so far. Threads that wait for others do not spin. Memory is the
+highest above what was there before the call: resident memory of the process (on Linux), or what
+torch has allocated on a GPU. With a GPU it is bfloat16, N=8192, H=4096, ours runs with and without
+its kernels, Liger's and cut cross-entropy run where they are installed, and `loss_model.py`'s count
+is printed beside. It needs TRL: pip install 'tofu-eval[train]'.
 
 The last line is JSON; its ratios are ours over the other's, by the clock; on a CPU `cpu_time_vs_`
 are those of processor seconds, which other work on the machine changes less. Where no head is

@@ -20,7 +20,7 @@ from support.fused_cases import (
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tofu_eval.training import fused
+from tofu_eval.training import fused, tiles
 from tofu_eval.training.distribution_losses import confidence_penalty
 from tofu_eval.training.logit_losses import completion_places
 from tofu_eval.training.losses import LossSpec, tofu
@@ -112,8 +112,10 @@ class Waits(TorchDispatchMode):
 
 
 def test_with_the_places_given_no_step_waits_for_the_device(monkeypatch):
-    """Labels and idle rows are only looked at on a CPU, where there is nothing to wait for."""
+    """Labels, idle rows and logits of -inf are only looked at on a CPU, where there is nothing to
+    wait for."""
     monkeypatch.setattr(fused, "_check_labels", lambda *_: None)
+    monkeypatch.setattr(tiles, "_moments", tiles._dots)
     monkeypatch.setattr("tofu_eval.training.products._without_idle_rows", lambda p: (p, p.place))
     case, places = Case(bias=True), completion_places(Case().labels)
     index = (case.labels.flatten() != -100).nonzero().squeeze(1)

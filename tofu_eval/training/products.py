@@ -83,7 +83,8 @@ def _without_idle_rows(part: Part) -> tuple[Part, slice | Tensor]:
 def _add_to_head(total: Tensor, part: Part) -> None:
     """total += grad.T @ hidden, not rounded to half precision before it is added."""
     if part.grad.dtype == total.dtype:
-        total.addmm_(part.grad.t(), part.hidden)
+        hidden = part.hidden if part.lift is None else part.hidden / part.lift[:, None]
+        total.addmm_(part.grad.t(), hidden)
         return
     if part.grad.is_cuda and part.lift is None:
         torch.addmm(total, part.grad.t(), part.hidden, out_dtype=torch.float32, out=total)

@@ -27,8 +27,8 @@ LIFT_TO = 16.0
 """What the largest factor of a gradient's row is brought to in float16, whose smallest number is
 6e-8. Far from its largest, 65504, since the product with the head comes on top."""
 
-CPU_BLOCK = 2**20
-"""Logits that PyTorch works on at a time: 4 MiB in float32, which stays in the processor's caches
+CPU_BLOCK = 2**19
+"""Logits that PyTorch works on at a time: 2 MiB in float32, which stays in the processor's caches
 and is enough for its threads not to wait for each other all the time."""
 
 FEW_ROWS = 16
@@ -59,8 +59,8 @@ class TileReport:
 
     Args:
         rows: (ROWS + top, tokens), in `exact_dtype`.
-        lift: (tokens,), powers of two by which the rows of the gradient are too large, so that
-            they fit float16; None in other dtypes.
+        lift: (tokens,), by how much the rows of the gradient are too large: powers of two in
+            float16, so that they fit it; what `_plain_tile` leaves to the products; else None.
         mass: (tokens, blocks), the gradient's absolute values, summed over blocks of columns;
             None where nobody looked.
     """
@@ -252,7 +252,8 @@ def _plain_tile(
     product: Tensor, bias: Tensor | None, own: Tensor | None, part: slice, job: Job, few: int
 ) -> TileReport:
     """Of a loss that is w and β alone, in float32: exp(z/β) waits in the tile's place until the
-    numbers of all its tokens are there, which are then worked out at once."""
+    numbers of all its tokens are there, which are then worked out at once. What a row is to be
+    divided by is left to the products, whose results are smaller than the tile."""
     spec, y = job.spec, job.y[part, None]
     buffer, sums = torch.empty_like(product[:few]), []
     for start in range(0, len(product), few):
@@ -263,11 +264,11 @@ def _plain_tile(
     numbers = Numbers.from_sums(wanted, hit, total, moment, squares)
     weight, _ = numbers.factors(part, job)
     tempered = log_share(wanted / spec.temperature, tempered_total)
-    if job.wants_grad:
-        scale = job.scale * weight
-        product.mul_((scale / tempered_total)[:, None].to(product.dtype))
-        product.scatter_(1, y, (scale * torch.expm1(tempered))[:, None].to(product.dtype))
-    return TileReport(numbers.rows(spec, weight, None, tempered))
+    rows = numbers.rows(spec, weight, None, tempered)
+    if not job.wants_grad:
+        return TileReport(rows)
+    product.scatter_(1, y, (tempered_total * torch.expm1(tempered))[:, None].to(product.dtype))
+    return TileReport(rows, (tempered_total / (job.scale * weight)).to(product.dtype))
 
 
 def _exponentiate(
@@ -282,7 +283,7 @@ def _exponentiate(
     wanted, hit = _subtract_largest(z, own, y)
     e = torch.exp(z, out=buffer[: len(z)])
     total = _sum_apart(e, wanted, y)
-    moment, squares = _dots(e, z).to(total.dtype), _squares(e, job).to(total.dtype)
+    moment, squares = _moments(e, z), _squares(e, job)
     tempered_total = total
     if job.spec.temperature == 1:
         z.copy_(e)
@@ -290,7 +291,7 @@ def _exponentiate(
         torch.exp(z.div_(job.spec.temperature), out=z)
         tempered_total = _sum_apart(z, wanted / job.spec.temperature, y)
     columns = (wanted, hit, total, moment[:, None], squares[:, None], tempered_total)
-    return torch.cat(columns, 1).t()
+    return torch.cat([x.to(total.dtype) for x in columns], 1).t()
 
 
 def _rows_in_torch(
@@ -302,6 +303,7 @@ def _rows_in_torch(
     z = product.to(torch.promote_types(product.dtype, torch.float32))
     slope = _bring_to_logits(z, bias, job)
     wanted, hit = _subtract_largest(z, own, y)
+    z.clamp_(min=torch.finfo(z.dtype).min)  # 0 · -inf is NaN
     e = torch.exp(z)
     total = _sum_apart(e, wanted, y)
     numbers = Numbers.from_sums(
@@ -343,7 +345,6 @@ def _subtract_largest(z: Tensor, own: Tensor | None, y: Tensor) -> tuple[Tensor,
     largest, seen = z.amax(-1, keepdim=True), z.gather(1, y)
     wanted = (seen.to(exact) if own is None else own) - largest
     z.sub_(largest).scatter_(1, y, wanted.to(z.dtype))
-    z.clamp_(min=torch.finfo(z.dtype).min)  # 0 · -inf is NaN
     return wanted, (seen == largest).to(exact)
 
 
@@ -352,6 +353,16 @@ def _gradient_of_entropy(z: Tensor, e: Tensor, numbers: Numbers, paid: Tensor) -
     log_total = numbers.log_total[:, None]
     reward = (z + (numbers.entropy[:, None] - log_total).to(z.dtype)).mul_(e)
     return reward.mul_((paid[:, None] * (-log_total).exp()).to(z.dtype))
+
+
+def _moments(e: Tensor, z: Tensor) -> Tensor:
+    """The sums of d · exp(d), row by row; 0 · -inf, which is NaN, is looked for on a CPU only."""
+    if z.is_cuda:
+        return _dots(e, z.clamp_(min=torch.finfo(z.dtype).min))
+    moment = _dots(e, z)
+    if moment.isnan().any():
+        moment = _dots(e, z.clamp_(min=torch.finfo(z.dtype).min))
+    return moment
 
 
 def _squares(e: Tensor, job: Job) -> Tensor:
