@@ -40,6 +40,9 @@ VOCABULARY = 128_256
 QUICK_SECONDS = 15
 """For the turns with each head."""
 
+LEAST_TURNS = 3
+"""Ours, and with it those that are as quick."""
+
 HEADS = ("frozen", "trainable")
 
 
@@ -254,7 +257,7 @@ def measure(contender, head, inputs):
 
 
 def take_turns(names, head, inputs, rounds, seconds):
-    """Each contender's calls: `rounds` of all, or as many as `seconds` hold, at least one."""
+    """Each contender's calls: `rounds` of all, or as many as `seconds` hold."""
     import torch
 
     found, spent = {name: [] for name in names}, dict.fromkeys(names, 0.0)
@@ -266,7 +269,7 @@ def take_turns(names, head, inputs, rounds, seconds):
     begin = time.perf_counter()
     while True:
         name = min(names, key=lambda name: len(found[name]) if seconds is None else spent[name])
-        tried = all(found.values())
+        tried = all(found.values()) and len(found[OURS]) >= LEAST_TURNS
         late = seconds is not None and time.perf_counter() - begin > seconds
         if len(found[name]) == rounds or (tried and late):
             return found
