@@ -155,38 +155,37 @@ def is_core(pid: int) -> bool:
 
 
 @pytest.mark.usefixtures("core_apart")
-@pytest.mark.parametrize("who", ["core", "worker"])
-def test_vllm_killed_while_it_loads_is_one_line(
-    ask: Any, undisturbed: Run, tmp_path: Path, who: str
-) -> None:
-    """Its core, or the process that talks to it; the same command makes the whole run."""
-    killed: list[int] = []
-    over = threading.Event()
-
-    def of_us() -> list[int]:
-        return [pid for pid in descendants(os.getpid()) if is_core(pid)]
-
-    def kill() -> None:
-        (core,) = wait_for(of_us, lambda: not over.is_set())
-        victim = core if who == "core" else parent_of(core)
-        os.kill(victim, signal.SIGKILL)
-        killed.append(victim)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    start = time.monotonic()
-    result = invoke(*ask(tmp_path / "run"))
-    over.set()
-    killer.join()
-    assert killed
-    assert time.monotonic() - start < PATIENCE
-    assert result.exit_code == 2, result.output
-    (line,) = [line for line in result.stderr.splitlines() if not line.startswith("{")]
-    assert line.startswith("Error: The vLLM engine of 'm' ")
-    assert not list((tmp_path / "run" / "responses").rglob("part-*"))
+def test_vllm_killed_while_it_loads_is_one_line(ask: Any, undisturbed: Run, tmp_path: Path) -> None:
+    """Its core, then the process that talks to it; the same command makes the whole run."""
+    for victim_of in (lambda core: core, parent_of):
+        killed: list[int] = []
+        over = threading.Event()
+        killer = threading.Thread(target=kill_core, args=(victim_of, killed, over))
+        killer.start()
+        start = time.monotonic()
+        result = invoke(*ask(tmp_path / "run"))
+        over.set()
+        killer.join()
+        assert killed
+        assert time.monotonic() - start < PATIENCE
+        assert result.exit_code == 2, result.output
+        (line,) = [line for line in result.stderr.splitlines() if not line.startswith("{")]
+        assert line.startswith("Error: The vLLM engine of 'm' ")
+        assert not list((tmp_path / "run" / "responses").rglob("part-*"))
+        assert not [pid for pid in descendants(os.getpid()) if is_core(pid)]
     again = invoke(*ask(tmp_path / "run"))
     assert again.exit_code == 0, again.output
     assert_is_whole(tmp_path / "run", undisturbed)
+
+
+def kill_core(victim_of: Callable[[int], int], killed: list[int], over: threading.Event) -> None:
+    """Kill vLLM's core, or another process that is found from it, as soon as it is there."""
+    (core,) = wait_for(
+        lambda: [pid for pid in descendants(os.getpid()) if is_core(pid)],
+        lambda: not over.is_set(),
+    )
+    killed.append(victim_of(core))
+    os.kill(killed[0], signal.SIGKILL)
 
 
 def parent_of(pid: int) -> int:
