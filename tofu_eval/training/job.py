@@ -22,6 +22,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 
 from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.hub import quiet
+from tofu_eval.core.memory import free_memory
 from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
 from tofu_eval.core.termination import finishing, is_asked, leave_if_asked
 from tofu_eval.core.types import Report, no_report
@@ -159,7 +160,9 @@ def train(
             checkpoint = None if done else job.checkpoint(resume)
             if done is None and state.is_main_process:
                 job.write("running", source=examples.identity)
-        return done or job.run(spec, resolved, args, examples, held_out, checkpoint)
+        result = done or job.run(spec, resolved, args, examples, held_out, checkpoint)
+    free_memory()  # a trainer and its model hold each other
+    return result
 
 
 LENGTHS = {"num_train_epochs": 3.0, "max_steps": -1}

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from tofu_eval.core.errors import ConfigError, MissingDependencyError
 from tofu_eval.core.gguf import packaged_file
-from tofu_eval.core.memory import free_memory
 from tofu_eval.core.models import parse_model
 from tofu_eval.core.types import ModelSpec, Report, no_report
 from tofu_eval.engines.methods.base import PLAIN
@@ -247,7 +246,6 @@ def _tune(plan: RealPlan, data: Path, loss: str, seed: int, report: Report) -> N
         resume=output.exists(),
         report=report,
     )
-    free_memory()  # a trainer and its model hold each other
 
 
 def _ask(plan: RealPlan, report: Report) -> None:
