@@ -1,6 +1,6 @@
 """Load: what a million responses, a board of 100,000 rows and 100,000 requests take.
 
-    python benchmarks/load.py --quick                     # a hundredth or so, under a minute
+    python benchmarks/load.py --quick                     # much less, in under a minute
     python benchmarks/load.py                             # all of it
     python benchmarks/load.py --only board                # one of score, board, server
 

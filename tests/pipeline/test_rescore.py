@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from tofu_eval.cli import main
 from tofu_eval.core.errors import ConfigError, StoreError, TofuEvalError
 from tofu_eval.features.custom import REWARD_MODELS
+from tofu_eval.metrics import METRICS
 from tofu_eval.pipeline.evaluate import score_files
 from tofu_eval.pipeline.rescore import rescore
 from tofu_eval.run.store import Run
@@ -167,3 +168,38 @@ def test_a_reward_model_of_a_file_must_be_named_again(tmp_path: Path) -> None:
     assert again.exit_code == 0
     assert found(run)["a", "reward"] == pytest.approx(0.5)
     assert ("a", "mean_length") in found(run)
+
+
+def test_a_metric_of_a_file_must_be_named_again(tmp_path: Path) -> None:
+    file, run = write_file(tmp_path / "a.jsonl", "RED fig", "red pear"), tmp_path / "run"
+    here, there = tmp_path / "here.py", tmp_path / "there.py"
+    for code in (here, there):
+        code.write_text(
+            "import tofu_eval as te\n\n\n"
+            '@te.metric(name="shouts", direction="none", needs=("text",))\n'
+            "def shouts(texts):\n"
+            '    return float(sum("RED" in text for text in texts))\n'
+        )
+
+    def invoke(*command: object) -> Result:
+        """A command, in a process that has run no file."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(METRICS, "_items", dict(METRICS._items))
+            return CliRunner().invoke(main, [*map(str, command)])
+
+    assert invoke("score", f"a={file}", "--output", run, "--metric", here).exit_code == 0
+    before = (run / "run.json").read_bytes()
+    lost = (["rescore", run], ["rescore", run, "--metric", "mean_length"])
+    for command in (*lost, ["score", f"b={file}", "--output", run, "--metric", "mean_length"]):
+        refused = invoke(*command)
+        assert refused.exit_code == 2
+        assert refused.stderr == (
+            f"Error: {run} was scored with the metric 'shouts', which is none of this "
+            "installation, expected its Python file or package in this call too: a run keeps no "
+            "code. Name it again: --metric FILE.py, or drop it: --only --metric NAME\n"
+        )
+        assert (run / "run.json").read_bytes() == before
+    assert invoke("rescore", run, "--metric", "mean_length", "--metric", there).exit_code == 0
+    assert found(run)["a", "shouts"] == 1.0
+    assert invoke("rescore", run, "--only", "--metric", "mean_length").exit_code == 0
+    assert set(found(run)) == {("a", "mean_length")}

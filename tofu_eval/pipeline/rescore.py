@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.config import Settings
-from tofu_eval.core.errors import ConfigError, TofuEvalError
+from tofu_eval.core.errors import ConfigError, TofuEvalError, UnknownNameError
 from tofu_eval.core.sections import name_of, settings_of
 from tofu_eval.core.tokens import retokenize
 from tofu_eval.core.types import Report, no_report
@@ -111,6 +111,25 @@ def _refuse_lost_plugins(run: Run, stored: Mapping[str, Any], options: Mapping[s
             )
 
 
+def _refuse_lost_metrics(run: Run) -> None:
+    """Refuse to keep metrics that were functions of the user's, and that are nothing here any more.
+
+    Raises:
+        ConfigError: says what to name again.
+    """
+    for name in sorted(
+        {name for names in run.manifest.get("scored_metrics", {}).values() for name in names}
+    ):
+        try:
+            find(name)
+        except UnknownNameError as error:
+            raise ConfigError(
+                f"{run.path} was scored with the metric '{name}', which is none of this "
+                "installation, expected its Python file or package in this call too: a run keeps "
+                "no code. Name it again: --metric FILE.py, or drop it: --only --metric NAME"
+            ) from error
+
+
 def _find_plugin(value: Any, name: object) -> Mapping[str, Any] | None:
     """The identity, somewhere in what run.json says of features, of a plug-in of that name."""
     if not isinstance(value, Mapping):
@@ -133,15 +152,19 @@ def add_scored(
         only: whether what is not asked for is dropped.
 
     Raises:
-        ConfigError: one that the run has cannot be computed on truncated responses.
+        ConfigError: one that the run has cannot be computed on truncated responses, or is nothing
+            here any more.
     """
     by_task = {task: list(metrics) for task, metrics in scorers.items()}
     kept: Scorers = {task: [] for task in by_task}
     if not (Path(output) / "run.json").is_file():
         return by_task, []
+    run = Run.open(output)
+    if not only:
+        _refuse_lost_metrics(run)
     dropped: dict[str, None] = {}
     # run.json says it, so that a damaged table hides nothing.
-    for task, names in Run.open(output).manifest.get("scored_metrics", {}).items():
+    for task, names in run.manifest.get("scored_metrics", {}).items():
         asked = {metric.name for metric in by_task.get(task, ())}
         for name in names if task in by_task else ():
             if name in asked:
@@ -234,6 +257,8 @@ def rescore(
         )
     stored = _unusual_settings(held)
     _refuse_lost_plugins(held, stored, options)
+    if not only:
+        _refuse_lost_metrics(held)
     chosen = read_settings(_merge_settings(stored, options))
     chosen, of_own = name_own_models(chosen, stored_models(held.manifest))
     asked = {
