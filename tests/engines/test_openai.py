@@ -81,6 +81,17 @@ def test_every_decoder_setting_is_sent() -> None:
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_what_the_user_adds_is_sent_as_it_is_whatever_its_names(chat: bool) -> None:
+    own = {"extra_body": {"a": 1}, "extra_headers": {"b": "c"}, "timeout": 3, "temperature": 0.5}
+    with FakeServer() as server:
+        engine = open_engine(
+            "openai", parse_model("m=org/name"), base_url=server.url, extra_body=own
+        )
+        rows(engine, asks(Sampling(samples=1), ["Name a fruit"], chat=chat))
+    assert all(body.items() >= own.items() for body in server.bodies)
+
+
 @pytest.mark.parametrize("fault", ["429", "500", "cut", "drop", "garbage", "hang", "empty"])
 def test_a_fault_costs_a_retry_and_no_row(fault: str, tmp_path: Path) -> None:
     with FakeServer() as server:

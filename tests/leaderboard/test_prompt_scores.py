@@ -81,3 +81,35 @@ def test_a_table_of_something_else_is_named(board: Board, tmp_path: Path) -> Non
     assert f"expected rows of the run {A}" in touched(board, tmp_path, of_another)
     (tmp_path / board.scores[0].file).write_bytes(b"PAR1, or so it says")
     assert "no table of per-prompt rows" in complaint(board, tmp_path, 80)
+
+
+def test_damage_under_a_right_checksum_is_no_crash(board: Board, tmp_path: Path) -> None:
+    (file,) = board.scores
+    path = tmp_path / file.file
+    whole, refused = path.read_bytes(), set()
+    for place in range(4, len(whole), 11):
+        content = bytes([*whole[:place], whole[place] ^ 0x3F, *whole[place + 1 :]])
+        path.write_bytes(content)
+        checksum = hashlib.sha256(content).hexdigest()
+        other = replace(board, scores=(replace(file, sha256=checksum),))
+        try:
+            read_scores(other, tmp_path)
+        except DataError as error:
+            refused.add(str(error).partition("rows: ")[2])
+    assert len(refused) > 5
+
+
+def test_a_place_outside_of_the_texts_is_refused(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Damaged(pq.ParquetFile):
+        def read(self, *args: Any, **more: Any) -> pa.Table:
+            table = super().read(*args, **more)
+            texts = table.column("prompt_id").combine_chunks()
+            far = pa.array([len(texts.dictionary)] * len(table), pa.int32())
+            column = pa.DictionaryArray.from_arrays(far, texts.dictionary, safe=False)
+            return table.set_column(table.column_names.index("prompt_id"), "prompt_id", column)
+
+    monkeypatch.setattr(pq, "ParquetFile", Damaged)
+    with pytest.raises(DataError, match="is no table of per-prompt rows: .*out of bounds"):
+        read_scores(board, tmp_path)

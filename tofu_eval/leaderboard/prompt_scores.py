@@ -251,8 +251,10 @@ def _parsed(file: ScoresFile, content: bytes, name: str) -> pa.Table:
         opened = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
         check_rows(opened.metadata.num_rows, len(content))
         table = opened.read(BOARD_SCORE_SCHEMA.names)
-        table = table.select(BOARD_SCORE_SCHEMA.names).cast(BOARD_SCORE_SCHEMA)
-    except (pa.ArrowException, KeyError, ValueError) as error:
+        table = table.select(BOARD_SCORE_SCHEMA.names)
+        table.validate(full=True)  # a place may lie outside of its column's texts
+        table = table.cast(BOARD_SCORE_SCHEMA)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{name} is no table of per-prompt rows: {reason}. {_REMEDY}") from error
     if len(table) != file.rows:

@@ -187,7 +187,9 @@ class _LossSum(torch.autograd.Function):  # type: ignore[misc]
         vocabulary = len(weight)
         stride = -(-vocabulary // STRIDE) * STRIDE
         tokens = min(job.chunk, len(hidden))
-        buffer = torch.empty(tokens, stride, dtype=matmul_dtype, device=device)[:, :vocabulary]
+        padded = torch.empty(tokens, stride, dtype=matmul_dtype, device=device)
+        padded[:, vocabulary:] = 0  # bfloat16 products on a CPU read it, and 0 · NaN is NaN
+        buffer = padded[:, :vocabulary]
         with torch.autocast(device.type, enabled=False):
             head = weight.to(matmul_dtype)
             for start in range(0, len(hidden), job.chunk):
