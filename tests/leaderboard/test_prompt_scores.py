@@ -111,5 +111,5 @@ def test_a_place_outside_of_the_texts_is_refused(
             return table.set_column(table.column_names.index("prompt_id"), "prompt_id", column)
 
     monkeypatch.setattr(pq, "ParquetFile", Damaged)
-    with pytest.raises(DataError, match="is no table of per-prompt rows: .*out of bounds"):
+    with pytest.raises(DataError, match=r"is no table of per-prompt rows: .*out of bounds"):
         read_scores(board, tmp_path)
