@@ -74,6 +74,21 @@ def test_an_interrupted_save_leaves_the_checkpoint_before(fields, monkeypatch):
     assert all(torch.equal(w, expected[name]) for name, w in weights(again.path).items())
 
 
+def test_what_a_killed_process_left_in_checkpoints_is_put_in_order(fields):
+    done = train(train_settings({**fields, "max_steps": 5}))
+    manifest = json.loads((done.path / "training.json").read_text())
+    (done.path / "training.json").write_text(json.dumps({**manifest, "status": "running"}))
+    saved = done.path / "checkpoint-5"
+    named = (saved / "training.json").read_bytes()
+    (saved / "training.json").unlink()  # what is written after the rest
+    for name in (".tmphgKlWV", f".tmp-{'6b' * 16}"):  # safetensors' and ours
+        (saved / name).write_bytes(b"half")
+    train(train_settings({**fields, "max_steps": 5}), resume=True)
+    assert not list(done.path.rglob(".tmp*"))
+    again = json.loads((saved / "training.json").read_text())
+    assert (again["format"], again["steps"]) == (json.loads(named)["format"], 5)
+
+
 def test_when_finished_it_only_reads(fields):
     first = train(train_settings(fields))
     before = {f: f.stat().st_mtime_ns for f in first.path.rglob("*") if f.is_file()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 def whole_checkpoints(path: Path) -> list[Path]:
     """The whole checkpoints, the newest last; one whose saving was interrupted is passed over."""
     return sorted((p for p in path.glob("checkpoint-*") if step_of(p) > 0), key=step_of)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that a killed process left in checkpoints: safetensors', ours."""
+    for file in path.glob("checkpoint-*/.tmp*"):
+        if file.is_file():
+            with suppress(OSError):  # it is in nobody's way
+                file.unlink()
 
 
 def step_of(checkpoint: Path) -> int:

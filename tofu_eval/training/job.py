@@ -33,7 +33,12 @@ from tofu_eval.run.files import TEMPORARY, hold_lock, write_json
 from tofu_eval.run.store import conflict
 from tofu_eval.tasks.formats import Format
 from tofu_eval.training import trl_config as arguments
-from tofu_eval.training.checkpoints import read_manifest, step_of, whole_checkpoints
+from tofu_eval.training.checkpoints import (
+    read_manifest,
+    remove_leftovers,
+    step_of,
+    whole_checkpoints,
+)
 from tofu_eval.training.inputs import (
     check_positions,
     choose_format,
@@ -159,7 +164,7 @@ def train(
             done = job.read_finished(resume)
             checkpoint = None if done else job.checkpoint(resume)
             if done is None and state.is_main_process:
-                job.write("running", source=examples.identity)
+                job.begin(checkpoint, examples.identity)
         result = done or job.run(spec, resolved, args, examples, held_out, checkpoint)
     free_memory()  # a trainer and its model hold each other
     return result
@@ -224,6 +229,13 @@ class _Job:
                 f"{step_of(checkpoints[-1])}. Add --resume to go on, or use a new --output."
             )
         return checkpoints[-1] if checkpoints else None
+
+    def begin(self, checkpoint: Path | None, source: Mapping[str, Any]) -> None:
+        """Put the directory in order, as a process that was killed may not have."""
+        remove_leftovers(self.path)
+        self.write("running", source=source)
+        if checkpoint is not None and not (checkpoint / TRAINED).exists():
+            self.write("checkpoint", checkpoint, steps=step_of(checkpoint))
 
     def write(self, status: str, folder: Path | None = None, **more: Any) -> None:
         """Write training.json, here or into the folder of a checkpoint."""
