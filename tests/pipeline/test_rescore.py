@@ -161,13 +161,18 @@ def test_a_reward_model_of_a_file_must_be_named_again(tmp_path: Path) -> None:
         assert refused.exit_code == 2
         assert refused.stderr == (
             f"Error: {run} was scored with the reward model 'figs' of a Python file, expected it "
-            "in this call too: a run keeps no code. Name that again: --reward-model FILE.py\n"
+            "in this call too: a run keeps no code. Name that again: --reward-model FILE.py, or "
+            "drop what it gave: --only --metric NAME\n"
         )
         assert (run / "run.json").read_bytes() == before
     again = invoke("rescore", run, "--metric", "mean_length", "--reward-model", there)
     assert again.exit_code == 0
     assert found(run)["a", "reward"] == pytest.approx(0.5)
     assert ("a", "mean_length") in found(run)
+    assert invoke("rescore", run, "--only", "--metric", "reward").exit_code == 2
+    assert invoke("rescore", run, "--only", "--metric", "mean_length").exit_code == 0
+    assert set(found(run)) == {("a", "mean_length")}
+    assert invoke("rescore", run).exit_code == 0  # nothing is lost any more
 
 
 def test_a_metric_of_a_file_must_be_named_again(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError, TofuEvalError, UnknownNameError
-from tofu_eval.core.sections import name_of, settings_of
+from tofu_eval.core.registry import Registry
+from tofu_eval.core.sections import Setting, name_of, settings_of
 from tofu_eval.core.tokens import retokenize
 from tofu_eval.core.types import Report, no_report
 from tofu_eval.features.base import Feature, sections
@@ -81,34 +82,54 @@ def _merge_settings(stored: Mapping[str, Any], options: Mapping[str, Any]) -> di
     return merged
 
 
-def _refuse_lost_plugins(run: Run, stored: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    """Refuse names that were functions of the user's, and that are nothing here any more.
+def _lost_plugins(
+    run: Run, stored: Mapping[str, Any], options: Mapping[str, Any]
+) -> Iterator[tuple[str, Setting, Registry[Any], Mapping[str, Any]]]:
+    """What names a function of the user's that is nothing here any more, and what it was.
 
     Else a model of such a name would be looked for.
-
-    Raises:
-        ConfigError: says what to name again.
     """
     features = run.manifest.get("features", {})
     for kind in sections():
-        part, said = (values.get(name_of(kind)) or {} for values in (stored, options))
+        section = name_of(kind)
+        part, said = (values.get(section) or {} for values in (stored, options))
         for one in settings_of(kind):
             name = part.get(one.name)
             if name is None or one.registry is None or one.name in said:
                 continue
             registry = one.registry()
             identity = None if name in registry else _find_plugin(features, name)
-            if identity is None:
-                continue
-            whose, remedy = (
-                ("a Python file", f"Name that again: {one.flag} FILE.py")
-                if "file" in identity
-                else ("a package that is not here", f"Install it, or name another: {one.flag}")
-            )
-            raise ConfigError(
-                f"{run.path} was scored with the {registry.noun} '{name}' of {whose}, expected it "
-                f"in this call too: a run keeps no code. {remedy}"
-            )
+            if identity is not None:
+                yield section, one, registry, identity
+
+
+def _refuse_lost_plugins(run: Run, stored: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Refuse names that were functions of the user's, and that are nothing here any more.
+
+    Raises:
+        ConfigError: says what to name again.
+    """
+    for section, one, registry, identity in _lost_plugins(run, stored, options):
+        whose, remedy = (
+            ("a Python file", f"Name that again: {one.flag} FILE.py")
+            if "file" in identity
+            else ("a package that is not here", f"Install it, or name another: {one.flag}")
+        )
+        raise ConfigError(
+            f"{run.path} was scored with the {registry.noun} '{stored[section][one.name]}' of "
+            f"{whose}, expected it in this call too: a run keeps no code. {remedy}, or drop what "
+            "it gave: --only --metric NAME"
+        )
+
+
+def _drop_lost_plugins(
+    run: Run, stored: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings without names that are nothing here any more: what they gave is not kept."""
+    kept = deepcopy(dict(stored))
+    for section, one, _, _ in _lost_plugins(run, stored, options):
+        del kept[section][one.name]
+    return kept
 
 
 def _refuse_lost_metrics(run: Run) -> None:
@@ -256,8 +277,10 @@ def rescore(
             f"tofu-eval score … --output {path}"
         )
     stored = _unusual_settings(held)
-    _refuse_lost_plugins(held, stored, options)
-    if not only:
+    if only:
+        stored = _drop_lost_plugins(held, stored, options)
+    else:
+        _refuse_lost_plugins(held, stored, options)
         _refuse_lost_metrics(held)
     chosen = read_settings(_merge_settings(stored, options))
     chosen, of_own = name_own_models(chosen, stored_models(held.manifest))
