@@ -11,10 +11,11 @@ from click.testing import CliRunner, Result
 
 from tofu_eval.cli import main
 from tofu_eval.core.errors import ConfigError, StoreError, TofuEvalError
+from tofu_eval.features.answers import VERIFIERS, verifier
 from tofu_eval.features.custom import REWARD_MODELS
 from tofu_eval.metrics import METRICS
 from tofu_eval.pipeline.evaluate import score_files
-from tofu_eval.pipeline.rescore import rescore
+from tofu_eval.pipeline.rescore import inherit_settings, rescore
 from tofu_eval.run.store import Run
 from tofu_eval.run.verify import verify
 
@@ -173,6 +174,24 @@ def test_a_reward_model_of_a_file_must_be_named_again(tmp_path: Path) -> None:
     assert invoke("rescore", run, "--only", "--metric", "mean_length").exit_code == 0
     assert set(found(run)) == {("a", "mean_length")}
     assert invoke("rescore", run).exit_code == 0  # nothing is lost any more
+
+
+def test_a_verifier_of_a_file_must_be_named_again(tmp_path: Path) -> None:
+    file, run = tmp_path / "a.jsonl", tmp_path / "run"
+    row = {"prompt": "P", "responses": ["red fig", "a pear"], "references": ["fig"]}
+    file.write_text(json.dumps(row) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VERIFIERS, "_items", dict(VERIFIERS._items))
+        verifier(name="last-word")(lambda _, text: text.split()[-1])
+        score_files([("a", file)], run, metrics=["accuracy"], verifier={"name": "last-word"})
+    for call in (
+        lambda: rescore(run, metrics=["unique_rate"]),
+        lambda: inherit_settings(run, {}, only=False),
+    ):
+        with pytest.raises(ConfigError, match=r"the verifier 'last-word' of a .*--verifier FILE"):
+            call()
+    rescore(run, metrics=["unique_rate"], only=True)
+    assert found(run) == {("a", "unique_rate"): 1.0}
 
 
 def test_a_metric_of_a_file_must_be_named_again(tmp_path: Path) -> None:

@@ -177,6 +177,15 @@ def test_prompts_that_were_exchanged(run: Path) -> None:
     assert any("not those of run.json" in str(problem) for problem in verify(run).problems)
 
 
+def test_prompts_that_cannot_be_are_a_problem_among_others(run: Path) -> None:
+    file = run / "prompts" / "fruit.parquet"
+    table = pq.read_table(file)
+    long = pa.array(["x" * 5000, *table.column("id").to_pylist()[1:]])
+    pq.write_table(table.set_column(0, table.schema.field(0), long), file)
+    (problem,) = verify(run).problems
+    assert str(problem).startswith("prompts/fruit.parquet: it is damaged: The id of a prompt may")
+
+
 def test_a_run_of_files_that_lost_a_part(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"id": "p", "responses": ["x", "y"]}\n')

@@ -34,6 +34,9 @@ MADE_BY = {
 }
 """Features that a file may bring, and the settings that ask for them to be made anew."""
 
+NAMES_ALONE = {"verifier.name"}
+"""Settings that name what is registered and never a model, so that their names alone tell it."""
+
 Scorers = dict[str, list[Metric]]
 
 
@@ -98,7 +101,9 @@ def _lost_plugins(
             if name is None or one.registry is None or one.name in said:
                 continue
             registry = one.registry()
-            identity = None if name in registry else _find_plugin(features, name)
+            if name in registry:
+                continue
+            identity = {} if one.path in NAMES_ALONE else _find_plugin(features, name)
             if identity is not None:
                 yield section, one, registry, identity
 
@@ -110,11 +115,13 @@ def _refuse_lost_plugins(run: Run, stored: Mapping[str, Any], options: Mapping[s
         ConfigError: says what to name again.
     """
     for section, one, registry, identity in _lost_plugins(run, stored, options):
-        whose, remedy = (
-            ("a Python file", f"Name that again: {one.flag} FILE.py")
-            if "file" in identity
-            else ("a package that is not here", f"Install it, or name another: {one.flag}")
-        )
+        if "file" in identity:
+            whose, remedy = "a Python file", f"Name that again: {one.flag} FILE.py"
+        elif identity:
+            whose, remedy = "a package that is not here", f"Install it, or name another: {one.flag}"
+        else:
+            whose = "a Python file or a package that is not here"
+            remedy = f"Name or install it again: {one.flag} FILE.py"
         raise ConfigError(
             f"{run.path} was scored with the {registry.noun} '{stored[section][one.name]}' of "
             f"{whose}, expected it in this call too: a run keeps no code. {remedy}, or drop what "

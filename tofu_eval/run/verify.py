@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tofu_eval.core.errors import StoreError
+from tofu_eval.core.errors import ConfigError, DataError, StoreError
 from tofu_eval.core.tables import RESPONSE_SCHEMA
 from tofu_eval.core.types import digest, seed_of
 from tofu_eval.run.files import (
@@ -261,6 +261,8 @@ def _read_prompts(run: Run, task: str) -> tuple[set[str] | None, Problem | None]
         prompts = run.prompts(task)
     except StoreError as error:
         return None, Problem(where, f"it is damaged or missing: {error.__cause__}", AGAIN)
+    except (ConfigError, DataError) as error:  # a readable file of what no prompt can be
+        return None, Problem(where, f"it is damaged: {error}", f"remove it and {AGAIN}")
     ids = {prompt.id for prompt in prompts}
     if digest([prompt.describe() for prompt in prompts]) == run.manifest["tasks"][task]["digest"]:
         return ids, None
