@@ -11,6 +11,7 @@ from support.commands import invoke, refused
 
 import tofu_eval as te
 from tofu_eval.core.errors import ConfigError
+from tofu_eval.features.custom import REWARD_MODELS
 from tofu_eval.pipeline.preference_pairs import (
     PairRule,
     pick_pair,
@@ -136,3 +137,11 @@ def test_a_reward_model_of_the_users(run, tmp_path):
     assert done.exit_code == 0, done.output
     made = json.loads(output.read_text())
     assert [made[name][0]["content"] for name in ("chosen", "rejected")] == ["aa", "ccc cc"]
+    scored = invoke("rescore", plain, "--reward-model", model, "--metric", "reward")
+    assert scored.exit_code == 0, scored.output
+    with pytest.MonkeyPatch.context() as patch:  # another process, which has run no file
+        others = {name: item for name, item in REWARD_MODELS._items.items() if name != "short"}
+        patch.setattr(REWARD_MODELS, "_items", others)
+        said = refused("pairs", plain, "--output", tmp_path / "more.jsonl")
+    assert "was scored with the reward model 'short' of a Python file" in said
+    assert said.endswith("Name that again: --reward-model FILE.py")

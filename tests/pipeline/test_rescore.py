@@ -194,6 +194,29 @@ def test_a_verifier_of_a_file_must_be_named_again(tmp_path: Path) -> None:
     assert found(run) == {("a", "unique_rate"): 1.0}
 
 
+@pytest.mark.parametrize(
+    ("section", "setting"), [("reward", "model"), ("judge", "model"), ("verifier", "name")]
+)
+def test_a_file_that_a_run_names_is_never_run(
+    section: str, setting: str, run: Path, tmp_path: Path
+) -> None:
+    code, ran = tmp_path / "theirs.py", tmp_path / "ran"
+    code.write_text(f"open({str(ran)!r}, 'w')\n")
+    told = json.loads((run / "run.json").read_text())
+    told["settings"][section] = {**(told["settings"].get(section) or {}), setting: str(code)}
+    (run / "run.json").write_text(json.dumps(told))
+    for call in (
+        lambda: rescore(run, metrics=["distinct_1"]),
+        lambda: inherit_settings(run, {}, only=False),
+    ):
+        with pytest.raises(ConfigError, match="of a Python file, expected it in this call too"):
+            call()
+    told["settings"] |= {"engine": str(code), "methods": [str(code)]}
+    (run / "run.json").write_text(json.dumps(told))
+    rescore(run, metrics=["distinct_1"], only=True)
+    assert not ran.exists()
+
+
 def test_a_metric_of_a_file_must_be_named_again(tmp_path: Path) -> None:
     file, run = write_file(tmp_path / "a.jsonl", "RED fig", "red pear"), tmp_path / "run"
     here, there = tmp_path / "here.py", tmp_path / "there.py"

@@ -15,7 +15,7 @@ from trl import SFTConfig
 
 import tofu_eval as te
 from tofu_eval.cli import main
-from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.errors import ConfigError, TrainingError
 from tofu_eval.training import DiversityCallback, FusedSFTTrainer
 from tofu_eval.training.losses import tofu
 
@@ -143,6 +143,8 @@ def test_what_is_wrong_is_said_before_training(tiny_model, tmp_path):
         watching(tmp_path, every=0)
     with pytest.raises(ConfigError, match=r"stop_below names 'vendi', which is not measured\."):
         watching(tmp_path, stop_below={"vendi": 2})
+    with pytest.raises(TrainingError, match=r"is too long for .* a training those flags are"):
+        sft(tiny_model, tmp_path / "a", [watching(tmp_path / "long", max_tokens=10_000)])
     (tmp_path / "watch").mkdir()
     (tmp_path / "watch" / "run.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds the samples of another training"):

@@ -24,6 +24,7 @@ import click
 @click.option("--model", "models", multiple=True, help="Only of these models of the run.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")
 @click.option("--reward-model", metavar="MODEL", help="Default: the run's.")
+@click.option("--verifier", metavar="NAME", help="What is correct. Default: the run's.")
 @click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="A new JSONL file.")
 def command(
@@ -35,6 +36,7 @@ def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
     reward_model: str | None,
+    verifier: str | None,
     device: str | None,
     output: Path,
 ) -> None:
@@ -50,7 +52,8 @@ def command(
 
     from tofu_eval.cli.console import note, progress
     from tofu_eval.core.errors import ConfigError
-    from tofu_eval.features.settings import read_settings
+    from tofu_eval.features.settings import check_settings, run_named_files
+    from tofu_eval.pipeline.lost_plugins import drop_lost_plugins, refuse_lost_plugins
     from tofu_eval.pipeline.preference_pairs import PairRule, make_pairs
     from tofu_eval.run.files import atomic_write
     from tofu_eval.run.store import Run
@@ -58,12 +61,23 @@ def command(
     rule = PairRule(quality, rarity, threshold, share)
     if output.exists():
         raise ConfigError(f"{output} exists. Name another --output, or delete it first.")
-    settings = dict(Run.open(run).manifest.get("settings") or {})
-    if reward_model:
-        settings["reward"] = {**settings.get("reward", {}), "model": reward_model}
+    stored = Run.open(run)
+    settings = dict(stored.manifest.get("settings") or {})
+    said = {
+        section: {setting: value}
+        for section, setting, value in (
+            ("reward", "model", reward_model), ("verifier", "name", verifier)
+        )
+        if value
+    }  # fmt: skip
+    asked = "verifier" if quality == "correct" else "reward"
+    refuse_lost_plugins(stored, {asked: settings.get(asked)}, said)
+    settings = drop_lost_plugins(stored, settings, said)
+    for section, values in run_named_files(said).items():
+        settings[section] = {**settings.get(section, {}), **values}
     if device:
         settings["device"] = device
-    chosen = read_settings(settings)
+    chosen = check_settings(settings)
     with Run.writing(run) as opened, progress() as report:
         made = make_pairs(opened, rule, chosen, models=models, tasks=tasks, report=report)
     for reason, count in made.left_out.items():

@@ -33,7 +33,7 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
         ConfigError: names the first field that is wrong, what it got and what it may be; or a file
             fails.
     """
-    return _check_scoring(_check_values(_with_files(values)))
+    return check_settings(run_named_files(values))
 
 
 def read_scoring_settings(values: Mapping[str, Any], *, limit: bool = True) -> Settings:
@@ -42,7 +42,7 @@ def read_scoring_settings(values: Mapping[str, Any], *, limit: bool = True) -> S
     Raises:
         ConfigError: as `read_settings`, and for a setting that has no meaning here.
     """
-    values = _with_files(values)
+    values = run_named_files(values)
     own = [name for name in Scoring.model_fields if limit or name != "limit"]
     sections_known = [*own, *map(name_of, sections())]
     for name in values:
@@ -60,7 +60,7 @@ def read_run_file(path: Path) -> RunFile:
     Raises:
         ConfigError: the file is not there, not YAML, or a field is wrong.
     """
-    values = _with_files(read_yaml(path, "'models:' and 'tasks:'"))
+    values = run_named_files(read_yaml(path, "'models:' and 'tasks:'"))
     kind: type[RunFile] = with_sections(RunFile, tuple(sections()))
     return make_validated(kind, values, f"{path}: ")
 
@@ -90,6 +90,15 @@ def load_metric_files(metrics: object) -> object:
     return names
 
 
+def check_settings(values: Mapping[str, Any]) -> Settings:
+    """Check settings without running a file that they name: what a run holds may be anybody's.
+
+    Raises:
+        ConfigError: as `read_settings`.
+    """
+    return _check_scoring(_check_values(values))
+
+
 def _check_scoring(chosen: Settings) -> Settings:
     """The settings, where what they say of Ray can be."""
     scoring_actors(chosen)
@@ -101,8 +110,12 @@ def _check_values(values: Mapping[str, Any]) -> Settings:
     return make_validated(kind, values, "")
 
 
-def _with_files(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with the names of what is in Python files, where the user names such files."""
+def run_named_files(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the names of what is in Python files, where the user names such files.
+
+    Raises:
+        ConfigError: a file fails, or has no such thing.
+    """
     values = dict(values)
     if "metrics" in values:
         values["metrics"] = load_metric_files(values["metrics"])

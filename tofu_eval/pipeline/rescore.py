@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core.config import Settings
-from tofu_eval.core.errors import ConfigError, TofuEvalError, UnknownNameError
-from tofu_eval.core.registry import Registry
-from tofu_eval.core.sections import Setting, name_of, settings_of
+from tofu_eval.core.errors import ConfigError, TofuEvalError
 from tofu_eval.core.tokens import retokenize
 from tofu_eval.core.types import Report, no_report
-from tofu_eval.features.base import Feature, sections
+from tofu_eval.features.base import Feature
 from tofu_eval.features.given import GivenFeature
 from tofu_eval.features.open import OpenFeature, open_features
-from tofu_eval.features.settings import read_settings
+from tofu_eval.features.settings import check_settings, read_settings, run_named_files
 from tofu_eval.metrics import Metric, find
+from tofu_eval.pipeline.lost_plugins import (
+    DROP,
+    drop_lost_plugins,
+    refuse_lost_metrics,
+    refuse_lost_plugins,
+)
 from tofu_eval.pipeline.own_models import name_own_models, stored_models
 from tofu_eval.pipeline.plan import check_truncated, metrics_of
 from tofu_eval.pipeline.score_run import all_metrics, score_run
@@ -33,9 +37,6 @@ MADE_BY = {
     "judge": {"judge.model"},
 }
 """Features that a file may bring, and the settings that ask for them to be made anew."""
-
-NAMES_ALONE = {"verifier.name"}
-"""Settings that name what is registered and never a model, so that their names alone tell it."""
 
 Scorers = dict[str, list[Metric]]
 
@@ -59,7 +60,7 @@ def inherit_settings(
         for name, value in _unusual_settings(run).items()
         if name not in Settings.model_fields
     }
-    _refuse_lost_plugins(run, stored, options)
+    refuse_lost_plugins(run, stored, options, DROP)
     return _merge_settings(stored, options)
 
 
@@ -85,89 +86,6 @@ def _merge_settings(stored: Mapping[str, Any], options: Mapping[str, Any]) -> di
     return merged
 
 
-def _lost_plugins(
-    run: Run, stored: Mapping[str, Any], options: Mapping[str, Any]
-) -> Iterator[tuple[str, Setting, Registry[Any], Mapping[str, Any]]]:
-    """What names a function of the user's that is nothing here any more, and what it was.
-
-    Else a model of such a name would be looked for.
-    """
-    features = run.manifest.get("features", {})
-    for kind in sections():
-        section = name_of(kind)
-        part, said = (values.get(section) or {} for values in (stored, options))
-        for one in settings_of(kind):
-            name = part.get(one.name)
-            if name is None or one.registry is None or one.name in said:
-                continue
-            registry = one.registry()
-            if name in registry:
-                continue
-            identity = {} if one.path in NAMES_ALONE else _find_plugin(features, name)
-            if identity is not None:
-                yield section, one, registry, identity
-
-
-def _refuse_lost_plugins(run: Run, stored: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    """Refuse names that were functions of the user's, and that are nothing here any more.
-
-    Raises:
-        ConfigError: says what to name again.
-    """
-    for section, one, registry, identity in _lost_plugins(run, stored, options):
-        if "file" in identity:
-            whose, remedy = "a Python file", f"Name that again: {one.flag} FILE.py"
-        elif identity:
-            whose, remedy = "a package that is not here", f"Install it, or name another: {one.flag}"
-        else:
-            whose = "a Python file or a package that is not here"
-            remedy = f"Name or install it again: {one.flag} FILE.py"
-        raise ConfigError(
-            f"{run.path} was scored with the {registry.noun} '{stored[section][one.name]}' of "
-            f"{whose}, expected it in this call too: a run keeps no code. {remedy}, or drop what "
-            "it gave: --only --metric NAME"
-        )
-
-
-def _drop_lost_plugins(
-    run: Run, stored: Mapping[str, Any], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings without names that are nothing here any more: what they gave is not kept."""
-    kept = deepcopy(dict(stored))
-    for section, one, _, _ in _lost_plugins(run, stored, options):
-        del kept[section][one.name]
-    return kept
-
-
-def _refuse_lost_metrics(run: Run) -> None:
-    """Refuse to keep metrics that were functions of the user's, and that are nothing here any more.
-
-    Raises:
-        ConfigError: says what to name again.
-    """
-    for name in sorted(
-        {name for names in run.manifest.get("scored_metrics", {}).values() for name in names}
-    ):
-        try:
-            find(name)
-        except UnknownNameError as error:
-            raise ConfigError(
-                f"{run.path} was scored with the metric '{name}', which is none of this "
-                "installation, expected its Python file or package in this call too: a run keeps "
-                "no code. Name it again: --metric FILE.py, or drop it: --only --metric NAME"
-            ) from error
-
-
-def _find_plugin(value: Any, name: object) -> Mapping[str, Any] | None:
-    """The identity, somewhere in what run.json says of features, of a plug-in of that name."""
-    if not isinstance(value, Mapping):
-        return None
-    if value.get("kind") == "plugin" and value.get("name") == name:
-        return value
-    found = (_find_plugin(inner, name) for inner in value.values())
-    return next((identity for identity in found if identity is not None), None)
-
-
 def add_scored(
     scorers: Mapping[str, Sequence[Metric]], output: Path | str, chosen: Settings, *, only: bool
 ) -> tuple[Scorers, list[str]]:
@@ -189,7 +107,7 @@ def add_scored(
         return by_task, []
     run = Run.open(output)
     if not only:
-        _refuse_lost_metrics(run)
+        refuse_lost_metrics(run)
     dropped: dict[str, None] = {}
     # run.json says it, so that a damaged table hides nothing.
     for task, names in run.manifest.get("scored_metrics", {}).items():
@@ -285,11 +203,11 @@ def rescore(
         )
     stored = _unusual_settings(held)
     if only:
-        stored = _drop_lost_plugins(held, stored, options)
+        stored = drop_lost_plugins(held, stored, options)
     else:
-        _refuse_lost_plugins(held, stored, options)
-        _refuse_lost_metrics(held)
-    chosen = read_settings(_merge_settings(stored, options))
+        refuse_lost_plugins(held, stored, options, DROP)
+        refuse_lost_metrics(held)
+    chosen = check_settings(_merge_settings(stored, run_named_files(options)))
     chosen, of_own = name_own_models(chosen, stored_models(held.manifest))
     asked = {
         task: metrics_of(chosen, ()) if chosen.metrics else [] for task in held.manifest["tasks"]

@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from transformers import GenerationConfig, TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
-from tofu_eval.core.errors import ConfigError, TrainingError
+from tofu_eval.core.errors import ConfigError, ModelError, TrainingError
 from tofu_eval.core.types import Task, no_report
 from tofu_eval.engines.prompts import Encoder
 from tofu_eval.engines.transformers import TransformersEngine
@@ -147,7 +147,15 @@ class DiversityCallback(TrainerCallback):  # type: ignore[misc]
         name = f"step-{step:06d}"
         engine = _ModelInTraining(given["model"], tokenizer, name, step, self.options)
         options = {k: v for k, v in self.options.items() if k not in ENGINE_OPTIONS}
-        result = evaluate({name: engine}, [self.task], output, **options)
+        try:
+            result = evaluate({name: engine}, [self.task], output, **options)
+        except ModelError as error:
+            if "--max-tokens" not in str(error):
+                raise
+            raise TrainingError(
+                f"{error} For a training those flags are a task file's (--watch FILE.yaml, with "
+                "`sampling: {max_tokens: …}`), or DiversityCallback(max_tokens=…, too_long='skip')."
+            ) from error
         values = {
             row["metric"]: row["value"]
             for row in result.estimates.to_pylist()
