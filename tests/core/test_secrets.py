@@ -14,5 +14,5 @@ def test_a_key_that_begins_with_another_is_struck_whole(
     monkeypatch.setattr(secrets, "_KEYS", set())
     for key in order:
         monkeypatch.setenv("SOME_KEY", key)
-        secrets.read_key("SOME_KEY")
+        secrets.read_key("SOME_KEY", "http://localhost/v1")
     assert secrets.strike_keys("bad sk-test-key-1, bad sk-test") == "bad [key], bad [key]"

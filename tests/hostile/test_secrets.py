@@ -183,6 +183,33 @@ ADDRESSES = (
 )
 
 
+@pytest.mark.parametrize(
+    ("section", "metric"),
+    [
+        ("judge", "judge_rating"),
+        ("embedding", "cosine_distance_given_prompt"),
+        ("reward", "reward"),
+        ("likelihood", "perplexity"),
+        ("", "judge_rating"),  # the models' server, which a judge asks by default
+    ],
+)
+def test_no_key_goes_to_a_server_that_only_a_run_names(section: str, metric: str) -> None:
+    """A run of a stranger's, whose run.json names a server of theirs."""
+    url = "https://collects.invalid/v1"
+    Path("rows.jsonl").write_text(json.dumps({"prompt": "Name a bird.", "responses": ["owl"] * 2}))
+    said("score", "rows.jsonl", "--metric", "unique_rate", "--output", "run")
+    manifest = json.loads(Path("run/run.json").read_text())
+    settings = manifest["settings"]
+    (settings[section] if section else settings).update(engine="openai", base_url=url)
+    settings[section or "judge"]["model"] = "org/x"
+    Path("run/run.json").write_text(json.dumps(manifest))
+    assert said("rescore", "run", "--metric", metric, code=2) == (
+        f"Error: The key in OPENAI_API_KEY would go to {url}, which the run names and this call "
+        f"does not. If that server may have it, name it: --{section or 'judge'}-base-url {url}; "
+        "else unset OPENAI_API_KEY\n"
+    )
+
+
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_with_a_password_is_refused_and_not_repeated(address: str) -> None:
     row = {"prompt": "Name a bird.", "responses": ["owl", "jay"]}

@@ -24,6 +24,7 @@ import click
 @click.option("--model", "models", multiple=True, help="Only of these models of the run.")
 @click.option("--task", "tasks", multiple=True, help="Only these tasks.")
 @click.option("--reward-model", metavar="MODEL", help="Default: the run's.")
+@click.option("--reward-base-url", metavar="URL", help="Its server. Default: the run's.")
 @click.option("--verifier", metavar="NAME", help="What is correct. Default: the run's.")
 @click.option("--device", help="cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="A new JSONL file.")
@@ -36,6 +37,7 @@ def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
     reward_model: str | None,
+    reward_base_url: str | None,
     verifier: str | None,
     device: str | None,
     output: Path,
@@ -55,6 +57,7 @@ def command(
     from tofu_eval.features.settings import check_settings, run_named_files
     from tofu_eval.pipeline.lost_plugins import drop_lost_plugins, refuse_lost_plugins
     from tofu_eval.pipeline.preference_pairs import PairRule, make_pairs
+    from tofu_eval.pipeline.stored_servers import withhold_from_stored
     from tofu_eval.run.files import atomic_write
     from tofu_eval.run.store import Run
 
@@ -63,16 +66,15 @@ def command(
         raise ConfigError(f"{output} exists. Name another --output, or delete it first.")
     stored = Run.open(run)
     settings = dict(stored.manifest.get("settings") or {})
-    said = {
-        section: {setting: value}
-        for section, setting, value in (
-            ("reward", "model", reward_model), ("verifier", "name", verifier)
-        )
-        if value
-    }  # fmt: skip
+    told = {
+        "reward": {"model": reward_model, "base_url": reward_base_url},
+        "verifier": {"name": verifier},
+    }
+    said = {name: {k: v for k, v in values.items() if v} for name, values in told.items()}
     asked = "verifier" if quality == "correct" else "reward"
     refuse_lost_plugins(stored, {asked: settings.get(asked)}, said)
     settings = drop_lost_plugins(stored, settings, said)
+    withhold_from_stored(settings, said)
     for section, values in run_named_files(said).items():
         settings[section] = {**settings.get(section, {}), **values}
     if device:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
+
+from tofu_eval.core.errors import ConfigError
 
 VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
 """Environment variables that hold a secret, whoever reads them."""
@@ -18,14 +21,40 @@ NO_KEY = "none"
 _KEYS: set[str] = set()
 """The keys that this process has read."""
 
+_UNNAMED: dict[str, str] = {}
+"""Addresses that no key goes to, each with the option that would name it."""
+
 # With one slash, where an address was taken for a path.
 _PASSWORD = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:/|\b(?:https?|ftp|ssh|git):)/)[^\s/?#]*@")
 _ESCAPE = re.compile(r"\\u00|\\/")
 
 
-def read_key(variable: str) -> str:
-    """The key in an environment variable, which `strike_secrets` knows from then on."""
+def withhold_keys(addresses: Mapping[str, str]) -> None:
+    """Say which addresses a file names, and not this call: their servers get no key.
+
+    Args:
+        addresses: each with the option that would name it; they take the place of those before.
+    """
+    _UNNAMED.clear()
+    _UNNAMED.update(addresses)
+
+
+def read_key(variable: str, url: str) -> str:
+    """The key in an environment variable, which `strike_secrets` knows from then on.
+
+    Args:
+        variable: the name of the variable.
+        url: where it will be sent.
+
+    Raises:
+        ConfigError: there is a key, and `withhold_keys` has that address.
+    """
     key = os.environ.get(variable, "").strip()
+    if key and url in _UNNAMED:
+        raise ConfigError(
+            f"The key in {variable} would go to {url}, which the run names and this call does not. "
+            f"If that server may have it, name it: {_UNNAMED[url]} {url}; else unset {variable}"
+        )
     if len(key) >= SHORTEST:
         _KEYS.add(key)
     return key or NO_KEY

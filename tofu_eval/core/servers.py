@@ -233,11 +233,14 @@ def open_client(url: str, key_variable: str, timeout: float) -> openai.AsyncOpen
         url: the server's address.
         key_variable: the environment variable that holds the key, if there is one.
         timeout: seconds for one answer.
+
+    Raises:
+        ConfigError: there is a key, and the user did not name that server.
     """
     limits = openai.Timeout(timeout, connect=min(timeout, 10.0))
     return openai.AsyncOpenAI(
         base_url=url,
-        api_key=read_key(key_variable),
+        api_key=read_key(key_variable, url),
         max_retries=0,
         timeout=limits,
         http_client=openai.DefaultAsyncHttpxClient(

@@ -27,6 +27,7 @@ from tofu_eval.pipeline.lost_plugins import (
 from tofu_eval.pipeline.own_models import name_own_models, stored_models
 from tofu_eval.pipeline.plan import check_truncated, metrics_of
 from tofu_eval.pipeline.score_run import all_metrics, score_run
+from tofu_eval.pipeline.stored_servers import withhold_from_stored
 from tofu_eval.run.files import remove_file, restore_file
 from tofu_eval.run.store import Run
 
@@ -53,6 +54,7 @@ def inherit_settings(
         only: whether the run's own scores are of no account.
     """
     if only or not (Path(output) / "run.json").is_file():
+        withhold_from_stored({}, options)
         return dict(options)
     run = Run.open(output)
     stored = {
@@ -61,6 +63,7 @@ def inherit_settings(
         if name not in Settings.model_fields
     }
     refuse_lost_plugins(run, stored, options, DROP)
+    withhold_from_stored(stored, options)
     return _merge_settings(stored, options)
 
 
@@ -207,6 +210,7 @@ def rescore(
     else:
         refuse_lost_plugins(held, stored, options, DROP)
         refuse_lost_metrics(held)
+    withhold_from_stored(stored, options)
     chosen = check_settings(_merge_settings(stored, run_named_files(options)))
     chosen, of_own = name_own_models(chosen, stored_models(held.manifest))
     asked = {
