@@ -145,6 +145,7 @@ def test_what_is_wrong_is_said_before_training(tiny_model, tmp_path):
         watching(tmp_path, stop_below={"vendi": 2})
     with pytest.raises(TrainingError, match=r"is too long for .* a training those flags are"):
         sft(tiny_model, tmp_path / "a", [watching(tmp_path / "long", max_tokens=10_000)])
+    assert not (tmp_path / "long").exists()  # else it would be another training's
     (tmp_path / "watch").mkdir()
     (tmp_path / "watch" / "run.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds the samples of another training"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,12 @@ from torch.distributed.tensor import DTensor
 from transformers import GenerationConfig, TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
-from tofu_eval.core.errors import ConfigError, ModelError, TrainingError
+from tofu_eval.core.errors import (
+    ConfigError,
+    ModelError,
+    TofuEvalError,
+    TrainingError,
+)
 from tofu_eval.core.types import Task, no_report
 from tofu_eval.engines.prompts import Encoder
 from tofu_eval.engines.transformers import TransformersEngine
@@ -118,7 +124,13 @@ class DiversityCallback(TrainerCallback):  # type: ignore[misc]
                     f"{output} holds the samples of another training. "
                     "Remove it, or give DiversityCallback another output."
                 )
-            self._measure(args, state, control, given)
+            is_new = state.is_world_process_zero and not output.exists()
+            try:
+                self._measure(args, state, control, given)
+            except TofuEvalError:
+                if is_new:  # nothing was trained: the same command, mended, must find no other's
+                    shutil.rmtree(output, ignore_errors=True)
+                raise
 
     def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Measure where it is time to."""
