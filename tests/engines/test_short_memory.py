@@ -35,12 +35,19 @@ def test_batches_halve_where_memory_is_short(
     made, size = limited(100, make)
     assert 4 <= size < SAMPLES
     engine._rows = 32
-    assert made == rows(engine, requests)
+    expected = rows(engine, requests)
+    assert {k: r.token_ids for k, r in made.items()} == {
+        k: r.token_ids for k, r in expected.items()
+    }
+    # The last bits of these depend on the size of the batch.
+    assert [r.logprob for r in made.values()] == pytest.approx(
+        [expected[key].logprob for key in made], abs=1e-4
+    )
 
 
 @needs_limits
 def test_a_response_that_does_not_fit_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
-    engine = open_tiny(widened(tiny_model, tmp_path / "wide", 1_000_000), batch_size=4)
+    engine = open_tiny(widened(tiny_model, tmp_path / "wide", 3_000_000), batch_size=4)
     requests = asks(Sampling(samples=4, max_tokens=2), ["Name a bird."])
     said = limited(8, lambda: rows(engine, requests))
     assert isinstance(said, ModelError)

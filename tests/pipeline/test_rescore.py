@@ -10,9 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tofu_eval.cli import main
+from tofu_eval.core.config import Settings
 from tofu_eval.core.errors import ConfigError, StoreError, TofuEvalError
 from tofu_eval.features.answers import VERIFIERS, verifier
 from tofu_eval.features.custom import REWARD_MODELS
+from tofu_eval.features.open import OpenFeature
 from tofu_eval.metrics import METRICS
 from tofu_eval.pipeline.evaluate import score_files
 from tofu_eval.pipeline.rescore import inherit_settings, rescore
@@ -48,6 +50,24 @@ def test_metrics_are_added_under_the_settings_of_before(run: Path, tmp_path: Pat
     names = ("unique_rate", "distinct_1", "mean_length")
     assert set(found(run)) == {(model, name) for model in "ab" for name in names}
     assert not verify(run).problems
+
+
+def test_trust_is_not_handed_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wrote a run.json may be anybody: whose code may run is said by who calls."""
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["settings"]["trust_remote_code"] = True
+    (run / "run.json").write_text(json.dumps(manifest))
+    trusted = []
+
+    def open_features(chosen: Settings, *_: object) -> dict[str, OpenFeature]:
+        trusted.append(chosen.trust_remote_code)
+        return {}
+
+    monkeypatch.setattr("tofu_eval.pipeline.rescore.open_features", open_features)
+    for said in ({}, {"trust_remote_code": True}):
+        (run / "run.json").write_text(json.dumps(manifest))
+        rescore(run, metrics=["distinct_1"], **said)
+    assert trusted == [False, True]
 
 
 def test_only_drops_and_says_so(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import resource
@@ -41,11 +42,19 @@ def together(count: int, work: Callable[[int], Any]) -> list[Any]:
     return said
 
 
+M_MMAP_THRESHOLD = -3
+"""Of glibc's malloc.h: from so many bytes on, an allocation is a mapping of its own."""
+
+
 def limited(mib: int, work: Callable[[], Any]) -> Any:
     """What a process returns that may have `mib` MiB more than it begins with."""
 
     def begin(_: int) -> Any:
         gc.collect()  # what would be given back later counts for nothing
+        # Nor does what the heap holds free: it is given back, and what is large is a mapping.
+        libc = ctypes.CDLL(None)
+        libc.malloc_trim(0)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**16)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (mib << 20), resource.RLIM_INFINITY))
         return work()

@@ -109,7 +109,7 @@ class LazyGroup(click.Group):
                 click.echo(strike_secrets(traceback.format_exc()), err=True, nl=False)
                 ctx.exit(Failure.exit_code)
             raise Failure(str(error)) from error
-        except (MemoryError, RuntimeError, OSError) as error:
+        except (MemoryError, RuntimeError, OSError, ImportError) as error:
             if not is_out_of_memory(error):
                 raise
             forget_frames(error)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tofu_eval.cli.grouped_help import SCORING, option
 from tofu_eval.cli.option_values import given_values
 from tofu_eval.cli.options import Command, baseline_option, only_option, scoring_options
 
@@ -16,6 +17,14 @@ from tofu_eval.cli.options import Command, baseline_option, only_option, scoring
 @only_option
 @baseline_option
 @scoring_options
+@option(
+    "--trust-remote-code",
+    is_flag=True,
+    default=None,
+    rare=True,
+    heading=SCORING,
+    help="Run code from a judge's model; a run does not hand that on.",
+)
 def command(run: Path, only: bool, baseline: str | None, log_json: bool, **options: Any) -> None:
     """Add metrics to a run, from the responses that it holds; no model is asked again.
 

@@ -9,7 +9,10 @@ import sys
 import traceback
 from contextlib import suppress
 
-SAYINGS = ("not enough memory", "allocate memory", "out of memory", "bad_alloc")
+SAYINGS = (
+    *("not enough memory", "allocate memory", "out of memory", "bad_alloc"),
+    "failed to map segment",  # the loader of libraries
+)
 """How libraries say it in an error of no class of its own, in small letters."""
 
 RESERVE = 16 * 2**20
@@ -21,7 +24,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     # Of torch's allocators CUDA's alone has a class of its own, which is a RuntimeError too.
-    return isinstance(error, RuntimeError | OSError) and (
+    return isinstance(error, RuntimeError | OSError | ImportError) and (
         type(error).__name__ == "OutOfMemoryError"
         or any(saying in str(error).lower() for saying in SAYINGS)
     )

@@ -39,6 +39,9 @@ MADE_BY = {
 }
 """Features that a file may bring, and the settings that ask for them to be made anew."""
 
+SAID_ANEW = ("metrics", "trust_remote_code")
+"""Settings that a run does not hand on."""
+
 Scorers = dict[str, list[Metric]]
 
 
@@ -68,12 +71,15 @@ def inherit_settings(
 
 
 def _unusual_settings(run: Run) -> dict[str, Any]:
-    """What a run was made with, but for the defaults and the names of its metrics."""
+    """What a run was made with, but for the defaults and what is said anew: metrics, and trust.
+
+    Whose code may run is said by who is at the keyboard, not by a run.json.
+    """
     stored: dict[str, Any] = run.manifest.get("settings", {})
     usual = read_settings({}).model_dump(mode="json")
     unusual: dict[str, Any] = {}
     for name, value in stored.items():
-        if name == "metrics" or name not in usual or value == usual[name]:
+        if name in SAID_ANEW or name not in usual or value == usual[name]:
             continue
         if name not in Settings.model_fields:  # a section: its own defaults count
             value = {k: v for k, v in value.items() if v != usual[name].get(k)}
