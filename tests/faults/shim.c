@@ -185,6 +185,7 @@ ssize_t copy_file_range(int from, off64_t *a, int to, off64_t *b, size_t size, u
 int ftruncate64(int fd, off64_t size) {
     REAL(ftruncate64);
     int what = harm_fd(WRITE, fd);
+    if (what < 0 && state->mode == TEAR) { if (size > 1) real(fd, size / 2); kill(getpid(), SIGKILL); }
     REFUSE(what < 0 ? ENOSPC : what);
     return real(fd, size);
 }

@@ -19,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from tofu_eval.core.disk import is_of_the_disk, say_reason
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.types import Report, no_report
@@ -97,9 +98,11 @@ def to_checkpoint(path: Path, report: Report = no_report) -> Path:
                 making.rename(folder)
             finally:
                 shutil.rmtree(making, ignore_errors=True)
-    except OSError as error:
+    except Exception as error:
+        if not is_of_the_disk(error):
+            raise
         raise ModelError(
-            f"Cannot keep the weights of {path.name} in {folder.parent}: {error.strerror or error}."
+            f"Cannot keep the weights of {path.name} in {folder.parent}: {say_reason(error)}."
             f" Make room, or name another place: {CACHE}=DIR"
         ) from error
     return folder
@@ -136,11 +139,9 @@ def _convert(path: Path, folder: Path, report: Report) -> None:
             )
             tokenizer.save_pretrained(folder)
             model.save_pretrained(folder)
-    except OSError as error:
-        if error.errno is not None:  # the disk's; transformers' own have no number
-            raise
-        raise _refusal(path, error) from error
     except Exception as error:  # a damaged file fails in many ways
+        if is_of_the_disk(error):
+            raise
         raise _refusal(path, error) from error
 
 

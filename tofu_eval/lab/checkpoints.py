@@ -20,6 +20,7 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig
 
+from tofu_eval.core.disk import explain_saving
 from tofu_eval.core.errors import StoreError, TrainingError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.types import Report, no_report
@@ -237,7 +238,7 @@ def _checkpoint(
         return path
     temporary = _making(path)
     model, tokenizer, record = make()
-    try:
+    with explain_saving(path):
         if temporary.exists():  # of a process that was killed
             shutil.rmtree(temporary)
         temporary.mkdir(parents=True)
@@ -247,11 +248,6 @@ def _checkpoint(
         manifest = {"asked": asked, "found": record, "versions": provenance.versions()}
         write_json(temporary / MANIFEST, manifest)
         os.replace(temporary, path)  # noqa: PTH105 - a folder
-    except OSError as error:
-        raise StoreError(
-            f"Cannot write {path}: {error.strerror or error}. Make room or choose another "
-            "--output, then run the same command again."
-        ) from error
     return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from tofu_eval.core.disk import explain_saving
 from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import TRAINED, is_quantized, parse_model, resolve
@@ -58,13 +59,14 @@ def merge_adapter(
         kept = _stored_dtype(resolved.base) if dtype in (None, "auto") else getattr(torch, dtype)
         merged = merged.to(kept or own or torch.float32)
         folder = output.parent / f"{TEMPORARY}{output.name}"
-        if folder.exists():  # of a process that was killed
-            shutil.rmtree(folder)
-        merged.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    if (resolved.adapter / TRAINED).exists():
-        shutil.copy(resolved.adapter / TRAINED, folder / TRAINED)
-    folder.replace(output)
+        with explain_saving(output):
+            if folder.exists():  # of a process that was killed
+                shutil.rmtree(folder)
+            merged.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            if (resolved.adapter / TRAINED).exists():
+                shutil.copy(resolved.adapter / TRAINED, folder / TRAINED)
+            folder.replace(output)
     return output
 
 

@@ -7,7 +7,6 @@ import difflib
 import importlib.util
 import json
 import math
-import re
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from trl import SFTConfig
 
+from tofu_eval.core.disk import is_of_the_disk, say_reason
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, StoreError, TrainingError
 from tofu_eval.training.settings import OURS, TrainSettings
 
@@ -251,16 +251,12 @@ def explain_failures() -> Iterator[None]:
             "The device has no memory left. Use a smaller per_device_train_batch_size with more "
             "gradient_accumulation_steps, a smaller --max-length, or --lora-r. Go on: --resume"
         ) from error
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # A full disk is a RuntimeError of torch's writer, or an error of safetensors.
-        if type(error) is RuntimeError and not re.search(
-            "inline_container|StreamWriter|iostream", str(error)
-        ):
-            raise
-        reason = getattr(error, "strerror", None) or one_line(error)[:200]
-        raise StoreError(
-            f"Training stopped: {reason}. Checkpoints so far are kept: make room, then run the "
-            "same command with --resume."
-        ) from error
-    except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise ConfigError(f"Training cannot go on: {one_line(error)}") from error
+    except Exception as error:
+        if isinstance(error, OSError | SafetensorError) or is_of_the_disk(error):
+            raise StoreError(
+                f"Training stopped: {say_reason(error)}. Checkpoints so far are kept: make room, "
+                "then run the same command with --resume."
+            ) from error
+        if isinstance(error, ValueError | TypeError | ImportError | AttributeError):
+            raise ConfigError(f"Training cannot go on: {one_line(error)}") from error
+        raise
