@@ -23,9 +23,9 @@ FULL = "No space left on device"
     ],
 )
 def test_a_disk_that_refuses_is_one_line(error: Exception) -> None:
-    with pytest.raises(StoreError, match=r"^Cannot write out: .+\. Make room or choose another"):
-        with explain_saving(Path("out")):
-            raise error
+    line = r"^Cannot write out: .+\. Make room or choose another"
+    with pytest.raises(StoreError, match=line), explain_saving(Path("out")):
+        raise error
 
 
 @pytest.mark.parametrize("error", [OSError("no model there"), RuntimeError("shape"), KeyError(28)])

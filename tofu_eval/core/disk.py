@@ -19,10 +19,8 @@ def is_of_the_disk(error: BaseException) -> bool:
     """Whether the system refused to write. An OSError of transformers' own has no number."""
     if isinstance(error, OSError):
         return error.errno is not None
-    said = str(error)
-    return bool(OF_RUST.search(said)) or (
-        type(error) is RuntimeError and bool(OF_TORCH.search(said))
-    )
+    how = f"{OF_RUST}|{OF_TORCH}" if type(error) is RuntimeError else OF_RUST
+    return re.search(how, str(error)) is not None
 
 
 def say_reason(error: BaseException) -> str:
