@@ -98,5 +98,20 @@ def test_an_entropy_factor_that_depends_on_other_tokens_is_named():
 
 def test_a_weight_of_the_wrong_shape_is_named():
     scalar = LossSpec("scalar", lambda stats: stats.log_p.sum())
-    with pytest.raises(TrainingError, match=r"'scalar' gives weights of shape \(\) to 55 tokens"):
+    with pytest.raises(TrainingError, match=r"'scalar' gives weights of shape \(\); expected"):
         Case().fused(scalar)
+
+
+def test_a_weight_that_is_a_number_is_named():
+    one = LossSpec("one", lambda stats: 1.0)
+    with pytest.raises(TrainingError, match="'one' gives weights that are a float; expected a ten"):
+        Case().fused(one)
+
+
+@pytest.mark.parametrize("mask", [lambda log_p: log_p < -2, lambda log_p: (log_p < -2).long()])
+def test_a_mask_is_a_weight(mask):
+    case = Case()
+    wanted = case.fused(LossSpec("floats", lambda stats: mask(stats.log_p).to(stats.log_p.dtype)))
+    got = case.fused(LossSpec("mask", lambda stats: mask(stats.log_p)))
+    assert torch.equal(got.loss, wanted.loss)
+    assert all(map(torch.equal, case.backward(got.loss), case.backward(wanted.loss)))

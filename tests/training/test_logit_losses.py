@@ -183,7 +183,7 @@ def test_a_weight_of_the_wrong_shape():
     with pytest.raises(TrainingError) as caught:
         token_losses(LossSpec("odd", lambda s: s.log_p[:, None]), logits, labels)
     assert str(caught.value) == (
-        "The loss 'odd' gives weights of shape (40, 1) to 40 tokens; expected one a token."
+        "The loss 'odd' gives weights of shape (40, 1); expected one a token, (40,)."
     )
 
 

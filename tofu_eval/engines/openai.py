@@ -209,7 +209,7 @@ class OpenAIEngine:
             asked = {"prompt": request.text or ""}
             needed = {"prompt": ""}
         # All of it as the body that it becomes: what is named, the client holds against its types,
-        # which takes it a tenth of the time of a request.
+        # and that takes it long.
         named = {name: value for name, value in arguments.items() if name != "extra_body"}
         sent = {**asked, **named, **arguments.get("extra_body", {})}
 

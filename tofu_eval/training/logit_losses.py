@@ -138,13 +138,19 @@ def token_factors(spec: LossSpec, stats: TokenStats) -> tuple[Tensor, Tensor | N
     return weight, _one_each(spec, "entropy factors", spec.entropy(stats), stats)
 
 
-def _one_each(spec: LossSpec, what: str, values: Tensor, stats: TokenStats) -> Tensor:
+def _one_each(spec: LossSpec, what: str, values: object, stats: TokenStats) -> Tensor:
+    if not isinstance(values, Tensor):
+        raise TrainingError(
+            f"The loss '{spec.name}' gives {what} that are a {type(values).__name__}; expected a "
+            "tensor with one number a token."
+        )
     if values.shape != stats.log_p.shape:
         raise TrainingError(
-            f"The loss '{spec.name}' gives {what} of shape {tuple(values.shape)} to "
-            f"{len(stats.log_p)} tokens; expected one a token."
+            f"The loss '{spec.name}' gives {what} of shape {tuple(values.shape)}; expected one a "
+            f"token, {tuple(stats.log_p.shape)}."
         )
-    return values
+    # A mask is a weight too.
+    return values if values.is_floating_point() else values.to(stats.log_p.dtype)
 
 
 def target_distribution(spec: LossSpec, log_q: Tensor, y: Tensor) -> Tensor | None:

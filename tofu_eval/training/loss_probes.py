@@ -44,8 +44,7 @@ def _part_of(stats: TokenStats, part: slice) -> TokenStats:
 
 
 def _factors(spec: LossSpec, stats: TokenStats) -> list[Tensor]:
-    """Unchecked: what is wrong with them is said of tokens that are there."""
-    return [factor(stats) for factor in (spec.weight, spec.entropy) if factor is not None]
+    return [factor for factor in token_factors(spec, stats) if factor is not None]
 
 
 @lru_cache(maxsize=64)

@@ -113,8 +113,12 @@ def test_a_verifier_that_fails(find: object, equal: object, message: str) -> Non
 
 
 def test_an_unknown_verifier() -> None:
-    with pytest.raises(UnknownNameError, match=r"^Unknown verifier 'maths'. Did you mean 'math'\?"):
+    with pytest.raises(UnknownNameError) as caught:
         Verdicts({"t": "maths"})
+    assert str(caught.value) == (
+        "The task 't' names no verifier of this installation. Unknown verifier 'maths'. Did you mean "
+        "'math'? List all: tofu-eval verifiers list. Or name its file: --verifier FILE.py"
+    )
 
 
 ROWS = """\

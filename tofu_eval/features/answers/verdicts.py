@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tofu_eval.core.errors import PluginError, TofuEvalError
+from tofu_eval.core.errors import PluginError, TofuEvalError, UnknownNameError
 from tofu_eval.core.types import Group, Report, digest, no_report
 from tofu_eval.features.answers.base import VERIFIERS, Verifier
 from tofu_eval.features.base import Cache, fill
@@ -47,7 +47,7 @@ class Verdicts:
         *,
         classes: bool = False,
     ) -> None:
-        self._of_task = {task: VERIFIERS.get(name) for task, name in verifiers.items()}
+        self._of_task = {task: _verifier_of(task, name) for task, name in verifiers.items()}
         self._otherwise = VERIFIERS.get(otherwise) if otherwise else None
         self._classes = classes
         used = [*self._of_task.values(), *([self._otherwise] if self._otherwise else [])]
@@ -182,6 +182,16 @@ class _Classes:
                 for j, other in enumerate(self._answers):
                     if other == answer:
                         self.labels[j] = self._next - 1
+
+
+def _verifier_of(task: str, name: str) -> Verifier:
+    try:
+        return VERIFIERS.get(name)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"The task '{task}' names no verifier of this installation. {error}. Or name its file: "
+            "--verifier FILE.py"
+        ) from error
 
 
 def _find_answers(verifier: Verifier, group: Group) -> list[str | None]:
