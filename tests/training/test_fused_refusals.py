@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.fused_cases import VOCABULARY, Case
 
-from tofu_eval.core.errors import ConfigError, TrainingError
+from tofu_eval.core.errors import ConfigError, PluginError, TrainingError
 from tofu_eval.training.logit_losses import Places, completion_places
 from tofu_eval.training.losses import LossSpec, ce, tofu
 
@@ -115,3 +115,18 @@ def test_a_mask_is_a_weight(mask):
     got = case.fused(LossSpec("mask", lambda stats: mask(stats.log_p)))
     assert torch.equal(got.loss, wanted.loss)
     assert all(map(torch.equal, case.backward(got.loss), case.backward(wanted.loss)))
+
+
+@pytest.mark.parametrize(
+    ("what", "broken"),
+    [
+        ("weights", LossSpec("broken", lambda stats: stats.log_p.nothing())),
+        ("entropy factors", LossSpec("broken", ce().weight, entropy=lambda stats: 1 / 0)),
+        ("targets", LossSpec("broken", ce().weight, target=lambda log_q, y: log_q @ log_q)),
+    ],
+)
+def test_a_loss_that_fails_is_named(what, broken):
+    with pytest.raises(
+        PluginError, match=f"^The loss 'broken' failed to give {what}: [A-Z].*Error: "
+    ):
+        Case().fused(broken)

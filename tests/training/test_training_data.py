@@ -220,7 +220,7 @@ def test_bad_files(tmp_path, monkeypatch):
         raise ConnectionError("no network\nhere")
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
-    with pytest.raises(DataError, match=r"'org/name' cannot be loaded: .* no network here Check"):
+    with pytest.raises(DataError, match=r"'org/name' cannot be loaded: .* no network here\. Check"):
         load_examples("org/name")
 
 

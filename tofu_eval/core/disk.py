@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tofu_eval.core.errors import StoreError
+from tofu_eval.core.errors import StoreError, say_error
 
 OF_RUST = r"\(os error \d+\)"
 """How safetensors, which has an error of its own, and tokenizers, which has none, end a message."""
@@ -26,8 +26,7 @@ def is_of_the_disk(error: BaseException) -> bool:
 
 def say_reason(error: BaseException) -> str:
     """What the system said, in one line without a full stop."""
-    said = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return str(said)[:200].rstrip(".")
+    return getattr(error, "strerror", None) or say_error(error)
 
 
 @contextmanager

@@ -79,3 +79,8 @@ class TrainingError(TofuEvalError):
 
 class MetricInputError(TofuEvalError):
     """A metric is undefined on this group of responses; stored as null with this reason."""
+
+
+def say_error(error: BaseException, most: int = 300) -> str:
+    """What a library's error says, on one line without a full stop; its kind where it is mute."""
+    return " ".join(str(error).split())[:most].rstrip(".") or type(error).__name__

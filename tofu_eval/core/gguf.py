@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from tofu_eval.core.disk import is_of_the_disk, say_reason
-from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.errors import MissingDependencyError, ModelError, say_error
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.types import Report, no_report
 
@@ -166,8 +166,8 @@ def _telling(report: Report, stage: str) -> Iterator[None]:
 
 
 def _refusal(path: Path, error: Exception) -> ModelError:
-    said = " ".join(str(error).split())[:300]
     return ModelError(
-        f"transformers cannot read {path}: {type(error).__name__}: {said} Give a GGUF file of an "
-        "architecture that it knows, or the directory of the checkpoint that it was made from."
+        f"transformers cannot read {path}: {type(error).__name__}: {say_error(error)}. Give a "
+        "GGUF file of an architecture that it knows, or the directory of the checkpoint that "
+        "it was made from."
     )

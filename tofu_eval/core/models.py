@@ -18,7 +18,7 @@ from typing import Any
 
 from tofu_eval.core import gguf, hub
 from tofu_eval.core.bounded import read_bounded
-from tofu_eval.core.errors import MissingDependencyError, ModelError
+from tofu_eval.core.errors import MissingDependencyError, ModelError, say_error
 from tofu_eval.core.names import check_name
 from tofu_eval.core.types import ModelSpec, Report, no_report
 
@@ -350,11 +350,11 @@ def _download(repo: str, revision: str | None) -> Path:
     except MissingDependencyError:
         raise
     except Exception as error:  # a network fails in many ways
-        answer = " ".join(str(error).split())
         raise ModelError(
             f"There is no model '{repo}'{f' at revision {revision}' if revision else ''}: no such "
-            f"local directory, and the Hub says: {type(error).__name__}: {answer[:300]} "
-            "Check the name, the network and, for a gated model, `hf auth login`."
+            f"local directory, and the Hub says: {type(error).__name__}: "
+            f"{say_error(error)}. Check the name, the network and, for a gated model, "
+            "`hf auth login`."
         ) from error
 
 

@@ -12,7 +12,7 @@ import torch
 import transformers
 from transformers.utils import logging
 
-from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError
+from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError, say_error
 from tofu_eval.core.memory import is_out_of_memory
 from tofu_eval.core.models import (
     ResolvedModel,
@@ -230,8 +230,7 @@ def explain_failure(what: str, remedy: str) -> Iterator[None]:
             remedy = "If you trust its author, add --trust-remote-code."
         elif is_out_of_memory(error):
             remedy = "Use --dtype bfloat16, another --device, or a smaller model."
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"{what}: {reason[:300].rstrip('.')}. {remedy}") from error
+        raise ModelError(f"{what}: {say_error(error)}. {remedy}") from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tofu_eval.core.errors import ConfigError, DataError, MissingDependencyError
+from tofu_eval.core.errors import ConfigError, DataError, MissingDependencyError, say_error
 from tofu_eval.core.models import HUB_ID
 from tofu_eval.core.types import digest
 from tofu_eval.importers.containers import read_rows
@@ -242,10 +242,9 @@ def _hub_rows(source: str) -> tuple[Iterator[tuple[int, object]], dict[str, Any]
     try:
         data = datasets.load_dataset(repo, split="train", revision=revision or None)
     except Exception as error:  # the Hub, the network and the data set may fail in any way
-        reason = " ".join(str(error).split())[:300]
         raise DataError(
             f"The data set '{source}' cannot be loaded: no such local file, and the Hub says: "
-            f"{reason} Check its name and the network, or give a JSONL or Parquet file."
+            f"{say_error(error)}. Check its name and the network, or give a JSONL or Parquet file."
         ) from error
     keep = [name for name in COLUMNS if name in data.column_names]
     if not keep:

@@ -20,7 +20,7 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from tofu_eval.core.errors import ConfigError, StoreError
+from tofu_eval.core.errors import ConfigError, StoreError, say_error
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.memory import free_memory
 from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
@@ -321,7 +321,7 @@ class _Job:
                 ],
             )
         except (ValueError, TypeError, ImportError, AttributeError, RuntimeError) as error:
-            raise ConfigError(f"TRL refuses this: {arguments.one_line(error)}") from error
+            raise ConfigError(f"TRL refuses this: {say_error(error)}") from error
 
     def _watching(self) -> list[DiversityCallback]:
         settings = self.settings

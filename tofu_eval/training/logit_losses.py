@@ -5,14 +5,16 @@ Labels are aligned with the logits: `labels[..., t]` is the token that `logits[.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
-from tofu_eval.core.errors import TrainingError
-from tofu_eval.training.losses import LossSpec, TokenStats
+from tofu_eval.core.errors import PluginError, TofuEvalError, TrainingError, say_error
+from tofu_eval.core.memory import is_out_of_memory
+from tofu_eval.training.losses import Factor, LossSpec, TokenStats
 
 IGNORE = -100
 """The label of a token that is not trained on, as in torch and transformers."""
@@ -131,19 +133,16 @@ def token_factors(spec: LossSpec, stats: TokenStats) -> tuple[Tensor, Tensor | N
 
     Raises:
         TrainingError: the loss does not give one number a token.
+        PluginError: it fails.
     """
-    weight = _one_each(spec, "weights", spec.weight(stats), stats)
+    weight = _one_each(spec, "weights", spec.weight, stats)
     if spec.entropy is None:
         return weight, None
-    return weight, _one_each(spec, "entropy factors", spec.entropy(stats), stats)
+    return weight, _one_each(spec, "entropy factors", spec.entropy, stats)
 
 
-def _one_each(spec: LossSpec, what: str, values: object, stats: TokenStats) -> Tensor:
-    if not isinstance(values, Tensor):
-        raise TrainingError(
-            f"The loss '{spec.name}' gives {what} that are a {type(values).__name__}; expected a "
-            "tensor with one number a token."
-        )
+def _one_each(spec: LossSpec, what: str, factor: Factor, stats: TokenStats) -> Tensor:
+    values = _ask(spec, what, factor, stats)
     if values.shape != stats.log_p.shape:
         raise TrainingError(
             f"The loss '{spec.name}' gives {what} of shape {tuple(values.shape)}; expected one a "
@@ -151,6 +150,24 @@ def _one_each(spec: LossSpec, what: str, values: object, stats: TokenStats) -> T
         )
     # A mask is a weight too.
     return values if values.is_floating_point() else values.to(stats.log_p.dtype)
+
+
+def _ask(spec: LossSpec, what: str, function: Callable[..., object], *given: object) -> Tensor:
+    try:
+        values = function(*given)
+    except Exception as error:  # a user's function may fail in any way
+        if isinstance(error, TofuEvalError) or is_out_of_memory(error):
+            raise
+        raise PluginError(
+            f"The loss '{spec.name}' failed to give {what}: {type(error).__name__}: "
+            f"{say_error(error)}. Mend it, or run with --debug to see where."
+        ) from error
+    if not isinstance(values, Tensor):
+        raise TrainingError(
+            f"The loss '{spec.name}' gives {what} that are a {type(values).__name__}; expected a "
+            "tensor."
+        )
+    return values
 
 
 def target_distribution(spec: LossSpec, log_q: Tensor, y: Tensor) -> Tensor | None:
@@ -163,10 +180,11 @@ def target_distribution(spec: LossSpec, log_q: Tensor, y: Tensor) -> Tensor | No
 
     Raises:
         TrainingError: the loss gives no distribution over the same tokens.
+        PluginError: it fails.
     """
     if spec.target is None:
         return None
-    wanted = spec.target(log_q, y)
+    wanted = _ask(spec, "targets", spec.target, log_q, y)
     if wanted.shape != log_q.shape:
         raise TrainingError(
             f"The loss '{spec.name}' gives targets of shape {tuple(wanted.shape)}; expected "

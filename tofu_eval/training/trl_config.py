@@ -18,7 +18,13 @@ from safetensors import SafetensorError
 from trl import SFTConfig
 
 from tofu_eval.core.disk import is_of_the_disk, say_reason
-from tofu_eval.core.errors import ConfigError, MissingDependencyError, StoreError, TrainingError
+from tofu_eval.core.errors import (
+    ConfigError,
+    MissingDependencyError,
+    StoreError,
+    TrainingError,
+    say_error,
+)
 from tofu_eval.training.settings import OURS, TrainSettings
 
 INSTEAD = {
@@ -87,7 +93,7 @@ def sft_config(settings: TrainSettings) -> SFTConfig:
     try:
         return SFTConfig(output_dir=str(settings.output), **{**DEFAULTS, **fields})
     except (ValueError, TypeError, ImportError, RuntimeError) as error:
-        raise ConfigError(f"TRL refuses these settings: {one_line(error)}") from error
+        raise ConfigError(f"TRL refuses these settings: {say_error(error)}") from error
 
 
 def _check_counts(fields: Mapping[str, Any]) -> None:
@@ -131,7 +137,7 @@ def lora_config(settings: TrainSettings) -> Any:
     try:
         return peft.LoraConfig(**fields)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"PEFT refuses these LoRA settings: {one_line(error)}") from error
+        raise ConfigError(f"PEFT refuses these LoRA settings: {say_error(error)}") from error
 
 
 def _check_initialisation(init: Any) -> None:
@@ -209,11 +215,6 @@ def learnt_with(settings: TrainSettings) -> dict[str, Any]:
     return fields
 
 
-def one_line(error: BaseException) -> str:
-    """A library's message as one line."""
-    return " ".join(str(error).split())[:400] or type(error).__name__
-
-
 def _check_value(name: str, value: Any) -> Any:
     """A value of the field's type; YAML reads 2e-4 as text."""
     hints = _hints()
@@ -258,5 +259,5 @@ def explain_failures() -> Iterator[None]:
                 "then run the same command with --resume."
             ) from error
         if isinstance(error, ValueError | TypeError | ImportError | AttributeError):
-            raise ConfigError(f"Training cannot go on: {one_line(error)}") from error
+            raise ConfigError(f"Training cannot go on: {say_error(error)}") from error
         raise

@@ -116,8 +116,8 @@ def test_an_unknown_verifier() -> None:
     with pytest.raises(UnknownNameError) as caught:
         Verdicts({"t": "maths"})
     assert str(caught.value) == (
-        "The task 't' names no verifier of this installation. Unknown verifier 'maths'. Did you mean "
-        "'math'? List all: tofu-eval verifiers list. Or name its file: --verifier FILE.py"
+        "The task 't' names no verifier of this installation. Unknown verifier 'maths'. Did you "
+        "mean 'math'? List all: tofu-eval verifiers list. Or name its file: --verifier FILE.py"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tofu_eval.core.errors import DataError, MissingDependencyError
+from tofu_eval.core.errors import DataError, MissingDependencyError, say_error
 from tofu_eval.leaderboard.board import Board
 from tofu_eval.leaderboard.exports.base import export
 from tofu_eval.leaderboard.exports.one_model import SOURCE_URL, latest_rows, only_model
@@ -42,10 +42,9 @@ def model_index(board: Board, *, there: str | None = None, source_url: str | Non
     try:
         card = ModelCard(there)
     except Exception as error:  # YAML and its content can be wrong in many ways
-        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"What is there is no model card: {type(error).__name__}: {reason}. Correct its YAML, "
-            "or write to another file: --output FILE"
+            f"What is there is no model card: {type(error).__name__}: {say_error(error)}. Correct "
+            "its YAML, or write to another file: --output FILE"
         ) from error
     ours = {_slot(result) for result in results}
     others = [result for result in card.data.eval_results or [] if _slot(result) not in ours]
