@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tofu_eval.core.blas import load_blas
+
 FORKS = get_context("fork")
 
 
@@ -50,6 +52,7 @@ def limited(mib: int, work: Callable[[], Any]) -> Any:
     """What a process returns that may have `mib` MiB more than it begins with."""
 
     def begin(_: int) -> Any:
+        load_blas()
         gc.collect()  # what would be given back later counts for nothing
         # Nor does what the heap holds free: it is given back, and what is large is a mapping.
         libc = ctypes.CDLL(None)

@@ -15,6 +15,7 @@ import click
 
 from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
+from tofu_eval.core.blas import load_blas_under_limit
 from tofu_eval.core.errors import TofuEvalError
 from tofu_eval.core.escape import printable
 from tofu_eval.core.memory import forget_frames, is_out_of_memory, say_shortage
@@ -109,7 +110,7 @@ class LazyGroup(click.Group):
                 click.echo(strike_secrets(traceback.format_exc()), err=True, nl=False)
                 ctx.exit(Failure.exit_code)
             raise Failure(str(error)) from error
-        except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        except (MemoryError, RuntimeError, OSError, ImportError, SystemError) as error:
             if not is_out_of_memory(error):
                 raise
             forget_frames(error)
@@ -137,4 +138,5 @@ def main(context: click.Context, debug: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    load_blas_under_limit()
     context.with_resource(heartbeat_of(str(context.invoked_subcommand)))

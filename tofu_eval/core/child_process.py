@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from tofu_eval.core.blas import load_blas_under_limit
 from tofu_eval.core.errors import ModelError, TofuEvalError
 from tofu_eval.core.termination import is_asked
 
@@ -126,6 +127,7 @@ def serve(pipe: Connection) -> None:
             return
         try:
             if order == "make":
+                load_blas_under_limit()
                 make, arguments, options = content
                 served = make(*arguments, **options)
                 pipe.send(("made", None))

@@ -21,8 +21,11 @@ RESERVE = 16 * 2**20
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device or the machine has no memory left."""
+    error = _first_of_import(error)
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
+    if isinstance(error, SystemError):  # C code that found no room and did not say so
+        return is_limited()
     # Of torch's allocators CUDA's alone has a class of its own, which is a RuntimeError too.
     return isinstance(error, RuntimeError | OSError | ImportError) and (
         type(error).__name__ == "OutOfMemoryError"
@@ -32,7 +35,25 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def say_shortage(error: BaseException) -> str:
     """What an error of that kind says, in one line without a full stop."""
-    return " ".join(str(error).split())[:200].rstrip(".") or "an object found no room"
+    said = " ".join(str(_first_of_import(error)).split())[:200].rstrip(".")
+    return said or "an object found no room"
+
+
+def _first_of_import(error: BaseException) -> BaseException:
+    """What an import failed of: NumPy's errors around it say much else."""
+    while isinstance(error, ImportError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def is_limited() -> bool:
+    """Whether this process may have so many addresses only (`ulimit -v`, `ulimit -d`)."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return False
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    return any(resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in kinds)
 
 
 def reserve_memory() -> mmap.mmap:

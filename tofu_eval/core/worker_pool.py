@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from tofu_eval.core.blas import load_blas_under_limit
 from tofu_eval.core.errors import TrainingError
 from tofu_eval.core.termination import ignore_signals, leave_if_asked
 from tofu_eval.core.types import Report
@@ -104,6 +105,7 @@ def _prepare(messages: Any, parent: Connection, threads: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # those of transformers too
     ignore_signals()
+    load_blas_under_limit()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
