@@ -17,7 +17,7 @@ from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.blas import load_blas_under_limit
 from tofu_eval.core.errors import TofuEvalError
-from tofu_eval.core.escape import printable
+from tofu_eval.core.escape import cut_middle, printable
 from tofu_eval.core.memory import forget_frames, is_out_of_memory, say_shortage
 from tofu_eval.core.secrets import strike_secrets
 from tofu_eval.core.termination import Terminated, obeying_sigterm
@@ -56,13 +56,18 @@ COMMANDS = {
 """Each command's module in this package, with the help that the listing shows."""
 
 
+LONGEST_LINE = 2000
+"""Characters of an error; what it quotes may be of any length, and its end says what to do."""
+
+
 class Failure(click.ClickException):
     """One line on stderr, and exit code 2."""
 
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(" ".join(strike_secrets(message).split())))
+        line = printable(" ".join(strike_secrets(message).split()))
+        super().__init__(cut_middle(line, LONGEST_LINE))
 
 
 class Interrupted(Failure):

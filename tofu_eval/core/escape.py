@@ -44,6 +44,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def cut_middle(text: str, most: int) -> str:
+    """The beginning and the end of a text that is longer, and between them how much is left out."""
+    if len(text) <= most:
+        return text
+    tail = most // 3
+    head = most - tail
+    return f"{text[:head]}… ({len(text) - most:,} characters left out) …{text[-tail:]}"
+
+
 def spreadsheet_value(value: object) -> object:
     """A field that no spreadsheet takes for a formula; numbers stay numbers, None is empty.
 

@@ -6,12 +6,12 @@ bounded number of bytes at a time, but for a JSON object, which is one row.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
 import lzma
 import os
+import re
 import shutil
 import stat
 import sys
@@ -20,7 +20,6 @@ import zlib
 from bz2 import BZ2File
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +29,7 @@ import pyarrow.parquet as pq
 
 from tofu_eval.core.bounded import check_rows
 from tofu_eval.core.errors import DataError, StoreError
-from tofu_eval.importers import eval_log, json_rows
+from tofu_eval.importers import csv_rows, eval_log, json_rows
 from tofu_eval.importers.base import on_one_line
 from tofu_eval.importers.json_rows import BadLine
 
@@ -239,7 +238,7 @@ class Container:
         if last in SUFFIXES:
             return SUFFIXES[last]  # which its reader will refuse
         text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if {".csv", ".tsv"} & set(suffixes) or _is_csv(text):
+        if {".csv", ".tsv"} & set(suffixes) or csv_rows.is_table(text):
             return "csv"
         return "json" if json_rows.is_document(text) else "jsonl"
 
@@ -264,7 +263,7 @@ class Container:
             self._file.seek(0)
             return eval_log.read_samples(self._file, self.halves)
         if self.kind == "csv":
-            return _csv_rows(self._bytes())
+            return csv_rows.read_rows(self._bytes())
         read = json_rows.read_document if self.kind == "json" else json_rows.read_lines
         return read(self._bytes(), self.halves)
 
@@ -300,14 +299,17 @@ class Container:
     def _parquet(self) -> Any:
         self._file.seek(0)
         # A buffer of its own, and no cache of whole columns: memory is bounded by the batch.
-        return pq.ParquetFile(pa.PythonFile(self._file, "r"), buffer_size=SNIFFED, pre_buffer=False)
+        return pq.ParquetFile(self._for_arrow(), buffer_size=SNIFFED, pre_buffer=False)
 
     def _arrow(self) -> Any:
         self._file.seek(0)
         magic = self._file.read(len(ARROW_FILE))
         self._file.seek(0)
         opened = pa.ipc.open_file if magic == ARROW_FILE else pa.ipc.open_stream
-        return opened(pa.PythonFile(self._file, "r"))
+        return opened(self._for_arrow())
+
+    def _for_arrow(self) -> pa.PythonFile:
+        return pa.PythonFile(_WhatIsThere(self._file, self._size()), "r")
 
     @contextmanager
     def _explain_failures(self) -> Iterator[None]:
@@ -325,6 +327,11 @@ class Container:
                 self.at + 1,
             ) from error
         except DAMAGE as error:
+            raise self._damage_error(error) from error
+        except MemoryError as error:  # Arrow says how many bytes a table asked for
+            asked = re.search(r"size (\d+)", str(error))
+            if not asked or int(asked[1]) < max(LEAST_UNPACKED, MOST_GROWTH * self._size()):
+                raise
             raise self._damage_error(error) from error
 
     def _damage_error(self, error: Exception) -> DataError:
@@ -364,6 +371,21 @@ def _sum_of(file: Any) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _WhatIsThere:
+    """A file that is asked for what is left of it at most: damaged lengths are of any size."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if count < 0 else min(count, left))
+
+
 class _Zstandard(io.RawIOBase):
     """Zstandard unpacked as it is read, frame after frame; a frame that is cut is an error."""
 
@@ -377,38 +399,6 @@ class _Zstandard(io.RawIOBase):
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
-
-
-def _is_csv(text: bytes) -> bool:
-    """Whether a text that has no name to tell it is a table: a header of at least two columns."""
-    if not text or text[:1] in b"{[":
-        return False
-    header = text.partition(b"\n")[0]
-    return any(mark in header for mark in (b",", b"\t", b";"))
-
-
-def _csv_rows(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
-    csv.field_size_limit(json_rows.LONGEST)
-    text = io.TextIOWrapper(json_rows.keep_open(file), "utf-8-sig", newline="")
-    first = text.readline()
-    delimiter = max("\t,;", key=first.count)
-    reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
-    before = 0
-    try:
-        names = [name.strip() for name in next(reader, [])]
-        for name in names:
-            if names.count(name) > 1:
-                raise BadLine(1, f"the column '{name}' stands twice in the header")
-        before = reader.line_num
-        for cells in reader:
-            line, before = before + 1, reader.line_num
-            if len(cells) == len(names):
-                yield line, dict(zip(names, cells, strict=True))
-            elif cells:
-                what = f"{len(cells)} cells where the header has {len(names)} columns"
-                raise BadLine(line, what)
-    except csv.Error as error:
-        raise BadLine(before + 1, f"not CSV: {error}") from error
 
 
 def _widest(group: Any) -> int:

@@ -37,6 +37,8 @@ from tofu_eval.importers.training_turns import (
 MASKS = ("completion_mask", "assistant_masks")
 """Columns that say of tokens which are learnt; a token must be in each that there is."""
 
+NO_HISTORY = "'history' must be a list of pairs, each what was asked and the answer"
+
 REFUSED = {
     **dict.fromkeys(
         ("image", "images", "video", "videos", "audio", "audios"), "only text is trained on here"
@@ -332,16 +334,22 @@ def _alpaca(row: Mapping[str, Any], number: int, unused: set[str]) -> Row:
     output = _text(row["output"], "output")
     if not output.strip():
         raise _Dropped("an empty output")
-    history = [turn for pair in row.get("history") or [] for turn in _exchange(pair)]
+    history = [turn for pair in _history(row.get("history")) for turn in _exchange(pair)]
     asked = Turn("user", _text(row["instruction"], "instruction"))
     answer = Turn("assistant", output, learnt=True)
     turns = (*_system(row), *history, asked, answer)
     return Example(number, turns, _text(row.get("input") or "", "input"))
 
 
+def _history(pairs: object) -> list[object]:
+    if pairs and not isinstance(pairs, list):
+        raise RowError(NO_HISTORY)
+    return pairs if isinstance(pairs, list) else []
+
+
 def _exchange(pair: object) -> tuple[Turn, ...]:
     if not isinstance(pair, list) or len(pair) != 2:
-        raise RowError("'history' must be a list of pairs, each what was asked and the answer")
+        raise RowError(NO_HISTORY)
     asked, answer = (_text(text, "history") for text in pair)
     return Turn("user", asked), Turn("assistant", answer, learnt=True)
 
