@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
+from support.commands import invoke
 
 from tofu_eval.cli import main
 from tofu_eval.core.config import Settings
@@ -235,6 +236,19 @@ def test_a_file_that_a_run_names_is_never_run(
     (run / "run.json").write_text(json.dumps(told))
     rescore(run, metrics=["distinct_1"], only=True)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "held"), [("pos", -1), ("refusals", None), ("verifier", {"name": {"x": None}})]
+)
+def test_settings_that_are_none_are_named(section: str, held: object, run: Path) -> None:
+    told = json.loads((run / "run.json").read_text())
+    told["settings"][section] = held
+    (run / "run.json").write_text(json.dumps(told))
+    for command in (["rescore", run], ["pairs", run, "--output", run.parent / "pairs.jsonl"]):
+        result = invoke(*command)
+        assert result.exit_code == 2
+        assert "run.json is damaged: settings" in result.stderr
 
 
 def test_a_metric_of_a_file_must_be_named_again(tmp_path: Path) -> None:

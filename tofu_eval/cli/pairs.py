@@ -54,7 +54,7 @@ def command(
 
     from tofu_eval.cli.console import note, progress
     from tofu_eval.core.errors import ConfigError
-    from tofu_eval.features.settings import check_settings, run_named_files
+    from tofu_eval.features.settings import check_settings, run_named_files, settings_in
     from tofu_eval.pipeline.lost_plugins import drop_lost_plugins, refuse_lost_plugins
     from tofu_eval.pipeline.preference_pairs import PairRule, make_pairs
     from tofu_eval.pipeline.stored_servers import withhold_from_stored
@@ -65,7 +65,7 @@ def command(
     if output.exists():
         raise ConfigError(f"{output} exists. Name another --output, or delete it first.")
     stored = Run.open(run)
-    settings = dict(stored.manifest.get("settings") or {})
+    settings = settings_in(run / "run.json", stored.manifest.get("settings"))
     told = {
         "reward": {"model": reward_model, "base_url": reward_base_url},
         "verifier": {"name": verifier},

@@ -14,7 +14,7 @@ from tofu_eval.core.config import (
     read_yaml,
     with_sections,
 )
-from tofu_eval.core.errors import ConfigError
+from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.ray_actors import scoring_actors
 from tofu_eval.core.registry import PYTHON
 from tofu_eval.core.sections import name_of, settings_of
@@ -72,6 +72,21 @@ def stored_settings(values: Mapping[str, Any]) -> Settings:
     """
     known = {*Settings.model_fields, *map(name_of, sections())}
     return _check_values({name: value for name, value in values.items() if name in known})
+
+
+def settings_in(run_json: Path, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings that a run.json holds, as they stand there.
+
+    Raises:
+        StoreError: they are none.
+    """
+    try:
+        stored_settings(values or {})
+    except ConfigError as error:
+        raise StoreError(
+            f"{run_json} is damaged: settings: {error} Restore that file or use a new --output."
+        ) from error
+    return dict(values or {})
 
 
 def load_metric_files(metrics: object) -> object:

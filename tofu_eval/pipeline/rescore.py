@@ -16,7 +16,7 @@ from tofu_eval.core.types import Report, no_report
 from tofu_eval.features.base import Feature
 from tofu_eval.features.given import GivenFeature
 from tofu_eval.features.open import OpenFeature, open_features
-from tofu_eval.features.settings import check_settings, read_settings, run_named_files
+from tofu_eval.features.settings import check_settings, read_settings, run_named_files, settings_in
 from tofu_eval.metrics import Metric, find
 from tofu_eval.pipeline.lost_plugins import (
     DROP,
@@ -75,7 +75,7 @@ def _unusual_settings(run: Run) -> dict[str, Any]:
 
     Whose code may run is said by who is at the keyboard, not by a run.json.
     """
-    stored: dict[str, Any] = run.manifest.get("settings", {})
+    stored = settings_in(run.path / "run.json", run.manifest.get("settings"))
     usual = read_settings({}).model_dump(mode="json")
     unusual: dict[str, Any] = {}
     for name, value in stored.items():
