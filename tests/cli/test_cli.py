@@ -426,3 +426,17 @@ def test_progress_as_json(tmp_path: Path, tiny_model: Path) -> None:
     assert last["tokens_per_second"] > 0
     assert set(lines[-1]["shares"]) == {"loading", "generation", "scoring"}
     assert sum(lines[-1]["shares"].values()) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+def test_an_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-m", "tofu_eval.cli", "losses", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: The system refused: No space left on device. What is")
+    assert done.stderr.count("\n") == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +38,8 @@ class Scene:
     `models` says that it trains or generates with torch, so that nothing of it may run before a
     fork; `fresh` that it takes a Python of its own: V8, which draws, does not survive a fork.
     `children` says that it starts programs, which may be killed in its place. `prepare` is called
-    in the command's process before it: the quickstart is made small.
+    in the command's process before it: the quickstart is made small. `once` says that it refuses
+    an output that is there, whole, and may refuse it when it is called again.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Scene:
     fresh: bool = False
     children: bool = False
     needs: str = ""
+    once: bool = False
     prepare: Callable[[], None] = do_nothing
 
 
@@ -145,6 +149,12 @@ TRAIN = (
 )
 
 
+MERGE_ADAPTER = ("merge-adapter", "MODEL+a", "--output", "m")
+ADAPTER = (*TRAIN[:5], "--output", "a", "--config", "train.yaml", "--lora-r", "2")
+REWARDS = ("--reward-model", str(HERE / "short_reward.py"), "--output")
+SITE = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+Z]*|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}")
+
+
 SWEEP = (
     *("sweep", "--model", "MODEL", "--data", "rows.jsonl", "--config", "train.yaml"),
     *("--loss", "ce,tofu", "--task", "things.yaml", "--samples", "4", "--max-tokens", "6"),
@@ -188,6 +198,22 @@ def look_at_quickstart(folder: Path) -> dict[str, Any]:
     }
 
 
+def look_at_folder(folder: Path) -> dict[str, str]:
+    """The files of a folder, without times and what names a run."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(
+            SITE.sub("X", path.read_bytes().decode("latin-1")).encode()
+        ).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def look_at_calibration(file: Path) -> str:
+    """A calibration without when it was made."""
+    return SITE.sub("X", file.read_text("utf-8"))
+
+
 def _run(folder: Path) -> Any:
     return look_at_run(folder / "r")
 
@@ -201,7 +227,7 @@ def _training(folder: Path) -> Any:
 
 
 SCENES = (
-    Scene("run, a fake engine", "run", ECHO, _run, 240, 28, lay_task),
+    Scene("run, a fake engine", "run", ECHO, _run, 240, 21, lay_task),
     Scene(
         "run, transformers", "run", TINY, _run, 120, 8,
         lambda folder: lay_task(folder, 6, 8), models=True,
@@ -237,6 +263,36 @@ SCENES = (
     Scene(
         "build", "publish and merge", (*BUILD, "b/leaderboard.json"), _board, 30, 4,
         lay_responses, (SCORE,),
+    ),
+    Scene(
+        "page", "exports, pairs, calibrations, merged adapters",
+        ("leaderboard", "page", "b/leaderboard.json", "--output", "site"),
+        lambda folder: look_at_folder(folder / "site"), 25, 2, lay_responses,
+        (SCORE, (*BUILD, "b/leaderboard.json")),
+    ),
+    Scene(
+        "export", "exports, pairs, calibrations, merged adapters",
+        ("leaderboard", "export", "b/leaderboard.json", "--format", "every-eval-ever",
+         "--organization", "x", "--relationship", "other", "--developer", "d", "--output", "e"),
+        lambda folder: look_at_folder(folder / "e"), 15, 1, lay_responses,
+        (SCORE, (*BUILD, "b/leaderboard.json")),
+    ),
+    Scene(
+        "pairs", "exports, pairs, calibrations, merged adapters",
+        ("pairs", "r", *REWARDS, "pairs.jsonl"),
+        lambda folder: look_at_file(folder / "pairs.jsonl"), 25, 2, lay_responses, (SCORE,),
+        once=True,
+    ),
+    Scene(
+        "calibrate-reward", "exports, pairs, calibrations, merged adapters",
+        ("calibrate-reward", "r", *REWARDS, "c.yaml"),
+        lambda folder: look_at_calibration(folder / "c.yaml"), 10, 1, lay_responses, (SCORE,),
+        once=True,
+    ),
+    Scene(
+        "merge-adapter", "exports, pairs, calibrations, merged adapters", MERGE_ADAPTER,
+        lambda folder: look_at_folder(folder / "m"), 25, 1, lay_rows, (ADAPTER,), models=True,
+        once=True,
     ),
     Scene("train", "train", TRAIN, _training, 60, 6, lay_rows, models=True),
     Scene(

@@ -156,6 +156,32 @@ def test_a_doubled_key_is_found_and_cleaned(run: Path) -> None:
     assert tables(run) == before
 
 
+SHORTAGES = [
+    pa.ArrowException("Unknown error: Failed to launch worker thread"),
+    OSError(24, "Too many open files"),
+]
+
+
+@pytest.mark.parametrize("error", SHORTAGES, ids=["memory", "files"])
+@pytest.mark.parametrize("command", ["verify", "clean"])
+def test_a_shortage_is_no_damage(
+    run: Path, monkeypatch: pytest.MonkeyPatch, command: str, error: Exception
+) -> None:
+    """Good files were set aside, or said to be damaged and to be deleted."""
+    before = {p.relative_to(run) for p in run.rglob("*") if p.is_file()}
+
+    def fail(*arguments: object, **named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    yes = ["--yes"] if command == "clean" else []
+    done = CliRunner().invoke(main, ["runs", command, str(run), *yes])
+    assert done.exit_code == 2
+    assert done.output.count("\n") == 1
+    assert "Delete" not in done.output
+    assert {p.relative_to(run) for p in run.rglob("*") if p.is_file()} == before
+
+
 def test_rows_of_another_place_and_foreign_seeds(run: Path) -> None:
     table = pq.read_table(part(run))
     folder = run / "responses" / "sft" / "fruit"

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tofu_eval.core.models import parse_model, resolve
 from tofu_eval.engines.loading import load
+from tofu_eval.run.files import LOCK, TEMPORARY, hold_lock
 
 
 def logits(ref: str) -> torch.Tensor:
@@ -50,3 +51,16 @@ def test_what_cannot_be_merged(tiny_model, tiny_adapter, tmp_path):
     assert "exists. Name another --output" in refused(
         "merge-adapter", f"{tiny_model}+{tiny_adapter}", "--output", tmp_path
     )
+
+
+def test_one_process_merges_into_an_output(tiny_model, tiny_adapter, tmp_path):
+    """Two wrote into one folder, and one removed what the other had saved."""
+    making = tmp_path / f"{TEMPORARY}out"
+    call = ("merge-adapter", f"{tiny_model}+{tiny_adapter}", "--output", tmp_path / "out")
+    with hold_lock(making):
+        (making / "model.safetensors").write_bytes(b"half")
+        assert "is being written by another process" in refused(*call)
+        assert (making / "model.safetensors").read_bytes() == b"half"
+    assert invoke(*call).exit_code == 0  # that process was killed
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not (tmp_path / "out" / LOCK).exists()

@@ -5,18 +5,19 @@ Importing this module costs Click alone; each command's module is imported when 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import sys
 import traceback
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
 
 from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.blas import load_blas_under_limit
-from tofu_eval.core.errors import TofuEvalError
+from tofu_eval.core.errors import ConfigError, DataError, StoreError, TofuEvalError
 from tofu_eval.core.escape import cut_middle, printable
 from tofu_eval.core.memory import forget_frames, is_out_of_memory, say_shortage
 from tofu_eval.core.secrets import strike_secrets
@@ -111,17 +112,19 @@ class LazyGroup(click.Group):
             with obeying_sigterm():
                 return super().invoke(ctx)
         except TofuEvalError as error:
-            if ctx.params["debug"]:
-                click.echo(strike_secrets(traceback.format_exc()), err=True, nl=False)
-                ctx.exit(Failure.exit_code)
+            # A reader without memory takes a good file for a damaged one.
+            if isinstance(error, ConfigError | DataError | StoreError):
+                _refuse_shortage(error.__cause__, error)
+            _show_if_debugging(ctx)
             raise Failure(str(error)) from error
-        except (MemoryError, RuntimeError, OSError, ImportError, SystemError) as error:
-            if not is_out_of_memory(error):
+        except Exception as error:
+            _refuse_shortage(error, error)
+            if not _is_of_the_system(error):
                 raise
-            forget_frames(error)
+            _show_if_debugging(ctx)
             raise Failure(
-                f"Not enough memory: {say_shortage(error)}. What is finished is kept; the "
-                "same command goes on from there, with more memory or with fewer --workers."
+                f"The system refused: {_say_refusal(error)}. What is finished is kept; mend that, "
+                "then run the same command again."
             ) from error
         except KeyboardInterrupt as interrupt:
             raise Interrupted(
@@ -131,6 +134,34 @@ class LazyGroup(click.Group):
             raise Ended(
                 "Terminated. What is finished is kept; the same command goes on from there."
             ) from ended
+
+
+def _show_if_debugging(ctx: click.Context) -> None:
+    if ctx.params["debug"]:
+        click.echo(strike_secrets(traceback.format_exc()), err=True, nl=False)
+        ctx.exit(Failure.exit_code)
+
+
+def _refuse_shortage(shortage: BaseException | None, error: Exception) -> None:
+    """Say in one line that memory ran out, where that is what happened."""
+    if shortage is None or not is_out_of_memory(shortage):
+        return
+    forget_frames(error)
+    raise Failure(
+        f"Not enough memory: {say_shortage(shortage)}. What is finished is kept; the same command "
+        "goes on from there, with more memory or with fewer --workers."
+    ) from error
+
+
+def _is_of_the_system(error: Exception) -> TypeGuard[OSError]:
+    """Whether the system refused an operation that no command expects to fail; of a reader that
+    went away, as `head` does, Click takes care."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EPIPE)
+
+
+def _say_refusal(error: OSError) -> str:
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror}"
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,22 +1,28 @@
-"""OpenBLAS under a limit of address space, where it tries for ever instead of failing.
+"""Libraries under a limit of address space that do not fail as they should.
 
-It takes its buffers when it is loaded and when a matrix product first needs them. What it has it
-keeps, so it is made to take them while there is room.
+OpenBLAS tries for ever. It takes its buffers when it is loaded and when a matrix product first
+needs them. What it has it keeps, so it is made to take them while there is room. Arrow ends the
+process where a thread or an allocator of its own finds no room: it gets one thread, and malloc.
 """
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+from contextlib import suppress
 from functools import cache
 
 from tofu_eval.core.memory import is_limited
 
-ROOM = 320 * 2**20
-"""Bytes of addresses for NumPy, SciPy and the buffers of the OpenBLAS that each brings."""
+ROOM = 400 * 2**20
+"""Bytes of addresses for Arrow, NumPy, SciPy and the buffers of the OpenBLAS that each brings."""
 
 ROOM_PER_THREAD = 80 * 2**20
 """The same for each thread more: a buffer and a stack of each of the two."""
+
+M_ARENA_MAX = -8
+"""Of glibc's mallopt: every thread else sets 64 MiB apart."""
 
 
 @cache
@@ -47,6 +53,18 @@ def load_blas_under_limit() -> None:
                 f"the limit of address space (ulimit -v) leaves less than {ROOM >> 20} MiB"
             )
     load_blas()
+    _load_arrow()
+
+
+def _load_arrow() -> None:
+    """Arrow with little of its own: its allocators set more apart than they need."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    with suppress(OSError, AttributeError):  # of other C libraries than glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    import pyarrow as pa
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
 
 
 def _has_room(size: int) -> bool:

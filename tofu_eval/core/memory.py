@@ -12,6 +12,7 @@ from contextlib import suppress
 SAYINGS = (
     *("not enough memory", "allocate memory", "out of memory", "bad_alloc"),
     "failed to map segment",  # the loader of libraries
+    *("launch worker thread", "create failed"),  # Arrow's threads, and what unpacks its pages
 )
 """How libraries say it in an error of no class of its own, in small letters."""
 
@@ -27,7 +28,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, SystemError):  # C code that found no room and did not say so
         return is_limited()
     # Of torch's allocators CUDA's alone has a class of its own, which is a RuntimeError too.
-    return isinstance(error, RuntimeError | OSError | ImportError) and (
+    known = isinstance(error, RuntimeError | OSError | ImportError)
+    return (known or type(error).__module__ == "pyarrow.lib") and (
         type(error).__name__ == "OutOfMemoryError"
         or any(saying in str(error).lower() for saying in SAYINGS)
     )
@@ -54,6 +56,28 @@ def is_limited() -> bool:
         return False
     kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
     return any(resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in kinds)
+
+
+def check_addresses(size: int, what: str) -> None:
+    """Refuse what would end this process, because it does not ask whether there is room.
+
+    Raises:
+        MemoryError: `ulimit -v` leaves less than `size` bytes, which `what` takes.
+    """
+    if sys.platform != "linux":  # elsewhere nothing says how many are taken
+        return
+    import resource
+    from pathlib import Path
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    if limit - taken < size:
+        raise MemoryError(
+            f"{what} takes {size >> 20} MiB of addresses, and the limit (ulimit -v) leaves "
+            f"{max(0, limit - taken) >> 20}"
+        )
 
 
 def reserve_memory() -> mmap.mmap:

@@ -10,6 +10,7 @@ from tofu_eval.analysis.direction import sign_of_direction
 from tofu_eval.analysis.verdict import in_leading_order
 from tofu_eval.core.errors import ConfigError, MissingDependencyError, UnknownNameError
 from tofu_eval.core.escape import printable
+from tofu_eval.core.memory import check_addresses
 from tofu_eval.report.charts import CHARTS, make_charts
 from tofu_eval.report.contents import Contents, Record
 from tofu_eval.report.look import LINE, Chart, Look, Spec
@@ -243,12 +244,18 @@ def _stack(charts: Sequence[Spec]) -> Spec:
     }
 
 
+V8_ADDRESSES = 66 * 2**30
+"""What V8 sets apart, not as memory; where it cannot, it ends the process."""
+
+
 def load_converter() -> Any:
     """The package that holds Vega-Lite.
 
     Raises:
         MissingDependencyError: it is not installed.
+        MemoryError: address space is limited to less than its V8 sets apart.
     """
+    check_addresses(V8_ADDRESSES, "the library that draws")
     try:
         import vl_convert
     except ModuleNotFoundError as error:

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from tofu_eval.core.bounded import check_regular
 from tofu_eval.core.errors import StoreError
+from tofu_eval.core.memory import is_out_of_memory
 
 try:
     import fcntl
@@ -31,6 +32,7 @@ except ImportError:  # Windows, where an open file cannot be removed
 TEMPORARY = ".tmp-"
 LEFTOVER = re.compile(r"\.tmp-[0-9a-f]{32}")
 DAMAGED = ".damaged-"
+LOCK = ".lock"
 SUM_LENGTH = 16
 ROW_GROUP = 2048
 GROUP_BYTES = 1 << 23
@@ -239,10 +241,12 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise StoreError(
-            f"Cannot read {path}: {reason}. Delete that file and run the same command again: "
-            "only what it held is made again."
-        ) from error
+        remedy = (
+            "Delete that file and run the same command again: only what it held is made again."
+            if _says_damage(error)
+            else "It may well be whole: mend that, then run the same command again."
+        )
+        raise StoreError(f"Cannot read {path}: {reason}. {remedy}") from error
 
 
 @contextmanager
@@ -261,7 +265,7 @@ def hold_lock(path: Path, *, wait: float = 0) -> Iterator[None]:
             f"{path} is an address, and runs and boards are written to a disk, which has locks and "
             "renames. Write to a folder and copy that: docs/scale.md"
         )
-    lock = FileLock(path / ".lock")
+    lock = FileLock(path / LOCK)
     try:
         path.mkdir(parents=True, exist_ok=True)
         # The operating system drops the lock when the process dies, however it dies.
@@ -284,7 +288,7 @@ def hold_lock(path: Path, *, wait: float = 0) -> Iterator[None]:
 
 def is_ours(name: str) -> bool:
     """Whether a name can stand in a run that was killed before its first file."""
-    return name == ".lock" or name.startswith(TEMPORARY)
+    return name == LOCK or name.startswith(TEMPORARY)
 
 
 def remove_file(path: Path) -> None:
@@ -328,10 +332,12 @@ def restore_file(file: Path, content: bytes) -> None:
 
 def is_damage(error: StoreError) -> bool:
     """Whether a file that cannot be read is damaged; the machine may be short of something."""
-    cause = error.__cause__
-    if isinstance(cause, pa.ArrowMemoryError | MemoryError):
-        return False
-    return not (isinstance(cause, OSError) and cause.errno in _PASSING)
+    return error.__cause__ is None or _says_damage(error.__cause__)
+
+
+def _says_damage(error: BaseException) -> bool:
+    passing = isinstance(error, OSError) and error.errno in _PASSING
+    return not (passing or is_out_of_memory(error))
 
 
 def parts_of(folder: Path) -> list[Path]:

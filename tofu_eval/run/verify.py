@@ -18,6 +18,7 @@ from tofu_eval.run.files import (
     DAMAGED,
     TEMPORARY,
     check_table,
+    is_damage,
     part_number,
     parts_of,
     read_parquet,
@@ -102,7 +103,9 @@ def clean(path: Path | str) -> list[str]:
         for file in run.tables():
             try:
                 check_table(file)
-            except StoreError:
+            except StoreError as error:
+                if not is_damage(error):
+                    raise
                 set_aside(file)
                 done.append(f"set aside {file.relative_to(path)}; to make it anew, {AGAIN}")
         for folder in sorted((run.path / "responses").glob("*/*")):
@@ -144,6 +147,8 @@ def _place(run: Run, model: str, task: str, ids: set[str] | None) -> tuple[int, 
         try:
             rows = read_parquet(part, RESPONSE_SCHEMA).select(_LOOKED_AT)
         except StoreError as error:
+            if not is_damage(error):
+                raise
             why = str(error.__cause__ or error).partition("\n")[0]
             problems.append(
                 Problem(
@@ -260,6 +265,8 @@ def _read_prompts(run: Run, task: str) -> tuple[set[str] | None, Problem | None]
     try:
         prompts = run.prompts(task)
     except StoreError as error:
+        if not is_damage(error):
+            raise
         return None, Problem(where, f"it is damaged or missing: {error.__cause__}", AGAIN)
     except (ConfigError, DataError) as error:  # a readable file of what no prompt can be
         return None, Problem(where, f"it is damaged: {error}", f"remove it and {AGAIN}")
@@ -279,6 +286,8 @@ def _others(run: Run) -> Iterator[Problem]:
         try:
             check_table(file)
         except StoreError as error:
+            if not is_damage(error):
+                raise
             why = str(error.__cause__ or error).partition("\n")[0]
             yield Problem(where, f"it is damaged: {why}", AGAIN)
     for model, task, _ in run.manifest.get("scored", ()):

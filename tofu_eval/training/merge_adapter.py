@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from tofu_eval.core.errors import ConfigError
 from tofu_eval.core.hub import quiet
 from tofu_eval.core.models import TRAINED, is_quantized, parse_model, resolve
 from tofu_eval.engines.loading import load, pick_dtype
-from tofu_eval.run.files import TEMPORARY
+from tofu_eval.run.files import LOCK, TEMPORARY, hold_lock
 
 
 def merge_adapter(
@@ -46,8 +48,7 @@ def merge_adapter(
             f"The weights of '{model}' are packed, and nothing can be added to them. Name the base "
             "that they were packed from."
         )
-    if output.exists():
-        raise ConfigError(f"{output} exists. Name another --output, or delete it first.")
+    _refuse_existing(output)
     cpu = torch.device("cpu")
     pick_dtype(dtype, cpu)
     with quiet():
@@ -58,16 +59,35 @@ def merge_adapter(
         merged = peft_model.merge_and_unload(safe_merge=True)
         kept = _stored_dtype(resolved.base) if dtype in (None, "auto") else getattr(torch, dtype)
         merged = merged.to(kept or own or torch.float32)
-        folder = output.parent / f"{TEMPORARY}{output.name}"
-        with explain_saving(output):
-            if folder.exists():  # of a process that was killed
-                shutil.rmtree(folder)
+        with explain_saving(output), _making(output) as folder:
             merged.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             if (resolved.adapter / TRAINED).exists():
                 shutil.copy(resolved.adapter / TRAINED, folder / TRAINED)
-            folder.replace(output)
     return output
+
+
+@contextmanager
+def _making(output: Path) -> Iterator[Path]:
+    """An empty folder that becomes `output` after the block; one process at a time has it."""
+    folder = output.parent / f"{TEMPORARY}{output.name}"
+    with hold_lock(folder):
+        try:
+            _refuse_existing(output)  # another process was quicker
+            lock = folder / LOCK
+            for left in [path for path in folder.iterdir() if path != lock]:  # of one killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield folder
+            lock.unlink()
+            folder.replace(output)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _refuse_existing(output: Path) -> None:
+    if output.exists():
+        raise ConfigError(f"{output} exists. Name another --output, or delete it first.")
 
 
 def _stored_dtype(base: Path) -> torch.dtype | None:
