@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 MOST = 256 << 20
 """Bytes of settings, a manifest, a configuration."""
@@ -71,3 +73,45 @@ def read_at_most(file: BinaryIO, count: int) -> bytes:
         left -= len(piece)
         size = 0
     return b"".join(pieces)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of ours says, which can be written again as it was.
+
+    Raises:
+        OSError: as `read_bounded`.
+        ValueError: it is no JSON, or only Python's: NaN, a number that no 64 bits hold, half a
+            character, a key that stands twice.
+        RecursionError: it is nested too deep.
+    """
+    content = read_bounded(path)
+    value = json.loads(
+        content,
+        parse_constant=_refuse,
+        parse_float=_finite,
+        parse_int=_of_64_bits,
+        object_pairs_hook=_each_once,
+    )
+    if b"\\u" in content:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text[:40]} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _refuse(text)
+
+
+def _of_64_bits(text: str) -> int:
+    small = len(text) < 21 and -(2**63) <= int(text) < 2**63
+    return int(text) if small else _refuse(text)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key stands twice")
+    return content

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core import gguf, hub
-from tofu_eval.core.bounded import read_bounded
+from tofu_eval.core.bounded import read_bounded, read_json
 from tofu_eval.core.errors import MissingDependencyError, ModelError, say_error
 from tofu_eval.core.names import check_name
 from tofu_eval.core.types import ModelSpec, Report, no_report
@@ -200,7 +200,7 @@ def tuned_format(spec: ModelSpec, identity: Mapping[str, Any]) -> tuple[str, str
     if not file.exists():
         return None
     try:
-        manifest = json.loads(read_bounded(file))
+        manifest = read_json(file)
         name, template = manifest["format"]["name"], manifest["format"]["template"]
         unfinished = manifest.get("status") == "running"
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

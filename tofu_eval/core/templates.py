@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, wraps
 from types import BuiltinFunctionType, MethodType
 from typing import Any
@@ -61,14 +61,17 @@ def compile_template(source: str) -> jinja2.Template:
 
 def render_template(source: str, values: Mapping[str, Any]) -> str:
     """The template with `values` as its variables; whatever a template can fail with, it raises."""
-    template = compile_template(source)
-    _spent.steps, _spent.until = 0, time.monotonic() + SECONDS
-    pieces, size = [], 0
-    for piece in template.generate(values):
-        pieces.append(piece)
-        size += len(piece)
-        _check_size(size)
-    return "".join(pieces)
+    return compile_template(source).render(values)
+
+
+def bound_chat_templates() -> None:
+    """Keep the chat templates that checkpoints bring within the same bounds.
+
+    transformers renders them in a sandbox without any, of the class that stands under this name.
+    """
+    from transformers.utils import chat_template_utils
+
+    chat_template_utils.ImmutableSandboxedEnvironment = _Bounded
 
 
 def render_html(source: str, values: Mapping[str, Any]) -> str:
@@ -91,10 +94,7 @@ def line_of(error: BaseException) -> int:
 @cache
 def environment() -> ImmutableSandboxedEnvironment:
     """Jinja without reach into Python; `random` and the globals (`lipsum`) would be unseeded."""
-    sandbox = _without_chance(_Bounded(**_OPTIONS, finalize=_writable))
-    sandbox.filters = {name: _bounded(name, filter) for name, filter in sandbox.filters.items()}
-    sandbox.filters[SIZED] = _sized
-    return sandbox
+    return _without_chance(_Bounded(**_OPTIONS))
 
 
 @cache
@@ -116,10 +116,58 @@ def _without_chance(sandbox: ImmutableSandboxedEnvironment) -> ImmutableSandboxe
     return sandbox
 
 
+class _BoundedTemplate(jinja2.Template):
+    """A template of which each rendering has its own steps and time."""
+
+    def render(self, *args: Any, **kwargs: Any) -> str:
+        """Its text."""
+        _begin()
+        return super().render(*args, **kwargs)
+
+    def generate(self, *args: Any, **kwargs: Any) -> Iterator[str]:
+        """Its text, piece by piece."""
+        _begin()
+        size = 0
+        for piece in super().generate(*args, **kwargs):
+            size += len(piece)
+            _check_size(size)
+            yield piece
+
+
+def _begin() -> None:
+    _spent.steps, _spent.until = 0, time.monotonic() + SECONDS
+
+
+def _concatenated(pieces: Iterable[str]) -> str:
+    kept, size = [], 0
+    for piece in pieces:
+        kept.append(piece)
+        size += len(piece)
+        _check_size(size)
+    return "".join(kept)
+
+
+class _Filters(dict[str, Callable[..., Any]]):
+    """Filters, each of which looks at its arguments first."""
+
+    def __setitem__(self, name: str, filter: Callable[..., Any]) -> None:
+        super().__setitem__(name, _bounded(name, filter))
+
+
 class _Bounded(ImmutableSandboxedEnvironment):
     """A sandbox in which every turn of a loop is counted and everything that grows is looked at."""
 
     intercepted_binops = frozenset(["+", "*", "%", "**"])
+    template_class = _BoundedTemplate
+    concat = staticmethod(_concatenated)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, finalize=_writable)
+        plain, self.filters = self.filters, _Filters()
+        for name, filter in plain.items():
+            self.filters[name] = filter
+        self.filters[SIZED] = _sized
+        self.globals.pop("lipsum")  # as many words as it is asked for
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)

@@ -22,6 +22,7 @@ from tofu_eval.core.models import (
     weights_size,
     with_adapter,
 )
+from tofu_eval.core.templates import bound_chat_templates
 
 QUANTIZATIONS = ("nf4",)
 MOST_A_BYTE = 8
@@ -135,6 +136,7 @@ def load_tokenizer(resolved: ResolvedModel, name: str, *, trust_remote_code: boo
     Raises:
         ModelError: it cannot be loaded.
     """
+    bound_chat_templates()
     with explain_failure(
         f"The tokenizer of '{name}' cannot be loaded from {resolved.tokenizer}",
         "Save it there again: tokenizer.save_pretrained(...)",

@@ -16,9 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from jinja2 import TemplateError
-
-from tofu_eval.core.errors import ModelError
+from tofu_eval.core.errors import ModelError, say_error
 from tofu_eval.core.models import ResolvedModel, resized_vocabulary
 from tofu_eval.core.reasoning import opens_thought
 from tofu_eval.core.types import Message, Request
@@ -321,10 +319,10 @@ class Encoder:
         turns = [{"role": m.role, "content": m.content} for m in request.messages or ()]
         try:
             return self.render(turns, generation_prompt=generation_prompt, date=request.date)
-        except (TemplateError, TypeError, ValueError, KeyError) as error:
+        except Exception as error:  # a template may fail in any way
             raise ModelError(
                 f"The chat template of '{self.name}' refuses the prompt '{request.prompt_id}' of "
-                f"task '{request.task}': {error}. Use --format base or --format sft."
+                f"task '{request.task}': {say_error(error)}. Use --format base or --format sft."
             ) from error
 
     def _pieces(self, ids: list[int]) -> list[list[int]]:

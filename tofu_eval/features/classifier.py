@@ -9,6 +9,7 @@ from typing import Any
 
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.hub import quiet
+from tofu_eval.core.templates import bound_chat_templates
 from tofu_eval.features.weights import Weights, explain, find_weights
 
 
@@ -80,6 +81,7 @@ def find_classifier(name: str, noun: str, option: str, purpose: str) -> Classifi
     weights = find_weights(name, option)
     from transformers import AutoConfig, AutoTokenizer
 
+    bound_chat_templates()
     try:
         config = AutoConfig.from_pretrained(weights.path, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(weights.path, trust_remote_code=False)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tofu_eval.core.bounded import read_bounded
+from tofu_eval.core.bounded import read_json
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.tables import (
     EQUAL_SCHEMA,
@@ -80,7 +80,7 @@ class Run:
         """
         path = Path(path)
         try:
-            manifest = json.loads(read_bounded(path / "run.json"))
+            manifest = read_json(path / "run.json")
         except FileNotFoundError as error:
             raise StoreError(
                 f"{path} is not a run: it has no run.json. "

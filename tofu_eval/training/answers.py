@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tofu_eval.core.errors import DataError
+from tofu_eval.core.errors import DataError, say_error
 from tofu_eval.core.reasoning import TAGS, opens_thought
 from tofu_eval.core.types import Message, Prompt
 from tofu_eval.engines.prompts import Encoder
@@ -148,16 +149,11 @@ class AnswerWriter:
         self, example: Example, turns: Sequence[Turn], where: str, *, generation_prompt: bool
     ) -> str:
         given = self._given(example)
-        try:
+        with _explained(where):
             return self.encoder.render(
                 [self._message(turn) for turn in turns],
                 generation_prompt=generation_prompt, date=self.date, **given,
             )  # fmt: skip
-        except Exception as error:  # a template may fail in any way
-            raise DataError(
-                f"The chat template refuses {where}: {error}. "
-                "Use --format base or --format sft, or mend that row."
-            ) from error
 
     def _given(self, example: Example) -> dict[str, Any]:
         tools = {"tools": list(example.tools)} if example.tools else {}
@@ -266,7 +262,8 @@ class AnswerWriter:
         """Which ids of an answer stand between the template's generation markers; all without."""
         if not self._has_markers or piece.start is None:
             return [True] * len(ids)
-        spans = self._generated_spans(example, turns)
+        with _explained(f"row {example.row} of the data"):
+            spans = self._generated_spans(example, turns)
         alone, offsets = self._offsets(pieces)
         if not spans or alone != ids:
             return [True] * len(ids)
@@ -307,6 +304,17 @@ class AnswerWriter:
             **{**encoder.tokenizer.special_tokens_map, **given},
         )
         return [(first, end) for first, end in spans[0]]
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a template may fail in any way
+        raise DataError(
+            f"The chat template refuses {where}: {say_error(error)}. "
+            "Use --format base or --format sft, or mend that row."
+        ) from error
 
 
 def _answer_piece(asked: str, whole: str, turn: Turn, where: str) -> _Piece:

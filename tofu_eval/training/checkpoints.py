@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tofu_eval.core.bounded import read_bounded
+from tofu_eval.core.bounded import read_bounded, read_json
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.models import TRAINED
 
@@ -27,7 +27,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        manifest = json.loads(read_bounded(file))
+        manifest = read_json(file)
         manifest["asked"].items(), manifest["status"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{file} is damaged. Restore that file or use a new --output.") from error
