@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
+
+from tofu_eval.core.states import State
 
 PROMPT_SCHEMA = pa.schema(
     [
@@ -88,6 +90,22 @@ def to_table(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
     return pa.table(
         [pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def check_rows_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema, of a table that anybody may have made.
+
+    Raises:
+        ArrowException, KeyError, ValueError: a column is not there or of another type, a text is no
+            UTF-8, or a state is none.
+    """
+    rows = table.select(schema.names).cast(schema)
+    rows.validate(full=True)
+    if "state" in schema.names:
+        states = rows.column("state").unique().to_pylist()
+        if unknown := set(states) - {*get_args(State)}:
+            raise ValueError(f"{min(unknown)!r} is no state of a response")
+    return rows
 
 
 def to_columns(table: pa.Table, names: Sequence[str]) -> list[list[Any]]:

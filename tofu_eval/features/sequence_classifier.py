@@ -134,11 +134,7 @@ class RewardModel:
             return dict(self._tokenizer(prompt.text, text, **cut))
         turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
         turns.append({"role": "assistant", "content": text})
-        try:
-            return dict(self._tokenizer.apply_chat_template(turns, return_dict=True, **cut))
-        except Exception as error:  # a template may fail in any way
-            what = f"The chat template of the {self.noun} refuses the prompt '{prompt.id}'"
-            raise explain(what, error, f"Give another: {self.option} PATH_OR_ID") from error
+        return dict(self._tokenizer.apply_chat_template(turns, return_dict=True, **cut))
 
     def _score(self, rows: Sequence[Row]) -> list[float]:
         import torch

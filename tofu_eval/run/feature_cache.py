@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tofu_eval.core.errors import StoreError
+from tofu_eval.core.tables import check_rows_of
 from tofu_eval.run.files import (
     open_parquet,
     part_number,
@@ -27,6 +29,10 @@ featurized by their length and scored by their prompt, so what is scored next li
 
 ROWS_OF_PART = 1 << 32
 """More than a part has."""
+
+
+_KEYS = pa.schema([pa.field("key", pa.string(), nullable=False)])
+_ROWS = pa.schema([pa.field("row", pa.list_(pa.float32()))])
 
 
 class FeatureCache:
@@ -52,12 +58,13 @@ class FeatureCache:
                         "Delete that file and run the same command again: only what it held is "
                         "made again."
                     )
-                keys = file.read(["key"]).column("key").to_pylist()
+                keys = check_rows_of(file.read(["key"]), _KEYS).column("key").to_pylist()
                 metadata = file.schema_arrow.metadata or {}
+                truncated = int(metadata.get(b"truncated", 0))
             number = part_number(part)
             self._files[number] = part
             self._place.update(zip(keys, count(number * ROWS_OF_PART), strict=False))
-            self.truncated += int(metadata.get(b"truncated", 0))
+            self.truncated += truncated
 
     def keys(self) -> list[str]:
         """All keys that have a row."""
@@ -90,15 +97,20 @@ class FeatureCache:
             return np.empty((0, 0), dtype=np.float32)
         places = [divmod(self._place[key], ROWS_OF_PART) for key in keys]
         parts = {number: self._part(number) for number in dict.fromkeys(n for n, _ in places)}
-        return np.stack([parts[number][row] for number, row in places])
+        with readable(self._folder or Path()):  # parts of others may differ in width
+            return np.stack([parts[number][row] for number, row in places])
 
     def _part(self, number: int) -> NDArray[np.float32]:
         if number in self._parts:
             self._parts.move_to_end(number)
             return self._parts[number]
-        column = read_parquet(self._files[number]).column("row").combine_chunks()
-        values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-        rows: NDArray[np.float32] = values.reshape(len(column), -1)
+        with readable(self._files[number]):
+            table = check_rows_of(read_parquet(self._files[number]), _ROWS)
+            column = table.column("row").combine_chunks()
+            values = column.flatten().to_numpy(zero_copy_only=False)
+            if column.null_count or len({*pc.list_value_length(column).to_pylist()}) > 1:
+                raise ValueError("its rows are not of one width")
+            rows: NDArray[np.float32] = values.reshape(len(column), -1)
         self._keep(number, rows)
         return rows
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from tofu_eval.core.bounded import check_regular
 from tofu_eval.core.errors import StoreError
 from tofu_eval.core.memory import is_out_of_memory
+from tofu_eval.core.tables import RESPONSE_SCHEMA, check_rows_of
 
 try:
     import fcntl
@@ -184,7 +185,7 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         table = open_parquet(path).read()
         if schema is None:
             return table
-        return _with_later(table, schema.names).select(schema.names).cast(schema)
+        return check_rows_of(_with_later(table, schema.names), schema)
 
 
 def check_table(path: Path) -> None:
@@ -207,14 +208,15 @@ def row_groups(path: Path) -> int:
 
 
 def read_row_group(path: Path, number: int, columns: Sequence[str]) -> pa.Table:
-    """Some columns of one row group of a table that this module wrote.
+    """Some columns of one row group of a table of responses.
 
     Raises:
         StoreError: the file is damaged, or lacks a column.
     """
     with readable(path):
         table = open_parquet(path).read_row_group(number, columns=list(columns))
-        return _with_later(table, columns).select(list(columns))
+        schema = pa.schema([RESPONSE_SCHEMA.field(name) for name in columns])
+        return check_rows_of(_with_later(table, columns), schema)
 
 
 def _check_sum(path: Path) -> None:
@@ -247,6 +249,26 @@ def readable(path: Path) -> Iterator[None]:
             else "It may well be whole: mend that, then run the same command again."
         )
         raise StoreError(f"Cannot read {path}: {reason}. {remedy}") from error
+
+
+def places_of(ids: pa.ChunkedArray, places: Mapping[str, int], where: Path) -> list[int]:
+    """The place of the prompt of each row.
+
+    Args:
+        ids: of the prompts.
+        places: of each prompt of the task.
+        where: the rows are, for the message.
+
+    Raises:
+        StoreError: there is no such prompt.
+    """
+    try:
+        return [places[id] for id in ids.to_pylist()]
+    except KeyError as error:
+        raise StoreError(
+            f"{where} has responses to a prompt that the task has not, {error}. Look what is "
+            "wrong: tofu-eval runs verify RUN"
+        ) from error
 
 
 @contextmanager

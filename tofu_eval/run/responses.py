@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from tofu_eval.core.states import State, count_states, has_text
 from tofu_eval.core.types import Group, Prompt
-from tofu_eval.run.files import read_row_group, row_groups
+from tofu_eval.run.files import places_of, read_row_group, row_groups
 from tofu_eval.run.store import Run
 
 COLUMNS = (
@@ -258,7 +258,7 @@ class Groups:
             for number in range(row_groups(part)):
                 table = read_row_group(part, number, ["prompt_id", "sample"])
                 rows = np.empty(len(table), kind)
-                rows["prompt"] = [order[id] for id in table.column("prompt_id").to_pylist()]
+                rows["prompt"] = places_of(table.column("prompt_id"), order, part)
                 rows["sample"] = table.column("sample").to_numpy()
                 rows["piece"] = len(self._pieces)
                 rows["row"] = np.arange(len(table))

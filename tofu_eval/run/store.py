@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ from tofu_eval.run.files import (
     open_parquet,
     part_number,
     parts_of,
+    places_of,
     read_parquet,
     read_row_group,
     readable,
@@ -266,7 +267,8 @@ class Run:
             [RESPONSE_SCHEMA.empty_table(), *(read_parquet(p, RESPONSE_SCHEMA) for p in parts)]
         )
         order = {prompt.id: i for i, prompt in enumerate(self.prompts(task))}
-        position = [order[id] for id in table.column("prompt_id").to_pylist()]
+        where = self.path / "responses" / model / task
+        position = places_of(table.column("prompt_id"), order, where)
         rows = np.lexsort((table.column("sample").to_numpy(), np.asarray(position, dtype=np.int64)))
         return table.take(pa.array(rows))
 
@@ -338,6 +340,8 @@ class Run:
         """The scores of one model on one task, by prompt in the task's order."""
         parts = parts_of(self._scores_folder(model, task))
         tables = [read_parquet(part, SCORE_SCHEMA) for part in parts]
+        for part, table in zip(parts, tables, strict=True):
+            _check_named(part, table, {model}, {task})
         return pa.concat_tables([SCORE_SCHEMA.empty_table(), *tables])
 
     def scores(self) -> pa.Table:
@@ -375,14 +379,14 @@ class Run:
 
     def equal_scores(self) -> pa.Table:
         """The scores at smaller numbers of responses of every model that has scores."""
-        paths = [
-            self._equal_path(model, task)
-            for model in self.manifest["models"]
-            for task in self.manifest["tasks"]
-            if self.has_scores(model, task)
-        ]
-        tables = [read_parquet(path, EQUAL_SCHEMA) for path in paths if path.exists()]
-        return pa.concat_tables([EQUAL_SCHEMA.empty_table(), *tables])
+        tables = [EQUAL_SCHEMA.empty_table()]
+        for model in self.manifest["models"]:
+            for task in self.manifest["tasks"]:
+                path = self._equal_path(model, task)
+                if path.exists() and self.has_scores(model, task):
+                    tables.append(read_parquet(path, EQUAL_SCHEMA))
+                    _check_named(path, tables[-1], {model}, {task})
+        return pa.concat_tables(tables)
 
     def _equal_path(self, model: str, task: str) -> Path:
         return self.path / "equal_scores" / model / f"{task}.parquet"
@@ -396,7 +400,21 @@ class Run:
         path = self.path / "estimates.parquet"
         if not path.exists():
             return []
-        return [Estimate(**row) for row in read_parquet(path, ESTIMATE_SCHEMA).to_pylist()]
+        table = read_parquet(path, ESTIMATE_SCHEMA)
+        _check_named(path, table, self.manifest["models"], self.manifest["tasks"])
+        return [Estimate(**row) for row in table.to_pylist()]
+
+
+def _check_named(
+    path: Path, table: pa.Table, models: Collection[str], tasks: Collection[str]
+) -> None:
+    """Refuse a table with rows of models or tasks that it should not have."""
+    for column, known in (("model", models), ("task", tasks)):
+        if others := set(table.column(column).unique().to_pylist()) - {*known}:
+            raise StoreError(
+                f"{path} has rows of the {column} '{min(others)}', which are not its own. Delete "
+                "that file and run the same command again: only what it held is made again."
+            )
 
 
 def _read_column(part: Path, column: str) -> list[Any]:
