@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from math import fsum
 from typing import TypeVar
 
+from tofu_eval.core.errors import DataError
+
 Id = TypeVar("Id")
 
 
@@ -47,5 +49,10 @@ def spread_clusters(values: Mapping[Id, float], clusters: Mapping[Id, str]) -> d
 def _members_of(values: Mapping[Id, float], clusters: Mapping[Id, str]) -> dict[str, list[float]]:
     members: dict[str, list[float]] = {}
     for id, value in values.items():
+        if id not in clusters:
+            raise DataError(
+                f"There are scores of a prompt '{id}' that the task has not. Look what is wrong: "
+                "tofu-eval runs verify RUN"
+            )
         members.setdefault(clusters[id], []).append(value)
     return dict(sorted(members.items()))

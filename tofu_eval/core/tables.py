@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tofu_eval.core.states import State
 
@@ -97,7 +98,7 @@ def check_rows_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
     Raises:
         ArrowException, KeyError, ValueError: a column is not there or of another type, a text is no
-            UTF-8, or a state is none.
+            UTF-8, a number is not finite, or a state is none.
     """
     rows = table.select(schema.names).cast(schema)
     rows.validate(full=True)
@@ -105,6 +106,9 @@ def check_rows_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
         states = rows.column("state").unique().to_pylist()
         if unknown := set(states) - {*get_args(State)}:
             raise ValueError(f"{min(unknown)!r} is no state of a response")
+    for name, column in zip(schema.names, rows.columns, strict=True):
+        if pa.types.is_floating(column.type) and pc.any(pc.invert(pc.is_finite(column))).as_py():
+            raise ValueError(f"its column '{name}' has a number that is not finite")
     return rows
 
 

@@ -28,6 +28,8 @@ QUANTIZATIONS = ("nf4",)
 MOST_A_BYTE = 8
 """Weights that a byte may hold, in quantizations to come."""
 
+_PROBE = "A text."
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -141,9 +143,11 @@ def load_tokenizer(resolved: ResolvedModel, name: str, *, trust_remote_code: boo
         f"The tokenizer of '{name}' cannot be loaded from {resolved.tokenizer}",
         "Save it there again: tokenizer.save_pretrained(...)",
     ):
-        return transformers.AutoTokenizer.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
             resolved.tokenizer, trust_remote_code=trust_remote_code
         )
+        tokenizer.batch_decode([tokenizer(_PROBE).input_ids])  # its settings may be anything
+        return tokenizer
 
 
 def load_weights(
