@@ -52,7 +52,7 @@ def run_board(
         DataError: a prompt has no such field, or run.json lacks something.
         UnknownNameError: the baseline has no scores, or `margins` names no metric of the run.
     """
-    estimates = run.estimates()
+    estimates = run.own_estimates()
     table = to_table(estimates, ESTIMATE_SCHEMA)
     if not estimates:
         return board_of_run(table, run.manifest, name=str(run.path))

@@ -184,7 +184,7 @@ def read(
         },
         prompts=rows,
         scores=by_prompt,
-        signatures={row.metric: row.signature for row in run.estimates()},
+        signatures={row.metric: row.signature for row in run.own_estimates()},
         findings=beyond.findings if beyond else (),
         about_findings=beyond.about if beyond else "",
         people=people_differences(people, rows, by_prompt),

@@ -400,9 +400,15 @@ class Run:
         path = self.path / "estimates.parquet"
         if not path.exists():
             return []
-        table = read_parquet(path, ESTIMATE_SCHEMA)
+        return [Estimate(**row) for row in read_parquet(path, ESTIMATE_SCHEMA).to_pylist()]
+
+    def own_estimates(self) -> list[Estimate]:
+        """The estimates, of which none may be of a model or task that run.json does not know."""
+        rows = self.estimates()
+        table = to_table(rows, ESTIMATE_SCHEMA)
+        path = self.path / "estimates.parquet"
         _check_named(path, table, self.manifest["models"], self.manifest["tasks"])
-        return [Estimate(**row) for row in table.to_pylist()]
+        return rows
 
 
 def _check_named(

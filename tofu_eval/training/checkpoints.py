@@ -51,6 +51,7 @@ def step_of(checkpoint: Path) -> int:
     """The step of a checkpoint; 0 if it is not whole."""
     try:
         state = json.loads(read_bounded(checkpoint / STATE))
-        return int(state["global_step"])
+        entries = state["log_history"]
+        return int(state["global_step"]) if all(isinstance(e, dict) for e in entries) else 0
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +20,10 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from tofu_eval.core.errors import ConfigError, StoreError, say_error
+from tofu_eval.core.disk import is_of_the_disk
+from tofu_eval.core.errors import ConfigError, StoreError, TofuEvalError, say_error
 from tofu_eval.core.hub import quiet
-from tofu_eval.core.memory import free_memory
+from tofu_eval.core.memory import free_memory, is_out_of_memory
 from tofu_eval.core.models import TRAINED, ResolvedModel, parse_model, resolve
 from tofu_eval.core.termination import finishing, is_asked, leave_if_asked
 from tofu_eval.core.types import Report, no_report
@@ -277,7 +278,7 @@ class _Job:
             args.assistant_only_loss = False  # obeyed by now: TRL gets labels
             trainer = self._trainer(spec, model, tokenizer, args, tokenized, evaluation)
             with arguments.explain_failures():
-                with finishing():
+                with finishing(), _explain_checkpoint(checkpoint, trainer):
                     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                     leave_if_asked()
                 self._save(trainer)
@@ -418,6 +419,22 @@ def _result(path: Path, manifest: Mapping[str, Any]) -> TrainResult:
         tuple(manifest["log"]),
         tuple(manifest.get("notes", ())),
     )
+
+
+@contextmanager
+def _explain_checkpoint(checkpoint: Path | None, trainer: Any) -> Iterator[None]:
+    """Say of what fails before the first step that it is the checkpoint: it may hold anything."""
+    try:
+        yield
+    except Exception as error:  # what it holds is read by libraries
+        began = checkpoint is None or trainer.state.global_step > step_of(checkpoint)
+        ours = isinstance(error, TofuEvalError) or is_of_the_disk(error) or is_out_of_memory(error)
+        if began or ours:
+            raise
+        raise StoreError(
+            f"Training cannot go on from {checkpoint}: {say_error(error)}. If that checkpoint is "
+            "damaged, delete it: the same command goes on from the one before."
+        ) from error
 
 
 def _finite(entry: Mapping[str, Any]) -> dict[str, float | None]:
