@@ -142,6 +142,16 @@ def text_of(name: str, content: bytes) -> Callable[[Path], None]:
     return write
 
 
+def token_id(model: Path) -> None:
+    told = json.loads((model / "tokenizer.json").read_text())
+    told["model"]["vocab"] |= {max(told["model"]["vocab"]): 2**31}
+    (model / "tokenizer.json").write_text(json.dumps(told))
+
+
+def template(source: str) -> Callable[[Path], None]:
+    return text_of("chat_template.jinja", source.encode())
+
+
 CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "a pickle": pickled,
     "a pickle in a zip": pickled_in_zip,
@@ -169,6 +179,12 @@ CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "a vocabulary in words": config_of(vocab_size="many"),
     "no such architecture": config_of(model_type="../../x", architectures=["os.system"]),
     "a tokenizer that is none": text_of("tokenizer.json", b"{}"),
+    "a token id of 2**31": token_id,
+    "a longest text in words": lambda m: change(
+        m / "tokenizer_config.json", model_max_length="os.system"),
+    "a template that loops": template("{% for a in range(99999) %}" * 2 + "{% endfor %}" * 2),
+    "a template that grows": template("{{ 'x' * 10**9 }}"),
+    "a template that divides by 0": template("{{ 1 // 0 }}"),
     "a template that reaches": text_of(
         "tokenizer_config.json",
         json.dumps({"tokenizer_class": "PreTrainedTokenizerFast",

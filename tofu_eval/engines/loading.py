@@ -23,6 +23,7 @@ from tofu_eval.core.models import (
     with_adapter,
 )
 from tofu_eval.core.templates import bound_chat_templates
+from tofu_eval.core.token_ids import check_token_ids
 
 QUANTIZATIONS = ("nf4",)
 MOST_A_BYTE = 8
@@ -139,6 +140,7 @@ def load_tokenizer(resolved: ResolvedModel, name: str, *, trust_remote_code: boo
         ModelError: it cannot be loaded.
     """
     bound_chat_templates()
+    check_token_ids(resolved.tokenizer)
     with explain_failure(
         f"The tokenizer of '{name}' cannot be loaded from {resolved.tokenizer}",
         "Save it there again: tokenizer.save_pretrained(...)",

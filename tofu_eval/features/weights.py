@@ -11,6 +11,7 @@ from typing import Any
 from tofu_eval.core import hub
 from tofu_eval.core.errors import MissingDependencyError, ModelError
 from tofu_eval.core.memory import is_out_of_memory
+from tofu_eval.core.token_ids import check_token_ids
 from tofu_eval.core.types import digest
 
 LOADED = frozenset({".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"})
@@ -49,9 +50,11 @@ def find_weights(model: str, option: str) -> Weights:
     except (OSError, RuntimeError):  # too long a name, no such home
         local = False
     if local:
+        check_token_ids(path)
         return of_directory(path)
     repo, _, revision = model.partition("@")
     path = _snapshot(repo, revision or None, option)
+    check_token_ids(path)
     # The cache keeps a snapshot in a folder that is called after its commit.
     identity = {"kind": "hub", "id": repo, "commit": path.name}
     return Weights(path, identity, f"{repo}@{path.name[:12]}")

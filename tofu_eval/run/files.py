@@ -11,7 +11,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -269,6 +269,22 @@ def places_of(ids: pa.ChunkedArray, places: Mapping[str, int], where: Path) -> l
             f"{where} has responses to a prompt that the task has not, {error}. Look what is "
             "wrong: tofu-eval runs verify RUN"
         ) from error
+
+
+def check_named(
+    path: Path, table: pa.Table, models: Collection[str], tasks: Collection[str]
+) -> None:
+    """Refuse a table with rows of models or tasks that it should not have.
+
+    Raises:
+        StoreError: names the first.
+    """
+    for column, known in (("model", models), ("task", tasks)):
+        if others := set(table.column(column).unique().to_pylist()) - {*known}:
+            raise StoreError(
+                f"{path} has rows of the {column} '{min(others)}', which are not its own. Delete "
+                "that file and run the same command again: only what it held is made again."
+            )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from tofu_eval.run.files import (
     PART,
     ROW_GROUP,
     TEMPORARY,
+    check_named,
     check_table,
     clear_leftovers,
     hold_lock,
@@ -341,7 +342,7 @@ class Run:
         parts = parts_of(self._scores_folder(model, task))
         tables = [read_parquet(part, SCORE_SCHEMA) for part in parts]
         for part, table in zip(parts, tables, strict=True):
-            _check_named(part, table, {model}, {task})
+            check_named(part, table, {model}, {task})
         return pa.concat_tables([SCORE_SCHEMA.empty_table(), *tables])
 
     def scores(self) -> pa.Table:
@@ -385,7 +386,7 @@ class Run:
                 path = self._equal_path(model, task)
                 if path.exists() and self.has_scores(model, task):
                     tables.append(read_parquet(path, EQUAL_SCHEMA))
-                    _check_named(path, tables[-1], {model}, {task})
+                    check_named(path, tables[-1], {model}, {task})
         return pa.concat_tables(tables)
 
     def _equal_path(self, model: str, task: str) -> Path:
@@ -407,20 +408,8 @@ class Run:
         rows = self.estimates()
         table = to_table(rows, ESTIMATE_SCHEMA)
         path = self.path / "estimates.parquet"
-        _check_named(path, table, self.manifest["models"], self.manifest["tasks"])
+        check_named(path, table, self.manifest["models"], self.manifest["tasks"])
         return rows
-
-
-def _check_named(
-    path: Path, table: pa.Table, models: Collection[str], tasks: Collection[str]
-) -> None:
-    """Refuse a table with rows of models or tasks that it should not have."""
-    for column, known in (("model", models), ("task", tasks)):
-        if others := set(table.column(column).unique().to_pylist()) - {*known}:
-            raise StoreError(
-                f"{path} has rows of the {column} '{min(others)}', which are not its own. Delete "
-                "that file and run the same command again: only what it held is made again."
-            )
 
 
 def _read_column(part: Path, column: str) -> list[Any]:
