@@ -148,6 +148,12 @@ def token_id(model: Path) -> None:
     (model / "tokenizer.json").write_text(json.dumps(told))
 
 
+def panics(model: Path) -> None:
+    told = json.loads((model / "tokenizer.json").read_text())
+    told["normalizer"] = {"type": "Replace", "pattern": {"String": ""}, "content": "x"}
+    (model / "tokenizer.json").write_text(json.dumps(told))
+
+
 def template(source: str) -> Callable[[Path], None]:
     return text_of("chat_template.jinja", source.encode())
 
@@ -180,6 +186,7 @@ CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "no such architecture": config_of(model_type="../../x", architectures=["os.system"]),
     "a tokenizer that is none": text_of("tokenizer.json", b"{}"),
     "a token id of 2**31": token_id,
+    "a tokenizer that gives up": panics,
     "a longest text in words": lambda m: change(
         m / "tokenizer_config.json", model_max_length="os.system"),
     "a template that loops": template("{% for a in range(99999) %}" * 2 + "{% endfor %}" * 2),

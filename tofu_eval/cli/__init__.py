@@ -18,6 +18,7 @@ from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.blas import load_blas_under_limit
 from tofu_eval.core.errors import ConfigError, DataError, StoreError, TofuEvalError
+from tofu_eval.core.errors import TofuEvalError, is_panic, say_error
 from tofu_eval.core.escape import cut_middle, printable
 from tofu_eval.core.memory import forget_frames, is_out_of_memory, say_shortage
 from tofu_eval.core.secrets import strike_secrets
@@ -126,6 +127,8 @@ class LazyGroup(click.Group):
                 f"The system refused: {_say_refusal(error)}. What is finished is kept; mend that, "
                 "then run the same command again."
             ) from error
+        except EOFError as error:  # Click takes it for the user's wish to leave
+            raise Failure("A file that was read ends too early. Which: --debug") from error
         except KeyboardInterrupt as interrupt:
             raise Interrupted(
                 "Interrupted. What is finished is kept; the same command goes on from there."
@@ -134,6 +137,13 @@ class LazyGroup(click.Group):
             raise Ended(
                 "Terminated. What is finished is kept; the same command goes on from there."
             ) from ended
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            raise Failure(
+                f"A library gave up on what it was given: {say_error(error)}. Look at the "
+                "tokenizer and the tables that the command reads."
+            ) from error
 
 
 def _show_if_debugging(ctx: click.Context) -> None:

@@ -81,6 +81,11 @@ class MetricInputError(TofuEvalError):
     """A metric is undefined on this group of responses; stored as null with this reason."""
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library in Rust gave up: no Exception, and nothing that the user did either."""
+    return type(error).__name__ == "PanicException"
+
+
 def say_error(error: BaseException, most: int = 300) -> str:
     """What a library's error says, on one line without a full stop; its kind where it is mute."""
     return " ".join(str(error).split())[:most].rstrip(".") or type(error).__name__

@@ -12,7 +12,13 @@ import torch
 import transformers
 from transformers.utils import logging
 
-from tofu_eval.core.errors import ConfigError, MissingDependencyError, ModelError, say_error
+from tofu_eval.core.errors import (
+    ConfigError,
+    MissingDependencyError,
+    ModelError,
+    is_panic,
+    say_error,
+)
 from tofu_eval.core.memory import is_out_of_memory
 from tofu_eval.core.models import (
     ResolvedModel,
@@ -233,7 +239,9 @@ def explain_failure(what: str, remedy: str) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except Exception as error:  # these libraries fail in many ways
+    except BaseException as error:  # these libraries fail in many ways
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         if "trust_remote_code" in str(error):
             remedy = "If you trust its author, add --trust-remote-code."
         elif is_out_of_memory(error):
