@@ -100,6 +100,12 @@ def test_an_unknown_architecture_is_one_line(tmp_path: Path) -> None:
         to_checkpoint(write_gguf(tmp_path / "other.gguf", architecture="nonesuch"))
 
 
+def test_more_layers_than_can_be_built_are_one_line(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "deep.gguf", layers=2**31 - 1)
+    with pytest.raises(ModelError, match="more than 10,000 are not built"):
+        to_checkpoint(file)
+
+
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_gguf(tmp_path / "tiny.gguf")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -12,14 +12,19 @@ END = 257
 """The token after the 256 bytes and one merge."""
 
 
-def write_gguf(path: Path, *, quantized: bool = False, architecture: str = "llama") -> Path:
-    """A model of WIDTH with a tokenizer of bytes; `quantized` packs its matrices as Q8_0."""
+def write_gguf(
+    path: Path, *, quantized: bool = False, architecture: str = "llama", layers: int = LAYERS
+) -> Path:
+    """A model of WIDTH with a tokenizer of bytes; `quantized` packs its matrices as Q8_0.
+
+    `layers` is how many it says that it has; it has LAYERS.
+    """
     import gguf
 
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(512)
     writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(layers)
     writer.add_feed_forward_length(INNER)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS)

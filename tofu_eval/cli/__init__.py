@@ -128,6 +128,8 @@ class LazyGroup(click.Group):
                 "then run the same command again."
             ) from error
         except EOFError as error:  # Click takes it for the user's wish to leave
+            if ctx.params["debug"]:
+                raise RuntimeError("a file ends too early") from error
             raise Failure("A file that was read ends too early. Which: --debug") from error
         except KeyboardInterrupt as interrupt:
             raise Interrupted(

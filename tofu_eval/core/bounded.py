@@ -19,6 +19,9 @@ MOST_OF_BOARD = 2 << 30
 PIECE = 1 << 16
 """Bytes that are read at a time of what does not say how many it has."""
 
+MOST_PARTS = 10_000
+"""Layers, experts and the like that a model may have."""
+
 MOST_ROWS = 1 << 20
 ROWS_A_BYTE = 64
 """Rows that a table may have: a run of one value costs nothing, and a few bytes can say 10**12."""

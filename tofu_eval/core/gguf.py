@@ -19,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from tofu_eval.core.bounded import MOST_PARTS
 from tofu_eval.core.disk import is_of_the_disk, say_reason
 from tofu_eval.core.errors import MissingDependencyError, ModelError, say_error
 from tofu_eval.core.hub import quiet
@@ -129,6 +130,7 @@ def _convert(path: Path, folder: Path, report: Report) -> None:
 
     source, name = path.resolve().parent, path.resolve().name
     try:
+        _check_counts(path)
         with quiet(), _telling(report, f"load {path.name}"):
             tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
             model = AutoModelForCausalLM.from_pretrained(
@@ -143,6 +145,16 @@ def _convert(path: Path, folder: Path, report: Report) -> None:
         if is_of_the_disk(error):
             raise
         raise _refusal(path, error) from error
+
+
+def _check_counts(path: Path) -> None:
+    """Refuse layers and experts that could not be built, as of a config.json."""
+    import gguf
+
+    for name, field in gguf.GGUFReader(path).fields.items():
+        value = field.contents() if name.endswith("_count") else 0
+        if isinstance(value, int) and value > MOST_PARTS:
+            raise ValueError(f"it says {name}: {value}; more than {MOST_PARTS:,} are not built")
 
 
 @contextmanager

@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from tofu_eval.core import gguf, hub
-from tofu_eval.core.bounded import read_bounded, read_json
+from tofu_eval.core.bounded import MOST_PARTS, read_bounded, read_json
 from tofu_eval.core.errors import MissingDependencyError, ModelError, say_error
 from tofu_eval.core.names import check_name
 from tofu_eval.core.types import ModelSpec, Report, no_report
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 
-MOST_PARTS = 10_000
 PARTS = re.compile(r"(?:num|n)_.*(?:layer|block|expert|head|expansion)s?|(?:en|de)coder_layers|r")
-"""Layers, experts and the like that a model may have, and the settings that count them."""
+"""The settings that count layers, experts and the like."""
 
 TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "*.tiktoken", "tekken.json")
 
