@@ -235,6 +235,16 @@ def test_addresses_elsewhere_are_not_repeated_either() -> None:
     said("run", "--model", url, "--task", "open-prompts", "--output", "run", code=2)
     said("score", url, "--metric", "unique_rate", "--output", "run", code=2)
     said("train", "--model", url, "--data", url, "--output", "out", code=2)
+    said("score", "x.jsonl", "--workers", url, code=2)
+    rows = [{"prompt": f"Bird {i}?", "responses": ["owl", "jay"]} for i in range(2)]
+    Path("x.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    score = ("score", "x.jsonl", "--metric", "unique_rate", "--output", "run")
+    for kind in ("embedding", "reward", "judge"):  # though nothing here asks for one
+        said(*score, f"--{kind}-model", url, code=2)
+    assert not Path("run").exists()
+    said(*score)
+    said("leaderboard", "export", "run/leaderboard.json", "--format", "model-index", "--model", "x",
+         "--source-url", url, code=2)  # fmt: skip
 
 
 def test_a_remote_with_a_password_is_not_repeated() -> None:

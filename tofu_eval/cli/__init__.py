@@ -112,6 +112,8 @@ class LazyGroup(click.Group):
         try:
             with obeying_sigterm():
                 return super().invoke(ctx)
+        except click.UsageError as error:  # it repeats what was typed, on as many lines
+            raise click.UsageError(Failure(error.format_message()).message, error.ctx) from error
         except TofuEvalError as error:
             # A reader without memory takes a good file for a damaged one.
             if isinstance(error, ConfigError | DataError | StoreError):

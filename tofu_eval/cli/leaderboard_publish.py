@@ -235,6 +235,7 @@ def export_command(
 def _arguments(chosen: Export, given: Mapping[str, str]) -> dict[str, Any]:
     """The flags of a format, as arguments of its function."""
     from tofu_eval.core.errors import ConfigError
+    from tofu_eval.core.secrets import has_password
 
     known = {option.name: option for option in chosen.options}
     for name in given:
@@ -242,6 +243,10 @@ def _arguments(chosen: Export, given: Mapping[str, str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--{name.replace('_', '-')} is no option of --format {chosen.name}. Leave it out. "
                 "See: tofu-eval leaderboard export -h"
+            )
+        if has_password(given[name]):
+            raise ConfigError(
+                f"{known[name].flag} must not hold a user or a password: it is shown."
             )
     for option in chosen.options:
         if option.required and option.name not in given:

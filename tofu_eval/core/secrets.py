@@ -78,6 +78,11 @@ def strike_keys_in(value: Any, text: str) -> Any:
     return _strike_in(value) if _ESCAPE.search(text) else value
 
 
+def has_password(text: str) -> bool:
+    """Whether a text has an address with a user or a password in it."""
+    return "@" in text and _PASSWORD.search(text) is not None
+
+
 def hide_password(url: str) -> str:
     """What a message may repeat of an address that cannot be one."""
     return f"[password]@{url.rpartition('@')[2]}" if "@" in url else url

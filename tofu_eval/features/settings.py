@@ -17,6 +17,7 @@ from tofu_eval.core.config import (
 from tofu_eval.core.errors import ConfigError, StoreError
 from tofu_eval.core.ray_actors import scoring_actors
 from tofu_eval.core.registry import PYTHON
+from tofu_eval.core.secrets import has_password, hide_password
 from tofu_eval.core.sections import name_of, settings_of
 from tofu_eval.features.base import sections
 
@@ -122,7 +123,22 @@ def _check_scoring(chosen: Settings) -> Settings:
 
 def _check_values(values: Mapping[str, Any]) -> Settings:
     kind: type[Settings] = with_sections(Settings, tuple(sections()))
-    return make_validated(kind, values, "")
+    chosen = make_validated(kind, values, "")
+    _check_no_password(chosen)
+    return chosen
+
+
+def _check_no_password(chosen: Settings) -> None:
+    """Refuse an address with a password where a model or a file is named: run.json keeps it."""
+    for kind in sections():
+        part = getattr(chosen, name_of(kind))
+        for one in settings_of(kind):
+            value = getattr(part, one.name)
+            if isinstance(value, str) and has_password(value):
+                raise ConfigError(
+                    f"{one.path} ({one.flag}) must not hold a user or a password: the run would "
+                    f"keep it. Got '{hide_password(value)}'."
+                )
 
 
 def run_named_files(values: Mapping[str, Any]) -> dict[str, Any]:
