@@ -17,8 +17,14 @@ import click
 from tofu_eval.cli.completion import add_names, is_asked
 from tofu_eval.cli.heartbeat import heartbeat_of
 from tofu_eval.core.blas import load_blas_under_limit
-from tofu_eval.core.errors import ConfigError, DataError, StoreError, TofuEvalError
-from tofu_eval.core.errors import TofuEvalError, is_panic, say_error
+from tofu_eval.core.errors import (
+    ConfigError,
+    DataError,
+    StoreError,
+    TofuEvalError,
+    is_panic,
+    say_error,
+)
 from tofu_eval.core.escape import cut_middle, printable
 from tofu_eval.core.memory import forget_frames, is_out_of_memory, say_shortage
 from tofu_eval.core.secrets import strike_secrets
@@ -120,6 +126,9 @@ class LazyGroup(click.Group):
                 _refuse_shortage(error.__cause__, error)
             _show_if_debugging(ctx)
             raise Failure(str(error)) from error
+        except EOFError as error:  # Click takes it for the user's wish to leave
+            _show_if_debugging(ctx)
+            raise Failure("A file that was read ends too early. Which: --debug") from error
         except Exception as error:
             _refuse_shortage(error, error)
             if not _is_of_the_system(error):
@@ -129,10 +138,6 @@ class LazyGroup(click.Group):
                 f"The system refused: {_say_refusal(error)}. What is finished is kept; mend that, "
                 "then run the same command again."
             ) from error
-        except EOFError as error:  # Click takes it for the user's wish to leave
-            if ctx.params["debug"]:
-                raise RuntimeError("a file ends too early") from error
-            raise Failure("A file that was read ends too early. Which: --debug") from error
         except KeyboardInterrupt as interrupt:
             raise Interrupted(
                 "Interrupted. What is finished is kept; the same command goes on from there."
