@@ -15,7 +15,7 @@ from functools import cache
 
 from tofu_eval.core.memory import is_limited
 
-ROOM = 400 * 2**20
+ROOM = 480 * 2**20
 """Bytes of addresses for Arrow, NumPy, SciPy and the buffers of the OpenBLAS that each brings."""
 
 ROOM_PER_THREAD = 80 * 2**20
