@@ -151,7 +151,7 @@ class _Manifest(_Part):
     metrics: dict[str, _Metric] = {}
     scored: list[Annotated[list[str], Field(min_length=3, max_length=3)]] = []
     scored_metrics: dict[Name, list[str]] = {}
-    notes: list[str] = []
+    notes: list[str] | None = None
     prompt_remarks: dict[Name, list[str]] = {}
     id: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")] | None = None
     tokens: dict[Name, dict[Name, Count | None]] = {}
@@ -161,8 +161,16 @@ class _Manifest(_Part):
     versions: dict[str, str] = {}
     machine: dict[str, Any] = {}
     machines: list[dict[str, Any]] = []
-    created: str = ""
+    created: str | None = None
     finished: str | None = None
+
+    @model_validator(mode="after")
+    def _check_beginning(self) -> Self:
+        """What a command writes before it scores anything, and what is left out, not null."""
+        for name in ("settings", "tool", "created", "notes"):
+            if getattr(self, name) is None and (self.scored or name in self.model_fields_set):
+                raise PydanticCustomError("beginning", "it has no '{name}'", {"name": name})
+        return self
 
 
 def problem(manifest: object) -> str | None:
