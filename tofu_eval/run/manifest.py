@@ -127,9 +127,9 @@ class _States(_Part):
 class _Unread(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    texts: Count = 0
-    total: Count = 0
-    metrics: list[str] = []
+    texts: Count
+    total: Count
+    metrics: list[str]
 
 
 class _Tool(BaseModel):
@@ -137,7 +137,7 @@ class _Tool(BaseModel):
 
     name: str
     version: str
-    git_revision: str | None = None
+    git_revision: str | None
 
 
 class _Manifest(_Part):
