@@ -4,7 +4,7 @@
 # make test-slow    the slow proofs: kills at every step, whole trainings, kernels in an interpreter
 # make test-real    the quick form of `make real`, killed in the middle and called again
 # make test-engines the tests that need vLLM and Ray, in an environment of their own
-# make faults       harm every command at 1,000 moments, call it again, compare
+# make faults       harm every command at 1,100 moments, call it again, compare
 # make fuzz         any input to every reader, 2,000 each (TOFU_EVAL_FUZZ says another number)
 # make check        lint, formatting and types
 # make docs         the docs site, into build/site; strict: a dead link is an error
