@@ -1,14 +1,18 @@
-"""Responses that an engine gives one by one are few part files, and none is lost."""
+"""Responses that an engine gives one by one: few part files, none lost, each can be read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fakes import FakeEngine
 
 import tofu_eval as te
+from tofu_eval.core.errors import ModelError
 from tofu_eval.core.types import Request, Response
 from tofu_eval.pipeline import generate
 from tofu_eval.run.store import Run
@@ -69,3 +73,24 @@ def test_nothing_waits_when_an_engine_ends(tmp_path: Path) -> None:
     evaluate(OneByOne(), tmp_path / "whole")
     tables = [Run.open(tmp_path / name).responses("m", "t") for name in ("run", "whole")]
     assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"logprob": -math.inf}, "'m' is broken: the log-probability of a response .* is -inf"),
+        ({"logprob": math.nan}, "'m' is broken: the log-probability of a response .* is nan"),
+        ({"state": "done"}, "The engine 'fake' gave a response .* in the state 'done'; expected"),
+    ],
+)
+def test_what_no_table_can_hold_is_not_written(
+    odd: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    class Odd(FakeEngine):
+        def _response(self, request: Request) -> Response:
+            return replace(super()._response(request), **odd)
+
+    with pytest.raises(ModelError, match=message):
+        evaluate(Odd(), tmp_path / "run")
+    assert not Run.open(tmp_path / "run").has_responses()
+    evaluate(FakeEngine(), tmp_path / "run")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 
 from tofu_eval.core.errors import (
     ModelError,
@@ -14,6 +15,7 @@ from tofu_eval.core.errors import (
 )
 from tofu_eval.core.memory import forget_frames, is_out_of_memory, say_shortage
 from tofu_eval.core.reasoning import TAGS, Tag, settle_response
+from tofu_eval.core.states import State
 from tofu_eval.core.termination import finishing, leave_if_asked
 from tofu_eval.core.types import (
     Report,
@@ -355,12 +357,30 @@ def _check_prompts(engine: Engine, wanted: Sequence[Request]) -> list[str]:
         raise
 
 
+def _check_batch(engine: Engine, model: str, batch: Sequence[Response]) -> None:
+    """Refuse what no table of ours can hold before it is written."""
+    for row in batch:
+        where = f"prompt '{row.prompt_id}' of task '{row.task}'"
+        if row.logprob is not None and not math.isfinite(row.logprob):
+            raise ModelError(
+                f"'{model}' is broken: the log-probability of a response to {where} is "
+                f"{row.logprob}. Check its weights, or use --dtype float32."
+            )
+        if row.state not in get_args(State):
+            raise ModelError(
+                f"The engine '{engine.family}' gave a response to {where} in the state "
+                f"{row.state!r}; expected one of {', '.join(get_args(State))}. Mend the engine."
+            )
+
+
 def _explain_failures(
     engine: Engine, model: str, batches: Iterator[list[Response]]
 ) -> Iterator[list[Response]]:
     """The batches; whatever an engine fails with is one line."""
     try:
-        yield from batches
+        for batch in batches:
+            _check_batch(engine, model, batch)
+            yield batch
     except TofuEvalError:
         raise
     except Exception as error:  # an engine may fail in any way
