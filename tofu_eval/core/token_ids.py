@@ -18,7 +18,10 @@ from tofu_eval.core.errors import ModelError
 MOST = 10_000_000
 """More tokens than any vocabulary has."""
 
-FILES = ("tokenizer.json", "vocab.json", "added_tokens.json", "tokenizer_config.json")
+VOCABULARIES = ("vocab.json", "added_tokens.json")
+"""Files that are a vocabulary by themselves; other numbers of the others may be of any size."""
+
+FILES = (*VOCABULARIES, "tokenizer.json", "tokenizer_config.json")
 
 _LARGE = re.compile(rb"\d{%d}" % len(str(MOST)))
 
@@ -34,7 +37,9 @@ def check_token_ids(folder: Path) -> None:
             content = read_bounded(file)
             if _LARGE.search(content) is None:  # most have no such number: nothing to parse
                 continue
-            most = max(_ids(json.loads(content)), default=0)
+            told = json.loads(content)
+            ids = _values(told) if file.name in VOCABULARIES else _ids(told)
+            most = max(ids, default=0)
         except (OSError, ValueError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise ModelError(f"Cannot read {file}: {reason}. Save the tokenizer again.") from error
@@ -45,16 +50,17 @@ def check_token_ids(folder: Path) -> None:
             )
 
 
-def _ids(content: Any) -> Iterator[int]:
-    """What may be ids, wherever such files have them."""
-    if not isinstance(content, dict):
-        return
-    # A vocabulary by itself; the longest text of a tokenizer's settings may be 10**30.
-    yield from (v for k, v in content.items() if isinstance(v, int) and k != "model_max_length")
-    model, decoder = content.get("model"), content.get("added_tokens_decoder")
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+def _values(vocabulary: Any) -> Iterator[int]:
     if isinstance(vocabulary, dict):
         yield from (value for value in vocabulary.values() if isinstance(value, int))
+
+
+def _ids(content: Any) -> Iterator[int]:
+    """The ids of a tokenizer.json or of its settings, wherever such files have them."""
+    if not isinstance(content, dict):
+        return
+    model, decoder = content.get("model"), content.get("added_tokens_decoder")
+    yield from _values(model.get("vocab") if isinstance(model, dict) else None)
     if isinstance(decoder, dict):
         yield from (int(key[:20]) for key in decoder if key.isdecimal())
     added = content.get("added_tokens")

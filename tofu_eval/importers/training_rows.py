@@ -341,10 +341,10 @@ def _alpaca(row: Mapping[str, Any], number: int, unused: set[str]) -> Row:
     return Example(number, turns, _text(row.get("input") or "", "input"))
 
 
-def _history(pairs: object) -> list[object]:
-    if pairs and not isinstance(pairs, list):
+def _history(pairs: Any) -> list[object]:
+    if not isinstance(pairs or [], list):
         raise RowError(NO_HISTORY)
-    return pairs if isinstance(pairs, list) else []
+    return pairs or []
 
 
 def _exchange(pair: object) -> tuple[Turn, ...]:
