@@ -34,6 +34,32 @@ def test_a_limit_that_leaves_no_room_is_one_line(mib: int) -> None:
     assert done.stderr.count("\n") == 1
 
 
+THREADS = """
+import resource, sys
+from pathlib import Path
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (int(sys.argv[1]) << 20), resource.RLIM_INFINITY))
+from tofu_eval.core.blas import load_blas_under_limit
+load_blas_under_limit()
+import pyarrow as pa
+print(pa.cpu_count(), pa.default_memory_pool().backend_name)
+"""
+
+
+@needs_limits
+def test_arrow_is_small_where_little_is_left() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", THREADS, str(mib)],
+            capture_output=True, text=True, timeout=60, env=environment,
+        ).stdout
+        for mib in (2048, 8192)
+    ]  # fmt: skip
+    assert said[0] == "1 system\n"
+    assert said[1] not in ("", said[0])
+
+
 PRODUCT = """
 import os, resource, sys
 from pathlib import Path

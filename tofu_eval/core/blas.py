@@ -2,7 +2,8 @@
 
 OpenBLAS tries for ever. It takes its buffers when it is loaded and when a matrix product first
 needs them. What it has it keeps, so it is made to take them while there is room. Arrow ends the
-process where a thread or an allocator of its own finds no room: it gets one thread, and malloc.
+process where a thread or an allocator of its own finds no room: it gets one thread, and malloc,
+where little is left.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ ROOM = 480 * 2**20
 
 ROOM_PER_THREAD = 80 * 2**20
 """The same for each thread more: a buffer and a stack of each of the two."""
+
+PLENTY = 4 * 2**30
+"""Bytes of addresses with which Arrow is left alone: a cluster's limit is no reason to be slow."""
 
 M_ARENA_MAX = -8
 """Of glibc's mallopt: every thread else sets 64 MiB apart."""
@@ -53,7 +57,8 @@ def load_blas_under_limit() -> None:
                 f"the limit of address space (ulimit -v) leaves less than {ROOM >> 20} MiB"
             )
     load_blas()
-    _load_arrow()
+    if not _has_room(PLENTY):
+        _load_arrow()
 
 
 def _load_arrow() -> None:
