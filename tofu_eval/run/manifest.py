@@ -169,7 +169,7 @@ class _Manifest(_Part):
         """What a command writes before it scores anything, and what is left out, not null."""
         for name in ("settings", "tool", "created", "notes"):
             if getattr(self, name) is None and (self.scored or name in self.model_fields_set):
-                raise PydanticCustomError("beginning", "it has no '{name}'", {"name": name})
+                raise PydanticCustomError("beginning", "has no '{name}'", {"name": name})
         return self
 
 
@@ -179,6 +179,6 @@ def problem(manifest: object) -> str | None:
         _Manifest.model_validate(manifest)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        return f"{where}: {first['msg'].removeprefix('Input ')}"
+        where = f"{'.'.join(map(str, first['loc']))}:" if first["loc"] else "it"
+        return f"{where} {first['msg'].removeprefix('Input ')}"
     return None
